@@ -1,0 +1,294 @@
+"""CONFIG: from the dict at the top of a notebook to a frozen, validated `SweepConfig`.
+
+Every mistake is one sentence: which key, what came, what is allowed, and for a misspelt name which was meant.
+"""
+
+import dataclasses
+import difflib
+import itertools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from helpers.activations import ACTIVATIONS
+from helpers.data import DATASETS
+from helpers.initializers import INITIALIZERS
+
+PRECISIONS = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "tf32": torch.float32,  # float32 numbers whose products are rounded to 10 bits, on CUDA
+    "bf16": torch.bfloat16,  # products and activations; the weights themselves stay in float32
+}
+OPTIMIZERS = ("sgd", "momentum", "adam")
+DEVICES = ("auto", "cuda", "mps", "cpu")
+PUBLISHED_INITS = tuple(INITIALIZERS)
+
+
+class ConfigError(ValueError):
+    """A CONFIG that cannot be run; its text is one sentence made for the reader."""
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One network from birth to its last epoch: a cell of the sweep's grid."""
+
+    init: str
+    activation: str
+    layers: int
+    seed: int
+
+    @property
+    def name(self):
+        return f"{self.init}_{self.activation}_{self.layers}L_s{self.seed}"
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """One sweep, complete: every key of CONFIG with its value. `from_dict` makes it."""
+
+    dataset: str = "digits"
+    data_dir: str = "data"
+    layers_list: tuple = (5, 10, 20, 30, 40, 50)
+    init_types: tuple = PUBLISHED_INITS
+    activations: tuple = ("relu", "tanh", "sigmoid", "gelu")
+    init_params: dict = dataclasses.field(default_factory=dict)
+    hidden_size: int = 128
+    input_size: int | None = None
+    output_size: int | None = None
+    num_epochs: int | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+    optimizer: str = "sgd"
+    seeds: tuple = (0,)
+    normalize: bool = False
+    train_size: int | None = None
+    test_size: int | None = None
+    device: str = "auto"
+    precision: str = "float32"
+    stack_size: int | str = "auto"
+    save_dir: str | None = None
+    resume: bool = True
+    keep_state: bool = False
+
+    @classmethod
+    def from_dict(cls, config):
+        """Validate CONFIG and fill in what it leaves out. Raises ConfigError with one sentence."""
+        return _from_dict(cls, config)
+
+    def to_dict(self):
+        """The completed CONFIG, as plain lists, numbers and strings: `from_dict` of it gives the same again."""
+        plain = dataclasses.asdict(self)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+
+    def runs(self):
+        """All runs of the sweep, in the order of CONFIG."""
+        axes = itertools.product(self.init_types, self.activations, self.layers_list, self.seeds)
+        return [Run(*cell) for cell in axes]
+
+    def fitted_to(self, data):
+        """The same config with `input_size` and `output_size` from the data. Raises ConfigError where they disagree."""
+        for key, actual in (("input_size", data.input_size), ("output_size", data.output_size)):
+            given = getattr(self, key)
+            if given is not None and given != actual:
+                raise ConfigError(
+                    f"{key} is {given}, but {self.dataset} has {actual}; allowed is {actual}, or to leave it out"
+                )
+        if self.batch_size > data.train_size:
+            raise ConfigError(
+                f"batch_size is {self.batch_size}, but there are only {data.train_size} training samples; "
+                f"allowed is 1 to {data.train_size}"
+            )
+        return dataclasses.replace(self, input_size=data.input_size, output_size=data.output_size)
+
+
+# ---- checks: each takes (key, value) and returns the value as it is kept, or raises ConfigError
+
+
+def _refuse(key, value, allowed):
+    raise ConfigError(f"{key} is {value!r}; allowed is {allowed}")
+
+
+def _whole(least):
+    def check(key, value):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            _refuse(key, value, f"a whole number from {least} up")
+        return value
+
+    return check
+
+
+def _number(key, value, least=-math.inf, allowed="a finite number"):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, str) and _reads_as_number(value):
+            allowed += " (this came as text: YAML reads 1e-2 so, write 0.01 or 1.0e-2)"
+        _refuse(key, value, allowed)
+    if not math.isfinite(value) or value <= least:
+        _refuse(key, value, allowed)
+    return float(value)
+
+
+def _reads_as_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _positive(key, value):
+    return _number(key, value, 0, "a finite number above 0")
+
+
+def _flag(key, value):
+    if not isinstance(value, bool):
+        _refuse(key, value, "True or False")
+    return value
+
+
+def _text(key, value):
+    if not isinstance(value, str | Path) or not str(value):
+        _refuse(key, value, "a path")
+    return str(value)
+
+
+def _name(key, value, table):
+    """`value`, if it is a name in `table`; otherwise a sentence that offers the nearest."""
+    if not isinstance(value, str) or value not in table:
+        near = difflib.get_close_matches(str(value), table, 1, 0.5)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{key}: {value!r} is not known{meant} (allowed: {', '.join(table)})")
+    return value
+
+
+def _one_of(table):
+    return lambda key, value: _name(key, value, tuple(table))
+
+
+def _list_of(check):
+    def check_list(key, value):
+        if isinstance(value, str) or not isinstance(value, list | tuple) or not value:
+            _refuse(key, value, "a list with at least one entry")
+        entries = tuple(check(key, entry) for entry in value)
+        twice = [entry for i, entry in enumerate(entries) if entry in entries[:i]]
+        if twice:
+            raise ConfigError(f"{key} names {twice[0]!r} twice; each entry may stand there once")
+        return entries
+
+    return check_list
+
+
+def _dataset(key, value):
+    if isinstance(value, str) and value.startswith("folder:") and len(value) > len("folder:"):
+        return value
+    return _name(key, value, (*DATASETS, "folder:<path>"))
+
+
+def _stack_size(key, value):
+    if value == "auto":
+        return value
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        _refuse(key, value, '"auto" or a whole number from 1 up')
+    return value
+
+
+def _init_params(key, value):
+    """Per init the parameters that are given, completed with the defaults of its row."""
+    if not isinstance(value, dict):
+        _refuse(key, value, "a dict from an init to its parameters")
+    for init in value:
+        _name(key, init, tuple(INITIALIZERS))
+    return {init: _params_of(f"{key}[{init!r}]", init, value.get(init) or {}) for init in INITIALIZERS}
+
+
+def _params_of(where, init, given):
+    defaults = INITIALIZERS[init].defaults
+    if not isinstance(given, dict):
+        _refuse(where, given, f"a dict of {', '.join(defaults) or 'nothing: this init has no parameters'}")
+    for name in given:
+        if not defaults:
+            raise ConfigError(f"{where} names {name!r}, but {init} has no parameters")
+        _name(where, name, tuple(defaults))
+    params = dict(defaults)
+    for name, value in given.items():
+        key = f"{where}[{name!r}]"
+        if name == "mode":
+            params[name] = _name(key, value, ("fan_in", "fan_out"))
+        elif name in ("factor", "gain"):
+            params[name] = _positive(key, value)
+        elif name == "std":
+            params[name] = _number(key, value, -5e-324, "a finite number from 0 up")
+        else:
+            params[name] = _number(key, value)
+    if init == "trunc_normal" and params["a"] >= params["b"]:
+        raise ConfigError(f"{where} cuts at a = {params['a']} and b = {params['b']}; a must lie below b")
+    return params
+
+
+CHECKS = {
+    "dataset": _dataset,
+    "data_dir": _text,
+    "layers_list": _list_of(_whole(1)),
+    "init_types": _list_of(_one_of(INITIALIZERS)),
+    # looked up when it is called: the reader may have registered an activation since
+    "activations": _list_of(lambda key, value: _name(key, value, tuple(ACTIVATIONS))),
+    "init_params": _init_params,
+    "hidden_size": _whole(1),
+    "input_size": _whole(1),
+    "output_size": _whole(2),
+    "num_epochs": _whole(1),
+    "lr": _positive,
+    "batch_size": _whole(1),
+    "optimizer": _one_of(OPTIMIZERS),
+    "seeds": _list_of(_whole(0)),
+    "normalize": _flag,
+    "train_size": _whole(1),
+    "test_size": _whole(1),
+    "device": _one_of(DEVICES),
+    "precision": _one_of(PRECISIONS),
+    "stack_size": _stack_size,
+    "save_dir": _text,
+    "resume": _flag,
+    "keep_state": _flag,
+}
+# where None says "as suits the data"
+OPTIONAL = ("input_size", "output_size", "num_epochs", "lr", "batch_size", "train_size", "test_size", "save_dir")
+
+
+def _from_dict(cls, config):
+    if not isinstance(config, dict):
+        raise ConfigError(f"CONFIG is a {type(config).__name__}; allowed is a dict")
+    for key in config:
+        if key not in CHECKS:
+            near = difflib.get_close_matches(str(key), CHECKS, 1, 0.5)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"CONFIG has no key {key!r}{meant} (allowed: {', '.join(CHECKS)})")
+    given = {key: value for key, value in config.items() if not (value is None and key in OPTIONAL)}
+    values = {key: CHECKS[key](key, value) for key, value in given.items()}
+    values["init_params"] = _init_params("init_params", config.get("init_params", {}))
+    dataset = values.get("dataset", "digits")
+    name = dataset.removeprefix("folder:").rstrip("/").rsplit("/", 1)[-1]
+    suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": f"results/local/{name}"}
+    settings = cls(**{**suited, **values})
+    resolve_device(settings)
+    return settings
+
+
+def resolve_device(config):
+    """The torch.device that config.device stands for on this machine. Raises ConfigError where it is not to be had."""
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    device = config.device
+    if device == "auto":
+        device = next(name for name in here if here[name])
+        if device == "mps" and config.precision == "float64":
+            device = "cpu"
+    if not here[device]:
+        found = ", ".join(name for name in here if here[name])
+        raise ConfigError(f"device is {device!r}, which torch does not find on this machine; here there is {found}")
+    if config.precision == "tf32" and device != "cuda":
+        raise ConfigError(f"precision is 'tf32', which only a CUDA device has; on {device} allowed is float32 or bf16")
+    if config.precision == "float64" and device == "mps":
+        raise ConfigError("precision is 'float64', which an MPS device does not have; allowed there is float32 or bf16")
+    return torch.device(device)

@@ -1,0 +1,119 @@
+"""The weight initialisations: one table, one row an init.
+
+Every weight matrix of a network is drawn by the same init, the output layer's too; biases start at 0. A weight has
+shape (fan_out, fan_in), as in `torch.nn.Linear`.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn import init as torch_init
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """One way to draw a weight matrix.
+
+    draw      (weight, generator, **params): fills weight (fan_out, fan_in) in place
+    formula   the same in LaTeX
+    source    where it was published
+    defaults  its parameters
+    """
+
+    draw: Callable
+    formula: str
+    source: str
+    defaults: dict = field(default_factory=dict)
+
+
+def _fan(weight, mode):
+    fan_out, fan_in = weight.shape
+    return {"fan_in": fan_in, "fan_out": fan_out}[mode]
+
+
+def he_normal(weight, generator, factor, mode):
+    weight.normal_(0, (factor / _fan(weight, mode)) ** 0.5, generator=generator)
+
+
+def he_uniform(weight, generator, factor, mode):
+    bound = (3 * factor / _fan(weight, mode)) ** 0.5
+    weight.uniform_(-bound, bound, generator=generator)
+
+
+def xavier_normal(weight, generator):
+    weight.normal_(0, (2 / sum(weight.shape)) ** 0.5, generator=generator)
+
+
+def xavier_uniform(weight, generator):
+    bound = (6 / sum(weight.shape)) ** 0.5
+    weight.uniform_(-bound, bound, generator=generator)
+
+
+def normal(weight, generator, mean, std):
+    weight.normal_(mean, std, generator=generator)
+
+
+def zero(weight, generator):
+    weight.zero_()
+
+
+def orthogonal(weight, generator, gain):
+    torch_init.orthogonal_(weight, gain, generator=generator)
+
+
+def trunc_normal(weight, generator, mean, std, a, b):
+    # torch takes the cut in the units of the weight, not in standard deviations; a cut of -2 beside a std of 0.1
+    # would lie at 20 standard deviations and cut nothing.
+    torch_init.trunc_normal_(weight, mean, std, mean + a * std, mean + b * std, generator=generator)
+
+
+_HE = {"factor": 2.0, "mode": "fan_in"}
+
+INITIALIZERS = {
+    "he_normal": Initializer(he_normal, r"N(0,\ \mathrm{factor}/\mathrm{fan})", "He et al. 2015", _HE),
+    "he_uniform": Initializer(he_uniform, r"U(\pm\sqrt{3\,\mathrm{factor}/\mathrm{fan}})", "He et al. 2015", _HE),
+    "xavier_normal": Initializer(
+        xavier_normal, r"N(0,\ 2/(\mathrm{fan_{in}}+\mathrm{fan_{out}}))", "Glorot & Bengio 2010"
+    ),
+    "xavier_uniform": Initializer(
+        xavier_uniform, r"U(\pm\sqrt{6/(\mathrm{fan_{in}}+\mathrm{fan_{out}})})", "Glorot & Bengio 2010"
+    ),
+    "normal": Initializer(normal, r"N(\mathrm{mean},\ \mathrm{std}^2)", "", {"mean": 0.0, "std": 0.1}),
+    "zero": Initializer(zero, r"0", ""),
+    "orthogonal": Initializer(orthogonal, r"\mathrm{gain}\cdot Q,\ Q^\top Q = 1", "Saxe et al. 2014", {"gain": 1.0}),
+    "trunc_normal": Initializer(
+        trunc_normal,
+        r"N(\mathrm{mean},\ \mathrm{std}^2)\ \mathrm{cut\ at\ mean}+a\,\mathrm{std},\ \mathrm{mean}+b\,\mathrm{std}",
+        "",
+        {"mean": 0.0, "std": 0.1, "a": -2.0, "b": 2.0},
+    ),
+}
+
+
+def generator_for(*key):
+    """A CPU random generator that depends on the key alone: the same on every machine, whatever was drawn before."""
+    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def draw_weights(init, params, layers, hidden_size, input_size, output_size, seed):
+    """The starting weights of one network, first hidden layer to output layer, in float64.
+
+    init, params  a row of INITIALIZERS and its parameters
+    layers        number of hidden layers, L
+    returns       L + 1 tensors (fan_out, fan_in): (H, D), L - 1 times (H, H), (C, H)
+
+    They depend on (seed, init, layers, hidden_size, input_size) alone, so the four activations of a sweep start from
+    the same weights. Drawn in float64 on the CPU and rounded later: every precision and device starts alike.
+    """
+    generator = generator_for("weights", seed, init, layers, hidden_size, input_size)
+    sizes = [input_size] + [hidden_size] * layers + [output_size]
+    weights = []
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        weight = torch.empty(fan_out, fan_in, dtype=torch.float64)
+        INITIALIZERS[init].draw(weight, generator, **params)
+        weights.append(weight)
+    return weights

@@ -1,0 +1,87 @@
+"""The one readable network of this study, and the probe that looks inside it.
+
+`DeepMLP` is the reference: what `stack.py` computes for many networks at once must be what this one computes alone.
+"""
+
+import itertools
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from helpers.activations import ACTIVATIONS
+from helpers.initializers import draw_weights
+
+# what is measured of hidden layer i; the columns of a run's CSV are f"{stat}_{i}"
+LAYER_STATS = ("act_mean", "act_std", "pre_std", "grad_norm", "grad_mean_abs")
+
+
+class DeepMLP(nn.Module):
+    """L hidden layers of one width: a = phi(W a + b), and a linear output layer.
+
+    Layers are counted from 0 at the input: `hidden[0]` maps the D inputs to H units, `hidden[1:]` H to H, `output` H to
+    the C classes.
+    """
+
+    def __init__(self, input_size, hidden_size, output_size, layers, activation):
+        super().__init__()
+        sizes = [input_size] + [hidden_size] * layers
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.output = nn.Linear(hidden_size, output_size)
+        self.phi = ACTIVATIONS[activation].f
+
+    def forward(self, x):  # (n, D) -> (n, C)
+        for layer in self.hidden:
+            x = self.phi(layer(x))
+        return self.output(x)
+
+    @property
+    def linear_layers(self):
+        return [*self.hidden, self.output]
+
+    @torch.no_grad()
+    def set_weights(self, weights, biases=None):
+        """Copy in L + 1 weights (fan_out, fan_in) and biases (fan_out,); biases are set to 0 where none are given."""
+        for i, layer in enumerate(self.linear_layers):
+            layer.weight.copy_(weights[i])
+            if biases is None:
+                layer.bias.zero_()
+            else:
+                layer.bias.copy_(biases[i])
+        return self
+
+
+def build(config, run, dtype=torch.float32):
+    """The network of one run at birth, on the CPU: a `DeepMLP` with the weights that its init and seed give it."""
+    sizes = config.hidden_size, config.input_size, config.output_size
+    net = DeepMLP(config.input_size, config.hidden_size, config.output_size, run.layers, run.activation)
+    return net.to(dtype).set_weights(draw_weights(run.init, config.init_params[run.init], run.layers, *sizes, run.seed))
+
+
+def probe(net, x, y):
+    """Layer statistics of one network on one batch, read through hooks.
+
+    x, y     (p, D) inputs and (p,) classes
+    returns  {stat: [one number a hidden layer]}, with z = W a + b, a = phi(z), and the loss averaged over the batch:
+
+    act_mean, act_std  mean and standard deviation of a over samples and units
+    pre_std            standard deviation of z
+    grad_norm          ||dLoss/dW_i||, the square root of the sum of squares
+    grad_mean_abs      mean of |dLoss/dW_i|
+    """
+    stats = {stat: [] for stat in LAYER_STATS}
+
+    def look(layer, inputs, z):
+        a = net.phi(z)
+        stats["pre_std"].append(z.std(correction=0).item())
+        stats["act_mean"].append(a.mean().item())
+        stats["act_std"].append(a.std(correction=0).item())
+
+    hooks = [layer.register_forward_hook(look) for layer in net.hidden]
+    loss = functional.cross_entropy(net(x), y)
+    for hook in hooks:
+        hook.remove()
+    for gradient in torch.autograd.grad(loss, [layer.weight for layer in net.hidden]):
+        stats["grad_norm"].append(gradient.norm().item())
+        stats["grad_mean_abs"].append(gradient.abs().mean().item())
+    return stats

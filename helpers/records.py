@@ -1,0 +1,211 @@
+"""Results on disk: written whole or not at all, and read back.
+
+results/<sweep>/manifest.json   CONFIG, versions, device, machine, timings
+results/<sweep>/runs/*.csv      one run each, one row an epoch
+results/<sweep>/summary.csv     one row a run
+results/<sweep>/figures/*.png
+"""
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from helpers.networks import LAYER_STATS
+
+EPOCH_COLUMNS = ["epoch", "train_loss", "test_loss", "train_acc", "test_acc", "epoch_time"]
+SUMMARY_COLUMNS = [
+    "run",
+    "activation",
+    "init",
+    "layers",
+    "seed",
+    "final_train_loss",
+    "final_test_loss",
+    "final_train_acc",
+    "final_test_acc",
+    "best_test_acc",
+    "best_epoch",
+    "epochs_to_95",
+    "learned",
+    "diverged",
+    "seconds",
+]
+
+
+def columns(layers):
+    """The columns of a run with this many hidden layers."""
+    return EPOCH_COLUMNS + [f"{stat}_{i}" for i in range(layers) for stat in LAYER_STATS]
+
+
+def write_whole(path, text):
+    """Write a text file through a temporary one beside it, so that `path` is complete whenever it is there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_run(folder, run, table):
+    """Write one run's CSV from its (epochs + 1, columns) array; an unknown value is an empty cell.
+
+    Six significant digits for losses, accuracies and times, four for layer statistics.
+    """
+    formats = ["%d"] + ["%.6g"] * (len(EPOCH_COLUMNS) - 1) + ["%.4g"] * (table.shape[1] - len(EPOCH_COLUMNS))
+    lines = [",".join(columns(run.layers))]
+    lines += [",".join("" if np.isnan(v) else f % v for f, v in zip(formats, row, strict=True)) for row in table]
+    write_whole(run_file(folder, run), "\n".join(lines) + "\n")
+
+
+def run_file(folder, run):
+    return Path(folder) / "runs" / f"{run.name}.csv"
+
+
+def read_run(path):
+    return pd.read_csv(path)
+
+
+def summarise(run, history, floor):
+    """One run's row of summary.csv, from its history as it is on disk.
+
+    floor  the train accuracy of always guessing the commonest class; a run has learned when its final train accuracy
+           lies at least halfway between that and 1
+    """
+    last, trained = history.iloc[-1], history.iloc[1:]
+    learned = bool(last.train_acc >= (1 + floor) / 2)  # False for NaN, that is for a run that diverged
+    reached = trained.epoch[trained.train_acc >= 0.95 * trained.train_acc.max()]
+    best = history.test_acc.idxmax() if history.test_acc.notna().any() else None
+    values = {
+        "run": run.name,
+        "activation": run.activation,
+        "init": run.init,
+        "layers": run.layers,
+        "seed": run.seed,
+        "final_train_loss": last.train_loss,
+        "final_test_loss": last.test_loss,
+        "final_train_acc": last.train_acc,
+        "final_test_acc": last.test_acc,
+        "best_test_acc": np.nan if best is None else history.test_acc[best],
+        "best_epoch": pd.NA if best is None else int(history.epoch[best]),
+        "epochs_to_95": int(reached.iloc[0]) if learned else pd.NA,
+        "learned": learned,
+        "diverged": not np.isfinite(last[["train_loss", "test_loss"]].astype(float)).all(),
+        "seconds": float(f"{trained.epoch_time.sum():.6g}"),
+    }
+    return {name: values[name] for name in SUMMARY_COLUMNS}
+
+
+def write_summary(folder, rows):
+    """Write summary.csv from the rows that `summarise` made."""
+    table = pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+    write_whole(Path(folder) / "summary.csv", table.to_csv(index=False, float_format="%.6g"))
+
+
+def write_manifest(folder, manifest):
+    write_whole(Path(folder) / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+
+
+def read_manifest(folder):
+    """The manifest of a sweep's folder, or None where there is none. Raises ValueError when it cannot be read."""
+    path = Path(folder) / "manifest.json"
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not readable JSON ({error}); move it away to begin anew") from error
+
+
+def now():
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def provenance(device):
+    """What made these numbers: versions, device and machine."""
+    packages = ("torch", "numpy", "scikit-learn", "pandas")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "device": device_name(device),
+        "machine": machine(),
+    }
+
+
+def device_name(device):
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def machine():
+    """The processor of this machine in words: model, cores, memory."""
+    model, memory = platform.processor() or platform.machine(), None
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        model = names[0] if names else model
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = f"{os.cpu_count()} cores"
+    return ", ".join([model, cores] + ([f"{memory:.0f} GiB"] if memory else []))
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """A sweep read back from its folder.
+
+    summary   DataFrame, one row a run
+    manifest  dict
+    """
+
+    folder: Path
+    summary: pd.DataFrame
+    manifest: dict
+
+    @property
+    def config(self):
+        return self.manifest["config"]
+
+    def history(self, run):
+        """One run's CSV as a DataFrame, one row an epoch; `run` is its name."""
+        return _history(self.folder / "runs" / f"{run}.csv").copy()
+
+    def layers(self, run, stat):
+        """One layer statistic of a run: DataFrame (epochs x layers), indexed by epoch, columns 0 to L - 1."""
+        history = self.history(run).set_index("epoch")
+        depth = sum(name.startswith(f"{stat}_") and name[len(stat) + 1 :].isdigit() for name in history)
+        if depth == 0:
+            raise KeyError(f"{run} has no layer statistic {stat!r}; allowed is {', '.join(LAYER_STATS)}")
+        table = history[[f"{stat}_{i}" for i in range(depth)]]
+        return table.set_axis(range(depth), axis=1)
+
+    def select(self, **axes):
+        """The rows of the summary with these values: select(activation="relu", layers=5)."""
+        rows = self.summary
+        for axis, value in axes.items():
+            rows = rows[rows[axis].isin(value) if isinstance(value, list | tuple) else rows[axis] == value]
+        return rows
+
+
+@cache
+def _history(path):
+    return read_run(path)
+
+
+def load_sweep(folder):
+    """Read a sweep back. Raises FileNotFoundError when the folder holds none."""
+    folder = Path(folder)
+    for name in ("manifest.json", "summary.csv"):
+        if not (folder / name).exists():
+            raise FileNotFoundError(f"{folder} holds no sweep: there is no {name} in it")
+    summary = pd.read_csv(folder / "summary.csv", dtype={"best_epoch": "Int64", "epochs_to_95": "Int64"})
+    _history.cache_clear()
+    return SweepResults(folder, summary, read_manifest(folder))

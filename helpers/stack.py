@@ -1,0 +1,455 @@
+"""Many networks trained as one: the ragged stack.
+
+Networks of a sweep have the same shape but for their depth, so layer l of R networks is one batched matrix product,
+(R, batch, H) x (R, H, H). Networks are ordered by depth, deepest first, and layer l works on the first `rows[l]` of
+them. Networks of one stack share the activation; each has its own init, seed, depth and learning rate, and since no
+product mixes two networks, none can disturb another.
+
+The backward pass is written by hand. With plain SGD it updates in place: the learning rate is folded into the gradient
+of the loss, from where the chain rule carries it into every layer, so that W <- W - a' dz is one product and no
+gradient is ever stored.
+"""
+
+import threading
+
+import numpy as np
+import torch
+
+from helpers.activations import ACTIVATIONS
+from helpers.config import PRECISIONS
+from helpers.initializers import draw_weights
+from helpers.networks import LAYER_STATS, DeepMLP
+
+MOMENTUM = 0.9
+ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-8  # Kingma & Ba 2015
+EVAL_CHUNK = 512
+
+
+class Stack:
+    """R networks of one activation, as batched tensors.
+
+    config  a SweepConfig whose sizes are known (`fitted_to` its data)
+    runs    the R runs, in any order; `self.runs` holds them deepest first, and every result is in that order
+    lrs     one learning rate a run, in the order of `runs`; config.lr for all where left out
+
+    weights[l]  (rows[l], fan_in, fan_out), transposed against `torch.nn.Linear`; weights[depth] is the output's
+    biases[l]   (rows[l], 1, fan_out)
+    """
+
+    def __init__(self, config, runs, device="cpu", lrs=None):
+        if len({run.activation for run in runs}) != 1:
+            raise ValueError(f"a stack has one activation; got {sorted({run.activation for run in runs})}")
+        lrs = [config.lr] * len(runs) if lrs is None else lrs
+        order = sorted(range(len(runs)), key=lambda i: (-runs[i].layers, runs[i].seed))
+        self.config, self.device = config, torch.device(device)
+        self.runs = [runs[i] for i in order]
+        self.activation = ACTIVATIONS[runs[0].activation]
+        self.depth = self.runs[0].layers
+        self.rows = [sum(run.layers > l for run in self.runs) for l in range(self.depth)]
+        self.seeds = sorted({run.seed for run in runs})
+
+        if self.device.type == "cuda":
+            torch.backends.cuda.matmul.fp32_precision = "tf32" if config.precision == "tf32" else "ieee"
+        # the number type of products and activations, and of the weights themselves
+        self.working_type = PRECISIONS[config.precision]
+        self.type = torch.float32 if config.precision == "bf16" else self.working_type
+        self.sum_type = torch.float32 if self.device.type == "mps" else torch.float64
+
+        self.lr = torch.tensor([lrs[i] for i in order], dtype=self.type, device=self.device).view(-1, 1, 1)
+        self.seed_of = torch.tensor([self.seeds.index(run.seed) for run in self.runs], device=self.device)
+        self.blocks = list(_blocks([self.seeds.index(run.seed) for run in self.runs]))
+        self._draw()
+        self.loss_sum = torch.zeros(len(runs), dtype=self.sum_type, device=self.device)
+        self.correct = torch.zeros(len(runs), dtype=torch.int64, device=self.device)
+        self.optimizer = OPTIMIZER_STATES[config.optimizer](self)
+        self._spaces = {}
+
+    def __len__(self):
+        return len(self.runs)
+
+    def _draw(self):
+        c = self.config
+        sizes = c.hidden_size, c.input_size, c.output_size
+        self.weights = [
+            torch.empty(n, c.input_size if l == 0 else c.hidden_size, c.hidden_size, dtype=self.type)
+            for l, n in enumerate(self.rows)
+        ]
+        self.weights.append(torch.empty(len(self), c.hidden_size, c.output_size, dtype=self.type))
+        for r, run in enumerate(self.runs):
+            drawn = draw_weights(run.init, c.init_params[run.init], run.layers, *sizes, run.seed)
+            for l, weight in zip([*range(run.layers), self.depth], drawn, strict=True):
+                self.weights[l][r] = weight.T
+        self.weights = [weight.to(self.device) for weight in self.weights]
+        self.biases = [torch.zeros(len(w), 1, w.shape[2], dtype=self.type, device=self.device) for w in self.weights]
+        self._copy_to_working_type()
+
+    def _copy_to_working_type(self):
+        if self.working_type == self.type:
+            self.working_weights, self.working_biases = self.weights, self.biases
+        else:
+            self.working_weights = [weight.to(self.working_type) for weight in self.weights]
+            self.working_biases = [bias.to(self.working_type) for bias in self.biases]
+
+    # ---- forward
+
+    def _space(self, n):
+        """The buffers for batches of n samples, made once."""
+        if n not in self._spaces:
+            self._spaces[n] = _Space(self, n)
+        return self._spaces[n]
+
+    def _affine(self, l, a, z):
+        """z = a W_l + b_l for all networks that have a layer l."""
+        torch.baddbmm(self.working_biases[l], a, self.working_weights[l], out=z)
+
+    def _affine_first(self, batches, z):
+        """The first hidden layer: networks of one seed share their batch, so it is not copied for each."""
+        for rows, s in self.blocks if len(batches) > 1 else [(slice(None), 0)]:
+            block = z[rows]
+            x = batches[s].expand(len(block), *batches[s].shape)
+            torch.baddbmm(self.working_biases[0][rows], x, self.working_weights[0][rows], out=block)
+
+    def _forward(self, batches, space, keep=True, look=None):
+        """Logits (R, n, C) in float32 or better.
+
+        batches  (n, D), one a seed, or a single one for all
+        keep     hold on to what the backward pass reads; without it two buffers take turns
+        look     called as look(l, z) and look(l, a) after either half of a layer
+        """
+        a = None
+        for l, n in enumerate(self.rows):
+            z, out = (space.z[l], space.a[l]) if keep else (space.turns[l % 2][:n],) * 2
+            if l == 0:
+                self._affine_first(batches, z)
+            else:
+                self._affine(l, a[:n], z)
+            if look:
+                look("pre", l, z)
+            a = self.activation.forward(z, out)
+            if look:
+                look("act", l, a)
+            # networks that end here hand their last activations to the output layer
+            ending = slice(self.rows[l + 1] if l + 1 < self.depth else 0, n)
+            if ending.start < n:
+                space.last[ending] = a[ending]
+        self._affine(self.depth, space.last, space.logits)
+        return space.logits.to(self.type)
+
+    # ---- backward
+
+    def _backward(self, grad_logits, batches, space):
+        """Walk from the output layer down and yield (l, pairs): dL/dW_l is the sum over samples of a' dz for each pair.
+
+        pairs  [(rows, a, dz)], a (n, batch, fan_in), dz (n, batch, fan_out); one triple, but for the first
+               layer, which has one a block of networks with the same seed
+
+        A layer is yielded when its weights are no longer needed, so that the caller may change them in place.
+        """
+        every = slice(None)
+        dz = grad_logits.to(self.working_type)
+        torch.bmm(dz, self.working_weights[self.depth].mT, out=space.grad)
+        yield self.depth, [(every, space.last, dz)]
+        for l in reversed(range(self.depth)):
+            n = self.rows[l]
+            # Rows of networks that end at layer l still hold what the output layer sent back; layer l + 1 has
+            # overwritten the deeper ones'. dz takes the place of the activations, which nobody reads any more.
+            kept = space.a[l] if self.activation.keeps == "output" else space.z[l]
+            dz = self.activation.backward(space.grad[:n], kept, kept)
+            if l == 0:
+                blocks = self.blocks if len(batches) > 1 else [(every, 0)]
+                yield 0, [(rows, batches[s].expand(len(dz[rows]), *batches[s].shape), dz[rows]) for rows, s in blocks]
+            else:
+                torch.bmm(dz, self.working_weights[l].mT, out=space.grad[:n])
+                yield l, [(every, space.a[l - 1][:n], dz)]
+
+    def _grad_logits(self, logits, y, scale):
+        """Losses (R, n), and the gradient of scale * the sum of them by the logits; y (R, n)."""
+        log_p = torch.log_softmax(logits, 2)
+        losses = -log_p.gather(2, y[:, :, None])[:, :, 0]
+        grad = log_p.exp_()
+        grad.scatter_add_(2, y[:, :, None], grad.new_full((), -1.0).expand(*y.shape, 1))
+        return losses, grad.mul_(scale)
+
+    # ---- what the sweep calls
+
+    def train_batch(self, x, y, index):
+        """One optimiser step of every network; adds to `loss_sum` and `correct`.
+
+        x, y   the training data, (N, D) and (N,)
+        index  (number of seeds, batch): which samples the networks of each seed see, in the order of `self.seeds`
+        """
+        space = self._space(index.shape[1])
+        batches = [x.index_select(0, i).to(self.working_type) for i in index]
+        labels = y[index][self.seed_of]  # (R, batch)
+        logits = self._forward(batches, space)
+        self.correct += (logits.argmax(2) == labels).sum(1)
+        losses, grad = self._grad_logits(logits, labels, self.optimizer.loss_scale / index.shape[1])
+        self.loss_sum += losses.sum(1)
+        self.optimizer.before_step()
+        for l, pairs in self._backward(grad, batches, space):
+            self.optimizer.step(l, pairs)
+
+    def train_figures(self):
+        """Loss and number of correct answers, both summed over the samples since the last call: two (R,) arrays."""
+        figures = self.loss_sum.tolist(), self.correct.tolist()
+        self.loss_sum.zero_()
+        self.correct.zero_()
+        return [np.array(figure) for figure in figures]
+
+    @torch.no_grad()
+    def evaluate(self, x, y):
+        """Mean loss and accuracy of every network on (N, D), (N,): two (R,) arrays."""
+        loss = torch.zeros_like(self.loss_sum)
+        correct = torch.zeros_like(self.correct)
+        for part, labels in zip(x.split(EVAL_CHUNK), y.split(EVAL_CHUNK), strict=True):
+            logits = self._forward([part.to(self.working_type)], self._space(len(part)), keep=False)
+            log_p = torch.log_softmax(logits, 2)
+            labels = labels.expand(len(self), -1)
+            loss -= log_p.gather(2, labels[:, :, None]).sum((1, 2))
+            correct += (logits.argmax(2) == labels).sum(1)
+        return loss.double().cpu().numpy() / len(x), correct.cpu().numpy() / len(x)
+
+    def probe(self, x, y):
+        """Layer statistics of every network on one batch, as `networks.probe` reads them from one.
+
+        returns  {stat: (R, depth) array}, NaN where a network has no such layer
+        """
+        space = self._space(len(x))
+        stats = torch.full(
+            (len(LAYER_STATS), len(self), self.depth), torch.nan, dtype=self.sum_type, device=self.device
+        )
+        found = dict(zip(LAYER_STATS, stats, strict=True))
+
+        def look(half, l, values):
+            mean = values.mean((1, 2), dtype=self.type, keepdim=True)
+            centred = (values - mean).flatten(1)
+            # Summed in double precision: the squares of a signal that fades over 50 layers underflow in float32.
+            deviation = torch.linalg.vector_norm(centred, dim=1, dtype=self.sum_type) / centred.shape[1] ** 0.5
+            found[f"{half}_std"][: self.rows[l], l] = deviation
+            if half == "act":
+                found["act_mean"][: self.rows[l], l] = mean[:, 0, 0].to(self.sum_type)
+
+        batches = [x.to(self.working_type)]
+        logits = self._forward(batches, space, look=look)
+        _, grad = self._grad_logits(logits, y.expand(len(self), -1), 1 / len(x))
+        for l, pairs in self._backward(grad, batches, space):
+            if l == self.depth:
+                continue
+            for rows, a, dz in pairs:
+                gradient = torch.bmm(a.mT, dz).flatten(1)
+                norm = torch.linalg.vector_norm(gradient, dim=1, dtype=self.sum_type)
+                found["grad_norm"][: self.rows[l]][rows, l] = norm
+                found["grad_mean_abs"][: self.rows[l]][rows, l] = gradient.abs().mean(1).to(self.sum_type)
+        return dict(zip(LAYER_STATS, stats.double().cpu().numpy(), strict=True))
+
+    def freeze(self, r):
+        """Take network r out of the race: its weights become 0 and stay so; the others go on untouched."""
+        self.lr[r] = 0
+        for tensor in self._tensors():
+            if r < len(tensor):
+                tensor[r] = 0
+        self._refresh()
+
+    def network(self, r):
+        """Network r as a `DeepMLP` on the CPU."""
+        c, run = self.config, self.runs[r]
+        net = DeepMLP(c.input_size, c.hidden_size, c.output_size, run.layers, run.activation).to(self.type)
+        layers = [*range(run.layers), self.depth]
+        return net.set_weights([self.weights[l][r].T for l in layers], [self.biases[l][r, 0] for l in layers])
+
+    # ---- saving and loading
+
+    def _tensors(self):
+        """Everything that training changes and that has one row a network."""
+        return [*self.weights, *self.biases, *self.optimizer.tensors]
+
+    def _refresh(self):
+        if self.working_type != self.type:
+            for working, master in zip(
+                self.working_weights + self.working_biases, self.weights + self.biases, strict=True
+            ):
+                working.copy_(master)
+
+    def state(self):
+        """What training has changed, copied to the CPU: `load_state` of it goes on where this stack is now."""
+        copies = [torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor) for tensor in self._tensors()]
+        return {"tensors": copies, "lr": self.lr.cpu().clone(), "steps": int(self.optimizer.steps)}
+
+    def load_state(self, state):
+        for tensor, saved in zip(self._tensors(), state["tensors"], strict=True):
+            tensor.copy_(saved)
+        self.lr.copy_(state["lr"])
+        self.optimizer.steps.fill_(state["steps"])
+        self._refresh()
+
+
+class GraphedSteps:
+    """`stack.train_batch` as captured CUDA graphs, one a batch size: a step of hundreds of kernels costs one launch.
+
+    Called with an index, as `train_batch` is. The first call with a new batch size captures.
+    """
+
+    def __init__(self, stack, x, y):
+        self.stack, self.x, self.y = stack, x, y
+        self.graphs = {}
+
+    def __call__(self, index):
+        size = index.shape[1]
+        if size not in self.graphs:
+            self.graphs[size] = self._capture(index)
+        static_index, graph = self.graphs[size]
+        static_index.copy_(index)
+        graph.replay()
+
+    def _capture(self, index):
+        static_index = index.clone()
+
+        def step():
+            self.stack.train_batch(self.x, self.y, static_index)
+
+        with CAPTURING:
+            # Libraries set themselves up in their first calls, which a capture does not allow. What these calls train
+            # is taken back.
+            before = self.stack.state(), self.stack.loss_sum.clone(), self.stack.correct.clone()
+            for _ in range(2):
+                step()
+            self.stack.load_state(before[0])
+            self.stack.loss_sum.copy_(before[1])
+            self.stack.correct.copy_(before[2])
+            torch.cuda.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+                step()
+        return static_index, graph
+
+
+CAPTURING = threading.Lock()  # one capture at a time
+
+
+class _Space:
+    """The buffers of one batch size. Where the activation keeps its output, z and a are the same memory."""
+
+    def __init__(self, stack, n):
+        width, kind = stack.config.hidden_size, {"dtype": stack.working_type, "device": stack.device}
+        self.n, self.stack, self.kind, self.width = n, stack, kind, width
+        self.grad = torch.empty(len(stack), n, width, **kind)  # dL/da, from above
+        self.last = torch.empty(len(stack), n, width, **kind)  # each network's last activations
+        self.logits = torch.empty(len(stack), n, stack.config.output_size, **kind)
+        self._a = self._z = self._turns = None
+
+    def _layers(self):
+        return [torch.empty(rows, self.n, self.width, **self.kind) for rows in self.stack.rows]
+
+    @property
+    def a(self):
+        if self._a is None:
+            self._a = self._layers()
+        return self._a
+
+    @property
+    def z(self):
+        if self._z is None:
+            self._z = self.a if self.stack.activation.keeps == "output" else self._layers()
+        return self._z
+
+    @property
+    def turns(self):
+        if self._turns is None:
+            self._turns = [torch.empty(len(self.stack), self.n, self.width, **self.kind) for _ in range(2)]
+        return self._turns
+
+
+def _blocks(seed_of):
+    """Neighbouring networks with the same seed, as (rows, index of the seed)."""
+    start = 0
+    for r in range(1, len(seed_of) + 1):
+        if r == len(seed_of) or seed_of[r] != seed_of[start]:
+            yield slice(start, r), seed_of[start]
+            start = r
+
+
+# ---- optimisers: `step` takes one layer's share of the backward pass and changes its weights
+
+
+class _Sgd:
+    """w <- w - lr g, in place: the learning rate is already in dz, through `loss_scale`."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.tensors = []
+        self.steps = torch.zeros((), dtype=stack.sum_type, device=stack.device)
+
+    @property
+    def loss_scale(self):
+        return self.stack.lr
+
+    def before_step(self):
+        self.steps += 1
+
+    def step(self, l, pairs):
+        stack = self.stack
+        weight, bias = stack.weights[l], stack.biases[l]
+        for rows, a, dz in pairs:
+            if stack.working_type == stack.type:
+                weight[rows].baddbmm_(a.mT, dz, alpha=-1)
+            else:
+                weight[rows].sub_(torch.bmm(a.mT, dz))
+                stack.working_weights[l][rows].copy_(weight[rows])
+            bias[rows].sub_(dz.sum(1, keepdim=True, dtype=stack.type))
+            if stack.working_type != stack.type:
+                stack.working_biases[l][rows].copy_(bias[rows])
+
+
+class _WithMoments:
+    """Optimisers that remember: they form the gradient, and `change` turns it into a step."""
+
+    moments = 1
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.memory = [
+            [torch.zeros_like(p) for _ in range(self.moments)] for p in stack.weights + stack.biases
+        ]  # fmt: skip
+        self.tensors = [moment for moments in self.memory for moment in moments]
+        self.steps = torch.zeros((), dtype=stack.sum_type, device=stack.device)
+        self.loss_scale = 1.0
+
+    def before_step(self):
+        self.steps += 1
+
+    def step(self, l, pairs):
+        stack = self.stack
+        weight, bias = stack.weights[l], stack.biases[l]
+        lr = stack.lr[: len(weight)]
+        products = [torch.bmm(a.mT, dz).to(stack.type) for _, a, dz in pairs]
+        sums = [dz.sum(1, keepdim=True, dtype=stack.type) for _, _, dz in pairs]
+        weight.sub_(self.change(torch.cat(products), self.memory[l]) * lr)
+        bias.sub_(self.change(torch.cat(sums), self.memory[len(stack.weights) + l]) * lr)
+        if stack.working_type != stack.type:
+            stack.working_weights[l].copy_(weight)
+            stack.working_biases[l].copy_(bias)
+
+
+class _Momentum(_WithMoments):
+    """v <- mu v + g; w <- w - lr v, with mu = 0.9, as torch.optim.SGD(momentum=0.9)."""
+
+    def change(self, gradient, memory):
+        (v,) = memory
+        return v.mul_(MOMENTUM).add_(gradient)
+
+
+class _Adam(_WithMoments):
+    """Kingma & Ba 2015, as torch.optim.Adam with its defaults."""
+
+    moments = 2
+
+    def change(self, gradient, memory):
+        m, v = memory
+        m.lerp_(gradient, 1 - ADAM_BETA1)
+        v.mul_(ADAM_BETA2).addcmul_(gradient, gradient, value=1 - ADAM_BETA2)
+        t = self.steps
+        root = v.sqrt() / (1 - ADAM_BETA2**t).sqrt().to(v.dtype)
+        return m / (1 - ADAM_BETA1**t).to(m.dtype) / root.add_(ADAM_EPS)
+
+
+OPTIMIZER_STATES = {"sgd": _Sgd, "momentum": _Momentum, "adam": _Adam}

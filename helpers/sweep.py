@@ -1,0 +1,581 @@
+"""The sweep: all runs of one CONFIG, planned into stacks, trained, saved, resumed.
+
+    sweep = Sweep(CONFIG)
+    print(sweep.describe())
+    results = sweep.run()
+
+Stacks train in lanes. On a CPU a lane is a thread with a share of the cores: two stacks on a core each get further than
+one stack on both, since nobody waits for the other at the end of every product. On CUDA a lane is a stream.
+"""
+
+import dataclasses
+import os
+import queue
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from helpers import data as datasets
+from helpers import records
+from helpers.config import PRECISIONS, ConfigError, Run, SweepConfig, resolve_device
+from helpers.initializers import generator_for
+from helpers.networks import LAYER_STATS
+from helpers.stack import GraphedSteps, Stack
+
+# Networks in a stack: on a CPU few, so that a layer's tensors stay in the cache; on a GPU as many as its memory takes.
+STACK_SIZES = {"cpu": 8, "mps": 48, "cuda": 192}
+MOST_LANES = {"cpu": 8, "mps": 1, "cuda": 4}
+# CONFIG keys that may change between two starts in one folder: they move time, or rounding, but no result
+FREE_KEYS = ("data_dir", "device", "stack_size", "save_dir", "resume", "keep_state")
+# ... and keys that may grow: what is there is kept, the rest is trained
+AXES = ("layers_list", "init_types", "activations", "seeds")
+
+
+class SweepError(RuntimeError):
+    """A sweep that could not go on; its text says why, and what is kept."""
+
+
+# ---- costs and plan
+
+
+def parameters(config, layers):
+    """Number of weights and biases of a network with L hidden layers."""
+    d, h, c = config.input_size, config.hidden_size, config.output_size
+    return (d + 1) * h + (layers - 1) * (h + 1) * h + (h + 1) * c
+
+
+def stack_parameters(config, runs):
+    """Number of weights and biases of some runs together; times the samples it is what an epoch of them costs."""
+    return sum(parameters(config, run.layers) for run in runs)
+
+
+def plan(config, runs, device):
+    """Group runs into stacks: lists of runs of one activation, the costliest stack first.
+
+    Runs of one depth and seed lie together, so that a stack small enough has no ragged edge and one batch for all.
+    """
+    size = STACK_SIZES[device.type] if config.stack_size == "auto" else config.stack_size
+    stacks = []
+    for activation in dict.fromkeys(run.activation for run in runs):
+        family = sorted((run for run in runs if run.activation == activation), key=lambda run: (-run.layers, run.seed))
+        stacks += [family[i : i + size] for i in range(0, len(family), size)]
+    return sorted(stacks, key=lambda stack: -stack_parameters(config, stack))
+
+
+def epoch_order(seed, epoch, n):
+    """The order in which the runs of a seed see the n training samples in an epoch: a permutation."""
+    return torch.randperm(n, generator=generator_for("order", seed, epoch))
+
+
+class Lanes:
+    """A few threads that train stacks side by side, each with its share of the cores or its own CUDA stream."""
+
+    def __init__(self, device, stacks):
+        cores = torch.get_num_threads()
+        most = min(MOST_LANES[device.type], cores) if device.type == "cpu" else MOST_LANES[device.type]
+        self.count = max(1, min(most, stacks))
+        self.device, self.cores = device, cores
+        self.pool = ThreadPoolExecutor(self.count, initializer=self._start)
+
+    def _start(self):
+        if self.device.type == "cpu":
+            torch.set_num_threads(max(1, self.cores // self.count))
+        elif self.device.type == "cuda":
+            torch.cuda.set_stream(torch.cuda.Stream(self.device))
+
+    def __enter__(self):
+        return self.pool
+
+    def __exit__(self, *exc):
+        self.pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(self.cores)
+
+
+def data_type(config):
+    """The number type in which the data is kept: that of the products, but float32 for bf16."""
+    return torch.float32 if config.precision == "bf16" else PRECISIONS[config.precision]
+
+
+# ---- one stack through its epochs
+
+
+class StackTraining:
+    """One stack on its way from birth to its last epoch, with what has been measured so far.
+
+    tables  one (num_epochs + 1, columns) array a run, in the order of `stack.runs`; NaN where nothing is known yet
+    epoch   the last epoch that is complete; -1 before the first measurement
+    """
+
+    def __init__(self, config, runs, device, lrs=None):
+        self.config = config
+        self.stack = Stack(config, runs, device, lrs)
+        self.runs = self.stack.runs
+        self.epoch = -1
+        self.graphed = None
+        self.diverged = [False] * len(runs)
+        self.tables = [np.full((config.num_epochs + 1, len(records.columns(run.layers))), np.nan) for run in self.runs]
+        for table in self.tables:
+            table[:, 0] = np.arange(config.num_epochs + 1)
+        sizes = np.array([parameters(config, run.layers) for run in self.runs])
+        self.share = sizes / sizes.sum()
+
+    @property
+    def name(self):
+        first, more = self.runs[0], len(self.runs) - 1
+        return f"{first.name}+{more}"
+
+    def advance(self, data, stop=None):
+        """Train one epoch and measure; the first call only measures, before training. False when `stop` was set."""
+        started, epoch = time.perf_counter(), self.epoch + 1
+        n = data.train_size
+        if epoch == 0:
+            train_loss, train_acc = self.stack.evaluate(data.x_train, data.y_train)
+        else:
+            train_batch = self.batch_trainer(data)
+            orders = torch.stack([epoch_order(seed, epoch, n) for seed in self.stack.seeds]).to(self.stack.device)
+            for index in orders.split(self.config.batch_size, dim=1):
+                if stop is not None and stop.is_set():
+                    return False
+                train_batch(index)
+            train_loss, train_acc = (figure / n for figure in self.stack.train_figures())
+        test_loss, test_acc = self.stack.evaluate(data.x_test, data.y_test)
+        stats = self.stack.probe(data.x_train[data.probe], data.y_train[data.probe])
+        seconds = (time.perf_counter() - started) * self.share
+        for r, (run, table) in enumerate(zip(self.runs, self.tables, strict=True)):
+            if self.diverged[r]:
+                table[epoch, 5] = seconds[r]
+                continue
+            table[epoch, 1:6] = train_loss[r], test_loss[r], train_acc[r], test_acc[r], seconds[r]
+            layerwise = np.stack([stats[stat][r, : run.layers] for stat in LAYER_STATS], axis=1)  # (layers, stats)
+            table[epoch, 6:] = layerwise.ravel()
+            if not np.isfinite([train_loss[r], test_loss[r]]).all():
+                self.diverged[r] = True
+                self.stack.freeze(r)
+        self.epoch = epoch
+        return True
+
+    def batch_trainer(self, data):
+        """index -> one step of the stack; on CUDA as a captured graph, which costs one launch."""
+        if self.stack.device.type != "cuda":
+            return lambda index: self.stack.train_batch(data.x_train, data.y_train, index)
+        self.graphed = self.graphed or GraphedSteps(self.stack, data.x_train, data.y_train)
+        return self.graphed
+
+    # ---- state on disk
+
+    def save(self, path):
+        """Write the state beside the results, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        state = {
+            "runs": [dataclasses.astuple(run) for run in self.runs],
+            "epoch": self.epoch,
+            "diverged": self.diverged,
+            "tables": [torch.from_numpy(table[: self.epoch + 1]) for table in self.tables],
+            "stack": self.stack.state(),
+        }
+        try:
+            torch.save(state, part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def load(self, state):
+        self.epoch, self.diverged = state["epoch"], list(state["diverged"])
+        for table, saved in zip(self.tables, state["tables"], strict=True):
+            table[: self.epoch + 1] = saved.numpy()
+        self.stack.load_state(state["stack"])
+
+
+def read_state(path):
+    """A saved state, and its runs. Raises RuntimeError, OSError or EOFError when the file is damaged."""
+    state = torch.load(path, weights_only=True, mmap=True)
+    return state, [Run(*run) for run in state["runs"]]
+
+
+def train_alone(config, data, runs, epochs, device="cpu", lrs=None):
+    """Train some runs as one stack, in memory, and return the StackTraining: nothing is written."""
+    training = StackTraining(dataclasses.replace(config, num_epochs=epochs), runs, device, lrs)
+    for _ in range(epochs + 1):
+        training.advance(data)
+    return training
+
+
+def rebuild(config, run, epoch=None):
+    """A run's trained `DeepMLP`, had back by training it again from its row; nothing but its name is needed.
+
+    config  a SweepConfig, or a CONFIG as a manifest holds it
+    run     a Run, or its name
+    epoch   after which epoch; the last where left out
+    """
+    config = config if isinstance(config, SweepConfig) else SweepConfig.from_dict(config)
+    device = resolve_device(config)
+    data = datasets.load(config, device, data_type(config))
+    config = config.fitted_to(data)
+    if isinstance(run, str):
+        named = {known.name: known for known in config.runs()}
+        if run not in named:
+            raise ConfigError(f"the sweep has no run {run!r}; its runs are named like {next(iter(named))!r}")
+        run = named[run]
+    training = train_alone(config, data, [run], config.num_epochs if epoch is None else epoch, device)
+    return training.stack.network(0)
+
+
+# ---- the whole sweep
+
+
+class Todo(NamedTuple):
+    """A stack that is left to train: its runs, and where its state lies if it has been begun."""
+
+    runs: list
+    state: Path | None = None
+    epoch: int = 0
+
+
+class Progress(NamedTuple):
+    """What a progress function is told: a stack has completed an epoch.
+
+    training      the StackTraining; its tables are complete up to `epoch`
+    done, total   runs finished, and runs in the sweep
+    eta           seconds left, None while unknown
+    """
+
+    training: StackTraining
+    epoch: int
+    done: int
+    total: int
+    eta: float | None
+
+
+class Sweep:
+    """All runs of one CONFIG. Making it validates CONFIG, loads the data and looks at what is done already.
+
+    Raises ConfigError or DataError, before anything is written, when CONFIG or the data cannot be used.
+    """
+
+    def __init__(self, given):
+        config = SweepConfig.from_dict(given)
+        self.given = dict(given)
+        self.device = resolve_device(config)
+        self.folder = Path(config.save_dir)
+        self.data = datasets.load(config, self.device, data_type(config))
+        self.config = config.fitted_to(self.data)
+        self.manifest = self._checked_manifest()
+        self.rows = {}  # run -> its row of the summary
+        self.finished = set()
+        self.stop = threading.Event()  # set it, and the sweep ends at the next batch; a second start goes on
+        self._lock = threading.Lock()
+        if self.config.resume:
+            self._find_finished()
+
+    @property
+    def state_folder(self):
+        return self.folder / "state"
+
+    def _checked_manifest(self):
+        """The manifest in the folder, if this CONFIG can go on with it. Raises ConfigError if it is another sweep's."""
+        found = records.read_manifest(self.folder)
+        if found is None:
+            if any((self.folder / "runs").glob("*.csv")):
+                raise ConfigError(f"{self.folder} holds runs but no manifest.json; choose another save_dir")
+            return None
+        there, here = found["config"], self.config.to_dict()
+        for key in here:
+            if key in FREE_KEYS or there.get(key) == here[key]:
+                continue
+            grows = key in AXES and set(there[key]) <= set(here[key])
+            grows |= key == "num_epochs" and there[key] < here[key]
+            if not grows:
+                raise ConfigError(
+                    f"{self.folder} holds the results of another CONFIG: {key} is {there.get(key)!r} there and "
+                    f"{here[key]!r} here; choose another save_dir, or give {key} the value that is there"
+                )
+        return found
+
+    def _find_finished(self):
+        for run in self.config.runs():
+            path = records.run_file(self.folder, run)
+            if path.exists():
+                history = records.read_run(path)
+                self.rows[run] = records.summarise(run, history, self.data.commonest_class_share)
+                if len(history) == self.config.num_epochs + 1:
+                    self.finished.add(run)
+
+    def todo(self):
+        """The stacks that are left to train, costliest first; those that were interrupted go on as they were."""
+        left = [run for run in self.config.runs() if run not in self.finished]
+        found = []
+        for path in sorted(self.state_folder.glob("*.pt")) if self.config.resume else []:
+            try:
+                state, runs = read_state(path)
+            except (RuntimeError, OSError, EOFError, KeyError) as error:
+                print(f"{path} cannot be read ({type(error).__name__}); its runs are trained from their start")
+                continue
+            if set(runs) <= set(left):
+                found.append(Todo(runs, path, state["epoch"]))
+                left = [run for run in left if run not in runs]
+        found += [Todo(runs) for runs in plan(self.config, left, self.device)]
+        return sorted(found, key=lambda todo: -stack_parameters(self.config, todo.runs))
+
+    def describe(self):
+        """What will run, on what, and what is done already: a few lines."""
+        c, d, todo = self.config, self.data, self.todo()
+        resumed = sum(stack.state is not None for stack in todo)
+        axes = {"inits": c.init_types, "activations": c.activations, "depths": c.layers_list, "seeds": c.seeds}
+        grid = " x ".join(f"{len(values)} {axis if len(values) > 1 else axis[:-1]}" for axis, values in axes.items())
+        left = (
+            f"left: {len(todo)} stacks of up to {max(len(stack.runs) for stack in todo)} networks"
+            + (f" ({resumed} go on where they stopped)" if resumed else "")
+            + f", {Lanes(self.device, len(todo)).count} at a time, {c.num_epochs} epochs each"
+            if todo
+            else "nothing is left to train"
+        )
+        return "\n".join(
+            [
+                f"{c.dataset}: {d.train_size} training and {d.test_size} test samples, {d.input_size} inputs, "
+                f"{d.classes} classes",
+                f"{len(c.runs())} runs = {grid}; {len(self.finished)} are finished",
+                left,
+                f"on {records.device_name(self.device)} in {c.precision}; results go to {self.folder}",
+            ]
+        )
+
+    def forecast(self, seconds=1.0):
+        """How long what is left will take, in seconds, by a few timed steps of a stack of middling depth."""
+        todo = self.todo()
+        if not todo:
+            return 0.0
+        lanes = Lanes(self.device, len(todo))
+        with lanes as pool:
+            cost, elapsed = pool.submit(self._time_steps, todo[len(todo) // 2].runs, seconds).result()
+        # An epoch also reads the test set, forward only, which is a third of a step's work, and the probe.
+        samples = self.data.train_size + self.data.test_size / 3 + len(self.data.probe)
+        left = sum(stack_parameters(self.config, t.runs) * (self.config.num_epochs - t.epoch) for t in todo)
+        return elapsed / cost * left * samples / lanes.count
+
+    def _time_steps(self, runs, seconds):
+        """Train a throw-away stack for about `seconds`; returns the cost of its steps and how long they took."""
+        training = StackTraining(self.config, runs, self.device)
+        n = len(training.stack.seeds)
+        index = epoch_order(0, 0, self.data.train_size)[: self.config.batch_size].expand(n, -1).to(self.device)
+        train_batch = training.batch_trainer(self.data)
+        train_batch(index)
+        training.stack.train_figures()  # waits for the device
+        steps, started = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - started) < seconds or steps == 0:
+            train_batch(index)
+            training.stack.train_figures()
+            steps += 1
+        return stack_parameters(self.config, runs) * self.config.batch_size * steps, elapsed
+
+    def run(self, progress=None):
+        """Train what is left, and return the results read back from the folder.
+
+        progress  called with a `Progress` after every epoch of a stack, in this thread; `report()` where left out
+
+        An interrupt ends the sweep at the last complete epoch of every stack. Raises SweepError when results cannot be
+        written; what was finished before is kept, and a second start goes on from there.
+        """
+        progress = progress or report()
+        self.stop.clear()
+        self._begin()
+        todo = self.todo()
+        meter = _Meter(self.config, todo)
+        epochs = queue.SimpleQueue()  # (training, epoch) from the lanes, in the order in which it happened
+        with Lanes(self.device, max(1, len(todo))) as pool:
+            futures = [pool.submit(self._train_stack, stack, epochs) for stack in todo]
+            try:
+                while not all(future.done() for future in futures) or not epochs.empty():
+                    try:
+                        training, epoch = epochs.get(timeout=0.1)
+                    except queue.Empty:
+                        _raise_first_error(futures)
+                        continue
+                    eta = meter.count(training, epoch)
+                    progress(Progress(training, epoch, len(self.finished), len(self.config.runs()), eta))
+                _raise_first_error(futures)
+            except OSError as error:
+                raise SweepError(
+                    f"results cannot be written to {self.folder} ({error.strerror or error}); {len(self.finished)} of "
+                    f"{len(self.config.runs())} runs are finished and kept: mend that, and start again to go on"
+                ) from error
+            finally:
+                if not all(future.done() for future in futures):
+                    self.stop.set()
+                    wait(futures)
+        self._finish()
+        return records.load_sweep(self.folder)
+
+    def _train_stack(self, todo, epochs):
+        """Take one stack to its last epoch and write its runs, unless the sweep is stopped before."""
+        if self.stop.is_set():
+            return
+        training = StackTraining(self.config, todo.runs, self.device)
+        if todo.state is not None:
+            training.load(read_state(todo.state)[0])
+        path = self.state_folder / f"{training.name}.pt"
+        while training.epoch < self.config.num_epochs:
+            if self.stop.is_set() or not training.advance(self.data, self.stop):
+                return
+            training.save(path)
+            if training.epoch < self.config.num_epochs:
+                epochs.put((training, training.epoch))
+        for run, table in zip(training.runs, training.tables, strict=True):
+            records.write_run(self.folder, run, table)
+        self._note_finished(training.runs)
+        if not self.config.keep_state:
+            path.unlink()
+        epochs.put((training, training.epoch))
+
+    def _note_finished(self, runs):
+        floor = self.data.commonest_class_share
+        rows = {
+            run: records.summarise(run, records.read_run(records.run_file(self.folder, run)), floor) for run in runs
+        }
+        with self._lock:
+            self.rows.update(rows)
+            self.finished.update(runs)
+            self._write_summary()
+            self._write_manifest()
+
+    def _write_summary(self):
+        records.write_summary(self.folder, [self.rows[run] for run in self.config.runs() if run in self.rows])
+
+    def _write_manifest(self):
+        self.manifest["seconds"] = round(self._seconds_before + time.perf_counter() - self._started, 1)
+        records.write_manifest(self.folder, self.manifest)
+
+    def _begin(self):
+        """Write the manifest, which claims the folder for this CONFIG before anything is trained."""
+        before = self.manifest or {}
+        self._seconds_before, self._started = before.get("seconds", 0.0), time.perf_counter()
+        complete = before.get("finished") and len(self.finished) == len(self.config.runs())
+        self.manifest = {
+            "config_given": self.given,
+            "config": self.config.to_dict(),
+            # what trained the runs, not what looked at them afterwards
+            **(before if complete else records.provenance(self.device)),
+            "started": before.get("started", records.now()),
+            "finished": before["finished"] if complete else None,
+            "seconds": self._seconds_before,
+            "runs": len(self.config.runs()),
+            "classes": self.data.classes,
+            "commonest_class_share": round(self.data.commonest_class_share, 6),
+        }
+        try:
+            self._write_manifest()
+            self._write_summary()
+        except OSError as error:
+            raise SweepError(
+                f"save_dir is {str(self.folder)!r}, which cannot be written to ({error.strerror}); nothing was trained"
+            ) from error
+
+    def _finish(self):
+        complete = len(self.finished) == len(self.config.runs())
+        if complete and not self.config.keep_state:
+            for path in self.state_folder.glob("*.pt"):
+                path.unlink()
+            if self.state_folder.is_dir() and not any(self.state_folder.iterdir()):
+                self.state_folder.rmdir()
+        if complete and not self.manifest["finished"]:
+            self.manifest["finished"] = records.now()
+            self._write_manifest()
+
+
+def _raise_first_error(futures):
+    for future in futures:
+        if future.done():
+            future.result()
+
+
+class _Meter:
+    """The ETA: what is left, weighed by its cost (parameters x samples), at the pace so far."""
+
+    def __init__(self, config, todo):
+        self.config, self.started, self.done = config, time.perf_counter(), 0
+        self.total = sum(stack_parameters(config, stack.runs) * (config.num_epochs - stack.epoch) for stack in todo)
+
+    def count(self, training, epoch):
+        """Note one epoch of a stack; returns the seconds that are left, None while nothing is known."""
+        if epoch > 0:  # before training a stack is only measured
+            self.done += stack_parameters(self.config, training.runs)
+        if self.done == 0:
+            return None
+        return (time.perf_counter() - self.started) * max(0, self.total - self.done) / self.done
+
+
+# ---- telling people
+
+
+def duration(seconds):
+    """Seconds in words: 42 s, 3 min 20 s, 2 h 05 min."""
+    if seconds is None:
+        return "unknown"
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def line(event):
+    """One line about one stack's epoch: how far the sweep is, where the stack is, how its networks do."""
+    training = event.training
+    shallowest, deepest = training.runs[-1].layers, training.runs[0].layers
+    depth = f"{deepest}" if shallowest == deepest else f"{shallowest} to {deepest}"
+    accuracies = [table[event.epoch, records.EPOCH_COLUMNS.index("test_acc")] for table in training.tables]
+    best = max((a for a in accuracies if np.isfinite(a)), default=float("nan"))
+    return (
+        f"{event.done:>4}/{event.total} runs finished, ETA {duration(event.eta):<12} | "
+        f"{training.runs[0].activation} {depth} layers: epoch {event.epoch}/{training.config.num_epochs}, "
+        f"best of {len(accuracies)} test accuracies {best:.3f}"
+    )
+
+
+def report(every=5.0):
+    """A progress function: a live bar where a person looks at a notebook, elsewhere a plain line every few seconds."""
+    return _bar() if person_watches() else _lines(every)
+
+
+def person_watches():
+    """Whether this runs in a notebook with somebody in front of it, and not under papermill or in a terminal."""
+    if "ipykernel" not in sys.modules or os.environ.get("PLUMBLINE_HEADLESS"):
+        return False
+    import psutil  # comes with ipykernel
+
+    return not any("papermill" in word or "nbconvert" in word for word in psutil.Process().parent().cmdline())
+
+
+def _lines(every):
+    last = -every
+
+    def show(event):
+        nonlocal last
+        if event.done == event.total or time.monotonic() - last >= every:
+            last = time.monotonic()
+            print(line(event), flush=True)
+
+    return show
+
+
+def _bar():
+    from tqdm.auto import tqdm
+
+    bar = None
+
+    def show(event):
+        nonlocal bar
+        bar = bar or tqdm(total=event.total, bar_format="{bar} {desc}")
+        bar.n = event.done
+        bar.set_description_str(line(event))
+        if event.done == event.total:
+            bar.close()
+
+    return show
