@@ -1,0 +1,52 @@
+# make            says what there is
+# make run        the study on the embedded digits, into results/local/digits/
+# make test       the tests
+#
+# Every target makes the environment it needs by itself, in .venv/, once.
+
+PYTHON ?= python3.11
+BIN = .venv/bin
+
+.DEFAULT_GOAL = help
+.PHONY: help setup run mnist digits test lint lab bench
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make setup    the environment in .venv/, from requirements.txt
+setup: .venv/ready
+
+.venv/ready: requirements.txt pyproject.toml
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is not installed; name another Python from 3.11 up: make PYTHON=python3"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+## make run      run.ipynb on the embedded digits, into results/local/digits/
+run: setup
+	$(BIN)/python -m helpers.batch run.ipynb
+
+## make mnist    the published sweep, 192 networks x 50 epochs of MNIST, into results/mnist/; resumable
+mnist: setup
+	$(BIN)/python -m helpers.batch notebooks/parameters/mnist_published.yaml
+
+## make digits   the sweep that is published in results/digits/, three seeds; resumable
+digits: setup
+	$(BIN)/python -m helpers.batch notebooks/parameters/digits_published.yaml
+
+## make test     ruff and the tests
+test: setup lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+## make bench    the stack against the loop that people write, on this machine
+bench: setup
+	$(BIN)/python -m helpers.bench
+
+## make lab      JupyterLab with run.ipynb
+lab: setup
+	$(BIN)/jupyter lab run.ipynb

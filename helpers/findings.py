@@ -1,0 +1,105 @@
+"""What a sweep found, in tables and sentences computed from its results."""
+
+import numpy as np
+import pandas as pd
+
+
+def trainable_depth(results):
+    """The deepest network that learned in every seed, with all shallower ones: activations x inits, 0 for none."""
+    config = results.config
+    learned = results.summary.groupby(["activation", "init", "layers"]).learned.all()
+
+    def depth(activation, init):
+        deepest = 0
+        for layers in sorted(config["layers_list"]):
+            if not learned[activation, init, layers]:
+                break
+            deepest = layers
+        return deepest
+
+    return pd.DataFrame(
+        {init: [depth(activation, init) for activation in config["activations"]] for init in config["init_types"]},
+        index=config["activations"],
+    )
+
+
+def gradient_ratio(results, run):
+    """How much of the gradient arrives at the first layer before training: ||dL/dW_first|| / ||dL/dW_last||."""
+    norms = results.layers(run, "grad_norm").loc[0].to_numpy(float)
+    return norms[0] / norms[-1] if norms[-1] > 0 else np.nan
+
+
+def sentences(results):
+    """What was found, one sentence a finding."""
+    return [text for finding in (_counts, _depths, _best, _fastest, _gradients, _spread) for text in finding(results)]
+
+
+def _counts(results):
+    summary = results.summary
+    learned, diverged = summary.learned.sum(), summary.diverged.sum()
+    rest = len(summary) - learned - diverged
+    yield f"Of {len(summary)} runs {learned} learned, {rest} did not and {diverged} diverged."
+
+
+def _depths(results):
+    for activation, depths in trainable_depth(results).iterrows():
+        deepest = depths.max()
+        if deepest == 0:
+            yield f"{activation}: learns with no init, at no depth from {min(results.config["layers_list"])} layers on."
+            continue
+        best = list(depths.index[depths == deepest])
+        never = list(depths.index[depths == 0])
+        text = f"{activation}: learns down to {deepest} layers with {_all_of(best)}"
+        yield text + (f", and at no depth with {_all_of(never)}." if never else ".")
+
+
+def _all_of(names):
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def _best(results):
+    cells = results.summary.groupby(["activation", "init", "layers"]).final_test_acc.agg(["mean", "std", "count"])
+    if cells["mean"].isna().all():
+        return
+    (activation, init, layers), row = cells["mean"].idxmax(), cells.loc[cells["mean"].idxmax()]
+    spread = f" +- {row['std']:.3f} over {row['count']:.0f} seeds" if row["count"] > 1 else ""
+    yield f"Best test accuracy: {row['mean']:.3f}{spread}, by {activation} with {init} at {layers} layers."
+
+
+def _fastest(results):
+    learned = results.summary[results.summary.learned]
+    for layers in sorted({min(results.config["layers_list"]), max(results.config["layers_list"])}):
+        cells = learned[learned.layers == layers].groupby(["activation", "init"]).epochs_to_95.mean()
+        if len(cells):
+            fastest = [f"{activation} with {init}" for activation, init in cells.index[cells == cells.min()]]
+            yield f"Fastest of those that learned at {layers} layers: {_all_of(fastest)} ({cells.min():.3g} epochs)."
+
+
+def _gradients(results):
+    deep = results.summary[results.summary.layers >= 10]
+    ratios = deep.assign(ratio=[gradient_ratio(results, run) for run in deep.run]).dropna(subset="ratio")
+    ratios = ratios[ratios.ratio > 0]
+    for learned, words in ((True, "that learned"), (False, "that did not learn")):
+        found = ratios.ratio[ratios.learned == learned]
+        if len(found):
+            low, middle, high = found.quantile([0.1, 0.5, 0.9])
+            yield (
+                f"From 10 layers on, {len(found)} runs {words} began with a gradient at the first layer "
+                f"{middle:.1e} times that at the last (median; 10 to 90 %: {low:.1e} to {high:.1e})."
+            )
+
+
+def _spread(results):
+    seeds = len(results.config["seeds"])
+    if seeds < 2:
+        yield "One seed a cell: no spread can be given."
+        return
+    cells = results.summary.groupby(["activation", "init", "layers"])
+    spread, learned = cells.final_test_acc.std(), cells.learned.mean()
+    split = int(((learned > 0) & (learned < 1)).sum())
+    always = spread[learned == 1]
+    yield (
+        f"Over {seeds} seeds the test accuracy of a cell that always learned has a standard deviation of "
+        f"{always.median():.3f} (median of {len(always)} cells); {split} cells learned with some seeds "
+        "and not with others."
+    )
