@@ -245,7 +245,7 @@ def check_idx(path):
 
 
 def _absent(name, where, error, by_hand):
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = str(error).strip().splitlines()[0].rstrip(":") if str(error).strip() else type(error).__name__
     return f"{name} is not in {where} and could not be downloaded ({reason}); {by_hand}"
 
 

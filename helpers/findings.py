@@ -45,7 +45,8 @@ def _depths(results):
     for activation, depths in trainable_depth(results).iterrows():
         deepest = depths.max()
         if deepest == 0:
-            yield f"{activation}: learns with no init, at no depth from {min(results.config["layers_list"])} layers on."
+            shallowest = min(results.config["layers_list"])
+            yield f"{activation}: learns with no init, at no depth from {shallowest} layers on."
             continue
         best = list(depths.index[depths == deepest])
         never = list(depths.index[depths == 0])
@@ -98,8 +99,9 @@ def _spread(results):
     spread, learned = cells.final_test_acc.std(), cells.learned.mean()
     split = int(((learned > 0) & (learned < 1)).sum())
     always = spread[learned == 1]
+    cells_word = "cell" if split == 1 else "cells"
     yield (
         f"Over {seeds} seeds the test accuracy of a cell that always learned has a standard deviation of "
-        f"{always.median():.3f} (median of {len(always)} cells); {split} cells learned with some seeds "
+        f"{always.median():.3f} (median of {len(always)} cells); {split} {cells_word} learned with some seeds "
         "and not with others."
     )

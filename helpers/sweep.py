@@ -550,7 +550,9 @@ def person_watches():
         return False
     import psutil  # comes with ipykernel
 
-    return not any("papermill" in word or "nbconvert" in word for word in psutil.Process().parent().cmdline())
+    parent = psutil.Process().parent()
+    words = parent.cmdline() if parent else []
+    return not any("papermill" in word or "nbconvert" in word for word in words)
 
 
 def _lines(every):

@@ -1,0 +1,187 @@
+import pytest
+import torch
+
+from helpers.activations import ACTIVATIONS, derivative, register_activation
+from helpers.config import Run
+from helpers.stack import Stack
+
+Z = torch.linspace(-4, 4, 160, dtype=torch.float64)  # without 0, where relu and its kin have a kink
+GRAD = torch.linspace(1, -1, 160, dtype=torch.float64)
+TAILS = torch.tensor([-1e3, -100.0, -10.0, 10.0, 100.0, 1e3], dtype=torch.float64)
+every_activation = pytest.mark.parametrize("name", list(ACTIVATIONS))
+every_type = pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+
+
+def kept_by(row, z):
+    """What the backward pass reads, in memory of its own."""
+    return row.forward(z.clone(), torch.empty_like(z)) if row.keeps == "output" else z.clone()
+
+
+@every_activation
+def test_derivative_is_the_slope_of_f(name):
+    row, h = ACTIVATIONS[name], 1e-5
+    slope = (row.f(Z + h) - row.f(Z - h)) / (2 * h)
+    # rounding |f| eps / h and truncation f''' h^2 / 6 are both near 1e-10
+    torch.testing.assert_close(row.df(Z), slope, rtol=0, atol=1e-9)
+
+
+@every_activation
+def test_derivative_agrees_with_autograd(name):
+    row = ACTIVATIONS[name]
+    torch.testing.assert_close(row.df(Z), derivative(row.f)(Z), rtol=1e-13, atol=1e-14)
+
+
+@every_activation
+def test_derivative_at_zero_is_the_one_that_autograd_takes(name):
+    row, zero = ACTIVATIONS[name], torch.zeros(1, dtype=torch.float64)
+    expected = derivative(row.f)(zero)
+    torch.testing.assert_close(row.df(zero), expected)
+    torch.testing.assert_close(row.backward(torch.ones_like(zero), kept_by(row, zero), zero.clone()), expected)
+
+
+@every_activation
+@pytest.mark.parametrize("in_place", [False, True])
+def test_forward_writes_phi(name, in_place):
+    # In place for every row: a stack that only evaluates keeps nothing for a backward pass.
+    row, z = ACTIVATIONS[name], Z.clone()
+    out = z if in_place else torch.empty_like(z)
+    returned = row.forward(z, out)
+    assert returned.data_ptr() == out.data_ptr()
+    torch.testing.assert_close(out, row.f(Z), rtol=1e-14, atol=1e-15)
+    assert in_place or torch.equal(z, Z)
+
+
+@every_activation
+@pytest.mark.parametrize("in_place", [False, True])
+def test_backward_is_the_chain_rule(name, in_place):
+    row = ACTIVATIONS[name]
+    kept = kept_by(row, Z)
+    out = kept if in_place else torch.empty_like(Z)
+    returned = row.backward(GRAD, kept, out)
+    assert returned.data_ptr() == out.data_ptr()
+    torch.testing.assert_close(out, GRAD * row.df(Z), rtol=1e-12, atol=1e-14)
+
+
+@every_activation
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_narrow_types_agree_within_their_rounding(name, dtype):
+    row, z, grad = ACTIVATIONS[name], Z.to(dtype), GRAD.to(dtype)
+    # One rounding is eps / 2, and each takes a few. Gelu's z (1 + erf) / 2 cancels to |z| eps / 2 = 2 eps at z = -4, and
+    # a derivative that is read from a rounded output, as 1 - a^2, carries an absolute error of the size of eps.
+    eps = torch.finfo(dtype).eps
+    forward = row.forward(z.clone(), torch.empty_like(z))
+    backward = row.backward(grad, kept_by(row, z), torch.empty_like(z))
+    assert forward.dtype == backward.dtype == dtype
+    wide = z.double()
+    torch.testing.assert_close(forward.double(), row.f(wide), rtol=2 * eps, atol=2 * eps)
+    torch.testing.assert_close(backward.double(), grad.double() * row.df(wide), rtol=2 * eps, atol=2 * eps)
+
+
+@every_activation
+@every_type
+def test_tails_are_finite(name, dtype):
+    row, z = ACTIVATIONS[name], TAILS.to(dtype)
+    assert row.forward(z.clone(), torch.empty_like(z)).isfinite().all()
+    assert row.backward(torch.ones_like(z), kept_by(row, z), torch.empty_like(z)).isfinite().all()
+    assert row.df(z).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "erf", "sin"])
+@every_type
+def test_bounded_functions_stay_bounded(name, dtype):
+    z = TAILS.to(dtype)
+    assert ACTIVATIONS[name].forward(z, torch.empty_like(z)).abs().max() <= 1
+
+
+@every_type
+def test_tanh_keeps_the_relative_accuracy_of_a_faded_signal(dtype):
+    z = torch.tensor([1e-12, -1e-30], dtype=dtype)
+    a = ACTIVATIONS["tanh"].forward(z, torch.empty_like(z))  # tanh z = z (1 - z^2 / 3)
+    torch.testing.assert_close(a, z, rtol=torch.finfo(dtype).eps, atol=0)
+
+
+def test_softplus_has_no_straight_piece():
+    z = torch.tensor([25.0], dtype=torch.float64)
+    # log(1 + e^z) - z = log(1 + e^-z); torch's own softplus gives exactly 0 here
+    excess = (ACTIVATIONS["softplus"].f(z) - z).item()
+    assert excess == pytest.approx(torch.exp(-z).item(), abs=2 * torch.finfo(z.dtype).eps * 25)
+    assert excess > 0
+
+
+# ---- the reader's own
+
+
+@pytest.fixture
+def own_names():
+    """Takes what a test registers out of the table again."""
+    before = dict(ACTIVATIONS)
+    yield
+    ACTIVATIONS.clear()
+    ACTIVATIONS.update(before)
+
+
+def softsign(z):
+    return z / (1 + z.abs())
+
+
+def softsign_slope(z):
+    return 1 / (1 + z.abs()) ** 2
+
+
+@pytest.mark.usefixtures("own_names")
+@pytest.mark.parametrize("df", [None, softsign_slope])
+def test_own_function_trains(digits, df):
+    register_activation("softsign", softsign, df)
+    config, data = digits(activations=["softsign"], lr=0.05)
+    stack = Stack(config, [Run("he_normal", "softsign", layers, 0) for layers in (3, 1)])
+    nets = [stack.network(r) for r in range(2)]
+    index = torch.arange(32).view(1, -1)
+    for _ in range(5):
+        stack.train_batch(data.x_train, data.y_train, index)
+    for r, net in enumerate(nets):
+        optimizer = torch.optim.SGD(net.parameters(), 0.05)
+        for _ in range(5):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(data.x_train[:32]), data.y_train[:32]).backward()
+            optimizer.step()
+        for ours, theirs in zip(stack.network(r).parameters(), net.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.usefixtures("own_names")
+def test_own_function_can_be_replaced():
+    register_activation("mine", torch.sin)
+    register_activation("mine", torch.cos)
+    torch.testing.assert_close(ACTIVATIONS["mine"].f(Z), torch.cos(Z))
+    torch.testing.assert_close(ACTIVATIONS["mine"].df(Z), -torch.sin(Z))
+
+
+REFUSED = {
+    "sums": (("mine", torch.sum), ["mine", "f of", "(2, 3)", "()"]),
+    "widens": (("mine", torch.Tensor.double), ["mine", "float64", "float32"]),
+    "is no tensor": (("mine", lambda z: 1.0), ["mine", "float", "(2, 3)"]),
+    "slope sums": (("mine", torch.sin, torch.sum), ["mine", "df of", "()"]),
+    "spaces": (("my own", torch.sin), ["my own", "letters"]),
+    "taken": (("tanh", torch.sin), ["tanh", "another"]),
+}
+
+
+@pytest.mark.usefixtures("own_names")
+@pytest.mark.parametrize("case", REFUSED)
+def test_register_refuses(case):
+    given, words = REFUSED[case]
+    before = dict(ACTIVATIONS)
+    with pytest.raises(ValueError, match="activation") as error:
+        register_activation(*given)
+    assert all(word in str(error.value) for word in words)
+    assert before == ACTIVATIONS
+
+
+def test_derivative_of_a_constant_is_zero():
+    df = derivative(lambda z: torch.full_like(z, 3.0))
+    assert torch.equal(df(Z), torch.zeros_like(Z))
+
+
+def test_derivative_works_where_gradients_are_off():
+    with torch.no_grad():
+        torch.testing.assert_close(derivative(torch.sin)(Z), torch.cos(Z))

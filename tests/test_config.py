@@ -1,0 +1,294 @@
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+
+from helpers import data
+from helpers.config import ConfigError, Run, SweepConfig, resolve_device
+
+DEFAULTS = {
+    "dataset": "digits",
+    "data_dir": "data",
+    "layers_list": (5, 10, 20, 30, 40, 50),
+    "init_types": (
+        *("he_normal", "he_uniform", "xavier_normal", "xavier_uniform"),
+        *("normal", "zero", "orthogonal", "trunc_normal"),
+    ),
+    "activations": ("relu", "tanh", "sigmoid", "gelu"),
+    "hidden_size": 128,
+    "input_size": None,
+    "output_size": None,
+    "optimizer": "sgd",
+    "seeds": (0,),
+    "normalize": False,
+    "train_size": None,
+    "test_size": None,
+    "device": "auto",
+    "precision": "float32",
+    "stack_size": "auto",
+    "resume": True,
+}
+INIT_PARAMS = {
+    "he_normal": {"factor": 2.0, "mode": "fan_in"},
+    "he_uniform": {"factor": 2.0, "mode": "fan_in"},
+    "xavier_normal": {},
+    "xavier_uniform": {},
+    "normal": {"mean": 0.0, "std": 0.1},
+    "zero": {},
+    "orthogonal": {"gain": 1.0},
+    "trunc_normal": {"mean": 0.0, "std": 0.1, "a": -2.0, "b": 2.0},
+}
+
+
+def from_dict(**config):
+    return SweepConfig.from_dict(config)
+
+
+def sentence_of(config):
+    """What ConfigError says of a bad CONFIG, which must be one sentence on one line."""
+    with pytest.raises(ConfigError) as error:
+        SweepConfig.from_dict(config)
+    text = str(error.value)
+    assert "\n" not in text
+    assert ". " not in text
+    return text
+
+
+def test_every_default():
+    config = from_dict()
+    assert {key: getattr(config, key) for key in DEFAULTS} == DEFAULTS
+    assert config.init_params == INIT_PARAMS
+
+
+@pytest.mark.parametrize(
+    ("dataset", "epochs", "lr", "batch", "folder"),
+    [
+        ("digits", 20, 0.05, 32, "digits"),
+        ("mnist", 50, 0.01, 128, "mnist"),
+        ("cifar10", 50, 0.01, 128, "cifar10"),
+        ("folder:some/where/cats/", 50, 0.01, 128, "cats"),
+    ],
+)
+def test_defaults_that_suit_the_data(dataset, epochs, lr, batch, folder):
+    config = from_dict(dataset=dataset)
+    assert (config.num_epochs, config.lr, config.batch_size) == (epochs, lr, batch)
+    assert config.save_dir == f"results/local/{folder}"
+
+
+def test_partial_dict_keeps_what_is_given():
+    config = from_dict(layers_list=[3], init_params={"trunc_normal": {"a": -1}, "he_normal": {"mode": "fan_out"}}, lr=1)
+    assert config.layers_list == (3,)
+    assert config.lr == 1.0
+    assert config.init_params["trunc_normal"] == {"mean": 0.0, "std": 0.1, "a": -1.0, "b": 2.0}
+    assert config.init_params["he_normal"] == {"factor": 2.0, "mode": "fan_out"}
+    assert config.init_params["orthogonal"] == {"gain": 1.0}
+
+
+@pytest.mark.parametrize("key", ["input_size", "num_epochs", "lr", "batch_size", "train_size", "save_dir"])
+def test_none_stands_for_as_suits_the_data(key):
+    assert from_dict(**{key: None}) == from_dict()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"dataset": "mnist", "layers_list": [2, 1], "seeds": [3, 1], "lr": 0.1, "optimizer": "adam", "input_size": 784},
+        {"init_params": {"normal": {"std": 0.3}}, "stack_size": 7, "save_dir": "x", "resume": False},
+    ],
+)
+def test_round_trip_through_a_plain_dict(given):
+    config = SweepConfig.from_dict(given)
+    plain = config.to_dict()
+    assert SweepConfig.from_dict(plain) == config
+    assert json.loads(json.dumps(plain)) == plain
+
+
+def test_config_is_frozen_and_apart_from_what_it_came_from():
+    given = {"layers_list": [5], "init_params": {"normal": {"std": 0.3}}}
+    config = SweepConfig.from_dict(given)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.lr = 1.0
+    given["layers_list"].append(6)
+    given["init_params"]["normal"]["std"] = 9.0
+    config.to_dict()["init_params"]["normal"]["std"] = 9.0
+    assert config.layers_list == (5,)
+    assert config.init_params["normal"]["std"] == 0.3
+
+
+def test_runs_are_the_grid_in_the_order_of_config():
+    config = from_dict(init_types=["zero", "normal"], activations=["tanh", "relu"], layers_list=[3, 1], seeds=[5, 0])
+    runs = config.runs()
+    assert len(runs) == len(set(runs)) == 16
+    assert runs[:3] == [Run("zero", "tanh", 3, 5), Run("zero", "tanh", 3, 0), Run("zero", "tanh", 1, 5)]
+    assert runs[4] == Run("zero", "relu", 3, 5)
+    assert runs[-1] == Run("normal", "relu", 1, 0)
+    assert runs[0].name == "zero_tanh_3L_s5"
+    assert len(from_dict().runs()) == 192
+
+
+# ---- bad input: one sentence with the key, what came, and what is allowed
+
+BAD = {
+    "misspelt key": ({"hiden_size": 8}, ["'hiden_size'", "did you mean 'hidden_size'", "layers_list"]),
+    "unknown key": ({"qqq": 8}, ["'qqq'", "allowed: dataset"]),
+    "key is no text": ({3: 8}, ["3", "allowed"]),
+    "no dict": (["relu"], ["CONFIG", "list", "dict"]),
+    "misspelt data set": ({"dataset": "minst"}, ["dataset", "'minst'", "did you mean 'mnist'", "digits", "folder:"]),
+    "folder without path": ({"dataset": "folder:"}, ["dataset", "'folder:'", "folder:<path>"]),
+    "misspelt init": ({"init_types": ["he_norml"]}, ["init_types", "'he_norml'", "did you mean 'he_normal'"]),
+    "misspelt activation": ({"activations": ["rellu"]}, ["activations", "'rellu'", "did you mean 'relu'", "gelu"]),
+    "activation is no text": ({"activations": [1]}, ["activations", "1", "tanh"]),
+    "misspelt optimizer": ({"optimizer": "adm"}, ["optimizer", "'adm'", "did you mean 'adam'", "sgd"]),
+    "misspelt precision": ({"precision": "float16"}, ["precision", "'float16'", "did you mean 'float", "bf16"]),
+    "unknown device": ({"device": "gpu"}, ["device", "'gpu'", "cuda", "cpu"]),
+    "depth 0": ({"layers_list": [5, 0]}, ["layers_list", "0", "whole number from 1 up"]),
+    "depth -3": ({"layers_list": [-3]}, ["layers_list", "-3", "whole number from 1 up"]),
+    "depth 2.5": ({"layers_list": [2.5]}, ["layers_list", "2.5", "whole number"]),
+    "depth True": ({"layers_list": [True]}, ["layers_list", "True", "whole number"]),
+    "depths not in a list": ({"layers_list": 5}, ["layers_list", "5", "a list"]),
+    "width 0": ({"hidden_size": 0}, ["hidden_size", "0", "whole number from 1 up"]),
+    "width as text": ({"hidden_size": "128"}, ["hidden_size", "'128'", "whole number"]),
+    "width True": ({"hidden_size": True}, ["hidden_size", "True", "whole number"]),
+    "width None": ({"hidden_size": None}, ["hidden_size", "None", "whole number"]),
+    "one class": ({"output_size": 1}, ["output_size", "1", "whole number from 2 up"]),
+    "no epochs": ({"num_epochs": 0}, ["num_epochs", "0", "whole number from 1 up"]),
+    "empty batch": ({"batch_size": 0}, ["batch_size", "0", "whole number from 1 up"]),
+    "lr nan": ({"lr": math.nan}, ["lr", "nan", "finite number above 0"]),
+    "lr inf": ({"lr": math.inf}, ["lr", "inf", "finite number above 0"]),
+    "lr 0": ({"lr": 0}, ["lr", "0", "finite number above 0"]),
+    "lr negative": ({"lr": -0.1}, ["lr", "-0.1", "finite number above 0"]),
+    "lr True": ({"lr": True}, ["lr", "True", "finite number above 0"]),
+    "lr as YAML reads 1e-2": ({"lr": "1e-2"}, ["lr", "'1e-2'", "finite number above 0", "YAML", "0.01"]),
+    "lr is a word": ({"lr": "fast"}, ["lr", "'fast'", "finite number above 0"]),
+    "lr beyond all floats": ({"lr": 10**400}, ["lr", "finite number above 0"]),
+    "no depths": ({"layers_list": []}, ["layers_list", "[]", "at least one"]),
+    "no inits": ({"init_types": []}, ["init_types", "[]", "at least one"]),
+    "no activations": ({"activations": ()}, ["activations", "()", "at least one"]),
+    "no seeds": ({"seeds": []}, ["seeds", "[]", "at least one"]),
+    "activations as text": ({"activations": "relu"}, ["activations", "'relu'", "a list"]),
+    "double depth": ({"layers_list": [5, 10, 5]}, ["layers_list", "5", "twice"]),
+    "double init": ({"init_types": ["zero", "zero"]}, ["init_types", "'zero'", "twice"]),
+    "double seed": ({"seeds": [1, 1]}, ["seeds", "1", "twice"]),
+    "negative seed": ({"seeds": [-1]}, ["seeds", "-1", "whole number from 0 up"]),
+    "normalize 1": ({"normalize": 1}, ["normalize", "1", "True or False"]),
+    "resume as text": ({"resume": "yes"}, ["resume", "'yes'", "True or False"]),
+    "stack of none": ({"stack_size": 0}, ["stack_size", "0", "auto", "from 1 up"]),
+    "stack as text": ({"stack_size": "large"}, ["stack_size", "'large'", "auto"]),
+    "no save_dir": ({"save_dir": ""}, ["save_dir", "''", "a path"]),
+    "train_size 0": ({"train_size": 0}, ["train_size", "0", "from 1 up"]),
+    "init_params no dict": ({"init_params": ["he_normal"]}, ["init_params", "['he_normal']", "dict"]),
+    "init_params of no init": (
+        {"init_params": {"he_norm": {}}},
+        ["init_params", "'he_norm'", "did you mean 'he_normal'"],
+    ),
+    "params no dict": ({"init_params": {"he_normal": 3}}, ["init_params", "he_normal", "3", "factor, mode"]),
+    "params an empty list": ({"init_params": {"he_normal": []}}, ["init_params", "he_normal", "[]", "factor, mode"]),
+    "misspelt parameter": (
+        {"init_params": {"orthogonal": {"gian": 2}}},
+        ["init_params", "orthogonal", "'gian'", "did you mean 'gain'"],
+    ),
+    "parameter where none is": (
+        {"init_params": {"zero": {"std": 1}}},
+        ["init_params", "zero", "'std'", "no parameters"],
+    ),
+    "unknown mode": (
+        {"init_params": {"he_normal": {"mode": "fan_avg"}}},
+        ["init_params", "mode", "'fan_avg'", "fan_in", "fan_out"],
+    ),
+    "factor 0": ({"init_params": {"he_uniform": {"factor": 0}}}, ["init_params", "factor", "0", "above 0"]),
+    "gain nan": ({"init_params": {"orthogonal": {"gain": math.nan}}}, ["init_params", "gain", "nan", "finite"]),
+    "std negative": ({"init_params": {"normal": {"std": -1}}}, ["init_params", "std", "-1", "from 0 up"]),
+    "mean inf": ({"init_params": {"normal": {"mean": math.inf}}}, ["init_params", "mean", "inf", "finite"]),
+    "cuts reversed": (
+        {"init_params": {"trunc_normal": {"a": 2, "b": -2}}},
+        ["init_params", "trunc_normal", "2.0", "-2.0", "a must lie below b"],
+    ),
+    "cuts equal": ({"init_params": {"trunc_normal": {"b": -2}}}, ["init_params", "-2.0", "a must lie below b"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_config_is_named_in_one_sentence(case):
+    config, words = BAD[case]
+    text = sentence_of(config)
+    assert [word for word in words if word not in text] == []
+
+
+def test_std_0_is_allowed_where_it_is_said_to_be():
+    assert from_dict(init_params={"normal": {"std": 0}}).init_params["normal"]["std"] == 0
+
+
+# ---- devices
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A function that makes torch find just these devices beside the CPU."""
+
+    def has(*devices):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in devices)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in devices)
+
+    return has
+
+
+@pytest.mark.parametrize(
+    ("found", "precision", "expected"),
+    [
+        ([], "float32", "cpu"),
+        (["cuda"], "float32", "cuda"),
+        (["mps"], "float32", "mps"),
+        (["mps"], "float64", "cpu"),
+        (["cuda"], "tf32", "cuda"),
+    ],
+)
+def test_auto_takes_the_best_device(machine, found, precision, expected):
+    machine(*found)
+    assert resolve_device(from_dict(precision=precision)).type == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "given", "words"),
+    [
+        ([], {"device": "cuda"}, ["device", "'cuda'", "here there is cpu"]),
+        (["cuda"], {"device": "mps"}, ["device", "'mps'", "here there is cuda, cpu"]),
+        ([], {"precision": "tf32"}, ["precision", "'tf32'", "CUDA", "cpu", "float32 or bf16"]),
+        (["cuda"], {"precision": "tf32", "device": "cpu"}, ["precision", "'tf32'", "cpu", "float32 or bf16"]),
+        (["mps"], {"precision": "float64", "device": "mps"}, ["precision", "'float64'", "MPS", "float32 or bf16"]),
+    ],
+)
+def test_devices_that_are_not_to_be_had(machine, found, given, words):
+    machine(*found)
+    text = sentence_of(given)
+    assert [word for word in words if word not in text] == []
+
+
+# ---- against the data
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"input_size": 65}, ["input_size", "65", "digits", "64"]),
+        ({"output_size": 9}, ["output_size", "9", "digits", "10"]),
+        ({"batch_size": 1438}, ["batch_size", "1438", "1437"]),
+        ({"batch_size": 33, "train_size": 32}, ["batch_size", "33", "allowed is 1 to 32"]),
+    ],
+)
+def test_sizes_that_disagree_with_the_data(given, words):
+    config = SweepConfig.from_dict(given)
+    with pytest.raises(ConfigError) as error:
+        config.fitted_to(data.load(config))
+    assert "\n" not in str(error.value)
+    assert [word for word in words if word not in str(error.value)] == []
+
+
+@pytest.mark.parametrize("given", [{}, {"input_size": 64, "output_size": 10}, {"batch_size": 1437}])
+def test_fitted_to_knows_the_sizes(given):
+    config = SweepConfig.from_dict(given)
+    fitted = config.fitted_to(data.load(config))
+    assert (fitted.input_size, fitted.output_size) == (64, 10)
+    assert SweepConfig.from_dict(fitted.to_dict()) == fitted

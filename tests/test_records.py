@@ -1,0 +1,292 @@
+"""Results on disk: what is written is read back, whole or not at all."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import records
+from helpers.config import Run
+from helpers.networks import LAYER_STATS
+
+DEEP = Run("he_normal", "tanh", 12, 0)  # more than ten layers: their columns sort differently as text
+
+
+def random_table(run, epochs, rng):
+    """A run's table of random figures over 16 decades."""
+    shape = epochs + 1, len(records.columns(run.layers))
+    table = rng.standard_normal(shape) * 10.0 ** rng.integers(-8, 8, shape)
+    table[:, 0] = np.arange(epochs + 1)
+    return table
+
+
+def to_digits(values, digits):
+    """Rounded to significant digits, by arithmetic."""
+    unit = 10.0 ** (np.floor(np.log10(np.abs(values))) - digits + 1)
+    return np.round(values / unit) * unit
+
+
+def history(**given):
+    """A run's history with these columns, everything else 0.5; the first value is that of epoch 0."""
+    epochs = len(next(iter(given.values())))
+    plain = dict.fromkeys(records.EPOCH_COLUMNS, 0.5) | {"epoch": range(epochs)}
+    return pd.DataFrame(plain | given)
+
+
+def write_sweep(folder, tables, floor=0.1):
+    """A folder as a sweep leaves it, from {run: table}."""
+    for run, table in tables.items():
+        records.write_run(folder, run, table)
+    rows = [records.summarise(run, records.read_run(records.run_file(folder, run)), floor) for run in tables]
+    records.write_summary(folder, rows)
+    records.write_manifest(folder, {"config": {"lr": 0.1}, "seconds": 1.5})
+    return records.load_sweep(folder)
+
+
+# ---- one run's CSV
+
+
+def test_columns_of_a_run_are_those_of_the_design():
+    assert ",".join(records.columns(2)) == (
+        "epoch,train_loss,test_loss,train_acc,test_acc,epoch_time,"
+        "act_mean_0,act_std_0,pre_std_0,grad_norm_0,grad_mean_abs_0,"
+        "act_mean_1,act_std_1,pre_std_1,grad_norm_1,grad_mean_abs_1"
+    )
+
+
+def test_a_run_is_named_for_its_cell(tmp_path):
+    run = Run("he_normal", "relu", 5, 3)
+    records.write_run(tmp_path, run, random_table(run, 1, np.random.default_rng(0)))
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["he_normal_relu_5L_s3.csv"]
+    assert records.run_file(tmp_path, run).read_text().startswith(",".join(records.columns(5)) + "\n0,")
+
+
+def test_a_run_comes_back_with_six_digits_of_its_losses_and_four_of_its_layers(tmp_path):
+    table = random_table(DEEP, 20, np.random.default_rng(0))
+    back = write_sweep(tmp_path, {DEEP: table}).history(DEEP.name)
+    assert list(back.columns) == records.columns(12)
+    assert back.epoch.tolist() == list(range(21))
+    for columns, digits in ((slice(1, 6), 6), (slice(6, None), 4)):
+        np.testing.assert_allclose(back.to_numpy()[:, columns], to_digits(table[:, columns], digits), rtol=1e-12)
+
+
+def test_what_is_not_known_is_an_empty_cell(tmp_path):
+    table = np.full((2, len(records.columns(1))), np.nan)
+    table[:, 0], table[0, 2], table[1, 1] = (0, 1), 0.25, np.inf
+    back = write_sweep(tmp_path, {Run("zero", "relu", 1, 0): table}).history("zero_relu_1L_s0")
+    lines = (tmp_path / "runs" / "zero_relu_1L_s0.csv").read_text().splitlines()
+    assert lines[1:] == ["0,,0.25" + "," * 8, "1,inf" + "," * 9]
+    np.testing.assert_array_equal(back.to_numpy(), table)
+
+
+# ---- whole or not at all
+
+
+def replace_fails(source, target):
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def write_fails_midway(path, text):
+    with open(path, "w") as file:
+        file.write(text[: len(text) // 2])
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+FAILURES = {"replace": (os, "replace", replace_fails), "write": (Path, "write_text", write_fails_midway)}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("old", ["old text", None])
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch, failure, old):
+    path = tmp_path / "summary.csv"
+    if old is not None:
+        records.write_whole(path, old)
+    monkeypatch.setattr(*FAILURES[failure])
+    with pytest.raises(OSError, match=r"\[Errno"):
+        records.write_whole(path, "a longer new text")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == (
+        [] if old is None else [("summary.csv", old)]
+    )
+
+
+def test_a_file_appears_only_when_it_is_complete(tmp_path, monkeypatch):
+    seen = []
+
+    def look_first(source, target):
+        seen.append((Path(source).read_text(), Path(target).exists(), Path(source).parent == Path(target).parent))
+        Path(source).rename(target)
+
+    monkeypatch.setattr(os, "replace", look_first)
+    records.write_whole(tmp_path / "new" / "a.csv", "text")
+    assert seen == [("text", False, True)]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.csv"]
+
+
+# ---- the summary
+
+
+@pytest.mark.parametrize(
+    ("final", "floor", "learned"),
+    [(0.55, 0.1, True), (0.549999, 0.1, False), (0.75, 0.5, True), (0.749999, 0.5, False), (1.0, 0.1, True)],
+)
+def test_a_run_has_learned_from_halfway_on(final, floor, learned):
+    row = records.summarise(DEEP, history(train_acc=[0.1, 0.9, final]), floor)
+    assert row["learned"] is learned
+    assert row["diverged"] is False
+    assert row["final_train_acc"] == final
+
+
+@pytest.mark.parametrize("samples", [6, 1437, 60000])
+def test_halfway_is_halfway_for_a_rounded_figure_too(tmp_path, samples):
+    """k of n samples in the commonest class, and (n + k) / 2 right answers, for shares with endless digits."""
+    run, wrong = Run("zero", "relu", 1, 0), []
+    for k in range(samples % 2 + 2, samples, samples // 40 * 2 + 2):
+        table = np.full((2, len(records.columns(1))), 0.5)
+        table[:, 0], table[:, 3] = (0, 1), (samples + k) / 2 / samples
+        if not write_sweep(tmp_path, {run: table}, floor=k / samples).summary.learned[0]:
+            wrong.append(k)
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("train_acc", "epoch"),
+    [
+        ([0.1, 0.6, 0.94, 0.95, 1.0], 3),  # at the mark itself
+        ([0.1, 0.5, 0.76, 0.78, 0.8], 2),  # of the run's own peak, not of 1
+        ([0.1, 0.6, 0.9, 0.8, 0.7], 2),  # of the peak, not of the end
+        ([0.9, 0.6, 0.7, 0.8, 0.9], 4),  # epochs of training, not what was measured before it
+        ([0.1, 0.6], 1),
+    ],
+)
+def test_epochs_to_95_is_the_first_epoch_near_the_peak(train_acc, epoch):
+    assert records.summarise(DEEP, history(train_acc=train_acc), 0.1)["epochs_to_95"] == epoch
+
+
+def test_a_run_that_never_learned_is_not_the_fastest(tmp_path):
+    row = records.summarise(DEEP, history(train_acc=[0.1, 0.1, 0.1]), 0.1)
+    assert row["learned"] is False
+    assert row["epochs_to_95"] is pd.NA
+    records.write_summary(tmp_path, [row])
+    records.write_manifest(tmp_path, {})
+    assert records.load_sweep(tmp_path).summary.epochs_to_95.isna().all()
+
+
+@pytest.mark.parametrize("column", ["train_loss", "test_loss"])
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_marks_the_run(column, loss):
+    row = records.summarise(DEEP, history(**{column: [2.3, 2.0, loss]}, train_acc=[0.1, 0.9, np.nan]), 0.1)
+    assert row["diverged"] is True
+    assert row["learned"] is False
+    assert row["epochs_to_95"] is pd.NA
+
+
+def test_a_run_without_any_test_accuracy_has_no_best():
+    row = records.summarise(DEEP, history(test_acc=[np.nan, np.nan], train_loss=[np.nan, np.nan]), 0.1)
+    assert np.isnan(row["best_test_acc"])
+    assert row["best_epoch"] is pd.NA
+
+
+def test_the_best_epoch_is_the_first_of_the_best():
+    row = records.summarise(DEEP, history(test_acc=[0.1, 0.5, 0.7, 0.7, 0.6]), 0.1)
+    assert (row["best_test_acc"], row["best_epoch"], row["final_test_acc"]) == (0.7, 2, 0.6)
+
+
+def test_a_row_of_the_summary_names_its_run_and_adds_its_times():
+    row = records.summarise(DEEP, history(epoch_time=[9.0, 1.0, 2.0], train_loss=[3.0, 2.0, 1.0]), 0.1)
+    assert ",".join(row) == (
+        "run,activation,init,layers,seed,final_train_loss,final_test_loss,final_train_acc,final_test_acc,"
+        "best_test_acc,best_epoch,epochs_to_95,learned,diverged,seconds"
+    )
+    assert [row[axis] for axis in ("run", "activation", "init", "layers", "seed")] == [
+        "he_normal_tanh_12L_s0",
+        "tanh",
+        "he_normal",
+        12,
+        0,
+    ]
+    assert row["final_train_loss"] == 1.0
+    assert row["seconds"] == 3.0  # of training
+
+
+def test_the_summary_comes_back_as_it_was(tmp_path):
+    runs = [Run("zero", "relu", 1, 0), Run("he_normal", "tanh", 12, 1)]
+    accuracies = [[0.1, 0.1, 0.1], [0.1, 0.8, 0.9]]
+    rows = [
+        records.summarise(run, history(train_acc=acc, test_acc=acc), 0.1)
+        for run, acc in zip(runs, accuracies, strict=True)
+    ]
+    records.write_summary(tmp_path, rows)
+    records.write_manifest(tmp_path, {"config": {"lr": 0.1}})
+    back = records.load_sweep(tmp_path)
+    assert back.summary.astype(object).where(back.summary.notna(), None).to_dict("records") == [
+        {key: None if value is pd.NA else value for key, value in row.items()} for row in rows
+    ]
+    assert back.config == {"lr": 0.1}
+
+
+# ---- read back
+
+
+def test_layers_come_in_their_order_and_statistics_do_not_mix(tmp_path):
+    epochs, stats = np.arange(3), len(LAYER_STATS)
+    table = np.zeros((3, len(records.columns(12))))
+    table[:, 0] = epochs
+    # epoch e, layer l, statistic s as the number els, with l of two digits
+    table[:, 6:] = (1000 * epochs[:, None, None] + 10 * np.arange(12)[:, None] + np.arange(stats)).reshape(3, -1)
+    results = write_sweep(tmp_path, {DEEP: table})
+    for s, stat in enumerate(LAYER_STATS):
+        layers = results.layers(DEEP.name, stat)
+        assert list(layers.columns) == list(range(12))
+        assert list(layers.index) == [0, 1, 2]
+        np.testing.assert_array_equal(layers, 1000 * epochs[:, None] + 10 * np.arange(12) + s)
+
+
+@pytest.mark.parametrize("stat", ["act", "grad", "epoch", "act_mean_1", "mean", ""])
+def test_an_unknown_statistic_is_answered_with_the_known_ones(tmp_path, stat):
+    results = write_sweep(tmp_path, {DEEP: random_table(DEEP, 1, np.random.default_rng(0))})
+    with pytest.raises(KeyError, match=f"no layer statistic '{stat}'; allowed is act_mean, act_std, pre_std, grad"):
+        results.layers(DEEP.name, stat)
+
+
+def test_a_history_can_be_changed_without_changing_the_next(tmp_path):
+    results = write_sweep(tmp_path, {DEEP: random_table(DEEP, 1, np.random.default_rng(0))})
+    mine = results.history(DEEP.name)
+    mine["train_loss"] = 7
+    assert (results.history(DEEP.name).train_loss != 7).all()
+
+
+def test_a_sweep_that_has_grown_is_read_anew(tmp_path):
+    rng = np.random.default_rng(0)
+    assert len(write_sweep(tmp_path, {DEEP: random_table(DEEP, 1, rng)}).history(DEEP.name)) == 2
+    assert len(write_sweep(tmp_path, {DEEP: random_table(DEEP, 4, rng)}).history(DEEP.name)) == 5
+
+
+def test_select_takes_values_and_lists_of_them(tmp_path):
+    runs = [Run(i, a, l, s) for i in ("zero", "normal") for a in ("relu", "tanh") for l in (1, 2) for s in (0, 1)]
+    rng = np.random.default_rng(0)
+    results = write_sweep(tmp_path, {run: random_table(run, 1, rng) for run in runs})
+    assert results.select(init="zero", activation="tanh", layers=2, seed=1).run.tolist() == ["zero_tanh_2L_s1"]
+    assert results.select(layers=[2, 1], seed=(0,), init="normal").run.tolist() == [
+        run.name for run in runs if run.init == "normal" and run.seed == 0
+    ]
+    assert results.select().run.tolist() == [run.name for run in runs]
+    assert len(results.select(activation="gelu")) == 0
+
+
+def test_a_folder_without_a_sweep_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no sweep: there is no manifest\.json"):
+        records.load_sweep(tmp_path)
+    records.write_manifest(tmp_path, {})
+    with pytest.raises(FileNotFoundError, match=r"holds no sweep: there is no summary\.csv"):
+        records.load_sweep(tmp_path)
+    assert records.read_manifest(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("damaged", [b"", b'{"config": {"lr"', b"\xff\xfe\x00\x81"])
+def test_a_manifest_that_cannot_be_read_is_named(tmp_path, damaged):
+    (tmp_path / "manifest.json").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"manifest\.json is not readable JSON"):
+        records.read_manifest(tmp_path)
