@@ -84,7 +84,8 @@ def summarise(run, history, floor):
            lies at least halfway between that and 1
     """
     last, trained = history.iloc[-1], history.iloc[1:]
-    learned = bool(last.train_acc >= (1 + floor) / 2)  # False for NaN, that is for a run that diverged
+    threshold = float(f"{(1 + floor) / 2:.6g}")  # rounded as the accuracy is
+    learned = bool(last.train_acc >= threshold)  # False for NaN, that is for a run that diverged
     reached = trained.epoch[trained.train_acc >= 0.95 * trained.train_acc.max()]
     best = history.test_acc.idxmax() if history.test_acc.notna().any() else None
     values = {
@@ -124,7 +125,7 @@ def read_manifest(folder):
         return None
     try:
         return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or not text
         raise ValueError(f"{path} is not readable JSON ({error}); move it away to begin anew") from error
 
 

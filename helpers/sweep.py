@@ -9,12 +9,15 @@ one stack on both, since nobody waits for the other at the end of every product.
 """
 
 import dataclasses
+import io
 import os
+import pickle
 import queue
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,7 +90,9 @@ class Lanes:
         if self.device.type == "cpu":
             torch.set_num_threads(max(1, self.cores // self.count))
         elif self.device.type == "cuda":
-            torch.cuda.set_stream(torch.cuda.Stream(self.device))
+            stream = torch.cuda.Stream(self.device)
+            stream.wait_stream(torch.cuda.default_stream(self.device))  # where the data was put
+            torch.cuda.set_stream(stream)
 
     def __enter__(self):
         return self.pool
@@ -173,6 +178,8 @@ class StackTraining:
         """Write the state beside the results, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
+        # Through a buffer, because torch.save to a full disk raises a RuntimeError that does not say so.
+        buffer = io.BytesIO()
         state = {
             "runs": [dataclasses.astuple(run) for run in self.runs],
             "epoch": self.epoch,
@@ -180,8 +187,9 @@ class StackTraining:
             "tables": [torch.from_numpy(table[: self.epoch + 1]) for table in self.tables],
             "stack": self.stack.state(),
         }
+        torch.save(state, buffer)
         try:
-            torch.save(state, part)
+            part.write_bytes(buffer.getbuffer())
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
@@ -193,8 +201,12 @@ class StackTraining:
         self.stack.load_state(state["stack"])
 
 
+# what reading a damaged state raises, depending on where the damage lies
+DAMAGED = (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError)
+
+
 def read_state(path):
-    """A saved state, and its runs. Raises RuntimeError, OSError or EOFError when the file is damaged."""
+    """A saved state, and its runs. Raises one of DAMAGED when the file is not what `StackTraining.save` wrote."""
     state = torch.load(path, weights_only=True, mmap=True)
     return state, [Run(*run) for run in state["runs"]]
 
@@ -271,6 +283,7 @@ class Sweep:
         self.finished = set()
         self.stop = threading.Event()  # set it, and the sweep ends at the next batch; a second start goes on
         self._lock = threading.Lock()
+        self._damaged = set()  # states that could not be read, so that it is told once
         if self.config.resume:
             self._find_finished()
 
@@ -285,6 +298,8 @@ class Sweep:
             if any((self.folder / "runs").glob("*.csv")):
                 raise ConfigError(f"{self.folder} holds runs but no manifest.json; choose another save_dir")
             return None
+        if not isinstance(found, dict) or not isinstance(found.get("config"), dict):
+            raise ConfigError(f"{self.folder}/manifest.json holds no config; choose another save_dir, or move it away")
         there, here = found["config"], self.config.to_dict()
         for key in here:
             if key in FREE_KEYS or there.get(key) == here[key]:
@@ -314,10 +329,13 @@ class Sweep:
         for path in sorted(self.state_folder.glob("*.pt")) if self.config.resume else []:
             try:
                 state, runs = read_state(path)
-            except (RuntimeError, OSError, EOFError, KeyError) as error:
-                print(f"{path} cannot be read ({type(error).__name__}); its runs are trained from their start")
+            except DAMAGED as error:
+                if path not in self._damaged:
+                    print(f"{path} cannot be read ({type(error).__name__}); its runs are trained from their start")
+                self._damaged.add(path)
                 continue
-            if set(runs) <= set(left):
+            # A kill between the files of one stack leaves some of its runs finished; it is taken up as a whole.
+            if set(runs) & set(left) and set(runs) <= set(self.config.runs()):
                 found.append(Todo(runs, path, state["epoch"]))
                 left = [run for run in left if run not in runs]
         found += [Todo(runs) for runs in plan(self.config, left, self.device)]
@@ -392,25 +410,31 @@ class Sweep:
             futures = [pool.submit(self._train_stack, stack, epochs) for stack in todo]
             try:
                 while not all(future.done() for future in futures) or not epochs.empty():
+                    _raise_first_error(futures)
                     try:
                         training, epoch = epochs.get(timeout=0.1)
                     except queue.Empty:
-                        _raise_first_error(futures)
                         continue
                     eta = meter.count(training, epoch)
                     progress(Progress(training, epoch, len(self.finished), len(self.config.runs()), eta))
                 _raise_first_error(futures)
-            except OSError as error:
-                raise SweepError(
-                    f"results cannot be written to {self.folder} ({error.strerror or error}); {len(self.finished)} of "
-                    f"{len(self.config.runs())} runs are finished and kept: mend that, and start again to go on"
-                ) from error
             finally:
                 if not all(future.done() for future in futures):
                     self.stop.set()
                     wait(futures)
-        self._finish()
+        with self._write_errors_told():
+            self._finish()
         return records.load_sweep(self.folder)
+
+    @contextmanager
+    def _write_errors_told(self):
+        try:
+            yield
+        except OSError as error:
+            raise SweepError(
+                f"results cannot be written to {self.folder} ({error.strerror or error}); {len(self.finished)} of "
+                f"{len(self.config.runs())} runs are finished and kept: mend that, and start again to go on"
+            ) from error
 
     def _train_stack(self, todo, epochs):
         """Take one stack to its last epoch and write its runs, unless the sweep is stopped before."""
@@ -423,14 +447,17 @@ class Sweep:
         while training.epoch < self.config.num_epochs:
             if self.stop.is_set() or not training.advance(self.data, self.stop):
                 return
-            training.save(path)
+            with self._write_errors_told():
+                training.save(path)
             if training.epoch < self.config.num_epochs:
                 epochs.put((training, training.epoch))
-        for run, table in zip(training.runs, training.tables, strict=True):
-            records.write_run(self.folder, run, table)
-        self._note_finished(training.runs)
-        if not self.config.keep_state:
-            path.unlink()
+        with self._write_errors_told():
+            for run, table in zip(training.runs, training.tables, strict=True):
+                if run not in self.finished:
+                    records.write_run(self.folder, run, table)
+            self._note_finished(training.runs)
+            if not self.config.keep_state:
+                path.unlink()
         epochs.put((training, training.epoch))
 
     def _note_finished(self, runs):
@@ -479,7 +506,7 @@ class Sweep:
     def _finish(self):
         complete = len(self.finished) == len(self.config.runs())
         if complete and not self.config.keep_state:
-            for path in self.state_folder.glob("*.pt"):
+            for path in self.state_folder.glob("*.pt*"):  # a kill in mid-writing leaves a .pt.part
                 path.unlink()
             if self.state_folder.is_dir() and not any(self.state_folder.iterdir()):
                 self.state_folder.rmdir()

@@ -7,7 +7,7 @@ from helpers.config import SweepConfig
 
 @pytest.fixture(scope="session")
 def digits():
-    """A function, CONFIG's keys -> (config, data): the digits and narrow networks, in float64 unless asked otherwise."""
+    """A function, CONFIG's keys -> (config, data): the digits and narrow networks, float64 unless asked otherwise."""
 
     def fitted(**given):
         config = SweepConfig.from_dict({"hidden_size": 16, "precision": "float64", "device": "cpu", **given})

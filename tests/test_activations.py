@@ -62,19 +62,19 @@ def test_backward_is_the_chain_rule(name, in_place):
     torch.testing.assert_close(out, GRAD * row.df(Z), rtol=1e-12, atol=1e-14)
 
 
+# One rounding is eps / 2, a function takes a few, and a derivative read from a rounded output, as 1 - a^2, has an
+# absolute error of eps. In float32, gelu's z (1 + erf) / 2 carries the error of torch's vectorised erf, 2 to 3 eps,
+# times |z| / 2; bf16 is computed in float32 and rounded once.
 @every_activation
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_narrow_types_agree_within_their_rounding(name, dtype):
+@pytest.mark.parametrize(("dtype", "roundings"), [(torch.float32, 8), (torch.bfloat16, 2)], ids=str)
+def test_narrow_types_agree_within_their_rounding(name, dtype, roundings):
     row, z, grad = ACTIVATIONS[name], Z.to(dtype), GRAD.to(dtype)
-    # One rounding is eps / 2, and each takes a few. Gelu's z (1 + erf) / 2 cancels to |z| eps / 2 = 2 eps at z = -4, and
-    # a derivative that is read from a rounded output, as 1 - a^2, carries an absolute error of the size of eps.
-    eps = torch.finfo(dtype).eps
+    near = {"rtol": 2 * torch.finfo(dtype).eps, "atol": roundings * torch.finfo(dtype).eps}
     forward = row.forward(z.clone(), torch.empty_like(z))
     backward = row.backward(grad, kept_by(row, z), torch.empty_like(z))
     assert forward.dtype == backward.dtype == dtype
-    wide = z.double()
-    torch.testing.assert_close(forward.double(), row.f(wide), rtol=2 * eps, atol=2 * eps)
-    torch.testing.assert_close(backward.double(), grad.double() * row.df(wide), rtol=2 * eps, atol=2 * eps)
+    torch.testing.assert_close(forward.double(), row.f(z.double()), **near)
+    torch.testing.assert_close(backward.double(), grad.double() * row.df(z.double()), **near)
 
 
 @every_activation

@@ -23,7 +23,7 @@ CELLS = {
 
 
 def table_of(run, final):
-    """A history that climbs straight to its final accuracy; where that is chance, the gradient shrinks by 10 a layer."""
+    """A history that climbs straight to its final accuracy; where that is chance, gradients shrink by 10 a layer."""
     table = np.zeros((EPOCHS + 1, len(records.columns(run.layers))))
     table[:, 0] = np.arange(EPOCHS + 1)
     table[:, 1:3] = 1.0
