@@ -4,7 +4,8 @@
 
 Four ways to train networks of MNIST's shape, batch 128, at 5, 30 and 50 layers:
 
-loop      a DataLoader, one network, forward and backward hooks that call .item() for every layer and step
+loop      a DataLoader, one network, forward and backward hooks that take the sweep's five statistics of every layer
+          with .item(), in every step
 memory    the same network with its data in memory and no hooks
 stack     many networks at once in float32, statistics on: loss and accuracy of every step, and the share that one step
           has in the probe of its epoch
@@ -109,6 +110,7 @@ def usual_loop(config, data, layers, device):
     def note_forward(name):
         def hook(layer, inputs, z):
             a = net.phi(z)
+            log[f"pre_std_{name}"] = z.std().item()
             log[f"act_mean_{name}"], log[f"act_std_{name}"] = a.mean().item(), a.std().item()
 
         return hook
@@ -116,6 +118,7 @@ def usual_loop(config, data, layers, device):
     def note_backward(name):
         def hook(gradient):
             log[f"grad_norm_{name}"] = gradient.norm().item()
+            log[f"grad_mean_abs_{name}"] = gradient.abs().mean().item()
 
         return hook
 

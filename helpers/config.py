@@ -125,9 +125,13 @@ def _number(key, value, least=-math.inf, allowed="a finite number"):
         if isinstance(value, str) and _reads_as_number(value):
             allowed += " (this came as text: YAML reads 1e-2 so, write 0.01 or 1.0e-2)"
         _refuse(key, value, allowed)
+    try:
+        value = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        _refuse(key, value, allowed)
     if not math.isfinite(value) or value <= least:
         _refuse(key, value, allowed)
-    return float(value)
+    return value
 
 
 def _reads_as_number(text):
@@ -200,7 +204,7 @@ def _init_params(key, value):
         _refuse(key, value, "a dict from an init to its parameters")
     for init in value:
         _name(key, init, tuple(INITIALIZERS))
-    return {init: _params_of(f"{key}[{init!r}]", init, value.get(init) or {}) for init in INITIALIZERS}
+    return {init: _params_of(f"{key}[{init!r}]", init, value.get(init, {})) for init in INITIALIZERS}
 
 
 def _params_of(where, init, given):

@@ -7,6 +7,8 @@ import dataclasses
 import importlib
 import struct
 import sys
+import tarfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,8 +107,12 @@ def load_tiny_imagenet(config):
         by_hand = f"unpack tiny-imagenet-200.zip into {config.data_dir}, which makes {root}/wnids.txt"
         try:
             download("http://cs231n.stanford.edu/tiny-imagenet-200.zip", config.data_dir)
-        except (OSError, RuntimeError) as error:
+        except DOWNLOAD_ERRORS as error:
             raise DataError(_absent("tiny_imagenet", root, error, by_hand)) from error
+    parts = ("train", "val/val_annotations.txt", "val/images")
+    missing = [part for part in parts if not (root / part).exists()]
+    if missing:
+        raise DataError(f"{root} has no {missing[0]}; unpack tiny-imagenet-200.zip anew")
     number = {wnid: i for i, wnid in enumerate((root / "wnids.txt").read_text().split())}
     train = [(path, number[path.parent.parent.name]) for path in sorted((root / "train").glob("*/images/*.JPEG"))]
     rows = [line.split("\t") for line in (root / "val" / "val_annotations.txt").read_text().splitlines()]
@@ -128,19 +134,23 @@ def load_folder(config):
         raise DataError(
             f"{root} must hold the same two or more classes in train/ and test/; it has {classes} and {tested}"
         )
-    parts = []
+    files = {}
     for part in ("train", "test"):
-        files = [
+        files[part] = [
             (path, label)
             for label, name in enumerate(classes)
             for path in sorted((root / part / name).iterdir())
             if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".ppm")
         ]
-        if not files:
+        if not files[part]:
             raise DataError(f"{root / part} holds no images; allowed are .jpg, .jpeg, .png, .bmp and .ppm")
-        parts += read_images(files)
-    if parts[0].shape[1] != parts[2].shape[1]:
-        raise DataError(f"the images of {root}/train and {root}/test differ in size; they must all be of one size")
+    mode = "L" if all_grey(files["train"] + files["test"]) else "RGB"
+    parts = [*read_images(files["train"], mode), *read_images(files["test"], mode)]
+    if parts[0].shape[1:] != parts[2].shape[1:]:
+        raise DataError(
+            f"the images of {root}/train have {_size(parts[0][0])}, those of {root}/test {_size(parts[2][0])}; "
+            "all must be of one size"
+        )
     return *parts, len(classes)
 
 
@@ -198,25 +208,46 @@ def _pixels(images, dtype):
     return images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
 
 
-def read_images(files):
-    """[(path, label)] -> (n, features) uint8 and (n,) labels. Every image must have the size of the first."""
+def read_images(files, mode="RGB"):
+    """[(path, label)] -> (n, height, width, ...) uint8 and (n,) labels. Every image must have the size of the first.
+
+    mode  "RGB", or "L" for images that are all grey
+    """
     from PIL import Image, UnidentifiedImageError
 
-    pixels, mode, labels = None, None, np.array([label for _, label in files])
+    pixels, labels = None, np.array([label for _, label in files])
     for i, (path, _) in enumerate(files):
         try:
             with Image.open(path) as image:
-                mode = mode or ("L" if image.mode == "L" else "RGB")  # the first image decides: grey or colour
                 array = np.asarray(image.convert(mode))
         except (OSError, UnidentifiedImageError) as error:
             raise DataError(f"{path} cannot be read as an image: {error}") from error
         if pixels is None:
-            pixels = np.empty((len(files), array.size), np.uint8)
-            first = array.shape
-        if array.shape != first:
-            raise DataError(f"{path} has shape {array.shape}, but {files[0][0]} has {first}; all must be of one size")
-        pixels[i] = array.ravel()
+            pixels = np.empty((len(files), *array.shape), np.uint8)
+        if array.shape != pixels.shape[1:]:
+            raise DataError(
+                f"{path} has {_size(array)}, but {files[0][0]} has {_size(pixels[0])}; all must be of one size"
+            )
+        pixels[i] = array
     return pixels, labels
+
+
+def _size(image):
+    return f"{image.shape[1]} x {image.shape[0]} pixels"
+
+
+def all_grey(files):
+    """Whether every image of [(path, label)] is kept in shades of grey; looks at their headers only."""
+    from PIL import Image, UnidentifiedImageError
+
+    for path, _ in files:
+        try:
+            with Image.open(path) as image:
+                if image.mode not in ("L", "1"):
+                    return False
+        except (OSError, UnidentifiedImageError) as error:
+            raise DataError(f"{path} cannot be read as an image: {error}") from error
+    return True
 
 
 # ---- torchvision, and the files it reads
@@ -244,8 +275,12 @@ def check_idx(path):
         )
 
 
+# what a download raises that does not get through, or brings something else (BadZipFile: a portal's log-in page)
+DOWNLOAD_ERRORS = (OSError, RuntimeError, zipfile.BadZipFile, tarfile.TarError)
+
+
 def _absent(name, where, error, by_hand):
-    reason = str(error).strip().splitlines()[0].rstrip(":") if str(error).strip() else type(error).__name__
+    reason = " ".join(str(error).split()) or type(error).__name__
     return f"{name} is not in {where} and could not be downloaded ({reason}); {by_hand}"
 
 
@@ -258,9 +293,12 @@ def _through_torchvision(cls, root, by_hand):
         except RuntimeError:  # torchvision's way to say that the files are not there
             try:
                 part = dataset(root, train=train, download=True)
-            except (OSError, RuntimeError) as error:
+            except DOWNLOAD_ERRORS as error:
                 raise DataError(_absent(cls, root, error, by_hand)) from error
-        parts += [np.asarray(part.data), np.asarray(part.targets)]
+        images, labels = np.asarray(part.data), np.asarray(part.targets)
+        if len(images) != len(labels):
+            raise DataError(f"{cls} in {root} has {len(images)} images but {len(labels)} labels; replace its files")
+        parts += [images, labels]
     return parts
 
 

@@ -65,6 +65,9 @@ def orthogonal(weight, generator, gain):
 
 
 def trunc_normal(weight, generator, mean, std, a, b):
+    if std == 0:  # nothing to cut, and torch would divide by it
+        weight.fill_(mean)
+        return
     # torch takes the cut in the units of the weight, not in standard deviations; a cut of -2 beside a std of 0.1
     # would lie at 20 standard deviations and cut nothing.
     torch_init.trunc_normal_(weight, mean, std, mean + a * std, mean + b * std, generator=generator)

@@ -366,7 +366,7 @@ SPOILT = {
     "no images": (lambda root: [path.unlink() for path in root.glob("train/*/*")], ["{root}/train", ".png"]),
     "one larger": (
         lambda root: enlarge(root / "train/dog/1.png"),
-        ["{root}/train/dog/1.png", "(6, 9, 3)", "(6, 8, 3)"],
+        ["{root}/train/dog/1.png", "9 x 6 pixels", "8 x 6 pixels"],
     ),
     "test larger": (lambda root: enlarge(*root.glob("test/*/*")), ["{root}", "test", "size"]),
     # as many pixels, but not the same picture

@@ -108,11 +108,10 @@ def test_trunc_normal_is_cut_at_two_standard_deviations():
 @pytest.mark.filterwarnings("ignore:mean is more than 2 std")
 @pytest.mark.parametrize(("a", "b"), [(-2, 2), (-1, 0.5), (0.5, 3.0), (-20, 20), (2.5, 3.5)])
 def test_trunc_normal_counts_its_cut_in_standard_deviations(a, b):
-    mean, std = 0.3, 0.02
+    mean, std = 0.3, 0.5
     weight = drawn("trunc_normal", mean=mean, std=std, a=a, b=b)
-    # float64 rounds mean + b std, hence the last digit
-    assert weight.min() >= (mean + a * std) * (1 - 1e-15)
-    assert weight.max() <= (mean + b * std) * (1 + 1e-15)
+    assert weight.min() >= mean + a * std
+    assert weight.max() <= mean + b * std
     unit_mean, unit_variance = truncated_moments(a, b)
     check_moments(weight, mean + std * unit_mean, std**2 * unit_variance)
 
