@@ -170,6 +170,22 @@ def small_runs(activation, seeds=(0, 1)):
     return [Run("he_normal", activation, layers, seed) for layers in (1, 4, 2) for seed in seeds]
 
 
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_the_wide_first_layer_trains_as_the_narrow_one(digits, monkeypatch, seeds):
+    """float32 on a CPU takes oneDNN's product for the first layer, which changes nothing but the rounding."""
+    config, data = digits(precision="float32")
+    indices = batches(data, seeds=len(seeds))
+    wide = train(Stack(config, small_runs("tanh", seeds)), data, indices)
+    assert wide.wide_first
+    monkeypatch.setattr("helpers.stack.ONEDNN_LINEAR", None)
+    narrow = train(Stack(config, small_runs("tanh", seeds)), data, indices)
+    assert not narrow.wide_first
+    for r in range(len(wide)):
+        # 20 steps, each with sums of up to 64 roundings
+        ours, theirs = (stack.network(r).state_dict().values() for stack in (wide, narrow))
+        assert relative_difference(ours, theirs) < 20 * 64 * 2**-24
+
+
 @pytest.mark.parametrize("precision", ["float64", "float32", "bf16"])
 def test_a_stack_is_born_as_its_networks_are(digits, precision):
     config, _ = digits(precision=precision)
@@ -434,4 +450,5 @@ def test_the_index_of_a_graph_is_not_the_callers(digits):
     step(index)
     index.copy_(second)  # the caller uses its memory again
     step(first)
+    assert torch.equal(index, second)
     assert_same(stack, train(twin, data, [first, first]))
