@@ -20,7 +20,7 @@ class Activation:
     f         z -> phi(z), differentiable by autograd
     df        z -> phi'(z)
     keeps     "output" if `backward` reads a = phi(z), "input" if it reads z
-    forward   (z, out): writes phi(z) into out; out may be z itself where `keeps` is "output"
+    forward   (z, out): writes phi(z) into out, which may be z itself
     backward  (grad_a, kept, out): writes grad_a * phi'(z) into out, which may be `kept` itself
     """
 

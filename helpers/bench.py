@@ -259,7 +259,10 @@ def forecast_published(device, precision):
         return stacks(config, data, families, device, seconds=3.0) * STEPS * EPOCHS * evaluation
     total = 0.0
     for activation in config.activations:
-        steps = [stack_of_depth(config, data, layers, device, activation) for layers in DEPTHS]
+        steps = [
+            statistics.median(stack_of_depth(config, data, layers, device, activation) for _ in range(3))
+            for layers in DEPTHS
+        ]
         each = np.interp(config.layers_list, DEPTHS, steps).sum() * len(config.init_types)
         total += each * STEPS * EPOCHS * evaluation
     return total

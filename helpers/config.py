@@ -228,6 +228,8 @@ def _params_of(where, init, given):
             params[name] = _number(key, value)
     if init == "trunc_normal" and params["a"] >= params["b"]:
         raise ConfigError(f"{where} cuts at a = {params['a']} and b = {params['b']}; a must lie below b")
+    if init == "trunc_normal" and (params["a"] > 8 or params["b"] < -8):
+        raise ConfigError(f"{where} cuts at a = {params['a']} and b = {params['b']}; allowed is a <= 8 and b >= -8")
     return params
 
 

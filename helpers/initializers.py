@@ -68,6 +68,8 @@ def trunc_normal(weight, generator, mean, std, a, b):
     if std == 0:  # nothing to cut, and torch would divide by it
         weight.fill_(mean)
         return
+    # Nothing lies beyond 40 standard deviations; torch would draw evenly over the whole way there and reject for ever.
+    a, b = max(a, -40), min(b, 40)
     # torch takes the cut in the units of the weight, not in standard deviations; a cut of -2 beside a std of 0.1
     # would lie at 20 standard deviations and cut nothing.
     torch_init.trunc_normal_(weight, mean, std, mean + a * std, mean + b * std, generator=generator)

@@ -206,6 +206,10 @@ BAD = {
         {"init_params": {"trunc_normal": {"a": 2, "b": -2}}},
         ["init_params", "trunc_normal", "2.0", "-2.0", "a must lie below b"],
     ),
+    "cuts beyond everything": (
+        {"init_params": {"trunc_normal": {"a": 9, "b": 10}}},
+        ["init_params", "trunc_normal", "9.0", "a <= 8"],
+    ),
     "cuts equal": ({"init_params": {"trunc_normal": {"b": -2}}}, ["init_params", "-2.0", "a must lie below b"]),
 }
 
