@@ -4,7 +4,7 @@
 #
 # Every target makes the environment it needs by itself, in .venv/, once.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
@@ -17,7 +17,8 @@ help:
 setup: .venv/ready
 
 .venv/ready: requirements.txt pyproject.toml
-	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is not installed; name another Python from 3.11 up: make PYTHON=python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python is $(PYTHON); needed is 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .

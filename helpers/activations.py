@@ -164,7 +164,7 @@ def register_activation(name, f, df=None):
     """
     if not name.isidentifier():
         raise ValueError(f"an activation's name is made of letters, digits and underscores; got {name!r}")
-    if name in _BUILT_IN:
+    if name in BUILT_IN:
         raise ValueError(f"the activation {name!r} is Plumbline's own; choose another name")
     z = torch.linspace(-2, 2, 6).reshape(2, 3)
     for what, function in (("f", f), ("df", df)):
@@ -177,4 +177,4 @@ def register_activation(name, f, df=None):
     ACTIVATIONS[name] = Activation(f, df or derivative(f))
 
 
-_BUILT_IN = frozenset(ACTIVATIONS)
+BUILT_IN = frozenset(ACTIVATIONS)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from helpers.config import ConfigError, SweepConfig
+from helpers.config import save_dir_of
 
 
 class BatchError(ValueError):
@@ -38,7 +38,7 @@ def read_parameters(path):
         return path, {}
     try:
         content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise BatchError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not isinstance(content.get("notebook"), str):
         raise BatchError(f"{path} must be a mapping that names its notebook, as in `notebook: run.ipynb`")
@@ -56,20 +56,29 @@ def notebook_parameters(notebook):
     """{name: value} of a notebook's cell that is tagged `parameters`; values must be literals."""
     import nbformat
 
-    for cell in nbformat.read(notebook, as_version=4).cells:
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+    except Exception as error:  # nbformat's own errors have no common base
+        raise BatchError(f"{notebook} cannot be read as a notebook: {' '.join(str(error).split())}") from error
+    for cell in cells:
         if "parameters" in cell.metadata.get("tags", []):
-            assigned = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
-            return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
+            try:
+                assigned = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
+                return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
+            except (SyntaxError, ValueError, AttributeError) as error:
+                raise BatchError(
+                    f"the cell tagged `parameters` of {notebook} must assign plain values (numbers, texts, lists, "
+                    f"dicts) to names; it does not: {error}"
+                ) from error
     raise BatchError(f"{notebook} has no cell tagged `parameters`")
 
 
 def execute(notebook, parameters):
     """Run one notebook with papermill. The executed copy lies in its CONFIG's save_dir; returns its path.
 
-    Raises ConfigError before anything runs, and papermill's PapermillExecutionError when a cell fails.
+    Raises papermill's PapermillExecutionError when a cell fails.
     """
-    config = SweepConfig.from_dict({**notebook_parameters(notebook), **parameters}["CONFIG"])
-    target = Path(config.save_dir) / "run.ipynb"
+    target = Path(save_dir_of({**notebook_parameters(notebook), **parameters}["CONFIG"])) / "run.ipynb"
 
     import papermill
 
@@ -114,7 +123,7 @@ def main(arguments=None):
     files = parser.parse_args(arguments).file
     try:
         jobs = [read_parameters(file) for file in files]
-    except (BatchError, ConfigError) as error:
+    except BatchError as error:
         print(error, file=sys.stderr)
         return 2
     from papermill import PapermillExecutionError
@@ -124,13 +133,13 @@ def main(arguments=None):
         started = time.perf_counter()
         try:
             target = execute(notebook, parameters)
-        except ConfigError as error:
-            print(error, file=sys.stderr)
-            failed = 2
         except PapermillExecutionError as error:
             text = error.evalue if error.ename in PLAIN_ERRORS else f"{error.ename}: {error.evalue}"
             print(f"{file}: {text}", file=sys.stderr)
-            failed = 1
+            failed = 2 if error.ename in ("ConfigError", "DataError") else 1
+        except KeyboardInterrupt:
+            print(f"{file}: stopped; the same command goes on where it was", file=sys.stderr)
+            return 130
         else:
             print(f"{file}: done in {time.perf_counter() - started:.0f} s, see {target}")
     return failed

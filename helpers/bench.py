@@ -28,8 +28,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from helpers import networks, records
-from helpers.config import PUBLISHED_INITS, Run, SweepConfig, resolve_device
+from helpers.config import PUBLISHED_INITS, ConfigError, Run, SweepConfig, resolve_device
 from helpers.data import PROBE_SIZE, Data
+from helpers.stack import ONEDNN_LINEAR
 from helpers.sweep import Lanes, StackTraining, duration
 
 DEPTHS = (5, 30, 50)
@@ -64,13 +65,21 @@ def bench_config(precision="float32", device="auto"):
 
 
 def matrix_rate(device, seconds=SECONDS):
-    """GFLOP/s of this machine's own float32 products: the best of batches in lanes, and of large ones on all cores."""
+    """GFLOP/s of torch.bmm in float32: batches in lanes, or large ones on all cores, whichever is more."""
     if device.type != "cpu":
         return max(_product_rate(device, shape, seconds / 2) for shape in ((48, 128, 128), (1, 4096, 4096)))
     lanes = Lanes(device, 1_000_000)
     with lanes as pool:
         rates = list(pool.map(lambda _: _product_rate(device, (8, 128, 128), seconds / 2), range(lanes.count)))
     return max(sum(rates), _product_rate(device, (1, 2048, 2048), seconds / 2))
+
+
+def onednn_rate(device, seconds=SECONDS):
+    """GFLOP/s of the float32 product of the stack's wide first layer, on one large square; None off a CPU."""
+    if device.type != "cpu" or ONEDNN_LINEAR is None:
+        return None
+    a, b = (torch.rand(1024, 1024) for _ in range(2))
+    return 2 * 1024**3 / _time(lambda: ONEDNN_LINEAR(a, b, None, "none", [], ""), seconds, device) / 1e9
 
 
 def _product_rate(device, shape, seconds):
@@ -186,7 +195,7 @@ def stacks(config, data, families, device, seconds=SECONDS):
 
         step()
         training.stack.probe(data.x_train[data.probe], data.y_train[data.probe])
-        barrier.wait()
+        barrier.wait(timeout=300)  # for a lane that failed before it got here
         each = _time(step, seconds, device)
         started = time.perf_counter()
         training.stack.probe(data.x_train[data.probe], data.y_train[data.probe])
@@ -236,7 +245,9 @@ def compare(rounds, device):
                     "ms_per_network_step": statistics.median(t[way] for t in times) * 1e3,
                     "gflops": statistics.median(gflops),
                     "matrix_gflops": statistics.median(rates),
-                    "share_of_matrix_rate": statistics.median(g / r for g, r in zip(gflops, rates, strict=True)),
+                    "share_of_float32_matrix_rate": statistics.median(
+                        g / r for g, r in zip(gflops, rates, strict=True)
+                    ),
                     "times_faster_than_loop": statistics.median(t["loop"] / t[way] for t in times),
                     "times_faster_than_memory": statistics.median(t["memory"] / t[way] for t in times),
                     "rounds": rounds,
@@ -274,11 +285,19 @@ def main(arguments=None):
     parser.add_argument("--save", default="results/local/bench", help="folder for bench.csv and manifest.json")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
     options = parser.parse_args(arguments)
-    device = resolve_device(bench_config(device=options.device))
+    if options.rounds < 1:
+        parser.error(f"--rounds is {options.rounds}; allowed is a whole number from 1 up")
+    try:
+        device = resolve_device(bench_config(device=options.device))
+    except ConfigError as error:
+        parser.error(str(error))
     origin = records.provenance(device)
     print(f"{origin['device']} on {origin['machine']}, torch {origin['versions']['torch']}", flush=True)
     table = compare(options.rounds, device)
     print(table.drop(columns="rounds").round(3).to_string(index=False), flush=True)
+    onednn = onednn_rate(device)
+    if onednn:
+        print(f"oneDNN's large float32 products, as in the wide first layer: {onednn:.0f} GFLOP/s")
     forecasts = {precision: forecast_published(device, precision) for precision in ("float32", "bf16")}
     for precision, seconds in forecasts.items():
         print(f"the published sweep on this device in {precision}: about {duration(seconds)}")
@@ -288,7 +307,13 @@ def main(arguments=None):
     folder = Path(options.save)
     records.write_whole(folder / "bench.csv", table.to_csv(index=False, float_format="%.4g"))
     rounded = {precision: round(seconds) for precision, seconds in forecasts.items()}
-    manifest = {**origin, "made": records.now(), "rounds": options.rounds, "published_sweep_seconds": rounded}
+    manifest = {
+        **origin,
+        "made": records.now(),
+        "rounds": options.rounds,
+        "published_sweep_seconds": rounded,
+        "onednn_gflops": onednn,
+    }
     records.write_manifest(folder, {**manifest, "peak_gpu_gib": memory})
     print(f"saved in {folder}")
 

@@ -8,6 +8,7 @@ import difflib
 import itertools
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 
 import torch
@@ -24,7 +25,16 @@ PRECISIONS = {
 }
 OPTIMIZERS = ("sgd", "momentum", "adam")
 DEVICES = ("auto", "cuda", "mps", "cpu")
-PUBLISHED_INITS = tuple(INITIALIZERS)
+PUBLISHED_INITS = (
+    "he_normal",
+    "he_uniform",
+    "xavier_normal",
+    "xavier_uniform",
+    "normal",
+    "zero",
+    "orthogonal",
+    "trunc_normal",
+)
 
 
 class ConfigError(ValueError):
@@ -113,15 +123,16 @@ def _refuse(key, value, allowed):
 
 def _whole(least):
     def check(key, value):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        # Integral, so that a NumPy whole number does as well
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             _refuse(key, value, f"a whole number from {least} up")
-        return value
+        return int(value)
 
     return check
 
 
 def _number(key, value, least=-math.inf, allowed="a finite number"):
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         if isinstance(value, str) and _reads_as_number(value):
             allowed += " (this came as text: YAML reads 1e-2 so, write 0.01 or 1.0e-2)"
         _refuse(key, value, allowed)
@@ -155,7 +166,7 @@ def _flag(key, value):
 def _text(key, value):
     if not isinstance(value, str | Path) or not str(value):
         _refuse(key, value, "a path")
-    return str(value)
+    return str(Path(value).expanduser())
 
 
 def _name(key, value, table):
@@ -173,7 +184,7 @@ def _one_of(table):
 
 def _list_of(check):
     def check_list(key, value):
-        if isinstance(value, str) or not isinstance(value, list | tuple) or not value:
+        if isinstance(value, str) or not isinstance(value, list | tuple | range) or not value:
             _refuse(key, value, "a list with at least one entry")
         entries = tuple(check(key, entry) for entry in value)
         twice = [entry for i, entry in enumerate(entries) if entry in entries[:i]]
@@ -263,6 +274,17 @@ CHECKS = {
 OPTIONAL = ("input_size", "output_size", "num_epochs", "lr", "batch_size", "train_size", "test_size", "save_dir")
 
 
+def save_dir_of(config):
+    """Where the results of a CONFIG go, before it has been validated."""
+    if not isinstance(config, dict):
+        return SweepConfig.from_dict({}).save_dir
+    return str(config.get("save_dir") or default_save_dir(str(config.get("dataset", "digits"))))
+
+
+def default_save_dir(dataset):
+    return "results/local/" + dataset.removeprefix("folder:").rstrip("/").rsplit("/", 1)[-1]
+
+
 def _from_dict(cls, config):
     if not isinstance(config, dict):
         raise ConfigError(f"CONFIG is a {type(config).__name__}; allowed is a dict")
@@ -275,8 +297,7 @@ def _from_dict(cls, config):
     values = {key: CHECKS[key](key, value) for key, value in given.items()}
     values["init_params"] = _init_params("init_params", config.get("init_params", {}))
     dataset = values.get("dataset", "digits")
-    name = dataset.removeprefix("folder:").rstrip("/").rsplit("/", 1)[-1]
-    suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": f"results/local/{name}"}
+    suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})
     resolve_device(settings)
     return settings

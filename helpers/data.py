@@ -183,7 +183,9 @@ def load(config, device="cpu", dtype=torch.float32):
     x_test, y_test = _subset("test_size", config.test_size, x_test, y_test)
     x_train, x_test = (_pixels(x, dtype) for x in (x_train, x_test))
     if config.normalize:
-        mean, std = x_train.double().mean().item(), x_train.double().std().item()
+        mean, std = x_train.mean(dtype=torch.float64).item(), x_train.std().item()
+        if not std > 0:
+            raise DataError(f"normalize is True, but all pixels of {config.dataset} are alike; allowed is False")
         for x in (x_train, x_test):
             x.sub_(mean).div_(std)
     probe = torch.randperm(len(x_train), generator=generator_for("probe"))[:PROBE_SIZE]

@@ -51,16 +51,17 @@ def _counts(results):
 
 
 def _depths(results):
+    ever = results.summary.groupby(["activation", "init"]).learned.any()
     for activation, depths in trainable_depth(results).iterrows():
-        deepest = depths.max()
-        if deepest == 0:
-            shallowest = min(results.config["layers_list"])
-            yield f"{activation}: learns with no init, at no depth from {shallowest} layers on."
+        never = [init for init in depths.index if not ever[activation, init]]
+        if len(never) == len(depths):
+            yield f"{activation}: no run learned, at no depth and with no init."
             continue
-        best = list(depths.index[depths == deepest])
-        never = list(depths.index[depths == 0])
-        text = f"{activation}: learns down to {deepest} layers with {_all_of(best)}"
-        yield text + (f", and at no depth with {_all_of(never)}." if never else ".")
+        text = f"{activation}: at no depth is there an init with which every seed learned"
+        if depths.max() > 0:
+            best = list(depths.index[depths == depths.max()])
+            text = f"{activation}: every run learned down to {depths.max()} layers with {_all_of(best)}"
+        yield text + (f", no run with {_all_of(never)}." if never else ".")
 
 
 def _all_of(names):
@@ -77,12 +78,12 @@ def _best(results):
 
 
 def _fastest(results):
-    learned = results.summary[results.summary.learned]
     for layers in sorted({min(results.config["layers_list"]), max(results.config["layers_list"])}):
-        cells = learned[learned.layers == layers].groupby(["activation", "init"]).epochs_to_95.mean()
-        if len(cells):
-            fastest = [f"{activation} with {init}" for activation, init in cells.index[cells == cells.min()]]
-            yield f"Fastest of those that learned at {layers} layers: {_all_of(fastest)} ({cells.min():.3g} epochs)."
+        cells = results.select(layers=layers).groupby(["activation", "init"])
+        epochs = cells.epochs_to_95.mean()[cells.learned.all()]
+        if len(epochs):
+            fastest = [f"{activation} with {init}" for activation, init in epochs.index[epochs == epochs.min()]]
+            yield f"Fastest that always learned at {layers} layers: {_all_of(fastest)} ({epochs.min():.3g} epochs)."
 
 
 def _gradients(results):

@@ -11,9 +11,7 @@ from torch.nn import functional
 
 from helpers.activations import ACTIVATIONS
 from helpers.initializers import draw_weights
-
-# what is measured of hidden layer i; the columns of a run's CSV are f"{stat}_{i}"
-LAYER_STATS = ("act_mean", "act_std", "pre_std", "grad_norm", "grad_mean_abs")
+from helpers.records import LAYER_STATS
 
 
 class DeepMLP(nn.Module):

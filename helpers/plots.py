@@ -11,12 +11,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 
-from helpers.networks import LAYER_STATS
+from helpers.records import LAYER_STATS
 
 # Okabe & Ito 2008, "Color Universal Design"; the yellow is darkened to be seen on white
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#B8A000"]
 MARKERS = "osv^DPX*"
-DEPTHS_MAP = EPOCHS_MAP = plt.cm.viridis
+EPOCHS_MAP = plt.cm.viridis
 
 STYLE = {
     "figure.constrained_layout.use": True,
@@ -148,7 +148,8 @@ def _label_outer(panels, xlabel, ylabel):
 def epochs_to_95(results):
     """How fast each cell learns: epochs to 95 % of its own peak against depth, one panel an activation.
 
-    Only runs that learned have a speed. A cell in which no seed learned stands in the grey band above, on its own.
+    Only runs that learned have a speed. A cell in which no seed learned stands in the grey band above, on its own; one
+    in which some seeds learned and some did not has the mean of those that did, drawn hollow.
     """
     config = results.config
     never = config["num_epochs"] * 1.12 + 1
@@ -163,6 +164,9 @@ def epochs_to_95(results):
             style = _style(inits, init)
             x = np.arange(len(mean)) + shift
             axes.plot(x, mean, label=init, lw=1.2, ms=4.5, **style)
+            learned = results.select(activation=activation, init=init).groupby("layers").learned.mean()
+            some = (learned.reindex(config["layers_list"]).between(0, 1, inclusive="neither")).to_numpy()
+            axes.plot(x[some], mean[some], ls="", ms=5.5, mfc="white", zorder=3, **style)
             dead = mean.isna().to_numpy()
             axes.plot(x[dead], np.full(dead.sum(), never), ls="", ms=3.5, alpha=0.8, **style)
         axes.set_xticks(range(len(config["layers_list"])), config["layers_list"])

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers.networks import LAYER_STATS
-
+# what is measured of hidden layer i; the columns of a run's CSV are f"{stat}_{i}"
+LAYER_STATS = ("act_mean", "act_std", "pre_std", "grad_norm", "grad_mean_abs")
 EPOCH_COLUMNS = ["epoch", "train_loss", "test_loss", "train_acc", "test_acc", "epoch_time"]
 SUMMARY_COLUMNS = [
     "run",
@@ -85,7 +85,8 @@ def summarise(run, history, floor):
     """
     last, trained = history.iloc[-1], history.iloc[1:]
     threshold = float(f"{(1 + floor) / 2:.6g}")  # rounded as the accuracy is
-    learned = bool(last.train_acc >= threshold)  # False for NaN, that is for a run that diverged
+    diverged = not np.isfinite(last[["train_loss", "test_loss"]].astype(float)).all()
+    learned = bool(last.train_acc >= threshold) and not diverged
     reached = trained.epoch[trained.train_acc >= 0.95 * trained.train_acc.max()]
     best = history.test_acc.idxmax() if history.test_acc.notna().any() else None
     values = {
@@ -102,7 +103,7 @@ def summarise(run, history, floor):
         "best_epoch": pd.NA if best is None else int(history.epoch[best]),
         "epochs_to_95": int(reached.iloc[0]) if learned else pd.NA,
         "learned": learned,
-        "diverged": not np.isfinite(last[["train_loss", "test_loss"]].astype(float)).all(),
+        "diverged": diverged,
         "seconds": float(f"{trained.epoch_time.sum():.6g}"),
     }
     return {name: values[name] for name in SUMMARY_COLUMNS}

@@ -18,7 +18,8 @@ import torch
 from helpers.activations import ACTIVATIONS
 from helpers.config import PRECISIONS
 from helpers.initializers import draw_weights
-from helpers.networks import LAYER_STATS, DeepMLP
+from helpers.networks import DeepMLP
+from helpers.records import LAYER_STATS
 
 # oneDNN's float32 product for one large pair of matrices, which torch calls for its compiled graphs. On the AMD
 # processor it was measured on it takes half the time of torch.mm's MKL; the small products of the hidden layers gain
@@ -405,7 +406,7 @@ class _Sgd:
             if l == 0 and stack.wide_first:
                 by_unit = dz.mT.reshape(-1, dz.shape[1])  # (R H, batch)
                 gradient = ONEDNN_LINEAR(by_unit, a[0].mT, None, "none", [], "")  # (R H, D)
-                weight[rows].mT.flatten(0, 1).sub_(gradient)
+                weight[rows].mT.view(gradient.shape).sub_(gradient)
             elif stack.working_type == stack.type:
                 weight[rows].baddbmm_(a.mT, dz, alpha=-1)
             else:

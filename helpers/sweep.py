@@ -9,6 +9,7 @@ one stack on both, since nobody waits for the other at the end of every product.
 """
 
 import dataclasses
+import hashlib
 import io
 import os
 import pickle
@@ -24,20 +25,30 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
+
 from helpers import data as datasets
 from helpers import records
+from helpers.activations import ACTIVATIONS, BUILT_IN
 from helpers.config import PRECISIONS, ConfigError, Run, SweepConfig, resolve_device
 from helpers.initializers import generator_for
-from helpers.networks import LAYER_STATS
 from helpers.stack import GraphedSteps, Stack
 
-# Networks in a stack: on a CPU few, so that a layer's tensors stay in the cache; on a GPU as many as its memory takes.
+# Networks in a stack: on a CPU few, so that a layer's tensors stay in the cache; on a GPU many, to fill it.
 STACK_SIZES = {"cpu": 8, "mps": 48, "cuda": 192}
 MOST_LANES = {"cpu": 8, "mps": 1, "cuda": 4}
 # CONFIG keys that may change between two starts in one folder: they move time, or rounding, but no result
 FREE_KEYS = ("data_dir", "device", "stack_size", "save_dir", "resume", "keep_state")
 # ... and keys that may grow: what is there is kept, the rest is trained
 AXES = ("layers_list", "init_types", "activations", "seeds")
+
+
+def fixed_part(config):
+    """What of a CONFIG, beside the run's own name, decides a run's weights after an epoch."""
+    return {key: value for key, value in config.to_dict().items() if key not in (*FREE_KEYS, *AXES, "num_epochs")}
 
 
 class SweepError(RuntimeError):
@@ -81,7 +92,9 @@ class Lanes:
 
     def __init__(self, device, stacks):
         cores = torch.get_num_threads()
-        most = min(MOST_LANES[device.type], cores) if device.type == "cpu" else MOST_LANES[device.type]
+        most = MOST_LANES[device.type]
+        if device.type == "cpu":
+            most = cores // -(-cores // most)  # so many that each has the same number of cores, and none is left over
         self.count = max(1, min(most, stacks))
         self.device, self.cores = device, cores
         self.pool = ThreadPoolExecutor(self.count, initializer=self._start)
@@ -157,9 +170,12 @@ class StackTraining:
                 table[epoch, 5] = seconds[r]
                 continue
             table[epoch, 1:6] = train_loss[r], test_loss[r], train_acc[r], test_acc[r], seconds[r]
-            layerwise = np.stack([stats[stat][r, : run.layers] for stat in LAYER_STATS], axis=1)  # (layers, stats)
+            layerwise = np.stack(
+                [stats[stat][r, : run.layers] for stat in records.LAYER_STATS], axis=1
+            )  # (layers, stats)
             table[epoch, 6:] = layerwise.ravel()
             if not np.isfinite([train_loss[r], test_loss[r]]).all():
+                table[epoch, 3:5] = np.nan  # what was guessed by outputs that are no numbers
                 self.diverged[r] = True
                 self.stack.freeze(r)
         self.epoch = epoch
@@ -181,6 +197,7 @@ class StackTraining:
         # Through a buffer, because torch.save to a full disk raises a RuntimeError that does not say so.
         buffer = io.BytesIO()
         state = {
+            "config": fixed_part(self.config),
             "runs": [dataclasses.astuple(run) for run in self.runs],
             "epoch": self.epoch,
             "diverged": self.diverged,
@@ -213,10 +230,16 @@ def read_state(path):
 
 def train_alone(config, data, runs, epochs, device="cpu", lrs=None):
     """Train some runs as one stack, in memory, and return the StackTraining: nothing is written."""
-    training = StackTraining(dataclasses.replace(config, num_epochs=epochs), runs, device, lrs)
-    for _ in range(epochs + 1):
-        training.advance(data)
-    return training
+    device = torch.device(device)
+
+    def train():
+        training = StackTraining(dataclasses.replace(config, num_epochs=epochs), runs, device, lrs)
+        for _ in range(epochs + 1):
+            training.advance(data)
+        return training
+
+    with Lanes(device, 1) as pool:
+        return pool.submit(train).result()
 
 
 def rebuild(config, run, epoch=None):
@@ -225,6 +248,9 @@ def rebuild(config, run, epoch=None):
     config  a SweepConfig, or a CONFIG as a manifest holds it
     run     a Run, or its name
     epoch   after which epoch; the last where left out
+
+    It comes out as in the sweep, up to the rounding of floating point. Raises ConfigError for an unknown run, and
+    SweepError for one that has diverged by then: of such a network nothing is left.
     """
     config = config if isinstance(config, SweepConfig) else SweepConfig.from_dict(config)
     device = resolve_device(config)
@@ -236,6 +262,8 @@ def rebuild(config, run, epoch=None):
             raise ConfigError(f"the sweep has no run {run!r}; its runs are named like {next(iter(named))!r}")
         run = named[run]
     training = train_alone(config, data, [run], config.num_epochs if epoch is None else epoch, device)
+    if training.diverged[0]:
+        raise SweepError(f"{run.name} has diverged by epoch {training.epoch}; there is no network to give back")
     return training.stack.network(0)
 
 
@@ -293,7 +321,10 @@ class Sweep:
 
     def _checked_manifest(self):
         """The manifest in the folder, if this CONFIG can go on with it. Raises ConfigError if it is another sweep's."""
-        found = records.read_manifest(self.folder)
+        try:
+            found = records.read_manifest(self.folder)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         if found is None:
             if any((self.folder / "runs").glob("*.csv")):
                 raise ConfigError(f"{self.folder} holds runs but no manifest.json; choose another save_dir")
@@ -304,21 +335,40 @@ class Sweep:
         for key in here:
             if key in FREE_KEYS or there.get(key) == here[key]:
                 continue
-            grows = key in AXES and set(there[key]) <= set(here[key])
-            grows |= key == "num_epochs" and there[key] < here[key]
+            grows = key in AXES and set(there.get(key, [])) <= set(here[key])
+            grows |= key == "num_epochs" and there.get(key, 0) < here[key]
             if not grows:
                 raise ConfigError(
                     f"{self.folder} holds the results of another CONFIG: {key} is {there.get(key)!r} there and "
                     f"{here[key]!r} here; choose another save_dir, or give {key} the value that is there"
                 )
+        for name, fingerprint in found.get("own_activations", {}).items():
+            if self._own_activations().get(name, fingerprint) != fingerprint:
+                raise ConfigError(
+                    f"{self.folder} holds results of another function that was registered as {name!r}; "
+                    "choose another save_dir, or register the new one under another name"
+                )
         return found
+
+    def _own_activations(self):
+        """{name: fingerprint} of the reader's own activations: their values and slopes on a grid, hashed."""
+        grid = torch.linspace(-4, 4, 65, dtype=torch.float64)
+        rows = {name: ACTIVATIONS[name] for name in self.config.activations if name not in BUILT_IN}
+        values = {name: torch.cat([row.f(grid), row.df(grid)]) for name, row in rows.items()}
+        return {
+            name: hashlib.sha256(value.detach().numpy().tobytes()).hexdigest()[:16] for name, value in values.items()
+        }
 
     def _find_finished(self):
         for run in self.config.runs():
             path = records.run_file(self.folder, run)
             if path.exists():
-                history = records.read_run(path)
-                self.rows[run] = records.summarise(run, history, self.data.commonest_class_share)
+                try:
+                    history = records.read_run(path)
+                    self.rows[run] = records.summarise(run, history, self.data.commonest_class_share)
+                except (ValueError, KeyError, IndexError, AttributeError) as error:
+                    print(f"{path} cannot be read ({type(error).__name__}); the run is trained again")
+                    continue
                 if len(history) == self.config.num_epochs + 1:
                     self.finished.add(run)
 
@@ -332,6 +382,11 @@ class Sweep:
             except DAMAGED as error:
                 if path not in self._damaged:
                     print(f"{path} cannot be read ({type(error).__name__}); its runs are trained from their start")
+                self._damaged.add(path)
+                continue
+            if state.get("config") != fixed_part(self.config) or state["epoch"] > self.config.num_epochs:
+                if path not in self._damaged:
+                    print(f"{path} belongs to another CONFIG and is left alone")
                 self._damaged.add(path)
                 continue
             # A kill between the files of one stack leaves some of its runs finished; it is taken up as a whole.
@@ -360,7 +415,8 @@ class Sweep:
                 f"{d.classes} classes",
                 f"{len(c.runs())} runs = {grid}; {len(self.finished)} are finished",
                 left,
-                f"on {records.device_name(self.device)} in {c.precision}; results go to {self.folder}",
+                f"on {records.device_name(self.device)} in {c.precision}, seeds {', '.join(map(str, c.seeds))}; "
+                f"results go to {self.folder}",
             ]
         )
 
@@ -370,8 +426,10 @@ class Sweep:
         if not todo:
             return 0.0
         lanes = Lanes(self.device, len(todo))
-        with lanes as pool:
-            cost, elapsed = pool.submit(self._time_steps, todo[len(todo) // 2].runs, seconds).result()
+        runs = todo[len(todo) // 2].runs
+        with lanes as pool:  # all lanes at once, since they share the machine
+            timed = list(pool.map(lambda _: self._time_steps(runs, seconds), range(lanes.count)))
+        cost, elapsed = (sum(values) for values in zip(*timed, strict=True))
         # An epoch also reads the test set, forward only, which is a third of a step's work, and the probe.
         samples = self.data.train_size + self.data.test_size / 3 + len(self.data.probe)
         left = sum(stack_parameters(self.config, t.runs) * (self.config.num_epochs - t.epoch) for t in todo)
@@ -402,6 +460,36 @@ class Sweep:
         """
         progress = progress or report()
         self.stop.clear()
+        with self._lock_on_folder():
+            return self._run(progress)
+
+    @contextmanager
+    def _lock_on_folder(self):
+        """Keep a second process out of this folder. Raises SweepError when one is there, or nothing can be written."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = open(self.folder / ".lock", "w")  # noqa: SIM115, it is closed below
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        with lock:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise SweepError(
+                        f"another process is training in {self.folder}; wait for it, or choose another save_dir"
+                    ) from error
+            try:
+                yield
+            finally:
+                (self.folder / ".lock").unlink(missing_ok=True)
+
+    def _cannot_write(self, error):
+        return SweepError(
+            f"save_dir is {str(self.folder)!r}, which cannot be written to ({error.strerror}); nothing was trained"
+        )
+
+    def _run(self, progress):
         self._begin()
         todo = self.todo()
         meter = _Meter(self.config, todo)
@@ -483,11 +571,15 @@ class Sweep:
         before = self.manifest or {}
         self._seconds_before, self._started = before.get("seconds", 0.0), time.perf_counter()
         complete = before.get("finished") and len(self.finished) == len(self.config.runs())
+        origin = records.provenance(self.device)
+        earlier = before.get("origins", [])
         self.manifest = {
             "config_given": self.given,
             "config": self.config.to_dict(),
             # what trained the runs, not what looked at them afterwards
-            **(before if complete else records.provenance(self.device)),
+            **(before if complete else origin),
+            "origins": earlier if complete or origin in earlier else [*earlier, origin],
+            "own_activations": self._own_activations(),
             "started": before.get("started", records.now()),
             "finished": before["finished"] if complete else None,
             "seconds": self._seconds_before,
@@ -499,9 +591,7 @@ class Sweep:
             self._write_manifest()
             self._write_summary()
         except OSError as error:
-            raise SweepError(
-                f"save_dir is {str(self.folder)!r}, which cannot be written to ({error.strerror}); nothing was trained"
-            ) from error
+            raise self._cannot_write(error) from error
 
     def _finish(self):
         complete = len(self.finished) == len(self.config.runs())
@@ -510,6 +600,8 @@ class Sweep:
                 path.unlink()
             if self.state_folder.is_dir() and not any(self.state_folder.iterdir()):
                 self.state_folder.rmdir()
+        if self.device.type == "cuda":
+            self.manifest["peak_gpu_gib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**30, 2)
         if complete and not self.manifest["finished"]:
             self.manifest["finished"] = records.now()
             self._write_manifest()

@@ -80,7 +80,7 @@ def test_a_refused_config_leaves_the_other_sweep_alone(tmp_path):
     assert run_batch(tmp_path, small).returncode == 0
     before = {path: path.stat().st_mtime_ns for path in save_dir.rglob("*")}
     done = run_batch(tmp_path, {**small, "lr": 0.5})
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "lr is 0.05 there and 0.5 here" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in save_dir.rglob("*")} == before
 

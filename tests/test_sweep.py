@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from helpers import data as datasets
 from helpers import networks, records, sweep
+from helpers.activations import ACTIVATIONS, register_activation
 from helpers.config import ConfigError, Run, SweepConfig
 from helpers.data import DataError
 from helpers.sweep import Sweep, SweepError
@@ -722,7 +723,7 @@ def test_a_sweep_describes_itself(once, stopped, tmp_path):
     assert fresh[1] == "12 runs = 2 inits x 2 activations x 3 depths x 1 seed; 0 are finished"
     assert fresh[2].startswith("left: 4 stacks of up to 3 networks, ")
     assert fresh[2].endswith(" at a time, 3 epochs each")
-    assert fresh[3] == f"on cpu in float64; results go to {tmp_path / 'sweep'}"
+    assert fresh[3] == f"on cpu in float64, seeds 4; results go to {tmp_path / 'sweep'}"
     assert Sweep(tiny(once.folder)).describe().splitlines()[1:3] == [
         "12 runs = 2 inits x 2 activations x 3 depths x 1 seed; 12 are finished",
         "nothing is left to train",
@@ -855,3 +856,70 @@ def test_threads_started_after_a_sweep_have_all_cores(tmp_path):
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_a_second_process_is_kept_out(tmp_path):
+    """Two that train in one folder would write over each other; a lock held in this process stands for the other."""
+    config = tiny(tmp_path / "sweep")
+    told = []
+
+    def start_again(event):
+        with pytest.raises(SweepError) as error:
+            Sweep(config).run(quiet)
+        assert one_sentence(error)
+        told.append(str(error.value))
+
+    Sweep(config).run(start_again)
+    assert all("another process is training" in text and "save_dir" in text for text in told)
+    assert told
+    Sweep(config).run(quiet)  # and let in when the first is done
+
+
+def test_another_function_under_the_same_name_is_refused(tmp_path):
+    """Otherwise the curves of the old function would be shown for the new one."""
+    config = tiny(tmp_path / "sweep", activations=["own_of_this_test"])
+    try:
+        register_activation("own_of_this_test", torch.tanh)
+        Sweep(config).run(quiet)
+        Sweep(config).run(quiet)
+        register_activation("own_of_this_test", lambda z: torch.tanh(2 * z))
+        with pytest.raises(ConfigError) as error:
+            Sweep(config)
+        assert one_sentence(error)
+        assert "own_of_this_test" in str(error.value)
+    finally:
+        del ACTIVATIONS["own_of_this_test"]
+
+
+def test_a_state_of_another_config_is_left_alone(stopped, tmp_path, capsys):
+    """A folder whose manifest and runs were taken away, but not its states."""
+    shutil.copytree(stopped / "state", tmp_path / "sweep" / "state")
+    config = tiny(tmp_path / "sweep", lr=0.02)
+    again = Sweep(config)
+    assert all(todo.state is None for todo in again.todo())
+    assert "belongs to another CONFIG" in capsys.readouterr().out
+    assert_same(again.run(quiet), train(tmp_path / "other", lr=0.02))
+
+
+@pytest.mark.parametrize("text", ["", "epoch,train_loss\n", "\x00\x01"])
+def test_a_damaged_run_is_told_and_trained_again(once, tmp_path, capsys, text):
+    folder = tmp_path / "sweep"
+    shutil.copytree(once.folder, folder)
+    path = folder / "runs" / f"{once.summary.run[0]}.csv"
+    path.write_text(text)
+    again = Sweep({**once.manifest["config_given"], "save_dir": str(folder)})
+    assert f"{path} cannot be read" in capsys.readouterr().out
+    assert len(again.config.runs()) - len(again.finished) == 1
+    assert_same(again.run(quiet), once)
+
+
+def test_a_diverged_run_cannot_be_had_back(tmp_path):
+    config = tiny(tmp_path / "sweep", activations=["linear"], lr=1e6)
+    results = Sweep(config).run(quiet)
+    name = results.summary.run[results.summary.diverged].iloc[0]
+    with pytest.raises(SweepError) as error:
+        sweep.rebuild(results.config, name)
+    assert one_sentence(error)
+    assert name in str(error.value)
+    assert not results.summary.learned[results.summary.diverged].any()
+    assert results.summary.final_test_acc[results.summary.diverged].isna().all()
