@@ -99,7 +99,7 @@ def _gradients(results):
             )
     if 0 < summary.learned.sum() < len(summary):
         threshold, right = best_threshold(smallest, summary.learned.to_numpy())
-        yield f"That number alone, split at {threshold:.1e}, tells {right:.0%} of these runs apart."
+        yield f"That number alone, split at {threshold:.1e} (chosen on these runs), tells {right:.0%} of them apart."
 
 
 def _spread(results):

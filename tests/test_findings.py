@@ -84,7 +84,7 @@ def test_sentences_count_and_compare(results):
     assert "1 cell learned with some seeds and not with others" in said
     assert "was 1.0e+00 in runs that learned (median of 7" in said
     assert "was 1.0e-11 in runs that did not (median of 9; 10 to 90 %: 1.0e-11 to 1.0e-02)" in said
-    assert "split at 1.0e+00, tells 100% of these runs apart" in said
+    assert "split at 1.0e+00 (chosen on these runs), tells 100% of them apart" in said
 
 
 def test_fastest_are_only_those_that_learned(results):
