@@ -154,7 +154,7 @@ def derivative(f):
 
 
 def register_activation(name, f, df=None):
-    """Add the reader's own elementwise function to the table, for use in any sweep of this Python session.
+    """Add the reader's own elementwise function to the table, for use in any sweep while this Python runs.
 
     name  a name that CONFIG["activations"] will know; letters, digits and underscores
     f     z -> phi(z), made of torch operations

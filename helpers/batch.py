@@ -10,7 +10,6 @@ notebook. The executed notebook lies with its results.
 import argparse
 import ast
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import yaml
 
+from helpers import records
 from helpers.config import save_dir_of
 
 
@@ -110,10 +110,12 @@ def execute(notebook, parameters):
 
 
 def _keep(copy, target):
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    shutil.copyfile(copy, part)
-    part.replace(target)
+    """Move an executed notebook to its place, written whole; its metadata name that place instead of the copy's."""
+    import nbformat
+
+    notebook = nbformat.read(copy, as_version=4)
+    notebook.metadata.papermill["output_path"] = str(target)
+    records.write_whole(target, nbformat.writes(notebook) + "\n")
 
 
 def main(arguments=None):

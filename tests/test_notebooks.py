@@ -52,6 +52,7 @@ def test_run_notebook_leaves_a_complete_sweep(tmp_path):
     assert figures >= {"accuracy_map", "epochs_to_95", "accuracy_against_depth", "activations_zero"} | per_activation
 
     executed = nbformat.read(save_dir / "run.ipynb", as_version=4)
+    assert executed.metadata.papermill.output_path == str(save_dir / "run.ipynb")
     code = [cell for cell in executed.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code)
     assert not [o for cell in code for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"]
