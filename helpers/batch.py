@@ -35,6 +35,7 @@ def read_parameters(path):
     if not path.is_file():
         raise BatchError(f"there is no file {path}; allowed is a .yaml file with parameters or a notebook")
     if path.suffix == ".ipynb":
+        notebook_parameters(path)
         return path, {}
     try:
         content = yaml.safe_load(path.read_text())
@@ -64,12 +65,15 @@ def notebook_parameters(notebook):
         if "parameters" in cell.metadata.get("tags", []):
             try:
                 assigned = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
-                return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
+                known = {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
             except (SyntaxError, ValueError, AttributeError) as error:
                 raise BatchError(
                     f"the cell tagged `parameters` of {notebook} must assign plain values (numbers, texts, lists, "
                     f"dicts) to names; it does not: {error}"
                 ) from error
+            if "CONFIG" not in known:
+                raise BatchError(f"the cell tagged `parameters` of {notebook} assigns no CONFIG")
+            return known
     raise BatchError(f"{notebook} has no cell tagged `parameters`")
 
 
@@ -100,6 +104,8 @@ def execute(notebook, parameters):
                 extra_arguments=["--IPKernelApp.log_level=40"],
             )
         except papermill.PapermillExecutionError as error:
+            if error.ename == "KeyboardInterrupt":  # Ctrl-C reaches the kernel as well
+                raise KeyboardInterrupt from error
             if error.ename not in PLAIN_ERRORS:
                 target = target.with_name("run.failed.ipynb")
                 _keep(copy, target)
@@ -139,6 +145,9 @@ def main(arguments=None):
             text = error.evalue if error.ename in PLAIN_ERRORS else f"{error.ename}: {error.evalue}"
             print(f"{file}: {text}", file=sys.stderr)
             failed = 2 if error.ename in ("ConfigError", "DataError") else 1
+        except OSError as error:
+            print(f"{file}: the executed notebook cannot be written ({error.strerror or error})", file=sys.stderr)
+            failed = 1
         except KeyboardInterrupt:
             print(f"{file}: stopped; the same command goes on where it was", file=sys.stderr)
             return 130

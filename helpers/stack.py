@@ -127,7 +127,7 @@ class Stack:
 
         batches  (n, D), one a seed, or a single one for all
         keep     hold on to what the backward pass reads; without it two buffers take turns
-        look     called as look(l, z) and look(l, a) after either half of a layer
+        look     called as look("pre", l, z) and look("act", l, a), after either half of a layer
         """
         a = None
         for l, n in enumerate(self.rows):

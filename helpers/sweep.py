@@ -311,7 +311,7 @@ class Sweep:
         self.finished = set()
         self.stop = threading.Event()  # set it, and the sweep ends at the next batch; a second start goes on
         self._lock = threading.Lock()
-        self._damaged = set()  # states that could not be read, so that it is told once
+        self._useless = set()  # states that cannot be read, or are another CONFIG's; each is told once
         if self.config.resume:
             self._find_finished()
 
@@ -380,14 +380,14 @@ class Sweep:
             try:
                 state, runs = read_state(path)
             except DAMAGED as error:
-                if path not in self._damaged:
+                if path not in self._useless:
                     print(f"{path} cannot be read ({type(error).__name__}); its runs are trained from their start")
-                self._damaged.add(path)
+                self._useless.add(path)
                 continue
             if state.get("config") != fixed_part(self.config) or state["epoch"] > self.config.num_epochs:
-                if path not in self._damaged:
-                    print(f"{path} belongs to another CONFIG and is left alone")
-                self._damaged.add(path)
+                if path not in self._useless:
+                    print(f"{path} belongs to another CONFIG; it is not used, and removed when this sweep is complete")
+                self._useless.add(path)
                 continue
             # A kill between the files of one stack leaves some of its runs finished; it is taken up as a whole.
             if set(runs) & set(left) and set(runs) <= set(self.config.runs()):

@@ -1,3 +1,4 @@
+import nbformat
 import pytest
 
 from helpers.batch import BatchError, main, notebook_parameters, read_parameters
@@ -34,3 +35,17 @@ def test_parameters_of_the_notebook_are_its_literals():
     config = notebook_parameters("run.ipynb")["CONFIG"]
     assert config["dataset"] == "digits"
     assert config["init_params"]["trunc_normal"]["b"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("cell", "word"),
+    [("CONFIG = dict(range(3))", "plain values"), ("CONFIG['lr'] = 1", "plain values"), ("QUICK = True", "no CONFIG")],
+)
+def test_a_parameters_cell_that_cannot_be_read_is_told(tmp_path, capsys, cell, word):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, metadata={"tags": ["parameters"]})])
+    path = tmp_path / "odd.ipynb"
+    nbformat.write(notebook, path)
+    assert main([str(path)]) == 2
+    told = capsys.readouterr().err
+    assert word in told
+    assert told.count("\n") == 1

@@ -891,7 +891,7 @@ def test_another_function_under_the_same_name_is_refused(tmp_path):
         del ACTIVATIONS["own_of_this_test"]
 
 
-def test_a_state_of_another_config_is_left_alone(stopped, tmp_path, capsys):
+def test_a_state_of_another_config_is_not_used(stopped, tmp_path, capsys):
     """A folder whose manifest and runs were taken away, but not its states."""
     shutil.copytree(stopped / "state", tmp_path / "sweep" / "state")
     config = tiny(tmp_path / "sweep", lr=0.02)
