@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import itertools
 import math
+import re
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -43,16 +44,21 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, order=True)
 class Run:
-    """One network from birth to its last epoch: a cell of the sweep's grid."""
+    """One network from birth to its last epoch: a cell of the sweep's grid.
+
+    lr  None where the learning rate is the same for all runs of the sweep, and so no part of the cell
+    """
 
     init: str
     activation: str
     layers: int
     seed: int
+    lr: float | None = None
 
     @property
     def name(self):
-        return f"{self.init}_{self.activation}_{self.layers}L_s{self.seed}"
+        lr = "" if self.lr is None else f"_lr{self.lr:g}"
+        return f"{self.init}_{self.activation}_{self.layers}L{lr}_s{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class SweepConfig:
     input_size: int | None = None
     output_size: int | None = None
     num_epochs: int | None = None
-    lr: float | None = None
+    lr: float | tuple | None = None
     batch_size: int | None = None
     optimizer: str = "sgd"
     seeds: tuple = (0,)
@@ -95,8 +101,13 @@ class SweepConfig:
 
     def runs(self):
         """All runs of the sweep, in the order of CONFIG."""
-        axes = itertools.product(self.init_types, self.activations, self.layers_list, self.seeds)
+        lrs = self.lr if isinstance(self.lr, tuple) else [None]
+        axes = itertools.product(self.init_types, self.activations, self.layers_list, self.seeds, lrs)
         return [Run(*cell) for cell in axes]
+
+    def lr_of(self, run):
+        """The learning rate of one run."""
+        return self.lr if run.lr is None else run.lr
 
     def fitted_to(self, data):
         """The same config with `input_size` and `output_size` from the data. Raises ConfigError where they disagree."""
@@ -201,6 +212,11 @@ def _dataset(key, value):
     return _name(key, value, (*DATASETS, "folder:<path>"))
 
 
+def _lr(key, value):
+    """A number, or a list of numbers: then the learning rate is an axis of the sweep."""
+    return _list_of(_positive)(key, value) if isinstance(value, list | tuple) else _positive(key, value)
+
+
 def _stack_size(key, value):
     if value == "auto":
         return value
@@ -210,12 +226,27 @@ def _stack_size(key, value):
 
 
 def _init_params(key, value):
-    """Per init the parameters that are given, completed with the defaults of its row."""
+    """Per init the parameters that are given, completed with the defaults of its row.
+
+    A name that is no row of the table is a variant: {"init": its row, and parameters that differ from the defaults}.
+    """
     if not isinstance(value, dict):
         _refuse(key, value, "a dict from an init to its parameters")
-    for init in value:
-        _name(key, init, tuple(INITIALIZERS))
-    return {init: _params_of(f"{key}[{init!r}]", init, value.get(init, {})) for init in INITIALIZERS}
+    params = {init: _params_of(f"{key}[{init!r}]", init, value.get(init, {})) for init in INITIALIZERS}
+    for name in value:
+        if name not in INITIALIZERS:
+            params[name] = _variant(key, name, value[name])
+    return params
+
+
+def _variant(key, name, given):
+    if not isinstance(given, dict) or "init" not in given:
+        _name(f"{key} (a variant of an init under a name of its own says which: {{'init': ...}})", name, INITIALIZERS)
+    where = f"{key}[{name!r}]"
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][\w.-]*", name):
+        raise ConfigError(f"{where}: a variant's name is made of letters, digits and _ . -, and begins with a letter")
+    init = _name(f"{where}['init']", given["init"], tuple(INITIALIZERS))
+    return {"init": init, **_params_of(where, init, {k: v for k, v in given.items() if k != "init"})}
 
 
 def _params_of(where, init, given):
@@ -248,7 +279,7 @@ CHECKS = {
     "dataset": _dataset,
     "data_dir": _text,
     "layers_list": _list_of(_whole(1)),
-    "init_types": _list_of(_one_of(INITIALIZERS)),
+    "init_types": _list_of(lambda key, value: value),  # names of rows or variants: looked up where both are known
     # looked up when it is called: the reader may have registered an activation since
     "activations": _list_of(lambda key, value: _name(key, value, tuple(ACTIVATIONS))),
     "init_params": _init_params,
@@ -256,7 +287,7 @@ CHECKS = {
     "input_size": _whole(1),
     "output_size": _whole(2),
     "num_epochs": _whole(1),
-    "lr": _positive,
+    "lr": _lr,
     "batch_size": _whole(1),
     "optimizer": _one_of(OPTIMIZERS),
     "seeds": _list_of(_whole(0)),
@@ -296,6 +327,8 @@ def _from_dict(cls, config):
     given = {key: value for key, value in config.items() if not (value is None and key in OPTIONAL)}
     values = {key: CHECKS[key](key, value) for key, value in given.items()}
     values["init_params"] = _init_params("init_params", config.get("init_params", {}))
+    for init in values.get("init_types", ()):
+        _name("init_types", init, tuple(values["init_params"]))
     dataset = values.get("dataset", "digits")
     suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})

@@ -6,6 +6,7 @@ results/<sweep>/summary.csv     one row a run
 results/<sweep>/figures/*.png
 """
 
+import dataclasses
 import json
 import os
 import platform
@@ -106,12 +107,13 @@ def summarise(run, history, floor):
         "diverged": diverged,
         "seconds": float(f"{trained.epoch_time.sum():.6g}"),
     }
-    return {name: values[name] for name in SUMMARY_COLUMNS}
+    row = {name: values[name] for name in SUMMARY_COLUMNS}
+    return row if run.lr is None else {**row, "lr": run.lr}
 
 
 def write_summary(folder, rows):
-    """Write summary.csv from the rows that `summarise` made."""
-    table = pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+    """Write summary.csv from the rows that `summarise` made; a column `lr` ends them where it is an axis."""
+    table = pd.DataFrame(rows, columns=[*rows[0]] if rows else SUMMARY_COLUMNS)
     write_whole(Path(folder) / "summary.csv", table.to_csv(index=False, float_format="%.6g"))
 
 
@@ -189,6 +191,16 @@ class SweepResults:
         table = history[[f"{stat}_{i}" for i in range(depth)]]
         return table.set_axis(range(depth), axis=1)
 
+    def at(self, lr):
+        """The part of a sweep over several learning rates that was trained with one of them."""
+        lrs = self.config["lr"] if isinstance(self.config["lr"], list) else [self.config["lr"]]
+        if lr not in lrs:
+            raise ValueError(f"lr is {lr!r}; this sweep has {', '.join(map(str, lrs))}")
+        summary = self.summary[self.summary.lr == lr] if "lr" in self.summary else self.summary
+        return dataclasses.replace(
+            self, summary=summary, manifest={**self.manifest, "config": {**self.config, "lr": lr}}
+        )
+
     def select(self, **axes):
         """The rows of the summary with these values: select(activation="relu", layers=5)."""
         rows = self.summary
@@ -200,6 +212,23 @@ class SweepResults:
 @cache
 def _history(path):
     return read_run(path)
+
+
+def find_sweeps(root="results"):
+    """What has been found so far: {study: {sweep: its folder}}, in alphabetical order, `local` last.
+
+    A study is a folder under `root`, a sweep any folder in it that holds a manifest and a summary. Where the study's
+    own folder is the sweep, both have one name.
+    """
+    found = {}
+    for manifest in Path(root).glob("**/manifest.json"):
+        folder = manifest.parent
+        if (folder / "summary.csv").exists() and folder != Path(root):
+            study, *rest = folder.relative_to(root).parts
+            found.setdefault(study, {})["/".join(rest) or study] = folder
+    return {
+        study: dict(sorted(found[study].items())) for study in sorted(found, key=lambda name: (name == "local", name))
+    }
 
 
 def load_sweep(folder):

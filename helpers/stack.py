@@ -36,7 +36,7 @@ class Stack:
 
     config  a SweepConfig whose sizes are known (`fitted_to` its data)
     runs    the R runs, in any order; `self.runs` holds them deepest first, and every result is in that order
-    lrs     one learning rate a run, in the order of `runs`; config.lr for all where left out
+    lrs     one learning rate a run, in the order of `runs`; what CONFIG says where left out
 
     weights[l]  (rows[l], fan_in, fan_out), transposed against `torch.nn.Linear`; weights[depth] is the output's
     biases[l]   (rows[l], 1, fan_out)
@@ -45,7 +45,7 @@ class Stack:
     def __init__(self, config, runs, device="cpu", lrs=None):
         if len({run.activation for run in runs}) != 1:
             raise ValueError(f"a stack has one activation; got {sorted({run.activation for run in runs})}")
-        lrs = [config.lr] * len(runs) if lrs is None else lrs
+        lrs = [config.lr_of(run) for run in runs] if lrs is None else lrs
         order = sorted(range(len(runs)), key=lambda i: (-runs[i].layers, runs[i].seed))
         self.config, self.device = config, torch.device(device)
         self.runs = [runs[i] for i in order]

@@ -43,12 +43,16 @@ MOST_LANES = {"cpu": 8, "mps": 1, "cuda": 4}
 # CONFIG keys that may change between two starts in one folder: they move time, or rounding, but no result
 FREE_KEYS = ("data_dir", "device", "stack_size", "save_dir", "resume", "keep_state")
 # ... and keys that may grow: what is there is kept, the rest is trained
-AXES = ("layers_list", "init_types", "activations", "seeds")
+AXES = ("layers_list", "init_types", "activations", "seeds", "lr")
 
 
-def fixed_part(config):
-    """What of a CONFIG, beside the run's own name, decides a run's weights after an epoch."""
-    return {key: value for key, value in config.to_dict().items() if key not in (*FREE_KEYS, *AXES, "num_epochs")}
+def fixed_part(config, runs):
+    """What of a CONFIG, beside the runs' own names, decides the weights of some runs after an epoch."""
+    plain = config.to_dict()
+    fixed = {key: value for key, value in plain.items() if key not in (*FREE_KEYS, *AXES, "num_epochs")}
+    fixed["lr"] = [config.lr_of(run) for run in runs]
+    fixed["init_params"] = {run.init: plain["init_params"][run.init] for run in runs}
+    return fixed
 
 
 class SweepError(RuntimeError):
@@ -197,7 +201,7 @@ class StackTraining:
         # Through a buffer, because torch.save to a full disk raises a RuntimeError that does not say so.
         buffer = io.BytesIO()
         state = {
-            "config": fixed_part(self.config),
+            "config": fixed_part(self.config, self.runs),
             "runs": [dataclasses.astuple(run) for run in self.runs],
             "epoch": self.epoch,
             "diverged": self.diverged,
@@ -293,6 +297,15 @@ class Progress(NamedTuple):
     eta: float | None
 
 
+def _same_where_used(there, here):
+    """Whether two CONFIGs give the inits of the first one the same parameters."""
+    return all(there["init_params"].get(init) == here["init_params"].get(init) for init in there["init_types"])
+
+
+def _as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
 class Sweep:
     """All runs of one CONFIG. Making it validates CONFIG, loads the data and looks at what is done already.
 
@@ -335,7 +348,9 @@ class Sweep:
         for key in here:
             if key in FREE_KEYS or there.get(key) == here[key]:
                 continue
-            grows = key in AXES and set(there.get(key, [])) <= set(here[key])
+            if key == "init_params" and _same_where_used(there, here):
+                continue
+            grows = key in AXES and isinstance(there.get(key), list) and set(there[key]) <= set(_as_list(here[key]))
             grows |= key == "num_epochs" and there.get(key, 0) < here[key]
             if not grows:
                 raise ConfigError(
@@ -384,13 +399,14 @@ class Sweep:
                     print(f"{path} cannot be read ({type(error).__name__}); its runs are trained from their start")
                 self._useless.add(path)
                 continue
-            if state.get("config") != fixed_part(self.config) or state["epoch"] > self.config.num_epochs:
+            theirs = set(runs) <= set(self.config.runs()) and state.get("config") == fixed_part(self.config, runs)
+            if not theirs or state["epoch"] > self.config.num_epochs:
                 if path not in self._useless:
                     print(f"{path} belongs to another CONFIG; it is not used, and removed when this sweep is complete")
                 self._useless.add(path)
                 continue
             # A kill between the files of one stack leaves some of its runs finished; it is taken up as a whole.
-            if set(runs) & set(left) and set(runs) <= set(self.config.runs()):
+            if set(runs) & set(left):
                 found.append(Todo(runs, path, state["epoch"]))
                 left = [run for run in left if run not in runs]
         found += [Todo(runs) for runs in plan(self.config, left, self.device)]
@@ -401,6 +417,8 @@ class Sweep:
         c, d, todo = self.config, self.data, self.todo()
         resumed = sum(stack.state is not None for stack in todo)
         axes = {"inits": c.init_types, "activations": c.activations, "depths": c.layers_list, "seeds": c.seeds}
+        if isinstance(c.lr, tuple):
+            axes["learning rates"] = c.lr
         grid = " x ".join(f"{len(values)} {axis if len(values) > 1 else axis[:-1]}" for axis, values in axes.items())
         left = (
             f"left: {len(todo)} stacks of up to {max(len(stack.runs) for stack in todo)} networks"
