@@ -112,7 +112,8 @@ def draw_weights(init, params, layers, hidden_size, input_size, output_size, see
     returns       L + 1 tensors (fan_out, fan_in): (H, D), L - 1 times (H, H), (C, H)
 
     They depend on (seed, init, layers, hidden_size, input_size) alone, so the four activations of a sweep start from
-    the same weights, and variants of one init from the same numbers, scaled. Drawn in float64 on the CPU and rounded later: every precision and device starts alike.
+    the same weights, and variants of one init from the same numbers, scaled. Drawn in float64 on the CPU and rounded
+    later: every precision and device starts alike.
     """
     init, params = params.get("init", init), {name: value for name, value in params.items() if name != "init"}
     generator = generator_for("weights", seed, init, layers, hidden_size, input_size)
