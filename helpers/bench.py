@@ -30,8 +30,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from helpers import networks, records
 from helpers.config import PUBLISHED_INITS, ConfigError, Run, SweepConfig, resolve_device
 from helpers.data import PROBE_SIZE, Data
+from helpers.progress import duration
 from helpers.stack import ONEDNN_LINEAR
-from helpers.sweep import Lanes, StackTraining, duration
+from helpers.sweep import Lanes, StackTraining
 
 DEPTHS = (5, 30, 50)
 BATCH, INPUTS, CLASSES, TRAIN, TEST, EPOCHS = 128, 784, 10, 60_000, 10_000, 50

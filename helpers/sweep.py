@@ -14,7 +14,6 @@ import io
 import os
 import pickle
 import queue
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -35,6 +34,7 @@ from helpers import records
 from helpers.activations import ACTIVATIONS, BUILT_IN
 from helpers.config import PRECISIONS, ConfigError, Run, SweepConfig, resolve_device
 from helpers.initializers import generator_for
+from helpers.progress import Lines, Progress
 from helpers.stack import GraphedSteps, Stack
 
 # Networks in a stack: on a CPU few, so that a layer's tensors stay in the cache; on a GPU many, to fill it.
@@ -282,21 +282,6 @@ class Todo(NamedTuple):
     epoch: int = 0
 
 
-class Progress(NamedTuple):
-    """What a progress function is told: a stack has completed an epoch.
-
-    training      the StackTraining; its tables are complete up to `epoch`
-    done, total   runs finished, and runs in the sweep
-    eta           seconds left, None while unknown
-    """
-
-    training: StackTraining
-    epoch: int
-    done: int
-    total: int
-    eta: float | None
-
-
 def _same_where_used(there, here):
     """Whether two CONFIGs give the inits of the first one the same parameters."""
     return all(there["init_params"].get(init) == here["init_params"].get(init) for init in there["init_types"])
@@ -322,7 +307,9 @@ class Sweep:
         self.manifest = self._checked_manifest()
         self.rows = {}  # run -> its row of the summary
         self.finished = set()
-        self.stop = threading.Event()  # set it, and the sweep ends at the next batch; a second start goes on
+        # Set one of them, and the sweep ends: at the next batch, or when every stack has completed the epoch it is in.
+        # A second start goes on at each stack's last complete epoch.
+        self.stop, self.stop_at_epoch = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._useless = set()  # states that cannot be read, or are another CONFIG's; each is told once
         if self.config.resume:
@@ -331,6 +318,10 @@ class Sweep:
     @property
     def state_folder(self):
         return self.folder / "state"
+
+    @property
+    def stopping(self):
+        return self.stop.is_set() or self.stop_at_epoch.is_set()
 
     def _checked_manifest(self):
         """The manifest in the folder, if this CONFIG can go on with it. Raises ConfigError if it is another sweep's."""
@@ -471,15 +462,20 @@ class Sweep:
     def run(self, progress=None):
         """Train what is left, and return the results read back from the folder.
 
-        progress  called with a `Progress` after every epoch of a stack, in this thread; `report()` where left out
+        progress  called with a `Progress` after every epoch of a stack, in this thread; its `close()`, if it has one,
+                  when the sweep ends; where left out, `Lines()` prints a few lines a minute
 
         An interrupt ends the sweep at the last complete epoch of every stack. Raises SweepError when results cannot be
         written; what was finished before is kept, and a second start goes on from there.
         """
-        progress = progress or report()
+        progress = progress or Lines()
         self.stop.clear()
-        with self._lock_on_folder():
-            return self._run(progress)
+        self.stop_at_epoch.clear()
+        try:
+            with self._lock_on_folder():
+                return self._run(progress)
+        finally:
+            getattr(progress, "close", lambda: None)()
 
     @contextmanager
     def _lock_on_folder(self):
@@ -522,7 +518,8 @@ class Sweep:
                     except queue.Empty:
                         continue
                     eta = meter.count(training, epoch)
-                    progress(Progress(training, epoch, len(self.finished), len(self.config.runs()), eta))
+                    done, total = len(self.finished), len(self.config.runs())
+                    progress(Progress(training, epoch, done, total, meter.fraction, eta))
                 _raise_first_error(futures)
             finally:
                 if not all(future.done() for future in futures):
@@ -544,14 +541,14 @@ class Sweep:
 
     def _train_stack(self, todo, epochs):
         """Take one stack to its last epoch and write its runs, unless the sweep is stopped before."""
-        if self.stop.is_set():
+        if self.stopping:
             return
         training = StackTraining(self.config, todo.runs, self.device)
         if todo.state is not None:
             training.load(read_state(todo.state)[0])
         path = self.state_folder / f"{training.name}.pt"
         while training.epoch < self.config.num_epochs:
-            if self.stop.is_set() or not training.advance(self.data, self.stop):
+            if self.stopping or not training.advance(self.data, self.stop):
                 return
             with self._write_errors_told():
                 training.save(path)
@@ -637,6 +634,12 @@ class _Meter:
     def __init__(self, config, todo):
         self.config, self.started, self.done = config, time.perf_counter(), 0
         self.total = sum(stack_parameters(config, stack.runs) * (config.num_epochs - stack.epoch) for stack in todo)
+        self.whole = stack_parameters(config, config.runs()) * config.num_epochs
+
+    @property
+    def fraction(self):
+        """Share of the whole sweep's work that is done, earlier starts included."""
+        return 1 - (self.total - self.done) / self.whole
 
     def count(self, training, epoch):
         """Note one epoch of a stack; returns the seconds that are left, None while nothing is known."""
@@ -645,76 +648,3 @@ class _Meter:
         if self.done == 0:
             return None
         return (time.perf_counter() - self.started) * max(0, self.total - self.done) / self.done
-
-
-# ---- telling people
-
-
-def duration(seconds):
-    """Seconds in words: 42 s, 3 min 20 s, 2 h 05 min."""
-    if seconds is None:
-        return "unknown"
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-
-
-def line(event):
-    """One line about one stack's epoch: how far the sweep is, where the stack is, how its networks do."""
-    training = event.training
-    shallowest, deepest = training.runs[-1].layers, training.runs[0].layers
-    depth = f"{deepest}" if shallowest == deepest else f"{shallowest} to {deepest}"
-    accuracies = [table[event.epoch, records.EPOCH_COLUMNS.index("test_acc")] for table in training.tables]
-    best = max((a for a in accuracies if np.isfinite(a)), default=float("nan"))
-    return (
-        f"{event.done:>4}/{event.total} runs finished, ETA {duration(event.eta):<12} | "
-        f"{training.runs[0].activation} {depth} layers: epoch {event.epoch}/{training.config.num_epochs}, "
-        f"best of {len(accuracies)} test accuracies {best:.3f}"
-    )
-
-
-def report(every=5.0):
-    """A progress function: a live bar where a person looks at a notebook, elsewhere a plain line every few seconds."""
-    return _bar() if person_watches() else _lines(every)
-
-
-def person_watches():
-    """Whether this runs in a notebook with somebody in front of it, and not under papermill or in a terminal."""
-    if "ipykernel" not in sys.modules or os.environ.get("PLUMBLINE_HEADLESS"):
-        return False
-    import psutil  # comes with ipykernel
-
-    parent = psutil.Process().parent()
-    words = parent.cmdline() if parent else []
-    return not any("papermill" in word or "nbconvert" in word for word in words)
-
-
-def _lines(every):
-    last = -every
-
-    def show(event):
-        nonlocal last
-        if event.done == event.total or time.monotonic() - last >= every:
-            last = time.monotonic()
-            print(line(event), flush=True)
-
-    return show
-
-
-def _bar():
-    from tqdm.auto import tqdm
-
-    bar = None
-
-    def show(event):
-        nonlocal bar
-        bar = bar or tqdm(total=event.total, bar_format="{bar} {desc}")
-        bar.n = event.done
-        bar.set_description_str(line(event))
-        if event.done == event.total:
-            bar.close()
-
-    return show

@@ -210,6 +210,24 @@ BAD = {
         {"init_params": {"trunc_normal": {"a": 9, "b": 10}}},
         ["init_params", "trunc_normal", "9.0", "a <= 8"],
     ),
+    "variant of nothing": ({"init_params": {"mine": {"factor": 1}}}, ["init_params", "'mine'", "{'init': ...}"]),
+    "variant of an unknown init": (
+        {"init_params": {"mine": {"init": "he_norml"}}},
+        ["init_params['mine']['init']", "'he_norml'", "did you mean 'he_normal'"],
+    ),
+    "variant with a bad parameter": (
+        {"init_params": {"mine": {"init": "he_normal", "std": 1}}},
+        ["init_params['mine']", "'std'", "factor, mode"],
+    ),
+    "variant with a bad name": (
+        {"init_params": {"../mine": {"init": "zero"}}},
+        ["init_params['../mine']", "letters, digits"],
+    ),
+    "init_types of no variant": ({"init_types": ["he_nrmal"]}, ["init_types", "'he_nrmal'", "did you mean"]),
+    "init_types of a number": ({"init_types": [3]}, ["init_types", "3", "he_normal"]),
+    "no learning rates": ({"lr": []}, ["lr", "[]", "at least one"]),
+    "a learning rate of 0 among others": ({"lr": [0.1, 0]}, ["lr", "0", "above 0"]),
+    "a learning rate twice": ({"lr": [0.1, 0.1]}, ["lr", "0.1", "twice"]),
     "cuts equal": ({"init_params": {"trunc_normal": {"b": -2}}}, ["init_params", "-2.0", "a must lie below b"]),
 }
 
@@ -219,6 +237,24 @@ def test_bad_config_is_named_in_one_sentence(case):
     config, words = BAD[case]
     text = sentence_of(config)
     assert [word for word in words if word not in text] == []
+
+
+def test_a_variant_is_complete_and_survives_the_way_to_disk():
+    config = from_dict(init_types=["he_1.5", "zero"], init_params={"he_1.5": {"init": "he_normal", "factor": 1.5}})
+    assert config.init_params["he_1.5"] == {"init": "he_normal", "factor": 1.5, "mode": "fan_in"}
+    assert SweepConfig.from_dict(config.to_dict()) == config
+    assert config.runs()[0].name == "he_1.5_relu_5L_s0"
+
+
+def test_several_learning_rates_are_an_axis():
+    config = from_dict(init_types=["zero"], activations=["relu"], layers_list=[1], seeds=[0, 1], lr=[0.01, 1])
+    assert [run.name for run in config.runs()] == [
+        f"zero_relu_1L_lr{lr}_s{seed}" for seed in (0, 1) for lr in ("0.01", "1")
+    ]
+    assert [config.lr_of(run) for run in config.runs()] == [0.01, 1.0] * 2
+    assert SweepConfig.from_dict(config.to_dict()) == config
+    one = from_dict(lr=0.3)
+    assert one.lr_of(one.runs()[0]) == 0.3
 
 
 def test_std_0_is_allowed_where_it_is_said_to_be():

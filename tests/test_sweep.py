@@ -318,6 +318,103 @@ def test_a_sweep_that_is_stopped_goes_on_at_the_second_start(once, tmp_path, how
     assert not (tmp_path / "sweep" / "state").exists()
 
 
+def test_a_sweep_that_stops_at_the_epoch_lets_every_stack_complete_its_own(once, tmp_path):
+    given, epochs = tiny(tmp_path / "sweep"), {}
+    begun = Sweep(given)
+
+    def end(event):
+        epochs[event.training.name] = event.epoch
+        if event.epoch == 1:
+            begun.stop_at_epoch.set()
+
+    begun.run(end)
+    assert 1 in epochs.values()
+    states = {path.stem: sweep.read_state(path)[0]["epoch"] for path in (tmp_path / "sweep" / "state").glob("*.pt")}
+    assert states == {name: epoch for name, epoch in epochs.items() if epoch < 3}  # nothing half-trained was dropped
+    resumed = Sweep(given)
+    assert_same(resumed.run(quiet), once)
+    assert not resumed.stopping
+
+
+def test_progress_says_how_much_of_the_whole_work_is_done(tmp_path):
+    """By cost: parameters x epochs, also over a second start."""
+    given, fractions = tiny(tmp_path / "sweep"), []
+    begun = Sweep(given)
+
+    def note(event):
+        fractions.append(event.fraction)
+        if len(fractions) == 7:
+            begun.stop_at_epoch.set()
+
+    begun.run(note)
+    first = len(fractions)
+    Sweep(given).run(lambda event: fractions.append(event.fraction))
+    assert fractions[0] == pytest.approx(0, abs=1e-9)
+    assert fractions == sorted(fractions)
+    assert 0 < fractions[first - 1] <= fractions[first] + 1e-12
+    assert fractions[-1] == pytest.approx(1)
+
+
+def test_close_is_called_however_a_sweep_ends(tmp_path):
+    class Note:
+        closed = 0
+
+        def __call__(self, event):
+            raise KeyboardInterrupt
+
+        def close(self):
+            self.closed += 1
+
+    note = Note()
+    with pytest.raises(KeyboardInterrupt):
+        Sweep(tiny(tmp_path / "sweep")).run(note)
+    assert note.closed == 1
+
+
+# ---- variants of an init, and the learning rate as an axis
+
+
+def test_variants_of_an_init_start_from_the_same_numbers_scaled(tmp_path):
+    given = {"he_1": {"init": "he_normal", "factor": 1.0}, "he_4": {"init": "he_normal", "factor": 4.0}}
+    config, _ = fitted(init_types=["he_1", "he_4", "he_normal"], init_params=given)
+    nets = [networks.build(config, Run(init, "relu", 2, 0), torch.float64) for init in config.init_types]
+    for one, four, two in zip(*(net.linear_layers for net in nets), strict=True):
+        torch.testing.assert_close(2 * one.weight, four.weight)
+        torch.testing.assert_close(2**0.5 * one.weight, two.weight)
+    results = train(tmp_path, init_types=["he_1"], init_params=given)
+    assert "he_1_relu_3L_s0" in set(results.summary.run)
+
+
+def test_a_sweep_may_grow_by_a_variant(tmp_path):
+    small = {"layers_list": [1], "activations": ["relu"], "num_epochs": 1}
+    train(tmp_path, **small, init_types=["he_normal"])
+    variant = {"he_1": {"init": "he_normal", "factor": 1.0}}
+    results = train(tmp_path, **small, init_types=["he_normal", "he_1"], init_params=variant)
+    assert list(results.summary.init) == ["he_normal", "he_1"]
+    with pytest.raises(ConfigError, match="init_params is"):
+        Sweep(tiny(tmp_path, **small, init_types=["he_normal", "he_1"], init_params={"he_1": {"init": "he_uniform"}}))
+
+
+def test_learning_rates_are_an_axis_and_each_run_is_what_it_would_be_alone(tmp_path):
+    small = {"layers_list": [2], "init_types": ["he_normal"], "num_epochs": 2, "stack_size": 8}
+    together = train(tmp_path / "both", **small, lr=[0.1, 0.01])
+    assert list(together.summary.columns[-1:]) == ["lr"]
+    for lr in (0.1, 0.01):
+        alone = train(tmp_path / str(lr), **small, lr=lr)
+        assert "lr" not in alone.summary
+        part = together.at(lr=lr)
+        assert part.config["lr"] == lr
+        assert list(part.summary.run) == [f"he_normal_{a}_2L_lr{lr:g}_s0" for a in ("relu", "tanh")]
+        for run, other in zip(part.summary.run, alone.summary.run, strict=True):
+            ours, theirs = (table.drop(columns="epoch_time") for table in (part.history(run), alone.history(other)))
+            np.testing.assert_allclose(ours, theirs, rtol=2e-3)
+    grown = train(tmp_path / "both", **small, lr=[0.1, 0.01, 0.3])
+    assert len(grown.summary) == 6
+    assert set(run_times(tmp_path / "both")) == set(grown.summary.run)
+    with pytest.raises(ValueError, match=r"lr is 0.2; this sweep has 0.1, 0.01, 0.3"):
+        grown.at(lr=0.2)
+
+
 def test_a_third_start_trains_nothing_and_changes_no_result(once, tmp_path):
     folder = tmp_path / "sweep"
     shutil.copytree(once.folder, folder)
@@ -729,80 +826,6 @@ def test_a_sweep_describes_itself(once, stopped, tmp_path):
         "nothing is left to train",
     ]
     assert "go on where they stopped" in Sweep(tiny(stopped)).describe()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (None, "unknown"),
-        (0, "0 s"),
-        (42.4, "42 s"),
-        (59.6, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (3599.7, "1 h 00 min"),
-        (7500, "2 h 05 min"),
-        (100000, "27 h 46 min"),
-    ],
-)
-def test_durations_in_words(seconds, words):
-    assert sweep.duration(seconds) == words
-
-
-def an_event(done, depths=(3, 1), accuracies=(0.25, 0.5)):
-    tables = [np.full((4, 11), accuracy) for accuracy in accuracies]
-    runs = [Run("zero", "relu", layers, 0) for layers in depths]
-    training = SimpleNamespace(runs=runs, tables=tables, config=SimpleNamespace(num_epochs=3))
-    return sweep.Progress(training, 2, done, 12, 200.0)
-
-
-def test_a_line_says_how_far_and_how_good():
-    text = sweep.line(an_event(6))
-    assert "6/12 runs finished, ETA 3 min 20 s" in text
-    assert text.endswith("relu 1 to 3 layers: epoch 2/3, best of 2 test accuracies 0.500")
-    assert "relu 3 layers" in sweep.line(an_event(6, depths=(3, 3)))
-    assert sweep.line(an_event(6, accuracies=(np.nan, 0.125))).endswith("best of 2 test accuracies 0.125")
-    assert sweep.line(an_event(6, accuracies=(np.nan, np.nan))).endswith("test accuracies nan")
-
-
-def test_a_terminal_gets_a_line_now_and_then_and_always_the_last(monkeypatch, capsys):
-    clock = set_clock(monkeypatch)
-    show = sweep.report(every=5.0)
-    for now, done in ((100, 0), (102, 1), (104.9, 2), (105, 3), (106, 4), (107, 12)):
-        clock.now = now
-        show(an_event(done))
-    lines = capsys.readouterr().out.splitlines()
-    assert [text.split("/")[0].strip() for text in lines] == ["0", "3", "12"]
-
-
-def test_a_notebook_gets_a_bar(monkeypatch, capsys):
-    monkeypatch.setattr(sweep, "person_watches", lambda: True)
-    show = sweep.report()
-    for done in (3, 12):
-        show(an_event(done))
-    shown = capsys.readouterr()
-    assert "12/12 runs finished" in shown.err
-    assert shown.out == ""
-
-
-PARENTS = [
-    (["python", "-m", "jupyterlab"], True),
-    (["/usr/bin/papermill", "run.ipynb"], False),
-    (["jupyter-nbconvert", "--execute"], False),
-]
-
-
-@pytest.mark.parametrize(("parent", "watches"), PARENTS)
-def test_a_person_watches_a_notebook_but_no_batch(monkeypatch, parent, watches):
-    process = SimpleNamespace(parent=lambda: SimpleNamespace(cmdline=lambda: parent))
-    monkeypatch.delenv("PLUMBLINE_HEADLESS", raising=False)
-    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(Process=lambda: process))
-    assert sweep.person_watches() is watches
-    monkeypatch.setenv("PLUMBLINE_HEADLESS", "1")
-    assert sweep.person_watches() is False
-    monkeypatch.delenv("PLUMBLINE_HEADLESS")
-    monkeypatch.delitem(sys.modules, "ipykernel")
-    assert sweep.person_watches() is False
 
 
 def test_progress_counts_every_epoch_of_every_stack(tmp_path):
