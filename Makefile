@@ -8,7 +8,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help setup run mnist digits test lint lab bench
+.PHONY: help setup run all mnist digits test test-browser chromium lint lab browse gallery bench
+
+# the browsers that the tests can drive
+AS_ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+CHROMIUM = { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -36,9 +40,23 @@ mnist: setup
 digits: setup
 	$(BIN)/python -m helpers.batch notebooks/parameters/digits_published.yaml
 
-## make test     ruff and the tests
+## make all      every batch: notebooks/parameters/*.yaml and sigmoid/parameters.yaml; what is unchanged is skipped
+all: setup
+	$(BIN)/python -m helpers.batch
+
+## make test     ruff and the tests; those that open a browser only where a Chromium is installed
 test: setup lint
 	$(BIN)/python -m pytest
+	@$(CHROMIUM) > /dev/null || echo "No Chromium here, so the tests that open a browser were skipped: see make test-browser"
+
+## make test-browser  the tests that open a browser; installs Debian's chromium where there is none
+test-browser: setup chromium
+	$(BIN)/python -m pytest tests/test_browser_app.py tests/test_browser_lab.py
+
+chromium:
+	@$(CHROMIUM) > /dev/null || { $(AS_ROOT) apt-get update -qq && \
+	  $(AS_ROOT) apt-get install -y -qq --no-install-recommends chromium > /dev/null; } || \
+	  { echo "No Chromium could be installed: put chromium or google-chrome on the PATH"; exit 1; }
 
 lint: setup
 	$(BIN)/ruff check .
@@ -48,6 +66,14 @@ lint: setup
 bench: setup
 	$(BIN)/python -m helpers.bench
 
+## make gallery  results/README.md and the page of every study, from what is in results/
+gallery: setup
+	$(BIN)/python -m helpers.gallery
+
 ## make lab      JupyterLab with run.ipynb
 lab: setup
 	$(BIN)/jupyter lab run.ipynb
+
+## make browse   the results as a web app: no training, no data set, no GPU
+browse: setup
+	$(BIN)/voila notebooks/browse.ipynb --Voila.ip=127.0.0.1 --show_tracebacks=True

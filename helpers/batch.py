@@ -1,159 +1,243 @@
-"""Run notebooks as a batch: papermill over parameter files, with progress on the terminal.
+"""Run notebooks as a batch: papermill over parameter files, a line of progress for each, a table at the end.
 
-    python -m helpers.batch run.ipynb
+    python -m helpers.batch                                            all parameter files
     python -m helpers.batch notebooks/parameters/mnist_published.yaml
+    python -m helpers.batch run.ipynb                                  a notebook with its own parameters
 
 A YAML file names its notebook under `notebook`; everything else in it are the parameters that papermill gives the
-notebook. The executed notebook lies with its results.
+notebook. The executed notebook and a log of what its cells print lie with its results. A notebook that was finished
+with the same cells, parameters and helper code is skipped.
 """
 
 import argparse
-import ast
-import os
+import re
+import shutil
 import sys
-import tempfile
+import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-import yaml
+from helpers import notebooks
+from helpers.notebooks import BatchError, NotebookError
+from helpers.progress import duration
 
-from helpers import records
-from helpers.config import save_dir_of
-
-
-class BatchError(ValueError):
-    """A batch that cannot start; its text is one sentence."""
-
-
-# Errors made for the reader: their text says it all, so no traceback is shown.
-PLAIN_ERRORS = ("ConfigError", "DataError", "SweepError")
-
-
-def read_parameters(path):
-    """(notebook, parameters) of a YAML file, or of a notebook itself. Raises BatchError with one sentence."""
-    path = Path(path)
-    if not path.is_file():
-        raise BatchError(f"there is no file {path}; allowed is a .yaml file with parameters or a notebook")
-    if path.suffix == ".ipynb":
-        notebook_parameters(path)
-        return path, {}
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise BatchError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("notebook"), str):
-        raise BatchError(f"{path} must be a mapping that names its notebook, as in `notebook: run.ipynb`")
-    notebook = Path(content.pop("notebook"))
-    if not notebook.is_file():
-        raise BatchError(f"{path} names the notebook {notebook}, which is not there")
-    known = notebook_parameters(notebook)
-    for name in content:
-        if name not in known:
-            raise BatchError(f"{path} gives a parameter {name!r} that {notebook} lacks (it has {', '.join(known)})")
-    return notebook, content
+PARAMETERS = "notebooks/parameters"
+# Seconds between two lines of progress: on a terminal the line is rewritten in place.
+EVERY, EVERY_IN_PLACE = 20.0, 1.0
+# the worst first
+EXIT_CODES = {"stopped": 130, "failed": 1, "refused": 2}
+UNITS = {"h": 3600, "min": 60, "s": 1}
+PROGRESS = re.compile(r"\s*(.*?)[, ]*\bETA (unknown|(?:\d+ (?:h|min|s)\b ?)+)")
 
 
-def notebook_parameters(notebook):
-    """{name: value} of a notebook's cell that is tagged `parameters`; values must be literals."""
-    import nbformat
-
-    try:
-        cells = nbformat.read(notebook, as_version=4).cells
-    except Exception as error:  # nbformat's own errors have no common base
-        raise BatchError(f"{notebook} cannot be read as a notebook: {' '.join(str(error).split())}") from error
-    for cell in cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            try:
-                assigned = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
-                known = {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
-            except (SyntaxError, ValueError, AttributeError) as error:
-                raise BatchError(
-                    f"the cell tagged `parameters` of {notebook} must assign plain values (numbers, texts, lists, "
-                    f"dicts) to names; it does not: {error}"
-                ) from error
-            if "CONFIG" not in known:
-                raise BatchError(f"the cell tagged `parameters` of {notebook} assigns no CONFIG")
-            return known
-    raise BatchError(f"{notebook} has no cell tagged `parameters`")
+# ---- what is known of a notebook while it runs
 
 
-def execute(notebook, parameters):
-    """Run one notebook with papermill. The executed copy lies in its CONFIG's save_dir; returns its path.
+class Watch:
+    """Listens to a notebook while it runs, and keeps its log: papermill writes what the cells print into it.
 
-    Raises papermill's PapermillExecutionError when a cell fails.
+    cells, done  code cells to execute, and those that are
+    said         how far the notebook itself says it is, from its latest line with an ETA: "64/192 runs finished"
     """
-    target = Path(save_dir_of({**notebook_parameters(notebook), **parameters}["CONFIG"])) / "run.ipynb"
 
-    import papermill
+    def __init__(self, job):
+        cells, last = notebooks.code_cells(notebooks.read_notebook(job.notebook)), notebooks.last_run(job)
+        self.cells = len(cells) + bool(job.parameters)  # papermill adds a cell that assigns them
+        self.done, self.said = 0, ""
+        self._log_path, self._log, self._line = job.log, None, ""
+        self._started = self._cell_started = time.monotonic()
+        self._said_end = None
+        took = [c.metadata.get("papermill", {}).get("duration") for c in notebooks.code_cells(last)] if last else []
+        self._took = took if len(took) == self.cells and None not in took else None
 
-    os.environ["PLUMBLINE_HEADLESS"] = "1"  # the kernel inherits it: plain lines instead of a bar
-    # Other people's caution about frozen modules in the debugger would stand between the lines of progress.
-    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "executed.ipynb"
-        try:
-            papermill.execute_notebook(
-                str(notebook),
-                str(copy),
-                parameters=parameters,
-                progress_bar=False,
-                stdout_file=sys.stdout,
-                stderr_file=sys.stderr,
-                coalesce_streams=True,
-                shutdown_kernel="immediate",
-                extra_arguments=["--IPKernelApp.log_level=40"],
-            )
-        except papermill.PapermillExecutionError as error:
-            if error.ename == "KeyboardInterrupt":  # Ctrl-C reaches the kernel as well
-                raise KeyboardInterrupt from error
-            if error.ename not in PLAIN_ERRORS:
-                target = target.with_name("run.failed.ipynb")
-                _keep(copy, target)
-                print(f"the failed notebook is kept as {target}", file=sys.stderr)
-            raise
-        _keep(copy, target)
-    return target
+    def write(self, text):
+        if self._log is None:  # a notebook that is refused before it prints anything leaves its folder as it is
+            self._log_path.parent.mkdir(parents=True, exist_ok=True)
+            self._log = open(self._log_path, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        self._log.write(text)
+        *lines, self._line = re.split(r"[\r\n]", self._line + text)
+        for found in filter(None, map(PROGRESS.match, lines)):
+            left = seconds_in(found[2])
+            self.said, self._said_end = found[1], None if left is None else time.monotonic() + left
+
+    def flush(self):
+        self._log.flush()
+
+    def close(self):
+        if self._log is not None:
+            self._log.close()
+
+    def cell_has_run(self, execute_reply, **_):
+        self.done += execute_reply["content"]["status"] == "ok"
+        self._cell_started, self._said_end = time.monotonic(), None
+
+    def elapsed(self):
+        return time.monotonic() - self._started
+
+    def eta(self):
+        """Seconds that are left, None while unknown.
+
+        For the cell in progress what it printed last, or else the time it took in the last finished run; for the cells
+        after it their times in that run.
+        """
+        took = (self._took or [])[self.done :]
+        end = self._said_end
+        if end is None and took:
+            end = self._cell_started + took[0]
+        left = None if end is None else end - time.monotonic()
+        return None if left is None or left < 0 else left + sum(took[1:])
+
+    def __str__(self):
+        return f"{self.done}/{self.cells} cells" + (f", {self.said}" if self.said else "")
 
 
-def _keep(copy, target):
-    """Move an executed notebook to its place, written whole; its metadata name that place instead of the copy's."""
-    import nbformat
+def seconds_in(words):
+    """The inverse of `duration`: "2 min 10 s" -> 130; None where there is no number."""
+    parts = re.findall(r"(\d+) (h|min|s)\b", words)
+    return sum(int(n) * UNITS[unit] for n, unit in parts) if parts else None
 
-    notebook = nbformat.read(copy, as_version=4)
-    notebook.metadata.papermill["output_path"] = str(target)
-    records.write_whole(target, nbformat.writes(notebook) + "\n")
+
+# ---- what people see
+
+
+class Line:
+    """The line of progress about one notebook, kept up by a thread until `end`.
+
+    On a terminal it is rewritten in place; elsewhere a new line is printed now and then.
+    """
+
+    def __init__(self, label, watch):
+        self.label, self.watch = label, watch
+        self.in_place, self.width = sys.stdout.isatty(), 0
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._keep_up, daemon=True)
+        self.thread.start()
+
+    def _keep_up(self):
+        while True:
+            self._show(f"ETA {duration(self.watch.eta())}")
+            if self.over.wait(EVERY_IN_PLACE if self.in_place else EVERY):
+                return
+
+    def end(self, outcome):
+        self.over.set()
+        self.thread.join()
+        self._show(outcome)
+        if self.in_place:
+            print(flush=True)
+
+    def _show(self, state):
+        text = f"{self.label}  {duration(self.watch.elapsed())}, {state} | {self.watch}"
+        if not self.in_place:
+            print(text, flush=True)
+            return
+        text = text[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be rewritten
+        print("\r" + text.ljust(self.width), end="", flush=True)
+        self.width = len(text)
+
+
+class Row(NamedTuple):
+    """A job in the table: what became of it, how long it took (None: it never ran), where its executed copy is."""
+
+    file: str
+    outcome: str
+    seconds: float | None
+    copy: Path | str
+
+
+def table(rows):
+    """The lines of a table of Rows."""
+    texts = [(r.file, r.outcome, "" if r.seconds is None else duration(r.seconds), str(r.copy)) for r in rows]
+    texts = [("file", "outcome", "took", "executed copy"), *texts]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in texts]
+
+
+# ---- the batch
+
+
+def read_jobs(files):
+    """The jobs of all files, checked. Raises BatchError, before anything runs."""
+    files = files or sorted(map(str, [*Path(PARAMETERS).glob("*.yaml"), *Path("sigmoid").glob("parameters.yaml")]))
+    if not files:
+        raise BatchError(f"there is no {PARAMETERS}/*.yaml here; name a file, or start in the project's own folder")
+    jobs = [notebooks.read_job(file) for file in files]
+    taken = {}
+    for job in jobs:
+        other = taken.setdefault(job.executed.resolve(), job)
+        if other is not job:
+            raise BatchError(f"{other.file} and {job.file} would both write {job.executed}; give one another save_dir")
+    return jobs
+
+
+def planned(job, force):
+    """The job's row of the table before it runs."""
+    last = notebooks.last_run(job)
+    again = force or not notebooks.is_unchanged(job, notebooks.key_of(job))
+    return Row(job.file, "to run" if again else "unchanged", last and last.metadata.plumbline.seconds, job.executed)
+
+
+def run(job, label, force):
+    """Run one job, unless nothing has changed since it was finished. Returns its row of the table."""
+    try:
+        row, watch = planned(job, force), Watch(job)
+    except BatchError as error:  # its notebook was edited while others ran
+        print(f"{job.file}: {error}", file=sys.stderr, flush=True)
+        return Row(job.file, "refused", None, "")
+    if row.outcome == "unchanged":
+        print(f"{label}  unchanged, skipped (--force runs it again)", flush=True)
+        return row
+    line = Line(label, watch)
+    outcome, copy, told = outcome_of(job, watch)
+    watch.close()
+    line.end(outcome)
+    if told:
+        print(f"{job.file}: {told}", file=sys.stderr, flush=True)
+    return Row(job.file, outcome, watch.elapsed(), copy)
+
+
+def outcome_of(job, watch):
+    """Execute a job. Returns what became of it, where its copy is, and what is to be told about it."""
+    try:
+        notebooks.execute(job, notebooks.key_of(job), watch)
+    except BatchError as error:
+        return "refused", "", error
+    except NotebookError as error:
+        return "failed", job.failed if job.failed.exists() else "", error
+    except OSError as error:
+        return "failed", "", f"nothing can be written to {job.folder} ({error.strerror or error})"
+    except KeyboardInterrupt:
+        return "stopped", "", "stopped; the same command goes on where it was"
+    return "ran", job.executed, None
 
 
 def main(arguments=None):
-    """Run the files that are named. Exit code 0: all went well; 1: a notebook failed; 2: bad input."""
+    """Run the files that are named, or all of them.
+
+    Exit code 0: all went well; 1: a notebook failed; 2: bad input; 130: stopped by Ctrl-C.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", nargs="+", help="a YAML file with parameters, or a notebook to run with its own")
-    files = parser.parse_args(arguments).file
+    parser.add_argument("file", nargs="*", help="a YAML file with parameters, or a notebook to run with its own")
+    parser.add_argument("--force", action="store_true", help="run what is unchanged as well")
+    parser.add_argument("--list", action="store_true", help="only say what would run")
+    given = parser.parse_args(arguments)
     try:
-        jobs = [read_parameters(file) for file in files]
+        jobs = read_jobs(given.file)
     except BatchError as error:
         print(error, file=sys.stderr)
         return 2
-    from papermill import PapermillExecutionError
-
-    failed = 0
-    for (notebook, parameters), file in zip(jobs, files, strict=True):
-        started = time.perf_counter()
-        try:
-            target = execute(notebook, parameters)
-        except PapermillExecutionError as error:
-            text = error.evalue if error.ename in PLAIN_ERRORS else f"{error.ename}: {error.evalue}"
-            print(f"{file}: {text}", file=sys.stderr)
-            failed = 2 if error.ename in ("ConfigError", "DataError") else 1
-        except OSError as error:
-            print(f"{file}: the executed notebook cannot be written ({error.strerror or error})", file=sys.stderr)
-            failed = 1
-        except KeyboardInterrupt:
-            print(f"{file}: stopped; the same command goes on where it was", file=sys.stderr)
-            return 130
-        else:
-            print(f"{file}: done in {time.perf_counter() - started:.0f} s, see {target}")
-    return failed
+    if given.list:
+        print("\n".join(table([planned(job, given.force) for job in jobs])))
+        return 0
+    rows = []
+    for number, job in enumerate(jobs, 1):
+        rows.append(run(job, f"[{number}/{len(jobs)}] {job.file.removeprefix(PARAMETERS + '/')}", given.force))
+        if rows[-1].outcome == "stopped":
+            break
+    print("\n" + "\n".join(table(rows)))
+    outcomes = {row.outcome for row in rows}
+    return next((code for outcome, code in EXIT_CODES.items() if outcome in outcomes), 0)
 
 
 if __name__ == "__main__":

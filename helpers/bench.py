@@ -11,6 +11,8 @@ stack     many networks at once in float32, statistics on: loss and accuracy of 
           has in the probe of its epoch
 stack bf16
 
+What the live panel costs is measured with whole sweeps, see bench_panel.py.
+
 The rate of the machine's own matrix products is measured in the same rounds. Machines are noisy: what counts are the
 ratios within a round, of which the median is given.
 """
@@ -27,7 +29,7 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from helpers import networks, records
+from helpers import bench_panel, networks, records
 from helpers.config import PUBLISHED_INITS, ConfigError, Run, SweepConfig, resolve_device
 from helpers.data import PROBE_SIZE, Data
 from helpers.progress import duration
@@ -302,6 +304,8 @@ def main(arguments=None):
     forecasts = {precision: forecast_published(device, precision) for precision in ("float32", "bf16")}
     for precision, seconds in forecasts.items():
         print(f"the published sweep on this device in {precision}: about {duration(seconds)}")
+    panel = bench_panel.measure(options.rounds)
+    print(bench_panel.sentence(panel))
     memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
     if memory is not None:
         print(f"peak memory on the device: {memory:.2f} GiB")
@@ -309,11 +313,14 @@ def main(arguments=None):
     records.write_whole(folder / "bench.csv", table.to_csv(index=False, float_format="%.4g"))
     rounded = {precision: round(seconds) for precision, seconds in forecasts.items()}
     manifest = {
+        "title": "How fast is the stack?",
+        "question": "How long does a network take for one training step, against the loop that people write?",
         **origin,
         "made": records.now(),
         "rounds": options.rounds,
         "published_sweep_seconds": rounded,
         "onednn_gflops": onednn,
+        "panel": panel,
     }
     records.write_manifest(folder, {**manifest, "peak_gpu_gib": memory})
     print(f"saved in {folder}")

@@ -244,7 +244,7 @@ def _variant(key, name, given):
         _name(f"{key} (a variant of an init under a name of its own says which: {{'init': ...}})", name, INITIALIZERS)
     where = f"{key}[{name!r}]"
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][\w.-]*", name):
-        raise ConfigError(f"{where}: a variant's name is made of letters, digits, dots, - and _, beginning with a letter")
+        raise ConfigError(f"{where}: a variant's name is a letter, then letters, digits, dots, - and _")
     init = _name(f"{where}['init']", given["init"], tuple(INITIALIZERS))
     return {"init": init, **_params_of(where, init, {k: v for k, v in given.items() if k != "init"})}
 

@@ -220,34 +220,38 @@ def _mean(accuracies):
 
 def _png(cell, histories, config):
     """Accuracy and loss by epoch, and the gradient norm by layer, of the runs of one cell, as a PNG."""
-    activation, init, layers = cell
     with rc_context(plots.STYLE):
-        figure = Figure(figsize=(11, 2.7))
+        figure = Figure(figsize=(11, 2.7))  # not pyplot's, which is not made for threads
         accuracy, loss, gradient = figure.subplots(1, 3)
         for i, (name, history) in enumerate(histories.items()):
             colour = plots.COLOURS[i % len(plots.COLOURS)]
             for part, line in (("train", "-"), ("test", "--")):
-                look = {"color": colour, "ls": line, "lw": 1.5, "marker": "." if len(history) < 30 else None}
-                accuracy.plot(history.epoch, history[f"{part}_acc"], label=f"{part}, {name}", **look)
-                loss.plot(history.epoch, history[f"{part}_loss"], **look)
-            norms = history[[f"grad_norm_{l}" for l in range(layers)]].to_numpy(float)
-            for row, line in ((0, ":"), (-1, "-")):
-                seen = np.where(norms[row] > 0, norms[row], np.nan)
-                when = "before training" if row == 0 else f"epoch {len(history) - 1}"
-                gradient.plot(range(layers), seen, color=colour, ls=line, marker=".", label=when if i == 0 else None)
+                accuracy.plot(history.epoch, history[f"{part}_acc"], line, color=colour, label=f"{part}, {name}")
+                loss.plot(history.epoch, history[f"{part}_loss"], line, color=colour)
+            _draw_gradients(gradient, history, colour, first=i == 0)
+        activation, init, layers = cell
         accuracy.set(title=f"{activation}, {init}, {layers} layers", ylabel="accuracy", ylim=(0, 1.02))
-        loss.set(ylabel="loss", yscale="log")
+        loss.set_ylabel("loss")
+        plots.loss_scale([loss])
         gradient.set(xlabel="layer", ylabel="gradient norm", yscale="log")
         for axes in (accuracy, loss):
             axes.set(xlabel="epoch", xlim=(0, config.num_epochs))
         if histories:
-            accuracy.legend(fontsize=7)
-            gradient.legend(fontsize=7)
+            accuracy.legend(fontsize=7, handlelength=3)
+            gradient.legend(fontsize=7, handlelength=3)
         else:
             accuracy.text(0.5, 0.5, "not begun yet", transform=accuracy.transAxes, ha="center", color="0.4")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=90)
     return buffer.getvalue()
+
+
+def _draw_gradients(axes, history, colour, first):
+    """Gradient norm by layer, before training and now; what is exactly 0 has no place on the logarithmic axis."""
+    norms = history.filter(regex=r"^grad_norm_").to_numpy(float)
+    for row, line, when in ((0, ":", "before training"), (-1, "-", f"epoch {len(history) - 1}")):
+        seen = np.where(norms[row] > 0, norms[row], np.nan)
+        axes.plot(seen, line, color=colour, marker=".", label=when if first else None)
 
 
 class Budget:

@@ -9,6 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from helpers import bench, networks
 from helpers.config import Run
 
+TINY_SWEEP = {"layers_list": [1], "init_types": ["he_normal"], "num_epochs": 1, "hidden_size": 8, "train_size": 100}
+bench_panel_measure = bench.bench_panel.measure
+
 
 @pytest.mark.parametrize("layers", [1, 5, 30])
 def test_step_flops_are_what_torch_counts_in_a_lone_network(layers):
@@ -23,6 +26,7 @@ def test_step_flops_are_what_torch_counts_in_a_lone_network(layers):
 def test_bench_prints_and_saves_every_way(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "SECONDS", 0.02)
     monkeypatch.setattr(bench, "DEPTHS", (2, 3))
+    monkeypatch.setattr(bench.bench_panel, "measure", lambda rounds: bench_panel_measure(rounds, TINY_SWEEP))
     threads = torch.get_num_threads()
     bench.main(["--rounds", "1", "--save", str(tmp_path), "--device", "cpu"])
     assert torch.get_num_threads() == threads
@@ -36,4 +40,8 @@ def test_bench_prints_and_saves_every_way(tmp_path, monkeypatch, capsys):
     assert (table.gflops * table.ms_per_network_step * 1e6).to_numpy() == pytest.approx(flops, rel=2e-3)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert set(manifest["published_sweep_seconds"]) == {"float32", "bf16"}
-    assert "the published sweep on this device in float32" in capsys.readouterr().out
+    assert manifest["panel"]["ratio"] > 0
+    assert 0 < manifest["panel"]["share"] < 1
+    printed = capsys.readouterr().out
+    assert "the published sweep on this device in float32" in printed
+    assert "with the live panel" in printed

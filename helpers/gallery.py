@@ -1,0 +1,431 @@
+"""results/README.md and one page a study, written from what is on disk: for a reader who has installed nothing.
+
+    python -m helpers.gallery            write the pages
+    python -m helpers.gallery --check    only say which are stale, and which pictures have no sentence
+
+A study is a folder of results/ with a sweep, pictures or CSVs in it; `local`, the user's own, is left out. Its pictures
+lie in its `figures/`, in those of its sweeps and, where the study has a folder of its own beside results/, in
+`<study>/figures/`. They come in the order in which its executed notebook shows them, under that notebook's headings;
+the sentence of each is the one that `plots.save` has put into the file.
+"""
+
+import argparse
+import base64
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import nbformat
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from helpers import findings, records
+
+TELLING = ("accuracy_map", "effect_of_the_factor")  # pictures for the overview; of a study without them, the first one
+BEST = 10  # so many combinations are listed as the best
+SHORT = 40  # a CSV of at most so many rows is shown in full
+COUNTS = ["runs", "learned", "diverged", "highest test accuracy"]
+WORDS = (
+    "A *run* is one network from birth to its last epoch. It has *learned* when its final train accuracy lies at least "
+    "halfway between always guessing the commonest class and 1, and *diverged* when its loss became infinite or no "
+    "number. Where there are several seeds, accuracies are means over them, and what follows `+-` is their standard "
+    "deviation."
+)
+WRITTEN = "*Written by `make gallery` from the files in this folder; what is changed here by hand is overwritten.*"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One folder of results.
+
+    title, question  what its manifest gives under these names, or the heading of its notebook and the first sentence
+                     under it, in Markdown
+    manifest         of the study; where it has none, of its first sweep
+    sweeps           {name: SweepResults}
+    notebooks, csvs  paths; the runs' own CSVs are not among them
+    sections         {heading: paths of pictures}
+    """
+
+    name: str
+    folder: Path
+    title: str
+    question: str
+    manifest: dict
+    sweeps: dict
+    notebooks: list
+    csvs: list
+    sections: dict
+
+    @property
+    def pictures(self):
+        return [path for paths in self.sections.values() for path in paths]
+
+    @property
+    def heading(self):
+        return plain(self.name) + ("" if self.title == self.name else f": {self.title}")
+
+    @property
+    def page(self):
+        return self.folder / "README.md"
+
+
+# ---- reading what is there
+
+
+def find_studies(root="results"):
+    """All studies under `root` that are for others to see: those with sweeps first, each kind in alphabetical order."""
+    sweeps = records.find_sweeps(root)
+    folders = [path for path in sorted(Path(root).iterdir()) if path.is_dir() and path.name != "local"]
+    studies = [read_study(folder, sweeps.get(folder.name, {})) for folder in folders if folder.name[0] != "."]
+    found = [study for study in studies if study.sweeps or study.pictures or study.csvs]
+    return sorted(found, key=lambda study: not study.sweeps)
+
+
+def read_study(folder, sweeps):
+    """One study from its folder; `sweeps` are its sweeps' folders by name, as `records.find_sweeps` lists them."""
+    homes = list(dict.fromkeys([folder, *sweeps.values()]))
+    notebooks = [path for home in homes for path in sorted(home.glob("*.ipynb")) if ".failed" not in path.suffixes]
+    beside = folder.resolve().parents[1] / folder.name
+    csvs, pictures = (
+        [path for home in [*homes, beside] for path in sorted(home.glob(pattern))]
+        for pattern in ("*.csv", "figures/*.png")
+    )
+    loaded = {name: records.load_sweep(path) for name, path in sweeps.items()}
+    loaded = {name: results for name, results in loaded.items() if "config" in results.manifest}
+    manifest = records.read_manifest(folder) or next((results.manifest for results in loaded.values()), {})
+    title, question = _title(notebooks)
+    return Study(
+        name=folder.name,
+        folder=folder,
+        title=manifest.get("title", title or folder.name),
+        question=manifest.get("question", question),
+        manifest=manifest,
+        sweeps=loaded,
+        notebooks=notebooks,
+        csvs=csvs,
+        sections=_sections(notebooks, pictures),
+    )
+
+
+def _title(notebooks):
+    """(first heading, first sentence under it) of the first notebook that has a heading; empty texts for none."""
+    for notebook in notebooks:
+        text = "\n\n".join(cell.source for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "markdown")
+        found = re.search(r"^#+ +(.+)\n*((?:.+\n?)*)", text, re.MULTILINE)
+        if found:
+            under = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(found[2].split()))  # its links lead elsewhere here
+            return found[1].strip(), re.match(r"(.*?[.?!](?=\s|$)|.*)", under)[0]
+    return "", ""
+
+
+def _sections(notebooks, pictures):
+    """{heading: pictures}: as the notebooks show them, then those that none shows."""
+    by_content, sections = {path.read_bytes(): path for path in reversed(pictures)}, {}
+    for notebook in notebooks:
+        for heading, content in _shown(notebook):
+            if content in by_content:
+                sections.setdefault(heading, []).append(by_content.pop(content))
+    shown = {path for paths in sections.values() for path in paths}
+    left = [path for path in pictures if path not in shown]
+    return {**sections, **({"More pictures" if sections else "Pictures": left} if left else {})}
+
+
+def _shown(notebook):
+    """Every picture that an executed notebook shows: (the nearest heading above it, its bytes)."""
+    heading = notebook.stem
+    for cell in nbformat.read(notebook, 4).cells:
+        if cell.cell_type == "markdown":
+            heading = [heading, *re.findall(r"^#+ +(.+)", cell.source, re.MULTILINE)][-1]
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                yield heading, base64.b64decode(output.data["image/png"])
+
+
+def sentence_of(picture):
+    """The sentence that lies in a PNG, or an empty text."""
+    with Image.open(picture) as image:
+        return image.info.get("Description", "").strip()
+
+
+# ---- Markdown
+
+
+def plain(text):
+    """A text on one line, in which no sign means anything to Markdown."""
+    return re.sub(r"([\\`*<>\[\]|$~#]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(str(text).split()))
+
+
+def link(text, target, page):
+    """A link from a page to a file or folder, relative to the page."""
+    return f"[{text}]({quote(_relative(target, page))})"
+
+
+def _relative(target, page):
+    return Path(os.path.relpath(target, page.parent)).as_posix() + ("/" if target.is_dir() else "")
+
+
+def table(rows):
+    """A Markdown table of rows of texts, the first of them its head."""
+    head, *body = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+
+
+def in_table(markdown):
+    """Markdown as it must be written in a cell of a table."""
+    return markdown.replace("|", r"\|")
+
+
+def bullets(lines):
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def folded(summary, content):
+    return f"<details>\n<summary>{summary}</summary>\n\n{content}\n\n</details>"
+
+
+def paragraphs(parts):
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+# ---- what both kinds of page say of a study
+
+
+def _picture(path, study, page):
+    """A picture with its sentence under it."""
+    name = plain(f"{study.name}: {path.stem.replace('_', ' ')}")
+    return f"!{link(name, path, page)}\n\n{plain(sentence_of(path))}".strip()
+
+
+def _facts(study, page):
+    """Settings and origin of each sweep in a line, then the links to the executed notebooks and to the CSVs."""
+    for name, results in study.sweeps.items():
+        which = f" of {plain(name)}" if len(study.sweeps) > 1 else ""
+        yield f"Settings{which}: {_settings(results)}; trained on {_origin(results.manifest)}"
+    if study.manifest and not study.sweeps:
+        yield f"Made on {_origin(study.manifest)}"
+    if study.manifest.get("note"):
+        yield f"Note: {plain(study.manifest['note'])}."
+    if study.notebooks:
+        yield f"Executed notebook: {', '.join(link(plain(path.name), path, page) for path in study.notebooks)}"
+    yield f"Numbers: {', '.join(link(plain(_relative(path, study.page)), path, page) for path in _numbers(study))}"
+
+
+def _settings(results):
+    config, there = results.config, len(results.summary)
+    planned = results.manifest.get("runs", there)
+    runs = f"{there} runs" if there == planned else f"**only {there} of {planned} runs**"
+    rates = ", ".join(f"{rate:g}" for rate in (config["lr"] if isinstance(config["lr"], list) else [config["lr"]]))
+    seeds = ("seed " if len(config["seeds"]) == 1 else "seeds ") + ", ".join(map(str, config["seeds"]))
+    epochs = f"{config['num_epochs']} epoch" + ("" if config["num_epochs"] == 1 else "s")
+    return (
+        f"{plain(config['dataset'])}, {runs} ({seeds}), {epochs}, {config['optimizer']} with lr {rates}, "
+        f"batch {config['batch_size']}, width {config['hidden_size']}"
+    )
+
+
+def _origin(manifest):
+    """Device, machine, torch and date, as far as a manifest tells them."""
+    torch = f"torch {manifest['versions']['torch']}" if "versions" in manifest else ""
+    when = next((manifest[key] for key in ("finished", "made", "started") if manifest.get(key)), "")
+    return ", ".join(
+        plain(part) for part in (manifest.get("device"), manifest.get("machine"), torch, when[:10]) if part
+    )
+
+
+def _numbers(study):
+    """Paths: the CSVs, the manifests, and the folders with the runs' own CSVs."""
+    homes = list(dict.fromkeys([study.folder, *(results.folder for results in study.sweeps.values())]))
+    more = [home / "manifest.json" for home in homes] + [home / "runs" for home in homes]
+    return study.csvs + [path for path in more if path.is_file() or any(path.glob("*.csv"))]
+
+
+def _counts(sweeps, **fixed):
+    """Cells of a table, as named in COUNTS, for the runs with these values; blanks where there is none."""
+    runs = [results.select(**fixed) for results in sweeps]
+    if not sum(map(len, runs)):
+        return [""] * len(COUNTS)
+    learned, diverged = (sum(int(rows[name].sum()) for rows in runs) for name in ("learned", "diverged"))
+    cells = pd.concat([findings.cells(results, **fixed) for results in sweeps])
+    best = cells.test_acc[cells.diverged == 0].max()
+    return [sum(map(len, runs)), learned, diverged, "" if np.isnan(best) else f"{best:.3f}"]
+
+
+# ---- the overview
+
+
+def overview(studies, page):
+    """results/README.md: what there is, and of each study its question, one picture and the way to the rest."""
+    intro = (
+        "Each study below has its question, its most telling picture with a sentence that is computed from the "
+        f"results, and the way to every number behind it. {WORDS}"
+    )
+    rows = [["study", "question", *COUNTS]]
+    for study in studies:
+        name, question = link(plain(study.name), study.page, page), in_table(study.question)
+        rows.append([name, question, *_counts(study.sweeps.values())])
+    sections = [part for study in studies for part in _overview_of(study, page)]
+    return paragraphs(["# What was found", intro, table(rows), *sections, WRITTEN])
+
+
+def _overview_of(study, page):
+    yield f"## {study.heading}"
+    yield study.question
+    yield from (_picture(path, study, page) for path in sorted(study.pictures, key=_least_telling)[:1])
+    count = f" with {len(study.pictures)} pictures" if len(study.pictures) > 1 else ""
+    yield bullets([f"**{link(f'All of {plain(study.name)}', study.page, page)}**{count}", *_facts(study, page)])
+
+
+def _least_telling(path):
+    return path.stem not in TELLING
+
+
+# ---- one study
+
+
+def study_page(study, page):
+    """results/<study>/README.md: all pictures, the best and the counts, where they come from, and every CSV."""
+    parts = [
+        f"# {study.heading}",
+        link("All studies", page.parents[1] / "README.md", page),
+        study.question,
+        bullets(_facts(study, page)),
+        WORDS if study.sweeps else "",
+    ]
+    for heading, paths in study.sections.items():
+        parts += [f"## {heading}", *(_picture(path, study, page) for path in paths)]
+    for name, results in study.sweeps.items():
+        of = f" of {plain(name)}" if len(study.sweeps) > 1 else ""
+        parts += [f"## The best{of}", *_best(results)]
+        parts += [f"## How many learned{of}", table(_counts_by_axis(results))]
+        parts += [f"## Where the numbers{of} come from", *_provenance(results, page)]
+    parts += _short_csvs(study, page)
+    if study.manifest and not study.sweeps:
+        parts += ["## Where the numbers come from", _manifest_table(study.manifest)]
+    return paragraphs([*parts, WRITTEN])
+
+
+def _best(results):
+    """The combinations with the highest test accuracy, of those that learned in every seed."""
+    cells = findings.cells(results)
+    always = cells[cells.learned == cells.seeds].sort_values("test_acc", ascending=False, kind="stable")
+    if always.empty:
+        yield "No combination learned in every seed."
+        return
+    rows = [[*always.index.names, "test accuracy", "train accuracy", "epochs to 95 % of own peak"]]
+    for axes, cell in list(zip(always.index, always.itertuples(), strict=True))[:BEST]:
+        accuracies = [_mean(cell, "test_acc", ".3f"), _mean(cell, "train_acc", ".3f")]
+        rows.append([*map(plain, axes), *accuracies, _mean(cell, "epochs", ".2f")])
+    yield f"{len(always)} of {len(cells)} finished combinations learned in every seed; of these the most accurate:"
+    yield table(rows)
+
+
+def _mean(cell, name, digits):
+    mean, deviation = getattr(cell, name), getattr(cell, f"{name}_std")
+    return f"{mean:{digits}}" + (f" +- {deviation:{digits}}" if cell.seeds > 1 else "")
+
+
+def _counts_by_axis(results):
+    """Rows of a table: the counts of all runs, and of every value of each axis that has several."""
+    rows = [["", *COUNTS], ["**all**", *_counts([results])]]
+    for axis in ("activation", "init", "layers", "lr", "seed"):
+        values = results.summary[axis].unique() if axis in results.summary else []
+        if len(values) > 1:
+            rows += [[f"{axis} {plain(value)}", *_counts([results], **{axis: value})] for value in values]
+    return rows
+
+
+def _provenance(results, page):
+    """What made the numbers of a sweep, its CONFIG, and the CSV of every run."""
+    yield _manifest_table(results.manifest)
+    config = [[key, in_table(f"`{json.dumps(value)}`")] for key, value in results.config.items()]
+    yield folded("CONFIG, completed", table([["key", "value"], *config]))
+    rows = [row for row in results.summary.itertuples() if _run_file(results, row).exists()]
+    if rows:
+        summary = f"The CSV of each of {len(rows)} runs: a row an epoch, with the statistics of every layer"
+        yield folded(summary, _run_table(results, rows, page))
+
+
+def _manifest_table(manifest):
+    """What a manifest says beside CONFIG: versions, device, machine, dates."""
+    told = ("note", "title", "question")  # elsewhere on the page
+    values = {key: plain(value) for key, value in manifest.items() if isinstance(value, str | int) and key not in told}
+    values |= {key: f"{value:.6g}" for key, value in manifest.items() if isinstance(value, float)}
+    if manifest.get("versions"):
+        values["versions"] = plain(", ".join(f"{name} {number}" for name, number in manifest["versions"].items()))
+    if len(manifest.get("origins", [])) > 1:
+        values["trained in parts on"] = "; ".join(map(_origin, manifest["origins"]))
+    return table([["key", "value"], *([key.replace("_", " "), value] for key, value in values.items())])
+
+
+def _run_file(results, row):
+    return results.folder / "runs" / f"{row.run}.csv"
+
+
+def _run_table(results, rows, page):
+    """Links to runs: a row an activation and init, a column a depth, a link a seed (and learning rate)."""
+    depths, links = sorted({row.layers for row in rows}), {}
+    for row in rows:
+        text = f"s{row.seed}" + (f" lr {row.lr:g}" if hasattr(row, "lr") else "")
+        by_depth = links.setdefault((row.activation, row.init), {depth: [] for depth in depths})
+        by_depth[row.layers].append(link(text, _run_file(results, row), page))
+    body = [[*map(plain, names), *map(" ".join, by_depth.values())] for names, by_depth in links.items()]
+    return table([["activation", "init", *(f"{depth} layers" for depth in depths)], *body])
+
+
+def _short_csvs(study, page):
+    """The CSVs that are short enough, and no sweep's summary, as tables."""
+    summaries = [results.folder / "summary.csv" for results in study.sweeps.values()]
+    for path in [path for path in study.csvs if path not in summaries]:
+        content = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if len(content) <= SHORT:
+            yield f"## {link(plain(path.name), path, page)}"
+            yield table([[plain(cell) for cell in row] for row in (content.columns, *content.to_numpy())])
+
+
+# ---- the pages
+
+
+def pages(root="results"):
+    """{path: text} of all pages, as they should be now. The same files give the same bytes."""
+    studies, first = find_studies(root), Path(root) / "README.md"
+    return {first: overview(studies, first), **{study.page: study_page(study, study.page) for study in studies}}
+
+
+def stale(root="results"):
+    """{path: text} of the pages that are missing, or differ from what would be written now."""
+    return {path: text for path, text in pages(root).items() if not path.exists() or path.read_text() != text}
+
+
+def silent(root="results"):
+    """The pictures that carry no sentence."""
+    return [path for study in find_studies(root) for path in study.pictures if not sentence_of(path)]
+
+
+def main(arguments=None):
+    """Write the pages, or check them. Exit code 1: the check has found something; 2: there are no results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", nargs="?", default="results", help="the folder of all results (default: results)")
+    parser.add_argument("--check", action="store_true", help="write nothing; say what is stale or lacks a sentence")
+    options = parser.parse_args(arguments)
+    if not Path(options.root).is_dir():
+        print(f"there is no folder {options.root}; allowed is one with results in it", file=sys.stderr)
+        return 2
+    if options.check:
+        found = [f"{path} is stale; make gallery writes it anew" for path in stale(options.root)]
+        found += [f"{path} carries no sentence; its notebook must draw it again" for path in silent(options.root)]
+        print("\n".join(found) or "all pages are up to date")
+        return 1 if found else 0
+    written = stale(options.root)
+    for path, text in written.items():
+        records.write_whole(path, text)
+    print("\n".join(f"wrote {path}" for path in written) or "all pages were up to date")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,286 @@
+"""The gallery: pages that a Markdown reader reads as meant, whose links all exist, and that are not stale."""
+
+import base64
+import csv
+import html
+import json
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import matplotlib.pyplot as plt
+import mistune
+import nbformat
+import pytest
+from nbformat import v4
+
+from helpers import gallery, plots
+from helpers.sweep import Sweep
+
+ROOT = Path(__file__).parents[1]
+ODD = "he_normal_0.5 *learned* <fast> | 3 [of] 4 for $1 ~~or~~ `more` _x_ # ≥ 1."
+CONFIG = {
+    "layers_list": [1, 2],
+    "init_types": ["he_normal", "zero"],
+    "activations": ["relu"],
+    "seeds": [0, 1],
+    "hidden_size": 8,
+    "num_epochs": 1,
+    "train_size": 64,
+    "test_size": 32,
+    "lr": 0.5,
+    "stack_size": 8,
+}
+
+
+def draw(folder, name, sentence):
+    figure, axes = plt.subplots(figsize=(1, 1))
+    axes.set_title(name)  # so that no two pictures have the same bytes
+    plots.save(figure, folder, name, sentence)
+    return plots.picture(folder, name)
+
+
+def notebook_showing(path, cells):
+    """An executed notebook: a text is a Markdown cell, a list of pictures a code cell that shows them."""
+
+    def shown(picture):
+        data = {"image/png": base64.b64encode(picture.read_bytes()).decode()}
+        return v4.new_output("display_data", data)
+
+    made = [
+        v4.new_markdown_cell(cell) if isinstance(cell, str) else v4.new_code_cell("", outputs=list(map(shown, cell)))
+        for cell in cells
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(v4.new_notebook(cells=made), path)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A repository with three studies: a sweep, one that lives in a folder of its own, and one of a CSV alone."""
+    root = tmp_path_factory.mktemp("repository") / "results"
+    Sweep({**CONFIG, "save_dir": str(root / "wide")}).run(lambda progress: None)
+    later, first = draw(root / "wide", "a_later", "A later one."), draw(root / "wide", "z_first", ODD)
+    draw(root / "wide", "unshown", "Nobody shows this.")
+    question = "Is [depth](other.ipynb) **all**, at 1.5 times? This is not\npart of it."
+    notebook_showing(root / "wide/run.ipynb", [f"# How wide?\n\n{question}", "## 1 One", [first], "## 2 Two", [later]])
+    notebook_showing(root / "wide/run.failed.ipynb", ["# Failed"])
+
+    Sweep({**CONFIG, "save_dir": str(root / "apart"), "layers_list": [1], "lr": [0.1, 0.5]}).run(lambda progress: None)
+    shutil.rmtree(root / "apart/runs")
+    draw(root.parent / "apart", "plateau", "It stays.")
+
+    (root / "bench").mkdir()
+    (root / "bench/bench.csv").write_text("way,ms|step\nloop,2.5\nstack_a,NA\n")
+    manifest = {
+        "title": "How fast?",
+        "question": "Is it a | b?",
+        "note": "a *note*",
+        "device": "cpu",
+        "gflops": 1 / 3,
+    }
+    (root / "bench/manifest.json").write_text(json.dumps(manifest))
+    draw(root / "local", "mine", "Mine.")
+    (root / "empty").mkdir()
+    assert gallery.main([str(root)]) == 0
+    return root
+
+
+class Reader(HTMLParser):
+    """What a page is once it is rendered: its tags, links, pictures and text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.links, self.pictures, self.said = set(), [], [], []
+        render = mistune.create_markdown(escape=False, plugins=["table", "strikethrough", "math"])
+        self.feed(render(Path(page).read_text()))
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        attributes = dict(attributes)
+        self.links += [unquote(attributes[key]) for key in ("href", "src") if key in attributes]
+        self.pictures += [(Path(attributes["src"]).stem, attributes["alt"])] if tag == "img" else []
+
+    def handle_data(self, data):
+        self.said.append(data)
+
+    @property
+    def text(self):
+        return " ".join("".join(self.said).split())
+
+
+def test_every_study_has_a_page_and_the_users_own_has_none(published):
+    assert {path.relative_to(published).as_posix() for path in gallery.pages(published)} == {
+        "README.md",
+        "wide/README.md",
+        "apart/README.md",
+        "bench/README.md",
+    }
+    overview = Reader(published / "README.md").text
+    assert "wide: How wide? Is depth all, at 1.5 times?" in overview
+    assert "part of it" not in overview
+    assert "bench: How fast? Is it a | b?" in overview
+    assert "bench Is it a | b?" in overview  # in the table
+    assert "Note: a *note*." in overview
+    assert overview.index("apart") < overview.index("wide") < overview.index("bench")
+
+
+def test_pictures_come_in_the_order_and_under_the_headings_of_the_notebook(published):
+    page = Reader(published / "wide/README.md")
+    assert [name for name, _ in page.pictures] == ["z_first", "a_later", "unshown"]
+    assert all(alt for _, alt in page.pictures)
+    order = ["1 One", ODD, "2 Two", "A later one.", "More pictures", "Nobody shows this."]
+    found = [page.text.index(part) for part in order]
+    assert found == sorted(found)
+    assert [name for name, _ in Reader(published / "README.md").pictures] == ["plateau", "z_first"]
+
+
+def test_pictures_beside_results_belong_to_the_study_of_that_name(published):
+    assert "../../apart/figures/plateau.png" in Reader(published / "apart/README.md").links
+    assert "../apart/figures/plateau.png" in Reader(published / "README.md").links
+
+
+def links_that_lead_nowhere(page):
+    return [link for link in Reader(page).links if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", ["README.md", "wide/README.md", "apart/README.md", "bench/README.md"])
+def test_links_are_relative_and_exist_and_html_is_what_repositories_show(published, page):
+    read = Reader(published / page)
+    assert read.links
+    assert not [link for link in read.links if Path(link).is_absolute() or "://" in link]
+    assert not links_that_lead_nowhere(published / page)
+    written = set(re.findall(r"</?(\w+)", re.sub(r"`[^`]*`|\\<", "", (published / page).read_text())))
+    assert written <= {"details", "summary", "img"}
+
+
+def test_every_csv_of_a_study_is_linked(published):
+    links = {(published / "wide" / link).resolve() for link in Reader(published / "wide/README.md").links}
+    files = {path.resolve() for path in (published / "wide").rglob("*.csv")}
+    assert len(files) == 1 + 2 * 2 * 2
+    assert files < links
+    assert not [link for link in links if "failed" in link.name]
+
+
+def cells_of(page, first):
+    """The cells of the row of a page's table that begins with a text."""
+    rows = [line.strip("|").split("|") for line in page.read_text().splitlines() if line.startswith("|")]
+    return next([cell.strip() for cell in row] for row in rows if row[0].strip() == first)
+
+
+def test_counts_are_those_of_the_summary(published):
+    with open(published / "wide/summary.csv") as file:
+        rows = list(csv.DictReader(file))
+    for name, some in {
+        "**all**": rows,
+        "init zero": [row for row in rows if row["init"] == "zero"],
+        "layers 2": [row for row in rows if row["layers"] == "2"],
+    }.items():
+        accuracies = {}
+        for row in some:
+            accuracies.setdefault((row["init"], row["layers"]), []).append(float(row["final_test_acc"]))
+        best = max(sum(values) / len(values) for values in accuracies.values())
+        learned = sum(row["learned"] == "True" for row in some)
+        assert cells_of(published / "wide/README.md", name)[1:] == [str(len(some)), str(learned), "0", f"{best:.3f}"]
+
+
+def test_a_page_says_where_its_numbers_come_from(published):
+    wide, apart = (Reader(published / name / "README.md").text for name in ("wide", "apart"))
+    manifest = json.loads((published / "wide/manifest.json").read_text())
+    for known in (manifest["machine"], manifest["versions"]["torch"], manifest["started"], '"stack_size"'):
+        assert known.strip('"') in wide
+    assert "digits, 8 runs (seeds 0, 1), 1 epoch, sgd with lr 0.5, batch 32, width 8; trained on" in wide
+    assert "8 runs (seeds 0, 1), 1 epoch, sgd with lr 0.1, 0.5, batch" in apart
+    assert cells_of(published / "apart/README.md", "lr 0.5")[1] == "4"
+    bench = published / "bench/README.md"
+    assert cells_of(bench, "way")[1] == "ms\\"  # the bar in the name is escaped
+    assert cells_of(bench, "stack_a") == ["stack_a", "NA"]
+    assert cells_of(bench, "gflops") == ["gflops", "0.333333"]
+
+
+def test_an_unfinished_sweep_is_said_to_be_one(published, tmp_path):
+    copy = shutil.copytree(published, tmp_path / "results")
+    lines = (copy / "wide/summary.csv").read_text().splitlines(keepends=True)
+    (copy / "wide/summary.csv").write_text("".join(lines[:4]))
+    assert "**only 3 of 8 runs**" in gallery.pages(copy)[copy / "wide/README.md"]
+    (copy / "wide/summary.csv").write_text(lines[0])
+    assert "0 of 8 runs" in gallery.pages(copy)[copy / "wide/README.md"]
+
+
+def test_the_same_files_give_the_same_bytes(published, tmp_path, monkeypatch):
+    copy = shutil.copytree(published, tmp_path / "elsewhere")
+    shutil.copytree(published.parent / "apart", tmp_path / "apart")
+    for path in sorted(copy.rglob("*"), reverse=True):
+        os.utime(path, (0, 0))
+    there, here = (sorted(texts.items()) for texts in (gallery.pages(copy), gallery.pages(published)))
+    assert [text for _, text in there] == [text for _, text in here]
+    monkeypatch.chdir(copy)
+    assert sorted(gallery.pages(".").values()) == sorted(text for _, text in here)
+
+
+def test_what_has_changed_is_stale_until_it_is_written(published, tmp_path, capsys):
+    copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
+    assert gallery.main([str(copy), "--check"]) == 0
+    assert "all pages are up to date" in capsys.readouterr().out
+
+    draw(copy / "wide", "z_first", "It has another sentence now.")
+    (copy / "bench/README.md").unlink()
+    assert {copy / "wide/README.md", copy / "bench/README.md"} <= set(gallery.stale(copy))
+    assert copy / "apart/README.md" not in gallery.stale(copy)
+    assert gallery.main([str(copy), "--check"]) == 1
+    assert "wide/README.md is stale" in capsys.readouterr().out
+    assert not (copy / "bench/README.md").exists()
+
+    assert gallery.main([str(copy)]) == 0
+    assert not gallery.stale(copy)
+    assert "It has another sentence now." in Reader(copy / "wide/README.md").text
+
+
+def test_a_picture_without_a_sentence_is_shown_and_told(published, tmp_path, capsys):
+    copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
+    figure, _ = plt.subplots(figsize=(1, 1))
+    figure.savefig(copy / "wide/figures/mute.png")
+    plt.close(figure)
+    assert gallery.main([str(copy)]) == 0
+    assert "mute" in [name for name, _ in Reader(copy / "wide/README.md").pictures]
+    assert gallery.silent(copy) == [copy / "wide/figures/mute.png"]
+    capsys.readouterr()
+    assert gallery.main([str(copy), "--check"]) == 1
+    assert "mute.png carries no sentence" in capsys.readouterr().out
+
+
+def test_a_picture_keeps_its_sentence_wherever_it_goes(tmp_path):
+    moved = shutil.copy(draw(tmp_path, "one", ODD), tmp_path / "moved.png")
+    assert gallery.sentence_of(moved) == ODD
+
+
+def test_plain_text_reads_as_it_was_written():
+    for text in (ODD, "# 1", "a_b_c", "1. one", "\\*", "| a | b |", "<b>", "![x](y)"):
+        rendered = mistune.create_markdown(escape=False, plugins=["table", "math"])(gallery.plain(f"x {text}"))
+        assert html.unescape(rendered) == f"<p>x {text}</p>\n"
+
+
+def test_a_folder_that_is_not_there_is_told_in_a_sentence(tmp_path, capsys):
+    assert gallery.main([str(tmp_path / "nowhere")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+
+
+# ---- what is published with the repository
+
+
+def test_published_pages_are_up_to_date():
+    stale = [path.relative_to(ROOT).as_posix() for path in gallery.stale(ROOT / "results")]
+    assert not stale, f"run make gallery: {', '.join(stale)} would be written differently now"
+
+
+def test_published_links_exist():
+    pages = [path for path in gallery.pages(ROOT / "results") if path.exists()]
+    assert {path: links_that_lead_nowhere(path) for path in pages if links_that_lead_nowhere(path)} == {}
+
+
+def test_published_pictures_carry_a_sentence():
+    silent = [path.relative_to(ROOT).as_posix() for path in gallery.silent(ROOT / "results")]
+    assert not silent, f"their notebooks must run again: {', '.join(silent)}"

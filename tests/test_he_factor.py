@@ -1,0 +1,120 @@
+"""The He-factor study: speeds against closed forms, the theory of variance against wide random networks, sentences."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from helpers import he_factor, records
+from helpers.config import Run, SweepConfig
+from helpers.initializers import draw_weights
+from helpers.sweep import Sweep
+
+FACTORS = (1.0, 2.0, 4.0)
+NAMES = {f"he_{factor:g}": {"init": "he_normal", "factor": factor} for factor in FACTORS}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Train losses that fall at a rate of their own: factor / 4 at 3 layers; at 8 layers factor 1 does not learn."""
+    folder = tmp_path_factory.mktemp("he_factor")
+    axes = {"activations": ["relu"], "init_types": list(NAMES), "layers_list": [3, 8], "seeds": [0, 1, 2]}
+    config = SweepConfig.from_dict({**axes, "init_params": NAMES, "num_epochs": 8})
+    rows = []
+    for run in config.runs():
+        factor = NAMES[run.init]["factor"]
+        rate = factor / 4 * (1 + 0.02 * run.seed) if (run.layers, factor) != (8, 1.0) else 0.0
+        table = np.zeros((9, len(records.columns(run.layers))))
+        table[:, 0] = np.arange(9)
+        table[:, 1] = table[:, 2] = 2.3 * np.exp(-rate * np.arange(9))
+        table[:, 3] = table[:, 4] = 0.1 + 0.8 * (rate > 0) * np.arange(9) / 8
+        table[:, 6:] = np.repeat([factor ** np.arange(run.layers)], 5, axis=0).T.ravel()
+        records.write_run(folder, run, table)
+        rows.append(records.summarise(run, records.read_run(records.run_file(folder, run)), 0.1))
+    records.write_summary(folder, rows)
+    records.write_manifest(folder, {"config": config.to_dict(), "commonest_class_share": 0.1})
+    return records.load_sweep(folder)
+
+
+def test_epochs_to_level_follow_from_the_rates(study):
+    """At 3 layers the slowest, factor 1 and seed 0, ends at 2.3 exp(-2): the others get there after 2 / rate."""
+    table = he_factor.knob_table(study)
+    for row in table[table.layers == 3].itertuples():
+        assert row.epochs_to_level == pytest.approx(2 / (row.factor / 4 * (1 + 0.02 * row.seed)), rel=1e-4)
+    deep = table[table.layers == 8]
+    assert deep[deep.factor == 1].epochs_to_level.isna().all()
+    assert deep[deep.factor > 1].epochs_to_level.notna().all()
+
+
+def test_the_verdict_compares_with_the_factor_that_keeps_the_variance(study):
+    shallow, deep = he_factor.verdict(he_factor.knob_table(study))
+    epochs = 2 / (1 + 0.02 * np.arange(3))  # of factor 4
+    fast, slow = (f"{values.mean():.3g} +- {values.std(ddof=1):.2g}" for values in (epochs, 2 * epochs))
+    assert shallow.startswith(f"3 layers: factor 4 reaches the common train loss first, after {fast} epochs")
+    assert f"takes {slow}, 2.00 times as long" in shallow
+    assert deep.startswith("8 layers: factor 4")
+
+
+def test_the_verdict_on_the_kept_factor_itself_and_on_one_that_failed(study):
+    table = he_factor.knob_table(study)
+    only_two = table[(table.factor <= 2) & (table.layers == 3)]
+    assert next(he_factor.verdict(only_two)).endswith("it is the factor that keeps the variance.")
+    (text,) = he_factor.verdict(table[table.layers == 8], kept=1.0)
+    assert text.endswith("factor 1, which keeps the variance, did not learn in every seed.")
+    (text,) = he_factor.verdict(table[(table.layers == 8) & (table.factor == 1)])
+    assert text == "8 layers: no factor learned in every seed."
+
+
+def test_two_factors_within_the_spread_are_not_told_apart():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"layers": 5, "factor": factor, "learned": True, "epochs_to_level": 10 + shift + rng.normal()}
+        for factor, shift in ((2.0, 0.1), (3.0, 0.0))
+        for _ in range(20)
+    ]
+    (text,) = he_factor.verdict(pd.DataFrame(rows))
+    assert "keeps the variance." in text or "within the spread of the seeds" in text
+
+
+def test_sentences_name_the_best_and_the_worst(study):
+    table = he_factor.knob_table(study)
+    loss = he_factor.about_curves(table, "train_loss")
+    finals = 2.3 * np.exp(-8 * 0.25 * (1 + 0.02 * np.arange(3)))  # of factor 1
+    assert f"with factor 4, worst {finals.mean():.3g} +- {finals.std(ddof=1):.2g} with 1;" in loss
+    assert "worst 2.3 +- 0 with 1" in loss
+    assert "8 layers to the common loss: factor 4" in he_factor.about_speed(table)
+    assert "2: 0.25, then 0.25" in he_factor.about_layers(study, 3)  # 1 over factor^2
+    # the mean of 1, f, f^2 over three layers: 1 for factor 1, 7 for factor 4
+    assert "3 layers before training 1 to 7" in he_factor.about_averages(study)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_variance_grows_by_half_the_factor_a_layer(factor):
+    """The prediction against one wide network drawn by the sweep's own init; a layer's error is about 1/sqrt(width)."""
+    layers, width = 6, 2000
+    weights = draw_weights(
+        "mine", {"init": "he_normal", "factor": factor, "mode": "fan_in"}, layers, width, width, 2, 0
+    )
+    a = torch.randn(50, width, dtype=torch.float64)
+    stds = []
+    for weight in weights[:-1]:
+        z = a @ weight.T
+        stds.append(z.std().item())
+        a = torch.relu(z)
+    measured, predicted = stds[-1] / stds[0], (factor / 2) ** ((layers - 1) / 2)
+    assert abs(np.log(measured / predicted)) < 4 * (layers - 1) / width**0.5
+
+
+def test_at_birth_reads_the_layers_of_a_real_sweep(tmp_path):
+    given = {"activations": ["relu"], "layers_list": [4], "init_types": list(NAMES), "init_params": NAMES}
+    sweep = Sweep({**given, "num_epochs": 1, "hidden_size": 256, "seeds": [0, 1], "save_dir": str(tmp_path)})
+    table = he_factor.at_birth(sweep.run(lambda event: None))
+    assert list(table.predicted) == pytest.approx([(factor / 2) ** 1.5 for factor in FACTORS])
+    assert (np.abs(np.log(table.ratio)) < 4 * 3 / 256**0.5).all()
+
+
+def test_runs_of_a_factor_start_from_the_same_numbers():
+    config = SweepConfig.from_dict({"init_types": list(NAMES), "init_params": NAMES, "input_size": 4, "output_size": 2})
+    drawn = [draw_weights(init, config.init_params[init], 1, 3, 4, 2, 0)[0] for init in NAMES]
+    assert Run("he_1", "relu", 1, 0).name == "he_1_relu_1L_s0"
+    torch.testing.assert_close(drawn[2], 2 * drawn[0])
