@@ -328,16 +328,17 @@ def settings_table(results, row):
         "data": config["dataset"],
         "device": f"{manifest.get('device')}, {config['precision']}, {manifest.get('machine')}",
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.get("versions", {}).items()),
-        "trained": f"{_minute(manifest.get('started'))} to {_minute(manifest.get('finished'))}",
+        "trained": _when(manifest.get("started"), manifest.get("finished")),
     }
     config = escape(pprint.pformat(config, width=90, compact=True, sort_dicts=False))
     whole = f"<details class='browser-config'><summary>the whole CONFIG</summary><pre>{config}</pre></details>"
     return _table((name, [str(value)]) for name, value in made.items()) + whole
 
 
-def _minute(time):
-    """An ISO time to the minute; None is a sweep that has not come so far."""
-    return "not finished yet" if time is None else f"{time[:16].replace('T', ' ')} UTC"
+def _when(started, finished):
+    """From when to when, to the minute; either may be None."""
+    began, ended = (time and f"{time[:16].replace('T', ' ')} UTC" for time in (started, finished))
+    return f"{began or 'unknown'} to {ended}" if ended else f"{began or 'unknown'}, not finished yet"
 
 
 def download(file):

@@ -105,6 +105,11 @@ class SweepConfig:
         axes = itertools.product(self.init_types, self.activations, self.layers_list, self.seeds, lrs)
         return [Run(*cell) for cell in axes]
 
+    @property
+    def lrs(self):
+        """All learning rates of the sweep, mostly one."""
+        return self.lr if isinstance(self.lr, tuple) else (self.lr,)
+
     def lr_of(self, run):
         """The learning rate of one run."""
         return self.lr if run.lr is None else run.lr

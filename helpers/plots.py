@@ -85,6 +85,11 @@ def _chance(results):
     return results.manifest["commonest_class_share"]
 
 
+def _at_one_lr(results):
+    if isinstance(results.config["lr"], list):
+        raise ValueError(f"this sweep has the learning rates {results.config['lr']}; choose one: results.at(lr=...)")
+
+
 def _legend(figure, axes):
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
@@ -109,6 +114,7 @@ def accuracy_map(results, column="final_test_acc"):
 
     Numbers are means over seeds; x marks a cell with a run that diverged.
     """
+    _at_one_lr(results)
     config = results.config
     figure, panels = _panels(len(config["activations"]), 2, width=0.55 * len(config["layers_list"]) + 0.9, height=2.7)
     norm = Normalize(0, 1)
@@ -140,6 +146,7 @@ def curves(results, lines, column="train_acc", **fixed):
     column  an accuracy (dots mark chance) or a loss (on a logarithmic axis)
     fixed   the other axis: curves(results, "init", activation="relu"). A band spans the seeds.
     """
+    _at_one_lr(results)
     config = results.config
     names = config["init_types" if lines == "init" else "activations"]
     figure, panels = _panels(len(config["layers_list"]), 3, sharex=True, sharey=True)
@@ -229,6 +236,7 @@ def epochs_to_95(results):
     Only runs that learned have a speed. A cell in which no seed learned stands in the grey band above, on its own; one
     in which some seeds learned and some did not has the mean of those that did, drawn hollow.
     """
+    _at_one_lr(results)
     config = results.config
     never = config["num_epochs"] * 1.12 + 1
     figure, panels = _panels(len(config["activations"]), 2, width=3.6, height=2.5, sharex=True, sharey=True)
@@ -340,6 +348,7 @@ def gradient_norms(results, activation, layers=None, epochs=None):
 
 def accuracy_against_depth(results):
     """Final train (top) and test (bottom) accuracy against depth: a column an activation, a line an init."""
+    _at_one_lr(results)
     config = results.config
     activations, inits = config["activations"], config["init_types"]
     with plt.rc_context(STYLE):

@@ -86,7 +86,7 @@ def test_settings_and_provenance(app):
     shown = table(app.settings.value)
     assert shown["init"] == "he_normal_0.5 {'init': 'he_normal', 'factor': 0.5, 'mode': 'fan_in'}"
     assert (shown["activation"], shown["hidden layers"], shown["seed"]) == ("tanh", "3 of width 128", "1")
-    assert shown["trained"] == "2026-01-02 03:04 UTC to not finished yet"
+    assert shown["trained"] == "2026-01-02 03:04 UTC, not finished yet"
     assert f"torch {app.results.manifest['versions']['torch']}" in shown["versions"]
     assert "&#x27;num_epochs&#x27;: 6" in app.settings.value
 
@@ -118,7 +118,7 @@ FILTERS = [
     {"activation": "tanh"},
     {"init": "he_normal_0.5", "layers": 12},
     {"outcome": "learned"},
-    {"outcome": "did not learn", "activation": "relu"},
+    {"outcome": "did not learn", "activation": "tanh"},
     {"outcome": "diverged"},
     {"outcome": "diverged", "activation": "relu"},
 ]

@@ -208,6 +208,7 @@ def test_history_of_a_training(digits):
 def test_a_network_that_explodes_is_told_by_its_loss_and_without_warnings():
     net = build_mlp(6, 16, 3, 20, "relu", "he_normal", np.random.default_rng(0), factor=1e36)
     x, y = batch()
+    assert not np.isfinite(evaluate(net, x, y)[0])
     history = train(net, OPTIMIZERS["sgd"](1.0), x, y, x, y, 5, 4, np.random.default_rng(0))
     assert len(history) == 1
     assert not np.isfinite(history[0]["train_loss"])

@@ -337,3 +337,11 @@ def test_every_figure_of_a_stopped_sweep_is_drawn(results, kept):
         plots.gradient_norms(partial, activation)
     plots.curves(partial, "activation", "train_loss", init="zero")
     plt.close("all")
+
+
+@pytest.mark.parametrize("draw", [plots.accuracy_map, plots.epochs_to_95, plots.accuracy_against_depth])
+def test_learning_rates_are_never_averaged_unseen(results, draw):
+    config = {**results.config, "lr": [0.1, 1.0]}
+    several = dataclasses.replace(results, manifest={**results.manifest, "config": config})
+    with pytest.raises(ValueError, match=r"learning rates \[0.1, 1.0\]; choose one"):
+        draw(several)

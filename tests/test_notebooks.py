@@ -5,13 +5,15 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
+import papermill
 import pytest
 import yaml
 
 from helpers import records
 from helpers.batch import read_jobs
 from helpers.config import SweepConfig
-from helpers.notebooks import notebook_parameters
+from helpers.notebooks import notebook_parameters, read_job
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [path for path in ROOT.rglob("*.ipynb") if not {"results", ".venv"} & set(path.relative_to(ROOT).parts)]
@@ -105,3 +107,72 @@ def test_parameter_files_are_a_batch_that_can_run(monkeypatch):
 def test_default_config_of_the_notebook_is_the_default():
     config = notebook_parameters(ROOT / "run.ipynb")["CONFIG"]
     assert SweepConfig.from_dict(config) == SweepConfig.from_dict({})
+
+
+def run_small(folder, notebook, parameters):
+    """`python -m helpers.batch` on a notebook with small parameters; returns the outputs of its executed copy."""
+    file = folder / "small.yaml"
+    file.write_text(yaml.safe_dump({"notebook": notebook, **parameters}))
+    command = [sys.executable, "-m", "helpers.batch", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    executed = nbformat.read(folder / "results" / Path(notebook).name, as_version=4)
+    return [output for cell in executed.cells for output in cell.get("outputs", [])]
+
+
+def pictures(outputs):
+    return [output for output in outputs if "image/png" in output.get("data", {})]
+
+
+def printed(outputs):
+    return "".join(output.text for output in outputs if output.output_type == "stream")
+
+
+def variants(**params):
+    return {name: {"init": "he_normal", "factor": factor} for name, factor in params.items()}
+
+
+def test_he_factor_ends_with_a_verdict_for_each_depth(tmp_path):
+    factors = variants(he_1=1.0, he_2=2.0, he_4=4.0)
+    config = {"activations": ["relu"], "layers_list": [1, 3], "init_types": list(factors), "init_params": factors}
+    config |= {"hidden_size": 32, "num_epochs": 6, "seeds": [0, 1], "save_dir": str(tmp_path / "results")}
+    outputs = run_small(tmp_path, "notebooks/he_factor.ipynb", {"CONFIG": config})
+    assert len(pictures(outputs)) == 4 + 2 + 1 + 1
+    assert "- 1 layers: factor" in printed(outputs)
+    assert "- 3 layers: " in printed(outputs)
+
+
+def test_sigmoid_leaves_figures_and_a_summary_where_it_is_told(tmp_path):
+    config = {"activations": ["sigmoid"], "layers_list": [3], "init_types": ["he_normal", "zero"], "lr": [0.1, 1.0]}
+    config |= {"hidden_size": 16, "num_epochs": 4, "batch_size": 32, "save_dir": str(tmp_path / "results")}
+    figures = tmp_path / "figures of sigmoid"
+    outputs = run_small(tmp_path, "sigmoid/sigmoid.ipynb", {"CONFIG": config, "FIGURES": str(figures)})
+    assert len(pictures(outputs)) == 3 + 2 + 2 == len(list((figures / "figures").glob("*.png")))
+    summary = pd.read_csv(figures / "summary.csv")
+    assert sorted(set(summary.lr)) == [0.1, 1.0]
+    assert {"left", "first_gradient", "final_test_acc"} <= set(summary)
+    assert "runs left the plateau" in printed(outputs)
+
+
+def test_browse_needs_no_front_end(tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    monkeypatch.chdir(ROOT)
+    job = read_job("notebooks/browse.ipynb")
+    outputs = execute_in(tmp_path / "results", job)
+    assert any("application/vnd.jupyter.widget-view+json" in output.get("data", {}) for output in outputs)
+
+
+def execute_in(folder, job):
+    """Run a notebook with its own parameters, and keep its copy in `folder`."""
+    papermill.execute_notebook(str(job.notebook), str(folder / "copy.ipynb"), progress_bar=False, kernel_name="python3")
+    executed = nbformat.read(folder / "copy.ipynb", as_version=4)
+    return [output for cell in executed.cells for output in cell.get("outputs", [])]
+
+
+def test_run_notebook_takes_variants_and_learning_rates(tmp_path):
+    """Figures show the first learning rate."""
+    config = {"activations": ["relu"], "layers_list": [1, 2], "init_types": ["he_1.5", "zero"], "lr": [0.1, 0.01]}
+    config |= {"init_params": variants(**{"he_1.5": 1.5}), "hidden_size": 8, "num_epochs": 1, "train_size": 200}
+    outputs = run_small(tmp_path, "run.ipynb", {"CONFIG": {**config, "save_dir": str(tmp_path / "results")}})
+    assert "8/8 runs finished" in printed(outputs)
+    assert "Of 4 runs" in printed(outputs)
