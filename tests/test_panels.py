@@ -1,7 +1,9 @@
 """The live panel without a browser: widgets are set and read from Python, the sweep is real."""
 
 import asyncio
+import gc
 import io
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -96,6 +98,23 @@ def test_the_curves_are_the_runs_own(tmp_path):
         live, kept = panel._history(run), results.history(run.name)
         assert list(live.columns) == list(kept.columns)
         np.testing.assert_allclose(live, kept, rtol=1e-3)
+
+
+def test_the_panel_lets_go_of_stacks_that_are_finished(tmp_path):
+    """A stack holds on to its buffers, hundreds of megabytes in a large sweep."""
+    panel, alive = SweepPanel(a_sweep(tmp_path)), []
+    show = panel.show
+
+    def note(event):
+        show(event)
+        alive.append(weakref.ref(event.training))
+
+    panel.show = note
+    asyncio.run(panel.train())
+    del note
+    gc.collect()
+    assert len(alive) == 8 * 4  # stacks of two, each with four epochs
+    assert sum(stack() is not None for stack in alive) == 0
 
 
 def test_stop_lets_the_epoch_end_and_the_next_start_goes_on(tmp_path):
