@@ -18,6 +18,7 @@ import pandas as pd
 from IPython.display import display
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from helpers import plots, records
 from helpers.grid import AccuracyGrid
@@ -235,10 +236,12 @@ def _png(cell, histories, config):
         activation, init, layers = cell
         accuracy.set(title=f"{activation}, {init}, {layers} layers", ylabel="accuracy", ylim=(0, 1.02))
         loss.set_ylabel("loss")
-        plots.loss_scale([loss])
-        gradient.set(xlabel="layer", ylabel="gradient norm", yscale="log")
+        plots.positive_scale([loss])
+        gradient.set(xlabel="layer", ylabel="gradient norm")
+        plots.positive_scale([gradient])
         for axes in (accuracy, loss):
             axes.set(xlabel="epoch", xlim=(0, config.num_epochs))
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         for axes in (loss, gradient):
             axes.minorticks_off()  # a third of the drawing's time
         if histories:

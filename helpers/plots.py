@@ -485,7 +485,7 @@ def run_curves(results, run):
     figure, (loss, accuracy) = _panels(2, 2, width=2.5, height=2.3, **_margins(left=0.08, right=0.99, wspace=0.24))
     _draw_curves(loss, results, run, "loss")
     _draw_curves(accuracy, results, run, "acc")
-    loss_scale([loss])
+    positive_scale([loss])
     loss.set(ylabel="loss", xlabel="epoch")
     accuracy.set(ylabel="accuracy", xlabel="epoch")
     accuracy.legend(loc="best", fontsize=8)
@@ -515,8 +515,8 @@ def _whole_ticks(axis, most=5):
     axis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10]))
 
 
-def loss_scale(panels):
-    """One loss axis for all panels, logarithmic where the losses span a decade."""
+def positive_scale(panels):
+    """One y axis for all panels, of values above 0: logarithmic where they span a decade."""
     drawn = np.ma.concatenate([line.get_ydata() for axes in panels for line in axes.lines]).compressed()
     drawn = drawn[drawn > 0]
     low, high = (drawn.min(), drawn.max()) if len(drawn) else (0.1, 1)
@@ -597,7 +597,7 @@ def compare_runs(runs):
         _draw_curves(loss, results, run, "loss")
         _draw_curves(accuracy, results, run, "acc")
         loss.set_title(_run_title(results, run), fontsize=9)
-    loss_scale(grid[0, :n])
+    positive_scale(grid[0, :n])
     for row, stat in zip(grid[2:], ("act_std", "grad_norm"), strict=True):
         _draw_heat_maps(row, [results.layers(run, stat) for results, run in runs], stat)
     last = max(results.history(run).epoch.max() for results, run in runs)
