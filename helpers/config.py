@@ -57,7 +57,7 @@ class Run:
 
     @property
     def name(self):
-        lr = "" if self.lr is None else f"_lr{self.lr:g}"
+        lr = "" if self.lr is None else f"_lr{repr(self.lr).removesuffix('.0')}"
         return f"{self.init}_{self.activation}_{self.layers}L{lr}_s{self.seed}"
 
 

@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 CELL_WIDTH, CELL_HEIGHT, LABEL_WIDTH = 34, 23, 86  # pixels: four panels of six depths lie side by side on 1300
 CIVIDIS = colormaps["cividis"]
 EMPTY = "#e4e4e4"
+BLANK = "\u00a0"  # a no-break space: given an empty text, a button in the browser keeps the one it had
 MARK = "#D55E00"  # the vermilion of plots.COLOURS: far from every colour of cividis
 CSS = f"""<style>
 .accuracy-grid .accuracy-cell {{ line-height: {CELL_HEIGHT}px; margin: 0; padding: 0; overflow: hidden }}
@@ -60,9 +61,9 @@ class AccuracyGrid(widgets.VBox):
         for cell, value in values.items():
             button, value = self.cells[cell], None if value is None or isnan(value) else value
             label = ("" if value is None else f"{value:.2f}") + ("x" if cell in diverged else "")
-            if label != button.description:
+            if (label or BLANK) != button.description:
                 with button.hold_sync():  # one message a cell
-                    button.description = label
+                    button.description = label or BLANK
                     button.tooltip = _tooltip(cell, label)
                     button.style = self._style(value)
 
@@ -80,7 +81,9 @@ class AccuracyGrid(widgets.VBox):
         self._marked = chosen
 
     def _button(self, cell):
-        button = widgets.Button(tooltip=_tooltip(cell, ""), layout=self._layout, style=self._style(None))
+        button = widgets.Button(
+            description=BLANK, tooltip=_tooltip(cell, ""), layout=self._layout, style=self._style(None)
+        )
         button.add_class("accuracy-cell")
         button.on_click(lambda _: self._tell(cell))
         return button

@@ -108,7 +108,7 @@ def summarise(run, history, floor):
         "seconds": float(f"{trained.epoch_time.sum():.6g}"),
     }
     row = {name: values[name] for name in SUMMARY_COLUMNS}
-    return row if run.lr is None else {**row, "lr": run.lr}
+    return row if run.lr is None else {**row, "lr": repr(run.lr)}  # in full: it is looked up again
 
 
 def write_summary(folder, rows):

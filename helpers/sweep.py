@@ -287,10 +287,6 @@ def _same_where_used(there, here):
     return all(there["init_params"].get(init) == here["init_params"].get(init) for init in there["init_types"])
 
 
-def _as_list(value):
-    return value if isinstance(value, list) else [value]
-
-
 class Sweep:
     """All runs of one CONFIG. Making it validates CONFIG, loads the data and looks at what is done already.
 
@@ -341,7 +337,8 @@ class Sweep:
                 continue
             if key == "init_params" and _same_where_used(there, here):
                 continue
-            grows = key in AXES and isinstance(there.get(key), list) and set(there[key]) <= set(_as_list(here[key]))
+            axis = key in AXES and isinstance(there.get(key), list) and isinstance(here[key], list)
+            grows = axis and set(there[key]) <= set(here[key])
             grows |= key == "num_epochs" and there.get(key, 0) < here[key]
             if not grows:
                 raise ConfigError(

@@ -99,7 +99,7 @@ def test_the_map_shows_the_means_over_the_seeds(app, found):
         files = (found / "grid" / "runs").glob(f"{init}_{activation}_{layers}L_s*.csv")
         finals = [pd.read_csv(file).test_acc.iloc[-1] for file in files]
         diverged = "x" if np.isnan(finals).any() else ""
-        assert button.description == (f"{np.nanmean(finals):.2f}{diverged}" if finals else "")
+        assert button.description.strip() == (f"{np.nanmean(finals):.2f}{diverged}" if finals else "")
 
 
 def test_a_click_opens_the_cells_runs_one_after_the_other(app):
@@ -134,7 +134,7 @@ def test_filters_leave_what_a_query_of_the_summary_leaves(app, found, wanted):
     expected = pd.read_csv(found / "grid" / "summary.csv").query(" and ".join(queries))
     assert list(app.run.options) == list(expected.run)
     assert f"{len(expected)} of 14 runs" in app.matches.value
-    shown = {cell for cell, button in app.grid.cells.items() if button.description}
+    shown = {cell for cell, button in app.grid.cells.items() if button.description.strip()}
     assert shown == set(expected[["activation", "init", "layers"]].itertuples(index=False, name=None))
     if expected.empty:
         assert "No run matches" in app.note.value
@@ -192,7 +192,7 @@ def test_a_sweep_just_begun_has_no_run_yet(tmp_path):
     assert "0 of 8 runs" in app.about.value
     assert "not finished yet" in app.about.value
     assert "No run matches" in app.note.value
-    assert {button.description for button in app.grid.cells.values()} == {""}
+    assert {button.description.strip() for button in app.grid.cells.values()} == {""}
 
 
 def test_a_folder_with_something_else_is_told(found, tmp_path):
@@ -343,7 +343,7 @@ def test_labels_of_the_grid(grid):
     shown = {0.123: "0.12", 0.999: "1.00", 0.0: "0.00", float("nan"): "", None: ""}
     for value, label in shown.items():
         grid.update({("gelu", "normal", 7): value})
-        assert grid.cells["gelu", "normal", 7].description == label
+        assert grid.cells["gelu", "normal", 7].description.strip() == label
         grid.update({("gelu", "normal", 7): value}, diverged={("gelu", "normal", 7)})
         assert grid.cells["gelu", "normal", 7].description == label + "x"
     with pytest.raises(KeyError):

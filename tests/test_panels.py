@@ -38,7 +38,7 @@ def trained(folder, **changes):
 
 
 def labels(panel):
-    return {cell: button.description for cell, button in panel.grid.cells.items()}
+    return {cell: button.description.strip() for cell, button in panel.grid.cells.items()}
 
 
 def means(results):

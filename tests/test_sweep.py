@@ -413,6 +413,16 @@ def test_learning_rates_are_an_axis_and_each_run_is_what_it_would_be_alone(tmp_p
     assert set(run_times(tmp_path / "both")) == set(grown.summary.run)
     with pytest.raises(ValueError, match=r"lr is 0.2; this sweep has 0.1, 0.01, 0.3"):
         grown.at(lr=0.2)
+    with pytest.raises(ConfigError, match="lr is"):  # its runs have other names, so none would be kept
+        Sweep(tiny(tmp_path / "0.1", **small, lr=[0.1]))
+
+
+def test_learning_rates_of_many_digits_are_told_apart_and_found_again(tmp_path):
+    lrs = [0.0316227766016838, 0.0316227766016839]
+    given = {"layers_list": [1], "init_types": ["zero"], "activations": ["relu"], "num_epochs": 1, "lr": lrs}
+    results = train(tmp_path, **given)
+    assert len(run_times(tmp_path)) == 2
+    assert [len(results.at(lr=lr).summary) for lr in lrs] == [1, 1]
 
 
 def test_a_third_start_trains_nothing_and_changes_no_result(once, tmp_path):
