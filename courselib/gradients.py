@@ -4,6 +4,8 @@ import numpy as np
 
 from courselib.losses import softmax_cross_entropy
 
+NEARBY = 0.1
+
 
 class GradientError(AssertionError):
     """A gradient that is not the slope of the loss; its text says which, and by how much."""
@@ -29,9 +31,23 @@ def check_gradients(net, x, y, rng, entries=10, step=1e-6, tolerance=1e-6):
                rounding hides it, relative to the smallest that can be seen
     returns    the largest such relative error
 
-    Raises GradientError. relu and its kin have a kink, and a step across it is measured wrong: draw again, or take a
-    smaller step, before you doubt the gradient.
+    The check is made at a point nearby, the parameters moved at random by NEARBY, and they are put back afterwards: at
+    birth biases are 0, and where a whole layer of relu is dead the next one lies exactly on the kink.
+
+    Raises GradientError. A step across a kink is measured wrong: draw again, or take a smaller step, before you doubt
+    the gradient.
     """
+    kept = [parameter.copy() for parameter in net.parameters]
+    try:
+        for parameter in net.parameters:
+            parameter += NEARBY * rng.standard_normal(parameter.shape)
+        return _check_here(net, x, y, rng, entries, step, tolerance)
+    finally:
+        for parameter, before in zip(net.parameters, kept, strict=True):
+            parameter[...] = before
+
+
+def _check_here(net, x, y, rng, entries, step, tolerance):
     loss, by_logits = softmax_cross_entropy(net.forward(x), y)
     net.backward(by_logits)
     smallest_seen = 10 * np.finfo(float).eps * max(1, loss) / step / tolerance

@@ -119,7 +119,8 @@ def _title(notebooks):
         found = re.search(r"^#+ +(.+)\n*((?:.+\n?)*)", text, re.MULTILINE)
         if found:
             under = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(found[2].split()))  # its links lead elsewhere here
-            return found[1].strip(), re.match(r"(.*?[.?!](?=\s|$)|.*)", under)[0]
+            # a full stop ends a sentence, but not after an abbreviation such as et al.
+            return found[1].strip(), re.match(r"(.*?(?<!\bal)(?<!\bcf)[.?!](?=\s|$)|.*)", under)[0]
     return "", ""
 
 

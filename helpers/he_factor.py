@@ -111,8 +111,9 @@ def about_speed(table):
         for column, words in (("epochs_to_95", "to 95 % of the own peak"), ("epochs_to_level", "to the common loss")):
             cells = _always_learned(rows, column)
             if len(cells):
-                best = cells.iloc[cells["mean"].argmin()]
-                parts.append(f"{layers} layers {words}: factor {best.name:g}, {_value(best)} epochs")
+                best = cells[cells["mean"] == cells["mean"].min()]
+                names = " and ".join(f"{factor:g}" for factor in best.index)
+                parts.append(f"{layers} layers {words}: factor {names}, {_value(best.iloc[0])} epochs")
     return f"Fastest, of the factors that learned in every seed: {'; '.join(parts)}." if parts else "No factor learned."
 
 
@@ -134,7 +135,13 @@ def verdict(table, kept=KEEPS_VARIANCE):
         best = cells.iloc[cells["mean"].argmin()]
         text = f"{layers} layers: factor {best.name:g} reaches the common train loss first, after {_value(best)} epochs"
         if best.name == kept:
-            yield f"{text}; it is the factor that keeps the variance."
+            text += "; it is the factor that keeps the variance"
+            if len(cells) > 1:
+                second = cells.drop(kept).sort_values("mean").iloc[0]
+                text += f"; next is {second.name:g} with {_value(second)} ({_apart(best, second)})"
+            yield f"{text}."
+        elif kept not in set(rows.factor):
+            yield f"{text}; factor {kept:g}, which keeps the variance, was not tried."
         elif kept in cells.index:
             theirs = cells.loc[kept]
             text += f"; factor {kept:g}, which keeps the variance, takes {_value(theirs)}"

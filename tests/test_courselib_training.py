@@ -271,3 +271,14 @@ def test_an_epoch_costs_little_more_than_its_matrix_products():
         ]
     # Measured: 1.3. A loop over samples, a copy of all weights in a step or float128 would show.
     assert min(ratios) < 2
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_right_relu_network_passes_whatever_the_seed(seed):
+    """At birth its biases are 0, and a unit below which all are dead lies on the kink."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.standard_normal((16, 6)), rng.integers(0, 3, 16)
+    net = build_mlp(6, 5, 3, 3, "relu", "he_normal", rng)
+    before = [parameter.copy() for parameter in net.parameters]
+    assert check_gradients(net, x, y, rng) < 1e-6
+    assert all((a == b).all() for a, b in zip(net.parameters, before, strict=True))
