@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from helpers import ROOT, plots
+from helpers.findings import settings
 from helpers.grid import AccuracyGrid
 from helpers.records import SUMMARY_COLUMNS, find_sweeps, load_sweep
 
@@ -109,14 +110,14 @@ class ResultsBrowser(widgets.VBox):
     def _open_sweep(self):
         folder = self.found[self.study.value][self.sweep.value]
         try:
-            self.whole = open_sweep(folder)
+            self.whole = load_sweep(folder)
         except (ValueError, FileNotFoundError) as error:
             self.about.value = _sentence(str(error))
             _show(self.body, False)
             return
         _show(self.body, True)
         config = self.whole.config
-        lrs = config["lr"] if isinstance(config["lr"], list) else []
+        lrs = self.whole.lrs if isinstance(config["lr"], list) else []
         _show(self.lr, len(lrs) > 0)
         self._offer(self.lr, lrs)
         for name, key in FILTERS.items():
@@ -164,10 +165,11 @@ class ResultsBrowser(widgets.VBox):
 
     def _show_run(self):
         run = self.run.value
-        kept = run is not None and run_path(self.results, run).exists()
-        self.add.disabled = not kept
+        lack = None if run is None else why_unseen(self.results, run)
+        seen = run is not None and lack is None
+        self.add.disabled = not seen
         for picture in (self.curves, self.profile):
-            _show(picture, kept)
+            _show(picture, seen)
         if run is None:
             self.grid.mark(None)
             self.note.value = _sentence("No run matches these filters.")
@@ -175,11 +177,11 @@ class ResultsBrowser(widgets.VBox):
             return
         row = row_of(self.results, run)
         self.grid.mark((row.activation, row.init, row.layers))
-        self.note.value = "" if kept else _sentence(not_kept(self.results, run))
+        self.note.value = "" if seen else _sentence(lack)
         self.numbers.value = numbers_table([row])
         self.settings.value = settings_table(self.results, row)
-        self.run_csv.value = download(run_path(self.results, run))
-        if kept:
+        self.run_csv.value = download(self.results.run_file(run))
+        if seen:
             self.curves.value = png(plots.run_curves(self.results, run))
             self.profile.value = png(plots.run_profile(self.results, run))
 
@@ -230,38 +232,24 @@ class Comparison(widgets.VBox):
 # ---- plain data in, plain data out
 
 
-def open_sweep(folder):
-    """The sweep in a folder. Raises FileNotFoundError or ValueError, one sentence, where there is none to be shown."""
-    results = load_sweep(folder)
-    missing = [name for name in SUMMARY_COLUMNS if name not in results.summary]
-    if missing or "config" not in results.manifest:
-        what = f"its summary.csv lacks {', '.join(missing)}" if missing else "its manifest.json names no config"
-        raise ValueError(f"{place(folder)} holds something else than a sweep of runs: {what}")
-    return results
-
-
 def place(folder):
     """A folder as the reader knows it: from the top of the repository where it lies there."""
     return str(folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder)
 
 
 def describe(results):
-    """One sentence on a sweep: how much of it is there, how it was trained, when."""
-    config, manifest, summary = results.config, results.manifest, results.summary
-    total = manifest.get("runs", len(summary))
+    """One sentence on a sweep: how it was trained, how much of it is there, what came of it, when."""
+    manifest, summary = results.manifest, results.summary
     when = f"finished {manifest['finished'][:10]}" if manifest.get("finished") else "not finished yet"
-    lrs = config["lr"] if isinstance(config["lr"], list) else [config["lr"]]
     return (
-        f"{place(results.folder)}: {len(summary)} of {total} runs, {summary.learned.sum()} learned, "
-        f"{summary.diverged.sum()} diverged; {config['dataset']}, width {config['hidden_size']}, "
-        f"{config['num_epochs']} epochs of {config['optimizer']}, lr {', '.join(f'{lr:g}' for lr in lrs)}, "
-        f"batch {config['batch_size']}, seeds {', '.join(map(str, config['seeds']))}; {when}."
+        f"{place(results.folder)}: {settings(results)}; {summary.learned.sum()} learned, "
+        f"{summary.diverged.sum()} diverged; {when}."
     )
 
 
 def matching(summary, outcome=None, **axes):
     """The rows of a summary with this outcome (one of OUTCOMES) and these values: matching(summary, layers=5)."""
-    learned, diverged = summary.learned.astype(bool), summary.diverged.astype(bool)
+    learned, diverged = summary.learned, summary.diverged
     keep = {None: learned | ~learned, "learned": learned, "did not learn": ~learned & ~diverged, "diverged": diverged}
     rows = summary[keep[outcome]]
     for axis, value in axes.items():
@@ -272,7 +260,7 @@ def matching(summary, outcome=None, **axes):
 def cell_means(rows):
     """({cell: mean of the final test accuracies}, the set of cells in which a run diverged) of some rows."""
     axes = ["activation", "init", "layers"]
-    diverged = rows[rows.diverged.astype(bool)]
+    diverged = rows[rows.diverged]
     return rows.groupby(axes).final_test_acc.mean().to_dict(), set(diverged[axes].itertuples(index=False, name=None))
 
 
@@ -280,12 +268,16 @@ def row_of(results, run):
     return results.select(run=run).iloc[0]
 
 
-def run_path(results, run):
-    return results.folder / "runs" / f"{run}.csv"
-
-
-def not_kept(results, run):
-    return f"The log of {run} was not kept in {place(results.folder)}; its row of summary.csv is all there is to show."
+def why_unseen(results, run):
+    """Why a run's curves cannot be shown, a sentence; None where they can."""
+    rest = "its row of summary.csv is all there is to show."
+    if not results.run_file(run).exists():
+        return f"The log of {run} was not kept in {place(results.folder)}; {rest}"
+    try:
+        results.history(run)
+    except ValueError as error:
+        return f"{error}; {rest}"
+    return None
 
 
 def side_by_side(runs):
@@ -318,13 +310,13 @@ def numbers_table(rows):
 def settings_table(results, row):
     """What made a run: its cell, its CONFIG, versions, device, machine and date, as an HTML table."""
     config, manifest = results.config, results.manifest
-    lr = row.lr if "lr" in row else config["lr"]
     made = {
         "activation": row.activation,
         "init": f"{row.init} {config['init_params'].get(row.init) or ''}".strip(),
         "hidden layers": f"{row.layers} of width {config['hidden_size']}",
         "seed": row.seed,
-        "optimizer": f"{config['optimizer']}, lr {lr:g}, batch {config['batch_size']}, {config['num_epochs']} epochs",
+        "optimizer": f"{config['optimizer']}, lr {row.lr:g}, batch {config['batch_size']}",
+        "epochs": config["num_epochs"],
         "data": config["dataset"],
         "device": f"{manifest.get('device')}, {config['precision']}, {manifest.get('machine')}",
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.get("versions", {}).items()),

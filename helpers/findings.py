@@ -7,10 +7,27 @@ import numpy as np
 import pandas as pd
 
 
+def settings(results):
+    """How a sweep was trained, in words: data, number of runs, seeds, epochs, optimiser, batch, width."""
+    config, there = results.config, len(results.summary)
+    planned = results.manifest.get("runs", there)
+    return ", ".join(
+        (
+            f"{config['dataset']}",
+            _count(there, "run") if there == planned else f"only {there} of {_count(planned, 'run')}",
+            f"{'seed' if len(config['seeds']) == 1 else 'seeds'} {_all_of([str(seed) for seed in config['seeds']])}",
+            _count(config["num_epochs"], "epoch"),
+            f"{config['optimizer']} with lr {_all_of([f'{lr:g}' for lr in results.lrs])}",
+            f"batch {config['batch_size']}",
+            f"width {config['hidden_size']}",
+        )
+    )
+
+
 def trainable_depth(results):
     """The deepest network that learned in every seed, with all shallower ones: activations x inits, 0 for none."""
-    config = results.config
-    learned = results.summary.groupby(["activation", "init", "layers"]).learned.all()
+    config, table = results.config, cells(results)
+    learned = (table.learned == table.seeds).groupby(["activation", "init", "layers"]).all()
 
     def depth(activation, init):
         deepest = 0
@@ -88,21 +105,17 @@ def _all_of(names):
 
 
 def _best(results):
-    cells = results.summary.groupby(["activation", "init", "layers"]).final_test_acc.agg(["mean", "std", "count"])
-    if cells["mean"].isna().all():
-        return
-    (activation, init, layers), row = cells["mean"].idxmax(), cells.loc[cells["mean"].idxmax()]
-    spread = f" +- {row['std']:.3f} over {row['count']:.0f} seeds" if row["count"] > 1 else ""
-    yield f"Best test accuracy: {row['mean']:.3f}{spread}, by {activation} with {init} at {layers} layers."
+    for clause in _best_clause(cells(results)):
+        yield f"{clause[0].upper()}{clause[1:]}."
 
 
 def _fastest(results):
     for layers in sorted({min(results.config["layers_list"]), max(results.config["layers_list"])}):
-        cells = results.select(layers=layers).groupby(["activation", "init"])
-        epochs = cells.epochs_to_95.mean()[cells.learned.all()]
-        if len(epochs):
-            fastest = [f"{activation} with {init}" for activation, init in epochs.index[epochs == epochs.min()]]
-            yield f"Fastest that always learned at {layers} layers: {_all_of(fastest)} ({epochs.min():.3g} epochs)."
+        table = cells(results, layers=layers)
+        always = table[table.learned == table.seeds]
+        if len(always):
+            fastest = _speed(always, always.epochs.min())
+            yield f"Fastest that learned{_in_every_seed(results)} {_at([layers])}: {fastest}."
 
 
 def _gradients(results):
@@ -126,16 +139,14 @@ def _spread(results):
     if seeds < 2:
         yield "One seed a cell: no spread can be given."
         return
-    cells = results.summary.groupby(["activation", "init", "layers"])
-    spread, learned = cells.final_test_acc.std(), cells.learned.mean()
-    split = int(((learned > 0) & (learned < 1)).sum())
-    always = spread[learned == 1]
-    cells_word = "cell" if split == 1 else "cells"
-    yield (
-        f"Over {seeds} seeds the test accuracy of a cell that always learned has a standard deviation of "
-        f"{always.median():.3f} (median of {len(always)} cells); {split} {cells_word} learned with some seeds "
-        "and not with others."
-    )
+    table = cells(results)
+    always, split = table[table.learned == table.seeds], ((table.learned > 0) & (table.learned < table.seeds)).sum()
+    if len(always):
+        yield (
+            f"Over {seeds} seeds the test accuracy of a cell that always learned has a standard deviation of "
+            f"{always.test_acc_std.median():.3f} (median of {_count(len(always), 'cell')}); "
+            f"{_count(split, 'cell')} learned with some seeds and not with others."
+        )
 
 
 # ---- one sentence a figure: NAME(results, ...) is the sentence of plots.NAME(results, ...)
@@ -152,7 +163,7 @@ def cells(results, **fixed):
              learned): means over the seeds, each with its deviation in a column that ends in _std
     """
     rows = results.select(**fixed)
-    axes = ["activation", "init", "layers", *(["lr"] if "lr" in rows else [])]
+    axes = ["activation", "init", "layers", *(["lr"] if isinstance(results.config["lr"], list) else [])]
     count = {"seeds": ("seed", "count"), "learned": ("learned", "sum"), "diverged": ("diverged", "sum")}
     measured = {"train_acc": "final_train_acc", "test_acc": "final_test_acc", "epochs": "epochs_to_95"}
     means = {name: (column, "mean") for name, column in measured.items()}
@@ -259,7 +270,9 @@ def _speed_clauses(results, table):
 def _speed(table, epochs):
     found = table[table.epochs == epochs]
     spread = f" +- {found.epochs_std.iloc[0]:.2g}" if found.seeds.iloc[0] > 1 and len(found) == 1 else ""
-    return f"{_names(map(_words, found.index))}, {epochs:.3g}{spread} epochs"
+    same_depth = table.index.unique("layers").size == 1 < len(table)
+    names = [_words(cell, depth=not same_depth) for cell in found.index]
+    return f"{_names(names)}, {epochs:.3g}{spread} epochs"
 
 
 def layer_statistics(results, activation, layers=None):
@@ -328,12 +341,11 @@ def accuracy_against_depth(results):
 
 
 def _depth_clauses(results, table):
-    always = table[table.learned == table.seeds]
-    if len(table) and not len(always):
+    if len(table) and not (table.learned == table.seeds).any():
         yield f"No combination learned{_in_every_seed(results)}"
     elif len(table):
-        depths = [_depth_of(always, activation) for activation in table.index.unique("activation")]
-        yield f"Deepest that learned{_in_every_seed(results)}: {', '.join(depths)}"
+        depths = trainable_depth(results).loc[table.index.unique("activation")]
+        yield f"Every run learned down to: {', '.join(_depth_of(name, row) for name, row in depths.iterrows())}"
     highest = table[table.diverged == 0].test_acc.groupby("layers").idxmax()
     ends = [highest.loc[layers] for layers in sorted({*highest.index[:1], *highest.index[-1:]})]
     said = [f"{_mean(table.loc[cell], 'test_acc')} {_at(cell[2:3])}" for cell in ends]
@@ -341,13 +353,12 @@ def _depth_clauses(results, table):
         yield f"highest test accuracy {' and '.join(said)}"
 
 
-def _depth_of(always, activation):
-    """ "relu 20 layers (he_normal and normal)", from the cells that always learned."""
-    if activation not in always.index.unique("activation"):
-        return f"{activation} none"
-    layers = always.xs(activation, level="activation").index.to_frame()
-    deepest = layers[layers.layers == layers.layers.max()]
-    return f"{activation} {_count(deepest.layers.iloc[0], 'layer')} ({_names(deepest.init)})"
+def _depth_of(activation, depths):
+    """ "relu 20 layers (he_normal and normal)", from a row of `trainable_depth`."""
+    deepest = depths.max()
+    if deepest == 0:
+        return f"{activation} no depth"
+    return f"{activation} {_count(deepest, 'layer')} ({_names(depths.index[depths == deepest])})"
 
 
 # ---- words
@@ -376,10 +387,10 @@ def _at(depths):
     return f"at {_all_of([str(layers) for layers in depths])} layer" + ("" if list(depths) == [1] else "s")
 
 
-def _words(cell):
-    """A cell's index in words."""
+def _words(cell, depth=True):
+    """A cell's index in words, with or without its depth."""
     activation, init, layers, *lr = cell
-    return f"{activation} with {init} {_at([layers])}" + (f" and lr {lr[0]:g}" if lr else "")
+    return f"{activation} with {init}" + (f" {_at([layers])}" if depth else "") + (f" and lr {lr[0]:g}" if lr else "")
 
 
 def _names(names):

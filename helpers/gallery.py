@@ -14,6 +14,7 @@ import base64
 import json
 import os
 import re
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,11 @@ class Study:
                      under it, in Markdown
     manifest         of the study; where it has none, of its first sweep
     sweeps           {name: SweepResults}
-    notebooks, csvs  paths; the runs' own CSVs are not among them
+    notebooks        paths
+    csvs             {path: its content}; the runs' own CSVs are not among them
+    logs             the folders with the runs' own CSVs that others can see as well
     sections         {heading: paths of pictures}
+    damaged          a sentence on each file that cannot be read, and so is left out
     """
 
     name: str
@@ -58,8 +62,14 @@ class Study:
     manifest: dict
     sweeps: dict
     notebooks: list
-    csvs: list
+    csvs: dict
+    logs: set
     sections: dict
+    damaged: list
+
+    @property
+    def shows_something(self):
+        return bool(self.sweeps or self.sections or self.csvs)
 
     @property
     def pictures(self):
@@ -82,23 +92,27 @@ def find_studies(root="results"):
     sweeps = records.find_sweeps(root)
     folders = [path for path in sorted(Path(root).iterdir()) if path.is_dir() and path.name != "local"]
     studies = [read_study(folder, sweeps.get(folder.name, {})) for folder in folders if folder.name[0] != "."]
-    found = [study for study in studies if study.sweeps or study.pictures or study.csvs]
+    found = [study for study in studies if study.shows_something or study.damaged]
     return sorted(found, key=lambda study: not study.sweeps)
 
 
 def read_study(folder, sweeps):
     """One study from its folder; `sweeps` are its sweeps' folders by name, as `records.find_sweeps` lists them."""
-    homes = list(dict.fromkeys([folder, *sweeps.values()]))
-    notebooks = [path for home in homes for path in sorted(home.glob("*.ipynb")) if ".failed" not in path.suffixes]
+    damaged, homes = [], list(dict.fromkeys([folder, *sweeps.values()]))
     beside = folder.resolve().parents[1] / folder.name
-    csvs, pictures = (
-        [path for home in [*homes, beside] for path in sorted(home.glob(pattern))]
-        for pattern in ("*.csv", "figures/*.png")
-    )
-    loaded = {name: records.load_sweep(path) for name, path in sweeps.items()}
-    loaded = {name: results for name, results in loaded.items() if "config" in results.manifest}
-    manifest = records.read_manifest(folder) or next((results.manifest for results in loaded.values()), {})
-    title, question = _title(notebooks)
+
+    def found(pattern, read, folders):
+        return _readable([path for home in folders for path in sorted(home.glob(pattern))], read, damaged)
+
+    notebooks = found("*.ipynb", _read_notebook, homes)
+    notebooks = {path: content for path, content in notebooks.items() if ".failed" not in path.suffixes}
+    csvs = found("*.csv", _read_csv, [*homes, beside])
+    pictures = found("figures/*.png", sentence_of, [*homes, beside])
+    by_folder = _readable(sweeps.values(), records.load_sweep, damaged)
+    loaded = {name: by_folder[path] for name, path in sweeps.items() if path in by_folder}
+    own = _readable([] if folder in sweeps.values() else [folder], records.read_manifest, damaged).get(folder)
+    manifest = own or next((results.manifest for results in loaded.values()), {})
+    title, question = _title(notebooks.values())
     return Study(
         name=folder.name,
         folder=folder,
@@ -106,16 +120,48 @@ def read_study(folder, sweeps):
         question=manifest.get("question", question),
         manifest=manifest,
         sweeps=loaded,
-        notebooks=notebooks,
+        notebooks=list(notebooks),
         csvs=csvs,
-        sections=_sections(notebooks, pictures),
+        logs={results.folder / "runs" for results in loaded.values() if _seen_by_others(results.folder / "runs")},
+        sections=_sections(notebooks, list(pictures)),
+        damaged=damaged,
     )
+
+
+def _readable(paths, read, damaged):
+    """{path: what `read` makes of it}; of one that cannot be read a sentence goes to `damaged`."""
+    contents = {}
+    for path in paths:
+        try:
+            contents[path] = read(path)
+        except (ValueError, OSError) as error:
+            damaged.append(f"{path} is left out: {' '.join(str(error).split())}")
+    return contents
+
+
+def _read_notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def _read_csv(path):
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _seen_by_others(folder):
+    """Whether a folder is there and not ignored by git: a link to an ignored one would lead others nowhere."""
+    if not folder.is_dir():
+        return False
+    command = ["git", "-C", str(folder.parent), "check-ignore", "--quiet", str(folder.resolve())]
+    try:
+        return subprocess.run(command, stderr=subprocess.DEVNULL).returncode != 0  # 128: no repository
+    except FileNotFoundError:  # no git on this machine
+        return True
 
 
 def _title(notebooks):
     """(first heading, first sentence under it) of the first notebook that has a heading; empty texts for none."""
     for notebook in notebooks:
-        text = "\n\n".join(cell.source for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "markdown")
+        text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
         found = re.search(r"^#+ +(.+)\n*((?:.+\n?)*)", text, re.MULTILINE)
         if found:
             under = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(found[2].split()))  # its links lead elsewhere here
@@ -127,8 +173,8 @@ def _title(notebooks):
 def _sections(notebooks, pictures):
     """{heading: pictures}: as the notebooks show them, then those that none shows."""
     by_content, sections = {path.read_bytes(): path for path in reversed(pictures)}, {}
-    for notebook in notebooks:
-        for heading, content in _shown(notebook):
+    for path, notebook in notebooks.items():
+        for heading, content in _shown(path.stem, notebook):
             if content in by_content:
                 sections.setdefault(heading, []).append(by_content.pop(content))
     shown = {path for paths in sections.values() for path in paths}
@@ -136,10 +182,9 @@ def _sections(notebooks, pictures):
     return {**sections, **({"More pictures" if sections else "Pictures": left} if left else {})}
 
 
-def _shown(notebook):
+def _shown(heading, notebook):
     """Every picture that an executed notebook shows: (the nearest heading above it, its bytes)."""
-    heading = notebook.stem
-    for cell in nbformat.read(notebook, 4).cells:
+    for cell in notebook.cells:
         if cell.cell_type == "markdown":
             heading = [heading, *re.findall(r"^#+ +(.+)", cell.source, re.MULTILINE)][-1]
         for output in cell.get("outputs", []):
@@ -206,7 +251,7 @@ def _facts(study, page):
     """Settings and origin of each sweep in a line, then the links to the executed notebooks and to the CSVs."""
     for name, results in study.sweeps.items():
         which = f" of {plain(name)}" if len(study.sweeps) > 1 else ""
-        yield f"Settings{which}: {_settings(results)}; trained on {_origin(results.manifest)}"
+        yield f"Settings{which}: {plain(findings.settings(results))}; trained on {_origin(results.manifest)}"
     if study.manifest and not study.sweeps:
         yield f"Made on {_origin(study.manifest)}"
     if study.manifest.get("note"):
@@ -214,19 +259,6 @@ def _facts(study, page):
     if study.notebooks:
         yield f"Executed notebook: {', '.join(link(plain(path.name), path, page) for path in study.notebooks)}"
     yield f"Numbers: {', '.join(link(plain(_relative(path, study.page)), path, page) for path in _numbers(study))}"
-
-
-def _settings(results):
-    config, there = results.config, len(results.summary)
-    planned = results.manifest.get("runs", there)
-    runs = f"{there} runs" if there == planned else f"**only {there} of {planned} runs**"
-    rates = ", ".join(f"{rate:g}" for rate in (config["lr"] if isinstance(config["lr"], list) else [config["lr"]]))
-    seeds = ("seed " if len(config["seeds"]) == 1 else "seeds ") + ", ".join(map(str, config["seeds"]))
-    epochs = f"{config['num_epochs']} epoch" + ("" if config["num_epochs"] == 1 else "s")
-    return (
-        f"{plain(config['dataset'])}, {runs} ({seeds}), {epochs}, {config['optimizer']} with lr {rates}, "
-        f"batch {config['batch_size']}, width {config['hidden_size']}"
-    )
 
 
 def _origin(manifest):
@@ -241,8 +273,8 @@ def _origin(manifest):
 def _numbers(study):
     """Paths: the CSVs, the manifests, and the folders with the runs' own CSVs."""
     homes = list(dict.fromkeys([study.folder, *(results.folder for results in study.sweeps.values())]))
-    more = [home / "manifest.json" for home in homes] + [home / "runs" for home in homes]
-    return study.csvs + [path for path in more if path.is_file() or any(path.glob("*.csv"))]
+    more = [home / "manifest.json" for home in homes]
+    return [*study.csvs, *(path for path in more if path.is_file()), *sorted(study.logs)]
 
 
 def _counts(sweeps, **fixed):
@@ -304,6 +336,7 @@ def study_page(study, page):
         parts += [f"## The best{of}", *_best(results)]
         parts += [f"## How many learned{of}", table(_counts_by_axis(results))]
         parts += [f"## Where the numbers{of} come from", *_provenance(results, page)]
+        parts += _logs(results, page) if results.folder / "runs" in study.logs else []
     parts += _short_csvs(study, page)
     if study.manifest and not study.sweeps:
         parts += ["## Where the numbers come from", _manifest_table(study.manifest)]
@@ -341,11 +374,15 @@ def _counts_by_axis(results):
 
 
 def _provenance(results, page):
-    """What made the numbers of a sweep, its CONFIG, and the CSV of every run."""
+    """What made the numbers of a sweep, and its CONFIG."""
     yield _manifest_table(results.manifest)
     config = [[key, in_table(f"`{json.dumps(value)}`")] for key, value in results.config.items()]
     yield folded("CONFIG, completed", table([["key", "value"], *config]))
-    rows = [row for row in results.summary.itertuples() if _run_file(results, row).exists()]
+
+
+def _logs(results, page):
+    """The CSV of every run."""
+    rows = [row for row in results.summary.itertuples() if results.run_file(row.run).exists()]
     if rows:
         summary = f"The CSV of each of {len(rows)} runs: a row an epoch, with the statistics of every layer"
         yield folded(summary, _run_table(results, rows, page))
@@ -363,17 +400,13 @@ def _manifest_table(manifest):
     return table([["key", "value"], *([key.replace("_", " "), value] for key, value in values.items())])
 
 
-def _run_file(results, row):
-    return results.folder / "runs" / f"{row.run}.csv"
-
-
 def _run_table(results, rows, page):
     """Links to runs: a row an activation and init, a column a depth, a link a seed (and learning rate)."""
     depths, links = sorted({row.layers for row in rows}), {}
     for row in rows:
-        text = f"s{row.seed}" + (f" lr {row.lr:g}" if hasattr(row, "lr") else "")
+        text = f"s{row.seed}" + (f" lr {row.lr:g}" if isinstance(results.config["lr"], list) else "")
         by_depth = links.setdefault((row.activation, row.init), {depth: [] for depth in depths})
-        by_depth[row.layers].append(link(text, _run_file(results, row), page))
+        by_depth[row.layers].append(link(text, results.run_file(row.run), page))
     body = [[*map(plain, names), *map(" ".join, by_depth.values())] for names, by_depth in links.items()]
     return table([["activation", "init", *(f"{depth} layers" for depth in depths)], *body])
 
@@ -381,9 +414,8 @@ def _run_table(results, rows, page):
 def _short_csvs(study, page):
     """The CSVs that are short enough, and no sweep's summary, as tables."""
     summaries = [results.folder / "summary.csv" for results in study.sweeps.values()]
-    for path in [path for path in study.csvs if path not in summaries]:
-        content = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if len(content) <= SHORT:
+    for path, content in study.csvs.items():
+        if path not in summaries and len(content) <= SHORT:
             yield f"## {link(plain(path.name), path, page)}"
             yield table([[plain(cell) for cell in row] for row in (content.columns, *content.to_numpy())])
 
@@ -391,24 +423,31 @@ def _short_csvs(study, page):
 # ---- the pages
 
 
-def pages(root="results"):
-    """{path: text} of all pages, as they should be now. The same files give the same bytes."""
-    studies, first = find_studies(root), Path(root) / "README.md"
+def pages(root="results", studies=None):
+    """{path: text} of all pages, as they should be now. The same files give the same bytes.
+
+    studies  from `find_studies`, where they have been read already
+    """
+    studies, first = find_studies(root) if studies is None else studies, Path(root) / "README.md"
+    studies = [study for study in studies if study.shows_something]
     return {first: overview(studies, first), **{study.page: study_page(study, study.page) for study in studies}}
 
 
-def stale(root="results"):
+def stale(root="results", studies=None):
     """{path: text} of the pages that are missing, or differ from what would be written now."""
-    return {path: text for path, text in pages(root).items() if not path.exists() or path.read_text() != text}
+    return {path: text for path, text in pages(root, studies).items() if not path.exists() or path.read_text() != text}
 
 
-def silent(root="results"):
+def silent(studies):
     """The pictures that carry no sentence."""
-    return [path for study in find_studies(root) for path in study.pictures if not sentence_of(path)]
+    return [path for study in studies for path in study.pictures if not sentence_of(path)]
 
 
 def main(arguments=None):
-    """Write the pages, or check them. Exit code 1: the check has found something; 2: there are no results."""
+    """Write the pages, or check them.
+
+    Exit code 1: the check has found something, or a file is damaged and was left out; 2: there are no results.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("root", nargs="?", default="results", help="the folder of all results (default: results)")
     parser.add_argument("--check", action="store_true", help="write nothing; say what is stale or lacks a sentence")
@@ -416,16 +455,19 @@ def main(arguments=None):
     if not Path(options.root).is_dir():
         print(f"there is no folder {options.root}; allowed is one with results in it", file=sys.stderr)
         return 2
+    studies = find_studies(options.root)
+    damaged = [sentence for study in studies for sentence in study.damaged]
+    written = stale(options.root, studies)
     if options.check:
-        found = [f"{path} is stale; make gallery writes it anew" for path in stale(options.root)]
-        found += [f"{path} carries no sentence; its notebook must draw it again" for path in silent(options.root)]
-        print("\n".join(found) or "all pages are up to date")
-        return 1 if found else 0
-    written = stale(options.root)
+        found = [f"{path} is stale; make gallery writes it anew" for path in written]
+        found += [f"{path} carries no sentence; its notebook must draw it again" for path in silent(studies)]
+        print("\n".join(found + damaged) or "all pages are up to date")
+        return 1 if found or damaged else 0
     for path, text in written.items():
         records.write_whole(path, text)
     print("\n".join(f"wrote {path}" for path in written) or "all pages were up to date")
-    return 0
+    print("\n".join(damaged), end="\n" if damaged else "", file=sys.stderr)
+    return 1 if damaged else 0
 
 
 if __name__ == "__main__":

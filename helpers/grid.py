@@ -128,7 +128,7 @@ def _readable_on(colour):
 def _colour_key(measure):
     steps = ", ".join(to_hex(CIVIDIS(i / 10)) for i in range(11))
     bar = f'<span style="background: linear-gradient(90deg, {steps})"></span>'
-    return f'<div class="accuracy-key">{measure}: 0 {bar} 1, x: a run diverged, grey: no run</div>'
+    return f'<div class="accuracy-key">{measure}: 0 {bar} 1, x: a run diverged, grey: no number yet</div>'
 
 
 def _title(activation):

@@ -1,19 +1,44 @@
 """The He-factor study: which factor trains a relu network fastest, and is it the one that keeps the variance?
 
 `knob_table(results)` has one row a run, with its factor and two measures of speed; the other functions make sentences.
+Runs that diverged have no loss and no speed; each sentence counts them.
 """
 
 import numpy as np
 
+from helpers.config import ConfigError
 from helpers.findings import crossing
 
 KEEPS_VARIANCE = 2.0  # of a relu network, He et al. 2015
 
 
+def factors(config):
+    """{init: its factor} of a sweep's CONFIG, as `SweepResults.config` or `SweepConfig.to_dict()` has it.
+
+    Raises ConfigError for a CONFIG that the study cannot compare: an init without a factor, several activations or
+    several learning rates.
+    """
+    for key in ("activations", "lr"):
+        if isinstance(config[key], list) and len(config[key]) > 1:
+            raise ConfigError(f"{key} is {config[key]}; the He-factor study compares factors at one of them")
+    params = {init: config["init_params"][init] for init in config["init_types"]}
+    without = [init for init, given in params.items() if "factor" not in given]
+    if without:
+        raise ConfigError(
+            f"init_types has {', '.join(without)}, which has no factor; the He-factor study takes he_normal, "
+            "he_uniform and variants of them"
+        )
+    return {init: given["factor"] for init, given in params.items()}
+
+
 def knob_table(results):
-    """The sweep's summary with two more columns: `factor`, and `epochs_to_level` (see there)."""
-    factors = {init: results.config["init_params"][init]["factor"] for init in results.config["init_types"]}
-    return results.summary.assign(factor=results.summary.init.map(factors), epochs_to_level=epochs_to_level(results))
+    """The sweep's summary with three more columns: `factor`, `epochs_to_level` (see there) and `final_test_error`."""
+    summary = results.summary
+    return summary.assign(
+        factor=summary.init.map(factors(results.config)),
+        epochs_to_level=epochs_to_level(results),
+        final_test_error=1 - summary.final_test_acc,
+    )
 
 
 def epochs_to_level(results):
@@ -57,12 +82,21 @@ def about_curves(table, column):
     worse = np.argmax if column.endswith("loss") else np.argmin
     parts = []
     for layers, rows in table.groupby("layers"):
-        cells = rows.groupby("factor")[f"final_{column}"].agg(["mean", "std"])
-        best, worst = cells.iloc[better(cells["mean"])], cells.iloc[worse(cells["mean"])]
-        parts.append(
-            f"{layers} layers: best {_value(best)} with factor {best.name:g}, worst {_value(worst)} with {worst.name:g}"
-        )
+        cells = rows[~rows.diverged].groupby("factor")[f"final_{column}"].agg(["mean", "std"])
+        text = f"{layers} layers: "
+        if len(cells):
+            best, worst = cells.iloc[better(cells["mean"])], cells.iloc[worse(cells["mean"])]
+            text += f"best {_value(best)} with factor {best.name:g}, worst {_value(worst)} with {worst.name:g}"
+        parts.append(text + _diverged(rows, ", " if len(cells) else ""))
     return f"Final {column.replace('_acc', ' accuracy').replace('_', ' ')}, mean over seeds: {'; '.join(parts)}."
+
+
+def _diverged(rows, before=", "):
+    """How many runs diverged, by factor, in words that follow `before`; an empty text for none."""
+    lost = rows.groupby("factor").diverged.agg(["sum", "count"])
+    lost = lost[lost["sum"] > 0]
+    counts = [f"{row['sum']} of {row['count']} runs with factor {factor:g}" for factor, row in lost.iterrows()]
+    return f"{before}diverged: {', '.join(counts)}" if counts else ""
 
 
 def _value(cell):
@@ -73,14 +107,15 @@ def _value(cell):
 def about_layers(results, layers):
     """How far the gradient norms of first and last layer lie apart, before training and at its end, by factor."""
     parts = []
-    for init in results.config["init_types"]:
-        runs = results.select(init=init, layers=layers).run
-        ratios = [[norms.iloc[0] / norms.iloc[-1] for norms in _first_and_last(results, run)] for run in runs]
-        birth, end = np.exp(np.mean(np.log(ratios), axis=0)) if len(ratios) else (np.nan, np.nan)
-        parts.append(f"{results.config['init_params'][init]['factor']:g}: {birth:.2g}, then {end:.2g}")
+    table = knob_table(results)
+    table = table[table.layers == layers]
+    for factor, rows in table[~table.diverged].groupby("factor"):
+        ratios = [[norms.iloc[0] / norms.iloc[-1] for norms in _first_and_last(results, run)] for run in rows.run]
+        birth, end = np.exp(np.mean(np.log(ratios), axis=0))
+        parts.append(f"{factor:g}: {birth:.2g}, then {end:.2g}")
     return (
         f"{layers} layers: gradient norm of the first layer over that of the last, by factor, before training and "
-        f"after it (geometric mean over seeds): {'; '.join(parts)}."
+        f"after it (geometric mean over seeds): {'; '.join(parts) or 'no run got through'}{_diverged(table, '; ')}."
     )
 
 
@@ -92,15 +127,16 @@ def _first_and_last(results, run):
 def about_averages(results):
     """The span over the factors of the layer-averaged deviation of activations, before training and at its end."""
     parts = []
-    for layers in results.config["layers_list"]:
-        runs = results.select(layers=layers)
+    table = knob_table(results)
+    for layers, runs in table[~table.diverged].groupby("layers"):
         averages = [results.layers(run, "act_std").mean(axis=1) for run in runs.run]
         for word, at in (("before training", 0), ("after it", -1)):
             cells = np.array([average.iloc[at] for average in averages])
             means = runs.assign(value=cells).groupby("init").value.mean()
             parts.append(f"{layers} layers {word} {means.min():.2g} to {means.max():.2g}")
     return (
-        f"Deviation of activations, averaged over layers, from the least factor's to the greatest: {'; '.join(parts)}."
+        "Deviation of activations, averaged over layers, from the least factor's to the greatest: "
+        f"{'; '.join(parts) or 'no run got through'}{_diverged(table, '; ')}."
     )
 
 
@@ -114,7 +150,8 @@ def about_speed(table):
                 best = cells[cells["mean"] == cells["mean"].min()]
                 names = " and ".join(f"{factor:g}" for factor in best.index)
                 parts.append(f"{layers} layers {words}: factor {names}, {_value(best.iloc[0])} epochs")
-    return f"Fastest, of the factors that learned in every seed: {'; '.join(parts)}." if parts else "No factor learned."
+    text = f"Fastest, of the factors that learned in every seed: {'; '.join(parts)}"
+    return (text if parts else "No factor learned in every seed") + _diverged(table, "; ") + "."
 
 
 def _always_learned(rows, column):
@@ -130,7 +167,7 @@ def verdict(table, kept=KEEPS_VARIANCE):
     for layers, rows in table.groupby("layers"):
         cells = _always_learned(rows, "epochs_to_level")
         if len(cells) == 0:
-            yield f"{layers} layers: no factor learned in every seed."
+            yield f"{layers} layers: no factor learned in every seed{_diverged(rows)}."
             continue
         best = cells.iloc[cells["mean"].argmin()]
         text = f"{layers} layers: factor {best.name:g} reaches the common train loss first, after {_value(best)} epochs"

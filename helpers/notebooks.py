@@ -44,12 +44,17 @@ class NotebookError(RuntimeError):
 
 @dataclass(frozen=True)
 class Job:
-    """A notebook with its parameters, as `file` (a YAML file, or the notebook itself) asks for it."""
+    """A notebook with its parameters, as `file` (a YAML file, or the notebook itself) asks for it.
+
+    folder    where its results go
+    is_sweep  whether they are a sweep's: it has a CONFIG
+    """
 
     file: str
     notebook: Path
     parameters: dict
     folder: Path
+    is_sweep: bool = False
 
     @property
     def executed(self):
@@ -73,7 +78,7 @@ def read_job(file):
             SweepConfig.from_dict(_without_own_activations(values["CONFIG"], notebook))
         except ConfigError as error:
             raise BatchError(f"{file}: {error}") from error
-    job = Job(str(file), notebook, parameters, results_folder(notebook, values))
+    job = Job(str(file), notebook, parameters, results_folder(notebook, values), "CONFIG" in values)
     if job.executed.resolve() == notebook.resolve():
         raise BatchError(f"{file}: the executed copy would replace {notebook} itself; choose another save_dir")
     if job.executed.exists() and "papermill" not in read_notebook(job.executed).metadata:
@@ -173,9 +178,17 @@ def last_run(job):
 
 
 def is_unchanged(job, key):
-    """Whether the last run here was made from the same, and finished."""
+    """Whether the last run here was made from the same, and finished, and its results are there."""
     last = last_run(job)
-    return last is not None and last.metadata.plumbline["key"] == key and not has_failed(job)
+    same = last is not None and last.metadata.plumbline["key"] == key and not has_failed(job)
+    return same and (not job.is_sweep or _sweep_is_finished(job.folder))
+
+
+def _sweep_is_finished(folder):
+    try:
+        return bool(records.load_sweep(folder).manifest.get("finished"))
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def has_failed(job):

@@ -1,4 +1,4 @@
-"""The sigmoid study: which networks leave the plateau of guessing, when, and what their layers looked like at birth.
+"""The study of `sigmoid/`: which networks leave the plateau of guessing, when, and what their layers were at birth.
 
 A network that has learned nothing but how common each class is has the loss log(classes), and stays there for as long
 as the gradient that reaches its first layers is too small to move them.
@@ -7,6 +7,7 @@ as the gradient that reaches its first layers is too small to move them.
 import itertools
 
 import numpy as np
+import pandas as pd
 import torch
 
 from helpers import networks
@@ -34,7 +35,8 @@ def leaving_table(results):
 
 
 def gradient_factors(results, lr):
-    """What a layer does to the gradient on its way down, before training: measured and predicted, one row an init.
+    """What a layer does to the gradient on its way down, before training: measured and predicted, one row an init,
+    means over the seeds; runs of less than three layers have no layers between.
 
     measured   (||dL/dW_1|| / ||dL/dW_{L-1}||)^(1/(L-2)): both layers read activations of one size, so that what is left
                is what the layers between them did to the signal
@@ -44,11 +46,8 @@ def gradient_factors(results, lr):
     """
     config = SweepConfig.from_dict(results.config)
     rows = results.at(lr=lr).summary
-    factors = {row.init: _factors(results, config, row) for row in rows.itertuples() if row.layers > 2}
-    table = rows[["init", "seed"]].assign(
-        measured=rows.init.map(lambda init: factors[init][0]), predicted=rows.init.map(lambda init: factors[init][1])
-    )
-    return table.groupby("init", sort=False)[["measured", "predicted"]].mean()
+    factors = [(row.init, *_factors(results, config, row)) for row in rows.itertuples() if row.layers > 2]
+    return pd.DataFrame(factors, columns=["init", "measured", "predicted"]).groupby("init", sort=False).mean()
 
 
 def _factors(results, config, row):
@@ -56,7 +55,7 @@ def _factors(results, config, row):
     norms, stds = (results.layers(row.run, stat).loc[0].to_numpy(float) for stat in ("grad_norm", "pre_std"))
     between = row.layers - 2
     measured = (norms[1] / norms[-1]) ** (1 / between) if norms[-1] > 0 else np.nan
-    net = networks.build(config, Run(row.init, row.activation, row.layers, row.seed, row.lr), torch.float64)
+    net = networks.build(config, Run(row.init, row.activation, row.layers, row.seed), torch.float64)
     slope = ACTIVATIONS[row.activation].df
     squares = [
         layer.weight.square().mean().item() * layer.in_features * mean_square(slope, std)
@@ -75,30 +74,42 @@ def mean_square(f, std, nodes=128):
 # ---- sentences
 
 
+def _names(table):
+    """What tells the runs of one learning rate apart, for each row: the init, and depth and seed where there are
+    several."""
+    depth = " at " + table.layers.astype(str) + " layers" if table.layers.nunique() > 1 else ""
+    seed = " (seed " + table.seed.astype(str) + ")" if table.seed.nunique() > 1 else ""
+    return table.init + depth + seed
+
+
 def about_map(results, table):
     """How many of the combinations left the plateau and learned at each learning rate."""
     parts = []
     for lr, rows in table.groupby("lr"):
-        best = rows.loc[rows.final_test_acc.idxmax()]
-        parts.append(
-            f"lr {lr:g}: {rows.left.notna().sum()} of {len(rows)} runs left the plateau, {rows.learned.sum()} learned, "
-            f"best {best.final_test_acc:.3f} with {best.init}"
-        )
+        lost, finite = rows.diverged.sum(), rows[~rows.diverged]
+        left, learned = rows.left.notna().sum(), rows.learned.sum()
+        text = f"lr {lr:g}: {left} of {len(rows)} runs left the plateau, {learned} learned"
+        if len(finite):
+            best = finite.final_test_acc.idxmax()
+            text += f", best {finite.final_test_acc[best]:.3f} with {_names(table)[best]}"
+        parts.append(text + (f", {lost} diverged" if lost else ""))
     return f"Test accuracy after {results.config['num_epochs']} epochs. {'; '.join(parts)}."
 
 
 def about_leaving(table):
     """Who left first and last at each learning rate, and who never did."""
-    parts = []
+    table, parts = table.assign(name=_names(table)), []
     for lr, rows in table.groupby("lr"):
         left = rows.dropna(subset="left").sort_values("left")
         text = f"lr {lr:g}: none left"
         if len(left):
             first, last = left.iloc[0], left.iloc[-1]
-            text = f"lr {lr:g}: first {first.init} after {first.left:.0f} epochs"
-            text += f", last {last.init} after {last.left:.0f}" if len(left) > 1 else ""
-        stayed = list(dict.fromkeys(rows[rows.left.isna()].init))
-        parts.append(text + (f", never {', '.join(stayed)}" if stayed and len(left) else ""))
+            text = f"lr {lr:g}: first {first['name']} after {first.left:.0f} epochs"
+            text += f", last {last['name']} after {last.left:.0f}" if len(left) > 1 else ""
+        gone = rows[rows.left.isna()]
+        stayed, lost = (list(gone[gone.diverged == diverged].name) for diverged in (False, True))
+        text += f", never {', '.join(stayed)}" if stayed and len(left) else ""
+        parts.append(text + (f", diverged before that {', '.join(lost)}" if lost else ""))
     return f"Epochs until the train loss falls below 90 % of the loss of guessing. {'; '.join(parts)}."
 
 
@@ -122,9 +133,9 @@ def about_step(table):
 
 def about_gradients(table, lr):
     """What the layers' gradients did at one learning rate: at birth, against the epoch of leaving."""
-    rows = table[table.lr == lr]
+    rows = table.assign(name=_names(table))[table.lr == lr]
     parts = [
-        f"{row.init} {row.first_gradient:.1e} ({'stays' if np.isnan(row.left) else f'leaves after {row.left:.0f}'})"
+        f"{row.name} {row.first_gradient:.1e} ({'stays' if np.isnan(row.left) else f'leaves after {row.left:.0f}'})"
         for row in rows.sort_values("first_gradient", ascending=False).itertuples()
     ]
     return f"lr {lr:g}. Gradient norm of the first hidden layer before training: {', '.join(parts)}."
@@ -132,6 +143,8 @@ def about_gradients(table, lr):
 
 def about_factors(factors):
     """The spread of measured over predicted factor a layer."""
+    if factors.measured.isna().all():
+        return "No network here has a layer between its first and its last that any gradient passes."
     ratio = (factors.measured / factors.predicted).dropna()
     return (
         f"A layer of these networks passes on {factors.measured.min():.3f} to {factors.measured.max():.3f} of the "
@@ -146,7 +159,8 @@ def about_deviations(results, table, lr):
         if len(group):
             last = [results.layers(run, "act_std").iloc[:, -1] for run in group.run]
             birth, end = (np.array([column.iloc[at] for column in last]) for at in (0, -1))
-            parts.append(f"where it {words}, {_span(birth)} before training and {_span(end)} at the end")
+            after = _span(end) if np.isfinite(end).any() else "nothing that is a number"
+            parts.append(f"where it {words}, {_span(birth)} before training and {after} at the end")
     return f"lr {lr:g}. Deviation of the last hidden layer's activations: {'; '.join(parts)}."
 
 
@@ -160,9 +174,9 @@ def verdict(results, table):
     yield about_map(results, table)
     yield about_leaving(table)
     yield from _sooner(table)
-    factors = gradient_factors(results, results.config["lr"][0]).measured
+    factors = gradient_factors(results, results.lrs[0]).measured.dropna()
     ever = table.groupby("init").left.apply(lambda left: left.notna().any())
-    leavers, stayers = factors[ever[factors.index]], factors[~ever[factors.index]].dropna()
+    leavers, stayers = factors[ever[factors.index]], factors[~ever[factors.index]]
     if len(leavers) and len(stayers):
         yield (
             f"Before training a layer passes on {_span(leavers)} of the gradient with the inits that left at some "

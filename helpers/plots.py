@@ -172,7 +172,7 @@ def curves(results, lines, column="train_acc", **fixed):
 def layer_averages(results, activation, stats=("act_mean", "act_std", "grad_norm")):
     """Layer statistics averaged over the layers, epoch by epoch: a row a statistic, a column a depth, a line an init.
 
-    A band spans the seeds; the mean of activations has a linear axis, the others a logarithmic one.
+    A band spans the seeds; axes are logarithmic, but for a mean of activations that is not above 0 throughout.
     """
     config = results.config
     depths, inits = config["layers_list"], config["init_types"]
@@ -182,27 +182,41 @@ def layer_averages(results, activation, stats=("act_mean", "act_std", "grad_norm
     for row, stat in zip(grid, stats, strict=True):
         for axes, layers in zip(row, depths, strict=True):
             for init in inits:
-                runs = results.select(activation=activation, init=init, layers=layers).run
-                averages = np.ma.masked_invalid([results.layers(run, stat).mean(axis=1) for run in runs])
+                averages = _averages(results, stat, activation=activation, init=init, layers=layers)
                 style = _style(inits, init)
                 epochs = range(averages.shape[1])
                 axes.plot(averages.mean(0), label=init, lw=1.4, ms=4, markevery=max(1, len(epochs) // 5), **style)
                 axes.fill_between(epochs, averages.min(0), averages.max(0), color=style["color"], alpha=0.2, lw=0)
-            axes.set_yscale("linear" if stat == "act_mean" else "log")
             if stat == stats[0]:
                 axes.set_title(f"{layers} layers")
             if stat == stats[-1]:
                 axes.set_xlabel("epoch")
+        drawn = [np.ma.filled(line.get_ydata(), np.nan) for axes in row for line in axes.lines]
+        row[0].set_yscale("log" if _above_zero(stat, np.concatenate(drawn)) else "linear")
         row[0].set_ylabel(STAT_LABELS[stat])
     _legend(figure, grid[0, 0])
     figure.suptitle(f"{activation}, averaged over layers")
     return figure
 
 
+def _averages(results, stat, **cell):
+    """One statistic averaged over the layers, (runs, epochs); all masked where the cell has no run."""
+    runs = results.select(**cell).run
+    if len(runs) == 0:
+        return np.ma.masked_all((1, results.config["num_epochs"] + 1))
+    return np.ma.masked_invalid([results.layers(run, stat).mean(axis=1) for run in runs])
+
+
+def _above_zero(stat, values):
+    """Whether a statistic belongs on a logarithmic scale: norms and deviations always, the mean of activations where
+    all its values are above 0, as relu's are."""
+    return stat != "act_mean" or not (values[np.isfinite(values)] <= 0).any()
+
+
 def effect_of(table, x, measures, lines="layers"):
     """What one knob does: a panel a measure, mean over seeds against the knob's value, bars from least to greatest.
 
-    table     one row a run, with the columns that are named
+    table     one row a run, with the columns that are named, and `diverged`: where a seed did, the point is hollow
     x         column of the knob's value
     measures  {column: (label, "linear" or "log")}
     lines     column whose values are a line each
@@ -215,6 +229,8 @@ def effect_of(table, x, measures, lines="layers"):
             mean, low, high = (getattr(cells, f)().astype(float) for f in ("mean", "min", "max"))
             style = _style(names, name)
             axes.errorbar(mean.index, mean, [mean - low, high - mean], label=f"{name} {lines}", lw=1.4, ms=5, **style)
+            lost = table[table[lines] == name].groupby(x).diverged.any()
+            axes.plot(mean.index[lost], mean[lost], ls="", ms=5, mfc="white", zorder=3, **style)
         axes.set(xlabel=x, ylabel=label, yscale=scale, xticks=sorted(table[x].unique()))
         axes.set_xticks(sorted(table[x].unique()), [f"{value:g}" for value in sorted(table[x].unique())])
     _legend(figure, panels[0])
@@ -267,7 +283,8 @@ def epochs_to_95(results):
 def layer_statistics(results, activation, layers=None, stats=("act_mean", "act_std")):
     """Activation statistics by layer and epoch: a row a statistic, a column an init, for one activation and depth.
 
-    layers  the deepest of the sweep where left out. The first seed is shown; deviations on a logarithmic scale.
+    layers  the deepest of the sweep where left out. The first seed is shown. Scales are logarithmic, but for a mean of
+            activations that is not above 0 throughout.
     """
     config = results.config
     layers = layers or max(config["layers_list"])
@@ -279,7 +296,7 @@ def layer_statistics(results, activation, layers=None, stats=("act_mean", "act_s
         )  # fmt: skip
     for row, stat in zip(grid, stats, strict=True):
         tables = [_layers_of(results, stat, activation=activation, layers=layers, init=i, seed=seed) for i in inits]
-        norm = _colour_scale(tables, logarithmic=stat != "act_mean")
+        norm = _colour_scale(tables, _above_zero(stat, np.concatenate([table.ravel() for table in tables])))
         for axes, init, table in zip(row, inits, tables, strict=True):
             axes.set_facecolor("0.85")  # shows where there is no value: a zero on a logarithmic scale, a diverged run
             masked = np.ma.masked_less_equal(table, 0) if isinstance(norm, LogNorm) else np.ma.masked_invalid(table)
@@ -377,10 +394,10 @@ def accuracy_against_depth(results):
 def lr_map(results, column="final_test_acc"):
     """Initialisation against learning rate, colour and number = accuracy, mean over seeds; a panel a depth."""
     config = results.config
-    figure, panels = _panels(len(config["layers_list"]), 3, width=0.75 * len(config["lr"]) + 1.3, height=3.4)
+    figure, panels = _panels(len(config["layers_list"]), 3, width=0.75 * len(results.lrs) + 1.3, height=3.4)
     for axes, layers in zip(panels, config["layers_list"], strict=True):
         grid = results.select(layers=layers).pivot_table(index="init", columns="lr", values=column, dropna=False)
-        grid = grid.reindex(index=config["init_types"], columns=config["lr"])
+        grid = grid.reindex(index=config["init_types"], columns=results.lrs)
         image = axes.imshow(grid.to_numpy(float), cmap="cividis", norm=Normalize(0, 1), aspect="auto")
         for (i, j), value in np.ndenumerate(grid.to_numpy(float)):
             text = "" if np.isnan(value) else f"{value:.2f}"
@@ -399,9 +416,9 @@ def curves_by_lr(results, column="train_loss", level=None):
     level  a loss or accuracy to mark with dots
     """
     config = results.config
-    figure, panels = _panels(len(config["lr"]), 3, width=3.3, height=2.8, sharex=True, sharey=True)
+    figure, panels = _panels(len(results.lrs), 3, width=3.3, height=2.8, sharex=True, sharey=True)
     inits = config["init_types"]
-    for axes, lr in zip(panels, config["lr"], strict=True):
+    for axes, lr in zip(panels, results.lrs, strict=True):
         for init in inits:
             mean, low, high = _curves(results, results.select(init=init, lr=lr), column)
             style = {**_style(inits, init), "ls": "-" if list(inits).index(init) < len(COLOURS) else "--"}
@@ -431,10 +448,11 @@ def leaving(table, epochs):
         shift = 10 ** (0.035 * (i - (len(inits) - 1) / 2))
         height = rows.left.fillna(never)
         by_lr.plot(rows.lr * shift, height, label=init, **style)
-        by_step.plot(rows.step.where(rows.step > 0), height, **style)
+        by_step.plot(rows.step[rows.step > 0], height[rows.step > 0], **style)
     for axes in (by_lr, by_step):
         axes.axhspan(epochs * 1.25, never * 2, color="0.9", lw=0)
-        axes.set(xscale="log", yscale="log", ylim=(low, never * 2))
+        drawn = np.concatenate([line.get_xdata() for line in axes.lines])
+        axes.set(xscale="log" if len(drawn) else "linear", yscale="log", ylim=(low, never * 2))
         axes.set_yticks(ticks, [f"{tick}" for tick in ticks])
         axes.minorticks_off()
         axes.text(0.02, 0.97, "never left", transform=axes.transAxes, va="top", color="0.3")
@@ -445,11 +463,11 @@ def leaving(table, epochs):
     return figure
 
 
-def gradients_over_epochs(results, lr, left, layers=None):
+def gradients_over_epochs(results, lr, table, layers=None):
     """Gradient norm of every layer against the epoch, both logarithmic: a panel an init, at one learning rate.
 
-    left  {init: epoch at which the plateau was left}, marked by a line; NaN for one that stayed. The first seed is
-          shown; layers that are exactly 0 throughout are not.
+    table   from `plateaus.leaving_table`: where a run left, a line marks the epoch
+    layers  the deepest of the sweep where left out. The first seed is shown; layers that are exactly 0 are not.
     """
     config = results.config
     layers, seed = layers or max(config["layers_list"]), config["seeds"][0]
@@ -462,8 +480,9 @@ def gradients_over_epochs(results, lr, left, layers=None):
             axes.plot(
                 norms.index[1:], norms[layer].where(norms[layer] > 0)[1:], color=colour, lw=1.2, label=f"layer {layer}"
             )
-        if np.isfinite(left[init]):
-            axes.axvline(left[init], color="k", ls=":", lw=1)
+        (left,) = table[table.run == run].left
+        if np.isfinite(left):
+            axes.axvline(left, color="k", ls=":", lw=1)
         axes.set(xscale="log", yscale="log")
         axes.set_title(init, fontsize=9)
     bottom, top = panels[0].get_ylim()
@@ -643,5 +662,5 @@ def _draw_heat_maps(row, tables, stat):
 def _run_title(results, run):
     """What a run is, in three short lines."""
     row = results.select(run=run).iloc[0]
-    lr = f", lr {row.lr:g}" if "lr" in row else ""
+    lr = f", lr {row.lr:g}" if isinstance(results.config["lr"], list) else ""
     return f"{row.activation}, {row.layers} layers\n{row.init}\n{results.folder.name}, seed {row.seed}{lr}"

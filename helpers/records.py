@@ -41,6 +41,13 @@ SUMMARY_COLUMNS = [
     "seconds",
 ]
 
+# the axes of a sweep: column of summary.csv, key of CONFIG
+AXIS_KEYS = {"activation": "activations", "init": "init_types", "layers": "layers_list", "seed": "seeds", "lr": "lr"}
+# what readers of a manifest find in its CONFIG
+READ_OF_CONFIG = (
+    *AXIS_KEYS.values(), "dataset", "init_params", "hidden_size", "num_epochs", "optimizer", "batch_size", "precision"
+)  # fmt: skip
+
 
 def columns(layers):
     """The columns of a run with this many hidden layers."""
@@ -75,7 +82,20 @@ def run_file(folder, run):
 
 
 def read_run(path):
-    return pd.read_csv(path)
+    """One run's CSV as a DataFrame. Raises ValueError, one sentence, when the file is damaged."""
+    history = _read_csv(path)
+    depth = sum(name.startswith("act_mean_") for name in history)
+    epochs = list(range(max(1, len(history))))
+    if list(history) != columns(depth) or list(history.epoch) != epochs:
+        raise ValueError(f"{path} is damaged: it is no whole log of a run, a row an epoch")
+    return history
+
+
+def _read_csv(path, **options):
+    try:
+        return pd.read_csv(path, **options)
+    except (ValueError, OSError) as error:  # no text, no rows, rows of unequal length
+        raise ValueError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
 
 
 def summarise(run, history, floor):
@@ -166,7 +186,7 @@ def machine():
 class SweepResults:
     """A sweep read back from its folder.
 
-    summary   DataFrame, one row a run
+    summary   DataFrame, one row a run; its column `lr` is there whether the file has it or not
     manifest  dict
     """
 
@@ -178,9 +198,19 @@ class SweepResults:
     def config(self):
         return self.manifest["config"]
 
+    @property
+    def lrs(self):
+        """The learning rates, a list also where there is one."""
+        lr = self.config["lr"]
+        return lr if isinstance(lr, list) else [lr]
+
+    def run_file(self, run):
+        """Where the CSV of a run lies, or would lie if it had been kept; `run` is its name."""
+        return self.folder / "runs" / f"{run}.csv"
+
     def history(self, run):
-        """One run's CSV as a DataFrame, one row an epoch; `run` is its name."""
-        return _history(self.folder / "runs" / f"{run}.csv").copy()
+        """One run's CSV as a DataFrame, one row an epoch. Raises ValueError when the file is damaged."""
+        return _history(self.run_file(run)).copy()
 
     def layers(self, run, stat):
         """One layer statistic of a run: DataFrame (epochs x layers), indexed by epoch, columns 0 to L - 1."""
@@ -193,12 +223,12 @@ class SweepResults:
 
     def at(self, lr):
         """The part of a sweep over several learning rates that was trained with one of them."""
-        lrs = self.config["lr"] if isinstance(self.config["lr"], list) else [self.config["lr"]]
-        if lr not in lrs:
-            raise ValueError(f"lr is {lr!r}; this sweep has {', '.join(map(str, lrs))}")
-        summary = self.summary[self.summary.lr == lr] if "lr" in self.summary else self.summary
+        if lr not in self.lrs:
+            raise ValueError(f"lr is {lr!r}; this sweep has {', '.join(map(str, self.lrs))}")
         return dataclasses.replace(
-            self, summary=summary, manifest={**self.manifest, "config": {**self.config, "lr": lr}}
+            self,
+            summary=self.summary[self.summary.lr == lr],
+            manifest={**self.manifest, "config": {**self.config, "lr": lr}},
         )
 
     def select(self, **axes):
@@ -217,13 +247,13 @@ def _history(path):
 def find_sweeps(root="results"):
     """What has been found so far: {study: {sweep: its folder}}, in alphabetical order, `local` last.
 
-    A study is a folder under `root`, a sweep any folder in it that holds a manifest and a summary. Where the study's
-    own folder is the sweep, both have one name.
+    A study is a folder under `root`, a sweep any folder in it that holds a summary and a manifest with a CONFIG (or a
+    damaged one: `load_sweep` then says so). Where the study's own folder is the sweep, both have one name.
     """
     found = {}
     for manifest in Path(root).glob("**/manifest.json"):
         folder = manifest.parent
-        if (folder / "summary.csv").exists() and folder != Path(root):
+        if folder != Path(root) and (folder / "summary.csv").exists() and _may_have_config(folder):
             study, *rest = folder.relative_to(root).parts
             found.setdefault(study, {})["/".join(rest) or study] = folder
     return {
@@ -231,12 +261,47 @@ def find_sweeps(root="results"):
     }
 
 
+def _may_have_config(folder):
+    try:
+        manifest = read_manifest(folder)
+    except ValueError:
+        return True
+    return not isinstance(manifest, dict) or "config" in manifest
+
+
 def load_sweep(folder):
-    """Read a sweep back. Raises FileNotFoundError when the folder holds none."""
+    """Read a sweep back.
+
+    Raises FileNotFoundError when the folder holds none, ValueError when its files are damaged; one sentence each.
+    """
     folder = Path(folder)
     for name in ("manifest.json", "summary.csv"):
         if not (folder / name).exists():
             raise FileNotFoundError(f"{folder} holds no sweep: there is no {name} in it")
-    summary = pd.read_csv(folder / "summary.csv", dtype={"best_epoch": "Int64", "epochs_to_95": "Int64"})
+    manifest = read_manifest(folder)
+    config = manifest.get("config") if isinstance(manifest, dict) else None
+    missing = [key for key in READ_OF_CONFIG if key not in config] if isinstance(config, dict) else ["config"]
+    if missing or "commonest_class_share" not in manifest:
+        lacks = ", ".join(missing or ["commonest_class_share"])
+        raise ValueError(f"{folder / 'manifest.json'} is no manifest of a sweep: it lacks {lacks}")
     _history.cache_clear()
-    return SweepResults(folder, summary, read_manifest(folder))
+    return SweepResults(folder, _read_summary(folder / "summary.csv", config), manifest)
+
+
+def _read_summary(path, config):
+    """summary.csv of a sweep with this CONFIG. Raises ValueError when it is damaged."""
+    summary = _read_csv(path, dtype={"best_epoch": "Int64", "epochs_to_95": "Int64"})
+    missing = [name for name in SUMMARY_COLUMNS if name not in summary]
+    if missing:
+        raise ValueError(f"{path} is no summary of a sweep: it lacks {', '.join(missing)}")
+    if not isinstance(config["lr"], list):
+        summary = summary.assign(lr=config["lr"])
+    for column, key in AXIS_KEYS.items():
+        allowed = config[key] if isinstance(config[key], list) else [config[key]]
+        strange = summary[column][~summary[column].isin(allowed)]
+        if len(strange):
+            raise ValueError(f"{path} has the {column} {strange.iloc[0]}, which is not in the CONFIG of its manifest")
+    for name in ("learned", "diverged"):
+        if not summary[name].isin([True, False]).all():
+            raise ValueError(f"{path} does not say of every run whether it has {name}")
+    return summary.astype({"learned": bool, "diverged": bool})

@@ -369,8 +369,8 @@ class Sweep:
                 try:
                     history = records.read_run(path)
                     self.rows[run] = records.summarise(run, history, self.data.commonest_class_share)
-                except (ValueError, KeyError, IndexError, AttributeError) as error:
-                    print(f"{path} cannot be read ({type(error).__name__}); the run is trained again")
+                except ValueError as error:
+                    print(f"{error}; the run is trained again")
                     continue
                 if len(history) == self.config.num_epochs + 1:
                     self.finished.add(run)

@@ -10,6 +10,7 @@ import time
 import nbformat
 import pytest
 import yaml
+from made_up_results import write_sweep
 
 from helpers import ROOT, batch, notebooks
 from helpers.batch import Line, Watch, main, seconds_in
@@ -342,6 +343,17 @@ def test_a_run_that_failed_later_is_no_reason_to_skip(folder):
     write_notebook(job.failed, "", papermill={})  # somebody's own
     assert notebooks.is_unchanged(job, "k")
     write_notebook(job.failed, "", papermill={}, plumbline={"key": "l", "failed": "2026", "error": "no"})
+    assert not notebooks.is_unchanged(job, "k")
+
+
+def test_a_sweep_whose_results_are_gone_is_run_again(folder):
+    job = read_job(write_notebook(folder / "one.ipynb", "CONFIG = {'save_dir': 'out', 'layers_list': [1]}"))
+    config = write_sweep(job.folder, {"layers_list": [1], "activations": ["relu"], "save_dir": "out"})
+    write_notebook(job.executed, "", papermill={}, plumbline={"key": "k", "seconds": 1, "finished": "2025"})
+    assert notebooks.is_unchanged(job, "k")
+    write_sweep(job.folder, {"layers_list": [1], "activations": ["relu"]}, missing=[config.runs()[0].name])
+    assert not notebooks.is_unchanged(job, "k")  # it was stopped
+    (job.folder / "summary.csv").unlink()
     assert not notebooks.is_unchanged(job, "k")
 
 

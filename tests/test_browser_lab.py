@@ -63,6 +63,11 @@ def labels(page):
     return dict(buttons)
 
 
+def filled(page):
+    """The number of cells of the map that show a number."""
+    return sum(label != "" for label in labels(page).values())
+
+
 def wait_for(condition, what, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
@@ -74,8 +79,9 @@ def test_the_panel_fills_in_answers_stops_and_goes_on(lab, tmp_path):
     run_all(lab)
     status = lab.locator(f"{OUTPUT} .sweep-status")
     status.wait_for()
-    assert set(labels(lab).values()) == {""}
-    wait_for(lambda: sum(label != "" for label in labels(lab).values()) >= 6, "the first half of the map")
+    # A slow browser first shows the map with the stacks in training already in it, never with those that wait.
+    assert filled(lab) < 12
+    wait_for(lambda: filled(lab) >= 6, "the first half of the map")
 
     picture = lab.locator(f"{OUTPUT} img.sweep-curves")
     before = picture.get_attribute("src")

@@ -1,5 +1,6 @@
 """courselib's network and its training, held against autograd, torch.optim, the stack, differences, scikit-learn."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -17,11 +18,12 @@ from courselib.networks import MLP, build_mlp
 from courselib.optimizers import OPTIMIZERS
 from courselib.softmax_regression import softmax_regression
 from courselib.training import evaluate, train, train_epoch
-from helpers.config import Run
+from helpers import data, reference
+from helpers.config import Run, SweepConfig
 from helpers.initializers import draw_weights
 from helpers.networks import DeepMLP
 from helpers.records import EPOCH_COLUMNS
-from helpers.sweep import StackTraining, epoch_order
+from helpers.sweep import StackTraining, epoch_order, parameters
 
 SIZES = {"input_size": 6, "hidden_size": 5, "output_size": 3, "layers": 3}
 every_activation = pytest.mark.parametrize("activation", list(ACTIVATIONS))
@@ -177,6 +179,33 @@ def test_training_agrees_with_the_stack(digits, init, optimizer):
         row = dict(zip(EPOCH_COLUMNS, training.tables[0][epoch], strict=False))
         assert [train_acc, test_acc] == [row["train_acc"], row["test_acc"]]
         assert [train_loss, test_loss] == pytest.approx([row["train_loss"], row["test_loss"]], rel=tolerance)
+
+
+def test_the_appendix_compares_and_says_what_diverged():
+    given = {"layers_list": [2], "hidden_size": 16, "num_epochs": 5, "train_size": 300, "test_size": 64}
+    config = SweepConfig.from_dict(
+        {**given, "input_size": 64, "output_size": 10, "init_types": ["he_normal"], "activations": ["tanh"]}
+    )
+    whole = data.load(config)
+    exact, part = reference.exact(config, whole, 2, np.random.default_rng(0))
+    assert (exact.num_epochs, exact.precision, part.train_size) == (3, "float64", 300)
+    epochs = list(reference.train_in_both(exact, part, Run("he_normal", "tanh", 2, 0)))
+    assert [epoch.number for epoch in epochs] == [1, 2, 3]
+    assert all(0 <= epoch.difference < 1e-12 and not epoch.diverged for epoch in epochs)
+    wild = dataclasses.replace(exact, lr=1e300)
+    (first, *_) = list(reference.train_in_both(wild, part, Run("he_normal", "relu", 2, 0)))
+    assert str(first) == "epoch 1: diverged in both"
+    assert np.isnan(first.difference)
+
+
+def test_a_large_data_set_is_cut_for_the_appendix(monkeypatch):
+    monkeypatch.setattr(reference, "SAMPLES_TIMES_WEIGHTS", 2_000_000)
+    config = SweepConfig.from_dict({"hidden_size": 16, "input_size": 64, "output_size": 10})
+    whole = data.load(config)
+    exact, part = reference.exact(config, whole, 5, np.random.default_rng(0))
+    assert part.train_size == 2_000_000 // parameters(config, 5) < whole.train_size
+    assert exact.num_epochs == 1
+    torch.testing.assert_close(part.x_train[0], whole.x_train.double()[(whole.x_train == part.x_train[0]).all(1)][0])
 
 
 def test_training_leaves_the_weights_it_was_given():

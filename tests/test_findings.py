@@ -101,7 +101,7 @@ def test_sentences_count_and_compare(results):
     assert "Of 16 runs 7 learned, 8 did not and 1 diverged." in said
     assert "relu: every run learned down to 3 layers with he_normal, no run with zero." in said
     assert "tanh: every run learned down to 12 layers with he_normal" in said
-    assert "Best test accuracy: 0.985 +- 0.007 over 2 seeds, by relu with he_normal at 3 layers." in said
+    assert "The highest test accuracy is 0.985 +- 0.007, of relu with he_normal at 3 layers." in said
     assert "1 cell learned with some seeds and not with others" in said
     assert "was 1.0e+00 in runs that learned (median of 7" in said
     assert "was 1.0e-11 in runs that did not (median of 9; 10 to 90 %: 1.0e-11 to 1.0e-02)" in said
@@ -205,7 +205,7 @@ def test_sentences_of_the_figures(results):
         "no init learned in both seeds."
     )
     assert findings.accuracy_against_depth(results) == (
-        "Deepest that learned in both seeds: relu 3 layers (he_normal), tanh 12 layers (he_normal); highest test "
+        "Every run learned down to: relu 3 layers (he_normal), tanh 12 layers (he_normal); highest test "
         "accuracy 0.985 +- 0.007 at 3 layers and 0.915 +- 0.007 at 12 layers."
     )
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -192,8 +193,8 @@ def test_a_page_says_where_its_numbers_come_from(published):
     manifest = json.loads((published / "wide/manifest.json").read_text())
     for known in (manifest["machine"], manifest["versions"]["torch"], manifest["started"], '"stack_size"'):
         assert known.strip('"') in wide
-    assert "digits, 8 runs (seeds 0, 1), 1 epoch, sgd with lr 0.5, batch 32, width 8; trained on" in wide
-    assert "8 runs (seeds 0, 1), 1 epoch, sgd with lr 0.1, 0.5, batch" in apart
+    assert "digits, 8 runs, seeds 0 and 1, 1 epoch, sgd with lr 0.5, batch 32, width 8; trained on" in wide
+    assert "8 runs, seeds 0 and 1, 1 epoch, sgd with lr 0.1 and 0.5, batch" in apart
     assert cells_of(published / "apart/README.md", "lr 0.5")[1] == "4"
     bench = published / "bench/README.md"
     assert cells_of(bench, "way")[1] == "ms\\"  # the bar in the name is escaped
@@ -205,7 +206,7 @@ def test_an_unfinished_sweep_is_said_to_be_one(published, tmp_path):
     copy = shutil.copytree(published, tmp_path / "results")
     lines = (copy / "wide/summary.csv").read_text().splitlines(keepends=True)
     (copy / "wide/summary.csv").write_text("".join(lines[:4]))
-    assert "**only 3 of 8 runs**" in gallery.pages(copy)[copy / "wide/README.md"]
+    assert "digits, only 3 of 8 runs, " in gallery.pages(copy)[copy / "wide/README.md"]
     (copy / "wide/summary.csv").write_text(lines[0])
     assert "0 of 8 runs" in gallery.pages(copy)[copy / "wide/README.md"]
 
@@ -246,10 +247,46 @@ def test_a_picture_without_a_sentence_is_shown_and_told(published, tmp_path, cap
     plt.close(figure)
     assert gallery.main([str(copy)]) == 0
     assert "mute" in [name for name, _ in Reader(copy / "wide/README.md").pictures]
-    assert gallery.silent(copy) == [copy / "wide/figures/mute.png"]
+    assert gallery.silent(gallery.find_studies(copy)) == [copy / "wide/figures/mute.png"]
     capsys.readouterr()
     assert gallery.main([str(copy), "--check"]) == 1
     assert "mute.png carries no sentence" in capsys.readouterr().out
+
+
+DAMAGES = {
+    "wide/manifest.json": b'{"config',
+    "wide/summary.csv": b"",
+    "wide/run.ipynb": b'{"cells": [',
+    "wide/figures/a_later.png": b"\x89PNG\r\n",
+    "bench/bench.csv": b"\xff\xfe\x00",
+    "bench/manifest.json": b"\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_file_is_told_and_left_out(published, tmp_path, capsys, name):
+    copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
+    (copy / name).write_bytes(DAMAGES[name])
+    assert gallery.main([str(copy)]) == 1
+    told = capsys.readouterr().err
+    assert f"{copy / name}" in told
+    assert "is left out" in told
+    assert "apart" in Reader(copy / "README.md").text
+    links = Reader(copy / "README.md").links
+    assert name.startswith(("wide/m", "bench/m")) or not [link for link in links if link.endswith(name)]
+    assert gallery.main([str(copy), "--check"]) == 1
+    assert "is left out" in capsys.readouterr().out
+
+
+def test_logs_that_git_ignores_are_not_linked(published, tmp_path):
+    copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
+    subprocess.run(["git", "init", "--quiet", copy.parent], check=True)
+    assert "wide/runs/" in gallery.pages(copy)[copy / "README.md"]
+    (copy.parent / ".gitignore").write_text("/results/wide/runs/\n")
+    ignored = gallery.pages(copy)
+    assert "wide/runs/" not in ignored[copy / "README.md"]
+    shutil.rmtree(copy / "wide/runs")
+    assert gallery.pages(copy) == ignored
 
 
 def test_a_picture_keeps_its_sentence_wherever_it_goes(tmp_path):
@@ -282,5 +319,5 @@ def test_published_links_exist():
 
 
 def test_published_pictures_carry_a_sentence():
-    silent = [path.relative_to(ROOT).as_posix() for path in gallery.silent(ROOT / "results")]
+    silent = [path.relative_to(ROOT).as_posix() for path in gallery.silent(gallery.find_studies(ROOT / "results"))]
     assert not silent, f"their notebooks must run again: {', '.join(silent)}"

@@ -1,12 +1,15 @@
 """The He-factor study: speeds against closed forms, the theory of variance against wide random networks, sentences."""
 
+import dataclasses
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from helpers import he_factor, records
-from helpers.config import Run, SweepConfig
+from helpers import he_factor, plots, records
+from helpers.config import ConfigError, Run, SweepConfig
 from helpers.initializers import draw_weights
 from helpers.sweep import Sweep
 
@@ -91,6 +94,46 @@ def test_sentences_name_the_best_and_the_worst(study):
     assert "2: 0.25, then 0.25" in he_factor.about_layers(study, 3)  # 1 over factor^2
     # the mean of 1, f, f^2 over three layers: 1 for factor 1, 7 for factor 4
     assert "3 layers before training 1 to 7" in he_factor.about_averages(study)
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"lr": [0.1, 0.2]}, "lr is [0.1, 0.2]"),
+        ({"activations": ["relu", "tanh"]}, "activations is ['relu', 'tanh']"),
+        ({"init_types": ["he_1", "zero", "normal"]}, "zero, normal, which has no factor"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(given, word):
+    config = SweepConfig.from_dict({"activations": ["relu"], "init_types": ["he_1"], "init_params": NAMES, **given})
+    with pytest.raises(ConfigError) as error:
+        he_factor.factors(config.to_dict())
+    assert word in str(error.value)
+
+
+def test_seeds_that_diverged_are_counted(study):
+    lost = (study.summary.init == "he_4") & (study.summary.layers == 3) & (study.summary.seed < 2)
+    changed = {"diverged": lost, "learned": study.summary.learned & ~lost}
+    changed |= {"final_train_loss": study.summary.final_train_loss.mask(lost)}
+    results = dataclasses.replace(study, summary=study.summary.assign(**changed))
+    table = he_factor.knob_table(results)
+    counted = "runs with factor 4"
+    said = [he_factor.about_curves(table, "train_loss"), he_factor.about_layers(results, 3)]
+    said += [he_factor.about_averages(results), he_factor.about_speed(table)]
+    assert [sentence for sentence in said if counted not in sentence] == []
+    assert "diverged: 2 of 3 runs with factor 4" in said[1]
+    assert "3 layers: factor 2 reaches" in next(he_factor.verdict(table))
+    figure = plots.effect_of(table, "factor", {"final_train_loss": ("loss", "log")})
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
+    assert [list(line.get_xdata()) for line in hollow] == [[4.0]]
+    plt.close(figure)
+
+    everything = study.summary.assign(diverged=True, learned=False, final_train_loss=np.nan, final_test_acc=np.nan)
+    results = dataclasses.replace(study, summary=everything)
+    table = he_factor.knob_table(results)
+    said = [he_factor.about_curves(table, "test_acc"), he_factor.about_layers(results, 3), he_factor.about_speed(table)]
+    said += [he_factor.about_averages(results), *he_factor.verdict(table)]
+    assert [sentence for sentence in said if " runs with factor 1" not in sentence or "nan" in sentence] == []
 
 
 @pytest.mark.parametrize("factor", FACTORS)

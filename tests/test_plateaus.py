@@ -118,8 +118,7 @@ def test_each_figure_draws_what_it_is_given(study):
     assert heights["he_normal"] == pytest.approx([40.15, 10.15], rel=1e-3)
     assert min(heights["zero"]) > EPOCHS
     assert len(by_step.lines) == 3
-    left = table[table.lr == 1.0].groupby("init").left.first()
-    panels = plots.gradients_over_epochs(study, 1.0, left).axes
+    panels = plots.gradients_over_epochs(study, 1.0, table).axes
     assert [axes.get_title() for axes in panels[:3]] == list(GRADIENT)
     assert len(panels[0].lines) == 4 + 1  # its layers, and the line where it left
     assert len(panels[2].lines) == 4

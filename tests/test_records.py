@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from helpers import records
-from helpers.config import Run
+from helpers.config import Run, SweepConfig
 from helpers.networks import LAYER_STATS
 
+AXES = {"activation": "activations", "init": "init_types", "layers": "layers_list", "seed": "seeds"}
 DEEP = Run("he_normal", "tanh", 12, 0)  # more than ten layers: their columns sort differently as text
 
 
@@ -42,7 +43,9 @@ def write_sweep(folder, tables, floor=0.1):
         records.write_run(folder, run, table)
     rows = [records.summarise(run, records.read_run(records.run_file(folder, run)), floor) for run in tables]
     records.write_summary(folder, rows)
-    records.write_manifest(folder, {"config": {"lr": 0.1}, "seconds": 1.5})
+    axes = {key: list(dict.fromkeys(getattr(run, axis) for run in tables)) for axis, key in AXES.items()}
+    config = SweepConfig.from_dict({**axes, "dataset": "mnist", "lr": 0.1}).to_dict()
+    records.write_manifest(folder, {"config": config, "commonest_class_share": floor, "seconds": 1.5})
     return records.load_sweep(folder)
 
 
@@ -170,8 +173,7 @@ def test_a_run_that_never_learned_is_not_the_fastest(tmp_path):
     assert row["learned"] is False
     assert row["epochs_to_95"] is pd.NA
     records.write_summary(tmp_path, [row])
-    records.write_manifest(tmp_path, {})
-    assert records.load_sweep(tmp_path).summary.epochs_to_95.isna().all()
+    assert pd.read_csv(tmp_path / "summary.csv").epochs_to_95.isna().all()
 
 
 @pytest.mark.parametrize("column", ["train_loss", "test_loss"])
@@ -218,13 +220,14 @@ def test_the_summary_comes_back_as_it_was(tmp_path):
         records.summarise(run, history(train_acc=acc, test_acc=acc), 0.1)
         for run, acc in zip(runs, accuracies, strict=True)
     ]
+    back = write_sweep(tmp_path, {run: random_table(run, 1, np.random.default_rng(0)) for run in runs})
     records.write_summary(tmp_path, rows)
-    records.write_manifest(tmp_path, {"config": {"lr": 0.1}})
     back = records.load_sweep(tmp_path)
+    rows = [{**row, "lr": back.config["lr"]} for row in rows]
     assert back.summary.astype(object).where(back.summary.notna(), None).to_dict("records") == [
         {key: None if value is pd.NA else value for key, value in row.items()} for row in rows
     ]
-    assert back.config == {"lr": 0.1}
+    assert back.lrs == [0.1]
 
 
 # ---- read back
@@ -283,6 +286,60 @@ def test_a_folder_without_a_sweep_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no sweep: there is no summary\.csv"):
         records.load_sweep(tmp_path)
     assert records.read_manifest(tmp_path / "nowhere") is None
+
+
+def changed(path, *pairs):
+    text = path.read_text()
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+DAMAGES = {
+    "empty summary": lambda folder: (folder / "summary.csv").write_text(""),
+    "binary summary": lambda folder: (folder / "summary.csv").write_bytes(b"\xff\xfe" * 30),
+    "a folder as summary": lambda folder: [(folder / "summary.csv").unlink(), (folder / "summary.csv").mkdir()],
+    "a column less": lambda folder: changed(folder / "summary.csv", ("final_test_acc", "something")),
+    "an init of another sweep": lambda folder: changed(folder / "summary.csv", ("he_normal,", "zero,")),
+    "not learned, not failed": lambda folder: changed(folder / "summary.csv", ("False,False", ",")),
+    "a cut row": lambda folder: os.truncate(folder / "summary.csv", 190),
+    "a list": lambda folder: (folder / "manifest.json").write_text("[]"),
+    "null": lambda folder: (folder / "manifest.json").write_text("null"),
+    "no config": lambda folder: changed(folder / "manifest.json", ('"config"', '"confi"')),
+    "part of a config": lambda folder: changed(folder / "manifest.json", ('"seeds"', '"sees"')),
+    "no floor": lambda folder: changed(folder / "manifest.json", ("commonest_class_share", "something")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_sweep_is_named_in_a_sentence(tmp_path, damage):
+    table = random_table(DEEP, 1, np.random.default_rng(0))
+    table[:, 3:5] = 0.1
+    write_sweep(tmp_path, {DEEP: table})
+    DAMAGES[damage](tmp_path)
+    told = r"(summary\.csv|manifest\.json) (is no|has the|does not|cannot be read)"
+    with pytest.raises(ValueError, match=told) as error:
+        records.load_sweep(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+LOGS = {
+    "empty": lambda path: path.write_text(""),
+    "binary": lambda path: path.write_bytes(b"\xff\xfe\x00" * 50),
+    "only its head": lambda path: path.write_text(path.read_text().splitlines()[0] + "\n"),
+    "cut in its head": lambda path: os.truncate(path, 200),
+    "a row too few": lambda path: changed(path, ("\n1,", "\n2,")),
+}
+
+
+@pytest.mark.parametrize("damage", LOGS)
+def test_a_damaged_log_is_named_in_a_sentence(tmp_path, damage):
+    results = write_sweep(tmp_path, {DEEP: random_table(DEEP, 2, np.random.default_rng(0))})
+    LOGS[damage](results.run_file(DEEP.name))
+    with pytest.raises(ValueError, match=rf"{DEEP.name}\.csv (is damaged|cannot be read)") as error:
+        results.history(DEEP.name)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("damaged", [b"", b'{"config": {"lr"', b"\xff\xfe\x00\x81"])
