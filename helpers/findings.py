@@ -114,7 +114,7 @@ def _fastest(results):
         table = cells(results, layers=layers)
         always = table[table.learned == table.seeds]
         if len(always):
-            fastest = _speed(always, always.epochs.min())
+            fastest = _speed(always, always.epochs.min(), depth=False)
             yield f"Fastest that learned{_in_every_seed(results)} {_at([layers])}: {fastest}."
 
 
@@ -267,12 +267,10 @@ def _speed_clauses(results, table):
         yield f"{never} of {len(table)} never learned"
 
 
-def _speed(table, epochs):
+def _speed(table, epochs, depth=True):
     found = table[table.epochs == epochs]
     spread = f" +- {found.epochs_std.iloc[0]:.2g}" if found.seeds.iloc[0] > 1 and len(found) == 1 else ""
-    same_depth = table.index.unique("layers").size == 1 < len(table)
-    names = [_words(cell, depth=not same_depth) for cell in found.index]
-    return f"{_names(names)}, {epochs:.3g}{spread} epochs"
+    return f"{_names(_words(cell, depth) for cell in found.index)}, {epochs:.3g}{spread} epochs"
 
 
 def layer_statistics(results, activation, layers=None):

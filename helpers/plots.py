@@ -231,6 +231,8 @@ def effect_of(table, x, measures, lines="layers"):
             axes.errorbar(mean.index, mean, [mean - low, high - mean], label=f"{name} {lines}", lw=1.4, ms=5, **style)
             lost = table[table[lines] == name].groupby(x).diverged.any()
             axes.plot(mean.index[lost], mean[lost], ls="", ms=5, mfc="white", zorder=3, **style)
+        if table.diverged.any():
+            axes.plot([], [], "o", ms=5, mfc="white", color="0.3", label="a seed diverged")
         axes.set(xlabel=x, ylabel=label, yscale=scale, xticks=sorted(table[x].unique()))
         axes.set_xticks(sorted(table[x].unique()), [f"{value:g}" for value in sorted(table[x].unique())])
     _legend(figure, panels[0])
@@ -302,6 +304,7 @@ def layer_statistics(results, activation, layers=None, stats=("act_mean", "act_s
             masked = np.ma.masked_less_equal(table, 0) if isinstance(norm, LogNorm) else np.ma.masked_invalid(table)
             image = axes.imshow(masked, cmap="viridis", norm=norm, aspect="auto", origin="lower", interpolation="none")
             axes.grid(False)
+            _whole_ticks(axes.xaxis, 4)
             if stat == stats[0]:
                 axes.set_title(init, fontsize=9)
             if stat == stats[-1]:
