@@ -22,6 +22,7 @@ class Activation:
     keeps     "output" if `backward` reads a = phi(z), "input" if it reads z
     forward   (z, out): writes phi(z) into out, which may be z itself
     backward  (grad_a, kept, out): writes grad_a * phi'(z) into out, which may be `kept` itself
+    kinks     where phi or a derivative of it jumps, for integrals over it
     """
 
     f: Callable
@@ -29,6 +30,7 @@ class Activation:
     keeps: str = "input"
     forward: Callable | None = None
     backward: Callable | None = None
+    kinks: tuple = (0.0,)
 
     def __post_init__(self):
         if self.forward is None:

@@ -12,9 +12,11 @@ with the same cells, parameters and helper code is skipped.
 import argparse
 import re
 import shutil
+import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +27,8 @@ from helpers.progress import duration
 PARAMETERS = "notebooks/parameters"
 # Seconds between two lines of progress: on a terminal the line is rewritten in place.
 EVERY, EVERY_IN_PLACE = 20.0, 1.0
+# Seconds after which a Ctrl-C that has ended nothing is repeated; a kernel needs one or two to go.
+UNHEARD = 10.0
 # the worst first
 EXIT_CODES = {"stopped": 130, "failed": 1, "refused": 2}
 UNITS = {"h": 3600, "min": 60, "s": 1}
@@ -197,10 +201,32 @@ def run(job, label, force):
     return Row(job.file, outcome, watch.elapsed(), copy)
 
 
+@contextmanager
+def ctrl_c_is_heard():
+    """Ctrl-C comes again after a while: where it arrives in a callback of compiled code, Python drops it."""
+    timers = []
+
+    def interrupt(*_):
+        main_thread = threading.main_thread().ident
+        timers.append(threading.Timer(UNHEARD, signal.pthread_kill, [main_thread, signal.SIGINT]))
+        timers[-1].daemon = True
+        timers[-1].start()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        for timer in timers:
+            timer.cancel()
+
+
 def outcome_of(job, watch):
     """Execute a job. Returns what became of it, where its copy is, and what is to be told about it."""
     try:
-        notebooks.execute(job, notebooks.key_of(job), watch)
+        with ctrl_c_is_heard():
+            notebooks.execute(job, notebooks.key_of(job), watch)
     except BatchError as error:
         return "refused", "", error
     except NotebookError as error:

@@ -1,4 +1,7 @@
-"""The same network in NumPy and as a stack, from the same weights, on the same batches: the appendix of `run.ipynb`."""
+"""A network trained twice, as a stack and by somebody else's code, from the same weights, on the same batches.
+
+The appendix of `run.ipynb` holds the stack against `courselib` so.
+"""
 
 import dataclasses
 import time
@@ -9,9 +12,6 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-from courselib.networks import MLP
-from courselib.optimizers import OPTIMIZERS
-from courselib.training import evaluate, train_epoch
 from helpers.data import PROBE_SIZE
 from helpers.sweep import StackTraining, epoch_order, parameters
 
@@ -39,7 +39,7 @@ def exact(config, data, layers, rng):
     )
 
 
-def in_numpy(data):
+def arrays(data):
     """x_train, y_train, x_test, y_test as NumPy arrays."""
     return [part.numpy() for part in (data.x_train, data.y_train, data.x_test, data.y_test)]
 
@@ -80,26 +80,29 @@ class Epoch:
         )
 
 
-def train_in_both(config, data, run):
-    """Train one run in both, from `exact`; yields an Epoch after each, and ends with the first that diverged."""
+def train_in_both(config, data, run, in_numpy):
+    """Train one run in both, from `exact`; yields an Epoch after each, and ends with the first that diverged.
+
+    in_numpy  (weights, run) -> (parameters, epoch): the network with these weights, (fan_out, fan_in) each, and biases
+              of 0; its parameters, weight and bias in turn, which training changes in place; and
+              epoch(x, y, x_test, y_test, order) -> train loss, which trains on the samples in that order and evaluates
+    """
     training = StackTraining(config, [run], torch.device("cpu"))
-    net = MLP(_arrays(training.stack.network(0))[::2], run.activation)
-    optimizer = OPTIMIZERS[config.optimizer](config.lr_of(run))
-    x, y, *test = in_numpy(data)
+    parameters_there, epoch = in_numpy(_arrays(training.stack.network(0))[::2], run)
+    samples = arrays(data)
     with one_core():
         training.advance(data)  # epoch 0 only measures
     for number in range(1, config.num_epochs + 1):
+        order = epoch_order(run.seed, number, data.train_size).numpy()
         with one_core():
             started = time.perf_counter()
-            order = epoch_order(run.seed, number, len(y)).numpy()
-            loss, _ = train_epoch(net, optimizer, x, y, config.batch_size, order)
-            evaluate(net, *test)
+            loss = epoch(*samples, order)
             between = time.perf_counter()
             training.advance(data)
             ended = time.perf_counter()
         theirs, ours = bool(training.diverged[0]), not np.isfinite(loss)
         diverged = "in both" if theirs and ours else "in the stack only" if theirs else "in NumPy only" if ours else ""
-        difference = np.nan if diverged else _difference(net.parameters, _arrays(training.stack.network(0)))
+        difference = np.nan if diverged else _difference(parameters_there, _arrays(training.stack.network(0)))
         yield Epoch(number, difference, diverged, between - started, ended - between)
         if diverged:
             return

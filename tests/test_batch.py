@@ -295,6 +295,22 @@ def test_ctrl_c_stops_the_notebook_and_keeps_the_log(folder):
         os.kill(kernel, 0)
 
 
+def test_a_ctrl_c_that_was_dropped_comes_again(monkeypatch):
+    monkeypatch.setattr(batch, "UNHEARD", 0.2)
+    before, heard = signal.getsignal(signal.SIGINT), []
+    with batch.ctrl_c_is_heard():
+        for _ in range(2):
+            try:
+                if not heard:
+                    os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(5)
+            except KeyboardInterrupt:
+                heard.append(time.monotonic())
+    assert 0.1 < heard[1] - heard[0] < 3
+    assert signal.getsignal(signal.SIGINT) is before
+    time.sleep(0.4)  # none comes afterwards
+
+
 # ---- the key
 
 

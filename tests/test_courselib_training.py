@@ -1,6 +1,7 @@
 """courselib's network and its training, held against autograd, torch.optim, the stack, differences, scikit-learn."""
 
 import dataclasses
+import functools
 import time
 
 import numpy as np
@@ -181,6 +182,15 @@ def test_training_agrees_with_the_stack(digits, init, optimizer):
         assert [train_loss, test_loss] == pytest.approx([row["train_loss"], row["test_loss"]], rel=tolerance)
 
 
+def in_courselib(weights, run, lr=0.05):
+    net, optimizer = MLP(weights, run.activation), OPTIMIZERS["sgd"](lr)
+
+    def epoch(x, y, x_test, y_test, order):
+        return train_epoch(net, optimizer, x, y, 32, order)[0]
+
+    return net.parameters, epoch
+
+
 def test_the_appendix_compares_and_says_what_diverged():
     given = {"layers_list": [2], "hidden_size": 16, "num_epochs": 5, "train_size": 300, "test_size": 64}
     config = SweepConfig.from_dict(
@@ -189,11 +199,12 @@ def test_the_appendix_compares_and_says_what_diverged():
     whole = data.load(config)
     exact, part = reference.exact(config, whole, 2, np.random.default_rng(0))
     assert (exact.num_epochs, exact.precision, part.train_size) == (3, "float64", 300)
-    epochs = list(reference.train_in_both(exact, part, Run("he_normal", "tanh", 2, 0)))
+    epochs = list(reference.train_in_both(exact, part, Run("he_normal", "tanh", 2, 0), in_courselib))
     assert [epoch.number for epoch in epochs] == [1, 2, 3]
     assert all(0 <= epoch.difference < 1e-12 and not epoch.diverged for epoch in epochs)
     wild = dataclasses.replace(exact, lr=1e300)
-    (first, *_) = list(reference.train_in_both(wild, part, Run("he_normal", "relu", 2, 0)))
+    wild_numpy = functools.partial(in_courselib, lr=1e300)
+    (first, *_) = list(reference.train_in_both(wild, part, Run("he_normal", "relu", 2, 0), wild_numpy))
     assert str(first) == "epoch 1: diverged in both"
     assert np.isnan(first.difference)
 
