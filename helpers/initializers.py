@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from scipy.stats import truncnorm
 from torch.nn import init as torch_init
 
 
@@ -20,12 +21,14 @@ class Initializer:
     draw      (weight, generator, **params): fills weight (fan_out, fan_in) in place
     formula   the same in LaTeX
     source    where it was published
+    moments   (fan_in, fan_out, **params) -> (mean, variance) of a weight, as it is really drawn
     defaults  its parameters
     """
 
     draw: Callable
     formula: str
     source: str
+    moments: Callable
     defaults: dict = field(default_factory=dict)
 
 
@@ -75,27 +78,65 @@ def trunc_normal(weight, generator, mean, std, a, b):
     torch_init.trunc_normal_(weight, mean, std, mean + a * std, mean + b * std, generator=generator)
 
 
+def _he_moments(fan_in, fan_out, factor, mode):
+    return 0.0, factor / {"fan_in": fan_in, "fan_out": fan_out}[mode]
+
+
+def _xavier_moments(fan_in, fan_out):
+    return 0.0, 2 / (fan_in + fan_out)
+
+
+def _orthogonal_moments(fan_in, fan_out, gain):
+    """gain^2 / fan_in, but where more units go out than come in: gain^2 / fan_out."""
+    return 0.0, gain**2 / max(fan_in, fan_out)
+
+
+def _trunc_normal_moments(fan_in, fan_out, mean, std, a, b):
+    shift, variance = truncnorm.stats(a, b, moments="mv")
+    return mean + std * float(shift), std**2 * float(variance)
+
+
 _HE = {"factor": 2.0, "mode": "fan_in"}
 
 INITIALIZERS = {
-    "he_normal": Initializer(he_normal, r"N(0,\ \mathrm{factor}/\mathrm{fan})", "He et al. 2015", _HE),
-    "he_uniform": Initializer(he_uniform, r"U(\pm\sqrt{3\,\mathrm{factor}/\mathrm{fan}})", "He et al. 2015", _HE),
+    "he_normal": Initializer(he_normal, r"N(0,\ \mathrm{factor}/\mathrm{fan})", "He et al. 2015", _he_moments, _HE),
+    "he_uniform": Initializer(
+        he_uniform, r"U(\pm\sqrt{3\,\mathrm{factor}/\mathrm{fan}})", "He et al. 2015", _he_moments, _HE
+    ),
     "xavier_normal": Initializer(
-        xavier_normal, r"N(0,\ 2/(\mathrm{fan_{in}}+\mathrm{fan_{out}}))", "Glorot & Bengio 2010"
+        xavier_normal, r"N(0,\ 2/(\mathrm{fan_{in}}+\mathrm{fan_{out}}))", "Glorot & Bengio 2010", _xavier_moments
     ),
     "xavier_uniform": Initializer(
-        xavier_uniform, r"U(\pm\sqrt{6/(\mathrm{fan_{in}}+\mathrm{fan_{out}})})", "Glorot & Bengio 2010"
+        xavier_uniform,
+        r"U(\pm\sqrt{6/(\mathrm{fan_{in}}+\mathrm{fan_{out}})})",
+        "Glorot & Bengio 2010",
+        _xavier_moments,
     ),
-    "normal": Initializer(normal, r"N(\mathrm{mean},\ \mathrm{std}^2)", "", {"mean": 0.0, "std": 0.1}),
-    "zero": Initializer(zero, r"0", ""),
-    "orthogonal": Initializer(orthogonal, r"\mathrm{gain}\cdot Q,\ Q^\top Q = 1", "Saxe et al. 2014", {"gain": 1.0}),
+    "normal": Initializer(
+        normal,
+        r"N(\mathrm{mean},\ \mathrm{std}^2)",
+        "",
+        lambda fan_in, fan_out, mean, std: (mean, std**2),
+        {"mean": 0.0, "std": 0.1},
+    ),
+    "zero": Initializer(zero, r"0", "", lambda fan_in, fan_out: (0.0, 0.0)),
+    "orthogonal": Initializer(
+        orthogonal, r"\mathrm{gain}\cdot Q,\ Q^\top Q = 1", "Saxe et al. 2014", _orthogonal_moments, {"gain": 1.0}
+    ),
     "trunc_normal": Initializer(
         trunc_normal,
         r"N(\mathrm{mean},\ \mathrm{std}^2)\ \mathrm{cut\ at\ mean}+a\,\mathrm{std},\ \mathrm{mean}+b\,\mathrm{std}",
         "",
+        _trunc_normal_moments,
         {"mean": 0.0, "std": 0.1, "a": -2.0, "b": 2.0},
     ),
 }
+
+
+def weight_moments(init, params, fan_in, fan_out):
+    """(mean, variance) of one weight under an init and its parameters; those of a variant name its row under "init"."""
+    given = {name: value for name, value in params.items() if name != "init"}
+    return INITIALIZERS[params.get("init", init)].moments(fan_in, fan_out, **given)
 
 
 def generator_for(*key):
