@@ -73,6 +73,7 @@ class SweepConfig:
     init_params: dict = dataclasses.field(default_factory=dict)
     hidden_size: int = 128
     input_size: int | None = None
+    input_square: float | None = None
     output_size: int | None = None
     num_epochs: int | None = None
     lr: float | tuple | None = None
@@ -114,8 +115,15 @@ class SweepConfig:
         """The learning rate of one run."""
         return self.lr if run.lr is None else run.lr
 
+    def row_of(self, init):
+        """The row of INITIALIZERS behind a name in `init_types`: the name itself, or that of which it is a variant."""
+        return self.init_params[init].get("init", init)
+
     def fitted_to(self, data):
-        """The same config with `input_size` and `output_size` from the data. Raises ConfigError where they disagree."""
+        """The same config with `input_size`, `output_size` and `input_square`, the mean of the squared inputs.
+
+        Raises ConfigError where the sizes disagree.
+        """
         for key, actual in (("input_size", data.input_size), ("output_size", data.output_size)):
             given = getattr(self, key)
             if given is not None and given != actual:
@@ -127,7 +135,8 @@ class SweepConfig:
                 f"batch_size is {self.batch_size}, but there are only {data.train_size} training samples; "
                 f"allowed is 1 to {data.train_size}"
             )
-        return dataclasses.replace(self, input_size=data.input_size, output_size=data.output_size)
+        sizes = {"input_size": data.input_size, "output_size": data.output_size}
+        return dataclasses.replace(self, **sizes, input_square=float(f"{data.input_square:.6g}"))
 
 
 # ---- checks: each takes (key, value) and returns the value as it is kept, or raises ConfigError
@@ -290,6 +299,7 @@ CHECKS = {
     "init_params": _init_params,
     "hidden_size": _whole(1),
     "input_size": _whole(1),
+    "input_square": _positive,
     "output_size": _whole(2),
     "num_epochs": _whole(1),
     "lr": _lr,
@@ -307,7 +317,17 @@ CHECKS = {
     "keep_state": _flag,
 }
 # where None says "as suits the data"
-OPTIONAL = ("input_size", "output_size", "num_epochs", "lr", "batch_size", "train_size", "test_size", "save_dir")
+OPTIONAL = (
+    "input_size",
+    "input_square",
+    "output_size",
+    "num_epochs",
+    "lr",
+    "batch_size",
+    "train_size",
+    "test_size",
+    "save_dir",
+)
 
 
 def save_dir_of(config):

@@ -58,6 +58,11 @@ class Data:
         return len(self.x_test)
 
     @property
+    def input_square(self):
+        """The mean of the squared inputs of the training set."""
+        return self.x_train.double().square().mean().item()
+
+    @property
     def commonest_class_share(self):
         """The train accuracy of always guessing the commonest class."""
         return torch.bincount(self.y_train).max().item() / self.train_size

@@ -96,6 +96,11 @@ def _trunc_normal_moments(fan_in, fan_out, mean, std, a, b):
     return mean + std * float(shift), std**2 * float(variance)
 
 
+def _by_activation(*_, **__):
+    """In the place of what `critical` would have here: it depends on the activation, see `critical.py`."""
+    raise ValueError("init 'critical' depends on the activation; helpers.networks.draw_parameters draws it")
+
+
 _HE = {"factor": 2.0, "mode": "fan_in"}
 
 INITIALIZERS = {
@@ -129,6 +134,12 @@ INITIALIZERS = {
         "",
         _trunc_normal_moments,
         {"mean": 0.0, "std": 0.1, "a": -2.0, "b": 2.0},
+    ),
+    "critical": Initializer(
+        _by_activation,
+        r"\sigma_w Q,\ \prod_l \chi_1(q_l) = 1",
+        "Schoenholz et al. 2017; Pennington et al. 2017",
+        _by_activation,
     ),
 }
 

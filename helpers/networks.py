@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from helpers import critical
 from helpers.activations import ACTIVATIONS
 from helpers.initializers import draw_weights
 from helpers.records import LAYER_STATS
@@ -49,11 +50,19 @@ class DeepMLP(nn.Module):
         return self
 
 
+def draw_parameters(config, run):
+    """(weights, biases) that init and seed give a run, see `draw_weights`; biases are 0 but for the init `critical`."""
+    sizes = config.hidden_size, config.input_size, config.output_size
+    if config.row_of(run.init) == "critical":
+        return critical.draw(run.activation, run.layers, config.input_square, *sizes, run.seed)
+    weights = draw_weights(run.init, config.init_params[run.init], run.layers, *sizes, run.seed)
+    return weights, [torch.zeros(len(weight), dtype=weight.dtype) for weight in weights]
+
+
 def build(config, run, dtype=torch.float32):
     """The network of one run at birth, on the CPU: a `DeepMLP` with the weights that its init and seed give it."""
-    sizes = config.hidden_size, config.input_size, config.output_size
     net = DeepMLP(config.input_size, config.hidden_size, config.output_size, run.layers, run.activation)
-    return net.to(dtype).set_weights(draw_weights(run.init, config.init_params[run.init], run.layers, *sizes, run.seed))
+    return net.to(dtype).set_weights(*draw_parameters(config, run))
 
 
 def probe(net, x, y):

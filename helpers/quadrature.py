@@ -48,31 +48,30 @@ def phi_of(activation):
         return Phi(_in_numpy(activation.f), _in_numpy(activation.df), tuple(activation.kinks))
     if not callable(activation):
         raise ValueError(f"activation is {activation!r}; allowed is a name of the table or an elementwise function")
-    f, kinks = _in_numpy(activation), tuple(getattr(activation, "kinks", (0.0,)))
+    by_torch = _is_differentiable(activation)
+    f = _in_numpy(activation) if by_torch else lambda u: np.asarray(activation(u), float)
     z = np.linspace(-2, 2, 6).reshape(2, 3)
     if f(z).shape != z.shape:
         raise ValueError(f"activation made shape {f(z).shape} from {z.shape}; allowed is an elementwise function")
-    return Phi(f, _derivative(activation, f), kinks)
+    df = _in_numpy(derivative(activation)) if by_torch else _differences(f)
+    return Phi(f, df, tuple(getattr(activation, "kinks", (0.0,))))
 
 
 def _in_numpy(function):
-    def apply(u):
-        values = function(torch.from_numpy(u))
-        return values.detach().numpy() if isinstance(values, torch.Tensor) else np.asarray(values, float)
-
-    return apply
+    return lambda u: function(torch.from_numpy(u)).detach().numpy()
 
 
-def _derivative(activation, f):
-    """phi' by autograd, or by central differences of sixth order where the function is not torch's."""
+def _is_differentiable(activation):
+    """Whether autograd can follow a function; NumPy's refuse a tensor that wants its gradient."""
     try:
         with torch.enable_grad():
-            z = torch.linspace(-2, 2, 6, dtype=torch.float64, requires_grad=True)
-            by_torch = activation(z).requires_grad
-    except (RuntimeError, TypeError):  # NumPy's functions refuse a tensor that wants its gradient
-        by_torch = False
-    if by_torch:
-        return _in_numpy(derivative(activation))
+            return activation(torch.linspace(-2, 2, 6, dtype=torch.float64, requires_grad=True)).requires_grad
+    except (RuntimeError, TypeError):
+        return False
+
+
+def _differences(f):
+    """phi' by central differences of sixth order."""
     h = 0.01
     return lambda u: (
         (45 * (f(u + h) - f(u - h)) - 9 * (f(u + 2 * h) - f(u - 2 * h)) + (f(u + 3 * h) - f(u - 3 * h))) / (60 * h)

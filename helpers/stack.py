@@ -17,8 +17,7 @@ import torch
 
 from helpers.activations import ACTIVATIONS
 from helpers.config import PRECISIONS
-from helpers.initializers import draw_weights
-from helpers.networks import DeepMLP
+from helpers.networks import DeepMLP, draw_parameters
 from helpers.records import LAYER_STATS
 
 # oneDNN's float32 product for one large pair of matrices, which torch calls for its compiled graphs. On the AMD
@@ -77,7 +76,6 @@ class Stack:
 
     def _draw(self):
         c = self.config
-        sizes = c.hidden_size, c.input_size, c.output_size
         self.weights = [
             torch.empty(n, c.input_size if l == 0 else c.hidden_size, c.hidden_size, dtype=self.type)
             for l, n in enumerate(self.rows)
@@ -85,12 +83,12 @@ class Stack:
         self.weights.append(torch.empty(len(self), c.hidden_size, c.output_size, dtype=self.type))
         if self.wide_first:  # lies in memory as (R, H, D), so that its networks are the rows of one matrix
             self.weights[0] = torch.empty(len(self), c.hidden_size, c.input_size, dtype=self.type).mT
+        self.biases = [torch.zeros(len(weight), 1, weight.shape[2], dtype=self.type) for weight in self.weights]
         for r, run in enumerate(self.runs):
-            drawn = draw_weights(run.init, c.init_params[run.init], run.layers, *sizes, run.seed)
-            for l, weight in zip([*range(run.layers), self.depth], drawn, strict=True):
-                self.weights[l][r] = weight.T
+            for l, weight, bias in zip([*range(run.layers), self.depth], *draw_parameters(c, run), strict=True):
+                self.weights[l][r], self.biases[l][r, 0] = weight.T, bias
         self.weights = [weight.to(self.device) for weight in self.weights]
-        self.biases = [torch.zeros(len(w), 1, w.shape[2], dtype=self.type, device=self.device) for w in self.weights]
+        self.biases = [bias.to(self.device) for bias in self.biases]
         self._copy_to_working_type()
 
     def _copy_to_working_type(self):

@@ -41,7 +41,7 @@ from helpers.stack import GraphedSteps, Stack
 STACK_SIZES = {"cpu": 8, "mps": 48, "cuda": 192}
 MOST_LANES = {"cpu": 8, "mps": 1, "cuda": 4}
 # CONFIG keys that may change between two starts in one folder: they move time, or rounding, but no result
-FREE_KEYS = ("data_dir", "device", "stack_size", "save_dir", "resume", "keep_state")
+FREE_KEYS = ("data_dir", "input_square", "device", "stack_size", "save_dir", "resume", "keep_state")
 # ... and keys that may grow: what is there is kept, the rest is trained
 AXES = ("layers_list", "init_types", "activations", "seeds", "lr")
 

@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from helpers.config import SweepConfig
+from helpers.config import ConfigError, SweepConfig
 from helpers.data import load
-from helpers.initializers import weight_moments
+from helpers.initializers import INITIALIZERS, weight_moments
 from helpers.quadrature import EXACT, QUICK, expectation, pair_expectation, phi_of
 
 NEUTRAL = 1e-9  # so close to 1 a slope counts as 1
@@ -45,8 +45,11 @@ def variance_map(activation, q, sigma_w2, sigma_b2):
 
 
 def chi1(activation, q, sigma_w2):
-    """sigma_w2 Int Dz phi'(sqrt(q) z)^2: the factor of a layer on squared gradients (Schoenholz et al. 2017)."""
-    phi = phi_of(activation)
+    """sigma_w2 Int Dz phi'(sqrt(q) z)^2: the factor of a layer on squared gradients (Schoenholz et al. 2017).
+
+    At q = 0 it is the limit from above.
+    """
+    phi, q = phi_of(activation), np.maximum(np.asarray(q, float), GRID[0])
     return sigma_w2 * expectation(lambda u: phi.df(u) ** 2, q, kinks=phi.kinks)
 
 
@@ -210,6 +213,13 @@ def critical_line(activation, q):
         return sigma_w2, q - sigma_w2 * squares
 
 
+def critical_limit(activation):
+    """sigma_w2 of the critical line where q goes to 0: 1 over the mean of the squared slopes on either side of 0."""
+    slopes = phi_of(activation).df(np.array([-1e-12, 1e-12]))
+    with np.errstate(divide="ignore"):
+        return float(1 / np.mean(slopes**2))
+
+
 def critical_points(activation, sigma_b2):
     """All points with chi1 = 1 at this sigma_b2, by ascending q: none, one or several; some are unstable."""
     phi, found = phi_of(activation), []
@@ -217,11 +227,11 @@ def critical_points(activation, sigma_b2):
     beyond = needed - sigma_b2
     beyond[np.abs(beyond) <= NEUTRAL * GRID] = 0
     if sigma_b2 == 0 and float(phi.f(np.zeros(1))[0]) == 0:
-        slope = float(phi.df(np.zeros(1))[0])
         if (beyond == 0).all():
             return [_critical_point(activation, 1.0)]
-        if slope != 0:  # the point at which the signal itself has faded away
-            found.append(CriticalPoint(1 / slope**2, 0.0, 0.0, float(chi_parallel(activation, 0.0, 1 / slope**2))))
+        limit = critical_limit(activation)
+        if np.isfinite(limit):  # the point at which the signal itself has faded away
+            found.append(CriticalPoint(limit, 0.0, 0.0, float(chi_parallel(activation, 0.0, limit))))
         beyond[: np.argmax(beyond != 0)] = beyond[np.argmax(beyond != 0)]  # what is left there is rounding
     for (a, b), (before, after) in zip(itertools.pairwise(GRID), itertools.pairwise(beyond), strict=True):
         if before * after < 0:
@@ -273,6 +283,11 @@ class Birth:
 
 def birth_of(config, run):
     """The Birth of one run; None where its weights have a mean that is not 0, for which there is no theory here."""
+    if config.row_of(run.init) == "critical":
+        from helpers import critical  # which is built on the maps above
+
+        found = critical.solve(run.activation, run.layers, config.input_square)
+        return Birth(run.activation, found.first, found.sigma_w2, found.sigma_b2)
     drawn = [
         weight_moments(run.init, config.init_params[run.init], fan_in, config.hidden_size)
         for fan_in in (config.input_size, config.hidden_size)
@@ -400,3 +415,41 @@ def forecast(config, data=None):
         rows.append(row)
     table = pd.DataFrame(rows, columns=FORECAST).fillna({"regime": "unknown"})
     return table.assign(trainable=table.regime == "trainable")
+
+
+def recommend(activation, layers, hidden_size=128):
+    """The inits by how well they should train a network of this activation, depth and width, the best first.
+
+    Inputs are taken to be normalised and uncorrelated, as many as there are hidden units. Returns a DataFrame indexed
+    by init: backward, correlation and regime as in `forecast`, and why, one sentence. Trainable ones come first; among
+    those, the ones whose gradient changes least over the layers.
+    """
+    rows = []
+    for init in INITIALIZERS:
+        axes = {"activations": [activation], "layers_list": [layers], "init_types": [init], "hidden_size": hidden_size}
+        sizes = {"input_size": hidden_size, "output_size": 2, "input_square": 1.0}
+        config = SweepConfig.from_dict({**axes, **sizes})
+        try:
+            (profile,) = profiles(config, InputMoments(1.0, 0.0)).values()
+        except ConfigError as error:  # `critical` where there is no critical point
+            rows.append({"init": init, "regime": "unknown", "why": f"{error}."})
+            continue
+        first, last, regime = profile.iloc[0], profile.iloc[-1], regime_of(profile)
+        row = {"init": init, "backward": first.backward, "correlation": last.correlation, "regime": regime}
+        rows.append({**row, "why": _why(init, first.backward, last.correlation, layers, regime)})
+    table = pd.DataFrame(rows).set_index("init")
+    order = pd.DataFrame({"regime": table.regime != "trainable", "change": np.abs(np.log(table.backward.clip(1e-300)))})
+    return table.loc[order.sort_values(["regime", "change"], kind="stable").index]
+
+
+def _why(init, backward, correlation, layers, regime):
+    what = {
+        "trainable": "it should train",
+        "vanishing": "too little is left to move the first layers",
+        "exploding": "that is more than a step can bear",
+        "collapsed": "by then all inputs look alike",
+    }[regime]
+    return (
+        f"{init}: {backward:.2g} times the last hidden layer's gradient reaches the first of {layers} layers, and two "
+        f"inputs arrive in the last with a correlation of {correlation:.3g}; {what}."
+    )

@@ -101,10 +101,8 @@ def test_gelu_is_half_stable_at_the_top_of_its_line():
     assert sigma_w2 == pytest.approx(1.98305826, abs=5e-9)
     assert sigma_b2 == pytest.approx(0.17292239, abs=5e-9)
     assert theory.chi_parallel("gelu", q, sigma_w2) == pytest.approx(1, abs=1e-9)
-    assert len(theory.critical_points("gelu", 0.17)) == 2
-    assert theory.critical_points("gelu", 0.18) == []
-    low, high = theory.critical_points("gelu", 0.17)
-    assert (low.stable, high.stable) == (False, True)
+    ((below,), (above,)) = (theory.critical_points("gelu", sigma_b2) for sigma_b2 in (0.17, 0.18))
+    assert (below.stable, above.stable) == (False, True)
 
 
 def test_pytorch_gain_of_tanh_is_chaotic():
@@ -165,7 +163,7 @@ def test_fixed_points_of_what_grows_dies_or_stands_still():
 @pytest.mark.parametrize("sigma_b2", [0.0, 0.02, 0.3])
 def test_critical_points_are_fixed_points_that_keep_gradients(activation, sigma_b2):
     for point in theory.critical_points(activation, sigma_b2):
-        assert theory.chi1(activation, point.q, point.sigma_w2) == pytest.approx(1, abs=1e-8)
+        assert theory.chi1(activation, point.q, point.sigma_w2) == pytest.approx(1, abs=1e-8 if point.q else 1e-4)
         again = theory.variance_map(activation, point.q, point.sigma_w2, sigma_b2)
         assert again == pytest.approx(point.q, rel=1e-8, abs=1e-12)
         assert point.chi_parallel == pytest.approx(theory.chi_parallel(activation, point.q, point.sigma_w2))
@@ -182,7 +180,7 @@ def wide(activation, init, layers, **given):
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "sigmoid"])
 @pytest.mark.parametrize("init", ["he_normal", "xavier_uniform", "orthogonal", "trunc_normal"])
 def test_profiles_are_those_of_wide_networks(activation, init):
-    """Three networks of width 1000: their scatter, or its known order layers / width, is the tolerance."""
+    """Three networks of width 1000: the logarithm of what has passed l layers has an error of order sqrt(l / width)."""
     config = wide(activation, init, 8, init_params={"trunc_normal": {"std": 0.04}})
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(64, 300, dtype=torch.float64, generator=generator)
@@ -199,20 +197,16 @@ def test_profiles_are_those_of_wide_networks(activation, init):
         net(x)
         for hook in hooks:
             hook.remove()
-        centred = [
-            1 - (gram(layer) - gram(layer).diag().diag()).sum().item() / (63 * gram(layer).trace().item())
-            for layer in z
-        ]
-        logs["apart"].append(np.log(centred))
+        logs["apart"].append(np.log([1 - mean_correlation(layer) for layer in z]))
         logs["pre_std"].append(np.log(found["pre_std"]))
         logs["act_std"].append(np.log(found["act_std"]))
         logs["backward"].append(np.log(np.array(gradients) / gradients[-1]))
     predicted = {name: np.log(profile[name]) for name in ("pre_std", "act_std", "backward")}
     predicted["apart"] = np.log(1 - profile.correlation)
     for name, values in logs.items():
-        spread = np.std(values, axis=0, ddof=1) / 3**0.5
         off = np.abs(np.mean(values, axis=0) - predicted[name])
-        assert (off < 5 * spread + 0.06).all(), (name, off, spread)
+        passed = np.arange(1, 9)[:: -1 if name == "backward" else 1]
+        assert (off < 4 * (passed / 1000) ** 0.5).all(), (name, off)
 
 
 def mean_correlation(z):
@@ -274,3 +268,18 @@ def test_the_forecast_of_the_published_sweep_is_a_matter_of_seconds():
     started = time.perf_counter()
     assert len(theory.forecast({}, data)) == 192
     assert time.perf_counter() - started < 4
+
+
+def test_recommendations_are_ranked_and_say_why():
+    gelu = theory.recommend("gelu", 50, 128)
+    assert gelu.index[0] == "critical"
+    assert (gelu.regime == "trainable").sum() == 1
+    assert gelu.why["critical"].endswith("it should train.")
+    assert "too little is left" in gelu.why["xavier_normal"]
+    assert gelu.index[-1] == "zero"
+    relu = theory.recommend("relu", 50, 128)
+    assert set(relu.index[:3]) == {"critical", "he_normal", "he_uniform"}
+    softplus = theory.recommend("softplus", 10, 64)
+    assert softplus.regime["critical"] == "unknown"
+    assert "choose another init" in softplus.why["critical"]
+    assert all(text.count(".") >= 1 and "\n" not in text for text in softplus.why)

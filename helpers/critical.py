@@ -1,0 +1,141 @@
+"""The ninth init, `critical`: drawn so that squared gradients keep their size from the last layer down to the first.
+
+Its weights are orthogonal, scaled to the variance that mean-field theory asks for; activations whose signal cannot
+stand still otherwise, as gelu's, get biases as well. Unlike the other inits it depends on the activation, on the number
+of layers and on the size of the data.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from torch.nn import init as torch_init
+
+from helpers.activations import ACTIVATIONS
+from helpers.config import ConfigError
+from helpers.initializers import generator_for
+from helpers.quadrature import QUICK, expectation, phi_of
+from helpers.theory import GRID, NEUTRAL, chi_parallel, critical_limit, critical_line
+
+SMALL = 1e-3  # what is well behaved at this q is so down to 0
+ROUNDING = 1e-9  # to which the critical line is known, relative to q
+
+
+@dataclass(frozen=True)
+class Critical:
+    """What `critical` draws from: variances times fan-in of the first layer, the other hidden ones and the output
+    layer, and the variance of a bias.
+
+    q  the variance of pre-activations that all hidden layers keep; 0 where it slowly fades, as tanh's
+    """
+
+    first: float
+    sigma_w2: float
+    sigma_b2: float
+    output: float
+    q: float
+
+
+def solve(activation, layers, input_square):
+    """The Critical of an activation of the table, for so many layers and inputs of this mean square.
+
+    Of all points with chi1 = 1 it takes the one with the least bias at which the variance of signals does not run away
+    (chi_parallel <= 1): biases are the same for all inputs, and make these look alike. Where that is the point q = 0,
+    which is reached only after infinitely many layers, sigma_w2 is raised until the product of chi1 over this network's
+    own layers is 1. The output layer is scaled so that logits have at most the variance 1.
+
+    Raises ConfigError, one sentence, for an activation that has no such point.
+    """
+    if input_square is None:
+        raise ConfigError("init 'critical' depends on the data: input_square, the mean of its squares, must be known")
+    return _solve(activation, ACTIVATIONS[activation], layers, float(input_square))
+
+
+@lru_cache(maxsize=512)
+def _solve(name, row, layers, input_square):
+    q = _least_point(name, row)
+    if q == 0:
+        sigma_w2, sigma_b2 = _for_depth(row, layers, input_square), 0.0
+        first, last = sigma_w2, _signal(row, sigma_w2, layers, input_square)[0]
+    else:
+        sigma_w2, sigma_b2 = (float(value) for value in critical_line(row, q))
+        sigma_b2 = max(0.0, sigma_b2)
+        first, last = (q - sigma_b2) / input_square, q
+    phi = phi_of(row)
+    square = expectation(lambda u: phi.f(u) ** 2, last, kinks=phi.kinks)
+    return Critical(first, sigma_w2, sigma_b2, 1 / max(1.0, square), q)
+
+
+@lru_cache(maxsize=64)
+def _least_point(name, row):
+    """The least q of the critical line that can be had, sigma_b2 >= 0, and is not unstable, chi_parallel <= 1."""
+    grid = GRID[GRID >= SMALL]
+    sigma_w2, sigma_b2 = critical_line(row, grid)
+    slope = chi_parallel(row, grid, sigma_w2)
+    with np.errstate(invalid="ignore"):
+        good = (sigma_b2 >= -ROUNDING * grid) & (slope <= 1 + ROUNDING)
+    if not good.any():
+        raise ConfigError(
+            f"init 'critical': {name} has no variance of weights and biases with which gradients keep their size and "
+            "signals do not run away; choose another init for it"
+        )
+    i = int(np.argmax(good))
+    if i == 0:
+        return 0.0
+
+    def misses(log_q):
+        w, b = critical_line(row, np.exp(log_q))
+        return min(float(b) / np.exp(log_q), 1 - float(chi_parallel(row, np.exp(log_q), float(w))))
+
+    low, high = np.log(grid[i - 1]), np.log(grid[i])
+    return float(np.exp(high if misses(high) <= NEUTRAL else brentq(misses, low, high, xtol=1e-13)))
+
+
+def _for_depth(row, layers, input_square):
+    """sigma_w2 without biases with which the product of chi1 over the layers is 1."""
+    limit = critical_limit(row)
+    if layers == 1:
+        return limit
+
+    def gain(sigma_w2):
+        return _signal(row, sigma_w2, layers, input_square)[1]
+
+    if abs(gain(limit)) < NEUTRAL * layers:  # relu: any signal is as good as another
+        return limit
+    low, high = 0.5 * limit, limit
+    while gain(high) < 0:
+        low, high = high, 1.5 * high
+    return float(brentq(gain, low, high, xtol=1e-12 * limit))
+
+
+def _signal(row, sigma_w2, layers, input_square):
+    """(variance in the last hidden layer, log of the product of chi1 over the layers before it), without biases."""
+    phi, q, gain = phi_of(row), sigma_w2 * input_square, 0.0
+    for _ in range(layers - 1):
+        slopes, square = (
+            expectation(g, q, kinks=phi.kinks, nodes=QUICK) for g in (lambda u: phi.df(u) ** 2, lambda u: phi.f(u) ** 2)
+        )
+        gain += np.log(sigma_w2 * slopes)
+        q = sigma_w2 * square
+    return q, gain
+
+
+def draw(activation, layers, input_square, hidden_size, input_size, output_size, seed):
+    """(weights, biases) of a network at birth, first hidden layer to output layer, in float64: see `draw_weights`."""
+    found = solve(activation, layers, input_square)
+    generator = generator_for("weights", seed, "critical", layers, hidden_size, input_size)
+    sizes = [input_size] + [hidden_size] * layers + [output_size]
+    scales = [found.first] + [found.sigma_w2] * (layers - 1) + [found.output]
+    weights, biases = [], []
+    for fan_in, fan_out, scale in zip(sizes[:-1], sizes[1:], scales, strict=True):
+        weight = torch.empty(fan_out, fan_in, dtype=torch.float64)
+        # rows or columns of length 1 have the variance 1 / max(fan_in, fan_out)
+        torch_init.orthogonal_(weight, (scale * max(fan_in, fan_out) / fan_in) ** 0.5, generator=generator)
+        bias = torch.zeros(fan_out, dtype=torch.float64)
+        weights.append(weight)
+        biases.append(bias)
+    for bias in biases[:-1]:
+        bias.normal_(0, found.sigma_b2**0.5, generator=generator)
+    return weights, biases
