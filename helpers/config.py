@@ -278,7 +278,7 @@ def _params_of(where, init, given):
             params[name] = _name(key, value, ("fan_in", "fan_out"))
         elif name in ("factor", "gain"):
             params[name] = _positive(key, value)
-        elif name == "std":
+        elif name in ("std", "sigma_w2", "sigma_b2"):
             params[name] = _number(key, value, -5e-324, "a finite number from 0 up")
         else:
             params[name] = _number(key, value)

@@ -197,6 +197,102 @@ def _best_clause(table):
         yield f"the highest test accuracy is {_mean(best.iloc[0], 'test_acc')}, of {_names(map(_words, best.index))}"
 
 
+def forecast_map(expected):
+    """The sentence of `plots.forecast_map`: how many runs theory expects to train, and what ails the others."""
+    counts = expected.regime.value_counts()
+    others = [f"{n} {regime}" for regime, n in counts.items() if regime != "trainable"]
+    return (
+        f"Before training, theory expects {counts.get('trainable', 0)} of {_count(len(expected), 'run')} to train"
+        + (f"; the others: {', '.join(others)}." if others else ".")
+    )
+
+
+def signal_at_birth(results, known, stat="act_std", layers=None):
+    """The sentence of `plots.signal_at_birth`: the ratio of measured to predicted in the last layer."""
+    layers = layers or max(results.config["layers_list"])
+    ratios = _measured_over_predicted(results, known, layers, stat, -1)
+    if len(ratios) == 0:
+        return f"{_count(layers, 'layer')}: theory and measurement have no signal in common."
+    low, middle, high = np.quantile(ratios, [0.1, 0.5, 0.9])
+    return (
+        f"{_count(layers, 'layer')}: in the last one the measured deviation of activations is {middle:.2f} times what "
+        f"theory predicts (median of {_count(len(ratios), 'run')}; 10 to 90 %: {low:.2f} to {high:.2f})."
+    )
+
+
+def gradients_at_birth(results, known, layers=None):
+    """How well theory predicts the gradient norm of the first layer over that of the last, one sentence."""
+    layers = layers or max(results.config["layers_list"])
+    ratios = _measured_over_predicted(results, known, layers, "gradient", 0)
+    if len(ratios) == 0:
+        return f"{_count(layers, 'layer')}: no gradient reaches the first layer, or there is one layer only."
+    low, middle, high = np.quantile(ratios, [0.1, 0.5, 0.9])
+    return (
+        f"{_count(layers, 'layer')}: the gradient norm of the first over that of the last, before training, is "
+        f"{middle:.2f} times what theory predicts (median of {_count(len(ratios), 'run')}; 10 to 90 %: {low:.2f} to "
+        f"{high:.2f})."
+    )
+
+
+def _measured_over_predicted(results, known, layers, stat, layer):
+    """Of every run with this depth, measured over predicted in one layer, before training; where both are above 0."""
+    ratios = []
+    for run, profile in known.items():
+        if run.layers == layers and layers > 1 and profile is not None and run.name in set(results.summary.run):
+            measured = results.layers(run.name, "grad_norm" if stat == "gradient" else stat).loc[0]
+            if stat == "gradient":
+                measured = measured / (measured.iloc[-1] or np.nan)
+            ratios.append((measured.iloc[layer], profile[stat].iloc[layer]))
+    measured, predicted = np.array(ratios, float).reshape(-1, 2).T
+    both = (measured > 0) & (predicted > 0) & np.isfinite(predicted)
+    return measured[both] / predicted[both]
+
+
+def right_calls(expected, summary):
+    """How many runs the forecast called right, one sentence a rule.
+
+    The first rule is fixed from theory (`theory.regime_of`). The second is fitted: it calls trainable what has a share
+    of the gradient between two thresholds, chosen on half of the combinations and judged on the other half.
+    """
+    table = expected.merge(summary[["run", "learned"]], on="run")
+    table = table[table.regime != "unknown"]
+    if table.empty:
+        return
+    right = table.trainable == table.learned
+    wrong = table[~right]
+    yield (
+        f"Theory alone, nothing fitted, called {right.sum()} of {_count(len(table), 'run')} right "
+        f"({right.mean():.1%}); {(~wrong.learned).sum()} were expected to train and did not, {wrong.learned.sum()} "
+        "learned all the same."
+    )
+    axes = ["activation", "init", "layers"]
+    cells = table[axes].drop_duplicates().sort_values(axes, ignore_index=True)
+    if len(cells) < 8 or table.learned.nunique() == 1:
+        return
+    order = np.random.default_rng(0).permutation(len(cells))
+    seen = table.merge(cells.iloc[order[: len(cells) // 2]], on=axes)
+    held_out = table.merge(cells.iloc[order[len(cells) // 2 :]], on=axes)
+    low, high = _best_range(seen.backward.to_numpy(), seen.learned.to_numpy())
+    fitted = held_out.backward.between(low, high) == held_out.learned
+    alone = held_out.trainable == held_out.learned
+    yield (
+        f"Fitted on half of the combinations, a share of the gradient between {low:.1e} and {high:.1e} calls "
+        f"{fitted.mean():.1%} of the {_count(len(held_out), 'run')} of the other half right (theory alone "
+        f"{alone.mean():.1%} of these)."
+    )
+
+
+def _best_range(values, learned):
+    """(low, high) with which `low <= value <= high` calls most runs right."""
+    candidates = np.unique(values)
+    best = max(
+        ((((values >= low) & (values <= high)) == learned).sum(), low, high)
+        for i, low in enumerate(candidates)
+        for high in candidates[i:]
+    )
+    return best[1:]
+
+
 def curves(results, lines, **fixed):
     """The sentence of `plots.curves`: how many of its lines learned at each depth, and which got deepest."""
     return _sentence(results, _curves_clauses(results, cells(results, **fixed), lines, fixed), **fixed)

@@ -1,7 +1,8 @@
 """The weight initialisations: one table, one row an init.
 
-Every weight matrix of a network is drawn by the same init, the output layer's too; biases start at 0. A weight has
-shape (fan_out, fan_in), as in `torch.nn.Linear`.
+Every weight matrix of a network is drawn by the same init, the output layer's too; biases start at 0, but for two
+inits: `gaussian` draws those of hidden layers with variance sigma_b2, `critical` where the activation needs them. A
+weight has shape (fan_out, fan_in), as in `torch.nn.Linear`.
 """
 
 import hashlib
@@ -78,6 +79,10 @@ def trunc_normal(weight, generator, mean, std, a, b):
     torch_init.trunc_normal_(weight, mean, std, mean + a * std, mean + b * std, generator=generator)
 
 
+def gaussian(weight, generator, sigma_w2, sigma_b2):
+    weight.normal_(0, (sigma_w2 / weight.shape[1]) ** 0.5, generator=generator)
+
+
 def _he_moments(fan_in, fan_out, factor, mode):
     return 0.0, factor / {"fan_in": fan_in, "fan_out": fan_out}[mode]
 
@@ -135,6 +140,13 @@ INITIALIZERS = {
         _trunc_normal_moments,
         {"mean": 0.0, "std": 0.1, "a": -2.0, "b": 2.0},
     ),
+    "gaussian": Initializer(
+        gaussian,
+        r"N(0,\ \sigma_w^2/\mathrm{fan_{in}}),\ b \sim N(0,\ \sigma_b^2)",
+        "Poole et al. 2016",
+        lambda fan_in, fan_out, sigma_w2, sigma_b2: (0.0, sigma_w2 / fan_in),
+        {"sigma_w2": 1.0, "sigma_b2": 0.0},
+    ),
     "critical": Initializer(
         _by_activation,
         r"\sigma_w Q,\ \prod_l \chi_1(q_l) = 1",
@@ -142,6 +154,17 @@ INITIALIZERS = {
         _by_activation,
     ),
 }
+
+
+def draw_biases(init, params, layers, hidden_size, input_size, output_size, seed):
+    """The starting biases of one network, (H,) for each hidden layer and (C,) for the output layer, in float64.
+
+    init, params  as in `draw_weights`; hidden ones have the variance `sigma_b2` where the init has one, else they are 0
+    """
+    generator = generator_for("biases", seed, params.get("init", init), layers, hidden_size, input_size)
+    deviation = params.get("sigma_b2", 0.0) ** 0.5
+    hidden = torch.randn(layers, hidden_size, dtype=torch.float64, generator=generator) * deviation
+    return [*hidden, torch.zeros(output_size, dtype=torch.float64)]
 
 
 def weight_moments(init, params, fan_in, fan_out):

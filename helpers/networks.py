@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from helpers import critical
 from helpers.activations import ACTIVATIONS
-from helpers.initializers import draw_weights
+from helpers.initializers import draw_biases, draw_weights
 from helpers.records import LAYER_STATS
 
 
@@ -51,12 +51,19 @@ class DeepMLP(nn.Module):
 
 
 def draw_parameters(config, run):
-    """(weights, biases) that init and seed give a run, see `draw_weights`; biases are 0 but for the init `critical`."""
+    """(weights, biases) that init and seed give a run: see `draw_weights` and `draw_biases`."""
     sizes = config.hidden_size, config.input_size, config.output_size
     if config.row_of(run.init) == "critical":
         return critical.draw(run.activation, run.layers, config.input_square, *sizes, run.seed)
-    weights = draw_weights(run.init, config.init_params[run.init], run.layers, *sizes, run.seed)
-    return weights, [torch.zeros(len(weight), dtype=weight.dtype) for weight in weights]
+    key = run.init, config.init_params[run.init], run.layers, *sizes, run.seed
+    return draw_weights(*key), draw_biases(*key)
+
+
+def check_births(config):
+    """Raises ConfigError, one sentence, where a run of the sweep cannot be drawn: `critical` does not suit everyone."""
+    for run in config.runs():
+        if config.row_of(run.init) == "critical":
+            critical.solve(run.activation, run.layers, config.input_square)
 
 
 def build(config, run, dtype=torch.float32):

@@ -19,6 +19,14 @@ from helpers.records import LAYER_STATS
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#B8A000"]
 MARKERS = "osv^DPX*"
 EPOCHS_MAP = plt.cm.viridis
+# what theory expects of a network; pale enough for a number on top
+REGIMES = {
+    "trainable": "#8CC9A7",
+    "vanishing": "#A9CBE8",
+    "exploding": "#F0B98A",
+    "collapsed": "#C9C9C9",
+    "unknown": "#FFFFFF",
+}
 
 STYLE = {
     "figure.constrained_layout.use": True,
@@ -136,6 +144,61 @@ def accuracy_map(results, column="final_test_acc"):
         axes.grid(False)
     word = column.replace("final_", "").replace("_acc", " accuracy")
     figure.colorbar(image, ax=list(panels), label=f"{word} after the last epoch", shrink=0.8)
+    return figure
+
+
+def forecast_map(expected, config):
+    """What theory expects of the grid before training: one panel an activation, init against depth.
+
+    expected  from `theory.forecast`
+    config    a SweepConfig
+
+    Colour is the regime, the number a power of ten: the share of the last layer's gradient that reaches the first.
+    """
+    figure, panels = _panels(len(config.activations), 2, width=0.55 * len(config.layers_list) + 0.9, height=2.7)
+    for axes, activation in zip(panels, config.activations, strict=True):
+        rows = expected[expected.activation == activation].drop_duplicates(["init", "layers"])
+        rows = rows.set_index(["init", "layers"])
+        for i, init in enumerate(config.init_types):
+            for j, layers in enumerate(config.layers_list):
+                cell = rows.loc[init, layers]
+                axes.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, color=REGIMES[cell.regime], lw=0))
+                power = f"{np.log10(cell.backward):.0f}" if cell.backward > 0 else "none"
+                text = "" if np.isnan(cell.backward) else power.replace("-0", "0")
+                axes.text(j, i, text, ha="center", va="center", fontsize=8)
+        axes.set(xlim=(-0.5, len(config.layers_list) - 0.5), ylim=(len(config.init_types) - 0.5, -0.5))
+        axes.set_xticks(range(len(config.layers_list)), config.layers_list)
+        axes.set_yticks(range(len(config.init_types)), config.init_types)
+        axes.set(title=activation, xlabel="hidden layers")
+        axes.grid(False)
+    names = [name for name in REGIMES if name in set(expected.regime)]
+    patches = [plt.Rectangle((0, 0), 1, 1, color=REGIMES[name]) for name in names]
+    figure.legend(patches, names, loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def signal_at_birth(results, known, stat="act_std", layers=None):
+    """One layer statistic before training by layer, measured (dots) and predicted (lines): a panel an activation.
+
+    known   {run: profile} from `theory.profiles`
+    layers  the deepest of the sweep where left out. The first seed is shown; what is exactly 0 is not.
+    """
+    config = results.config
+    layers, seed = layers or max(config["layers_list"]), config["seeds"][0]
+    figure, panels = _panels(len(config["activations"]), 2, width=3.8, height=2.5, sharex=True)
+    for axes, activation in zip(panels, config["activations"], strict=True):
+        for init in config["init_types"]:
+            cell = {"activation": activation, "init": init, "layers": layers}
+            measured, style = _layers_of(results, stat, **cell, seed=seed)[0], _style(config["init_types"], init)
+            axes.plot(np.ma.masked_less_equal(measured, 0), ls="", ms=3, label=init, **style)
+            profile = _profile_of(known, **cell)
+            if profile is not None:
+                axes.plot(np.ma.masked_less_equal(profile[stat], 0), lw=1, color=style["color"])
+        axes.set(title=activation, yscale="log")
+        _log_ticks(axes.yaxis, *axes.get_ylim())
+    _label_outer(panels, "layer", STAT_LABELS[stat])
+    _legend(figure, panels[0])
+    figure.suptitle(f"{layers} layers before training; dots measured (seed {seed}), lines predicted")
     return figure
 
 
@@ -337,11 +400,13 @@ def _colour_scale(tables, logarithmic):
     return Normalize(low, high if high > low else low + 1)
 
 
-def gradient_norms(results, activation, layers=None, epochs=None):
+def gradient_norms(results, activation, layers=None, epochs=None, known=None):
     """Gradient norm by layer on a logarithmic axis: one panel an init, one line an epoch.
 
     layers  the deepest of the sweep where left out
     epochs  before training, after the first, after a third, and the last, where left out; geometric means over seeds
+    known   {run: profile} from `theory.profiles`, to be drawn dotted over the norms before training; theory gives their
+            ratios, so the two meet in the last layer
     """
     config = results.config
     layers = layers or max(config["layers_list"])
@@ -356,6 +421,10 @@ def gradient_norms(results, activation, layers=None, epochs=None):
             colour = EPOCHS_MAP(0.9 * i / max(1, len(epochs) - 1))
             mean = np.ma.exp(np.ma.log(norms[:, epoch]).mean(0))
             axes.plot(mean, color=colour, label=f"epoch {epoch}", lw=1.4, marker="." if layers < 12 else None)
+        profile = _profile_of(known or {}, **cell)
+        if profile is not None and norms[:, 0].count():
+            last = np.ma.exp(np.ma.log(norms[:, 0, -1]).mean())
+            axes.plot(profile.gradient * last, color=COLOURS[1], ls=":", lw=2, label="predicted", zorder=3)
         axes.set_title(init, fontsize=9)
         axes.set_yscale("log")
         if norms.count() == 0:
@@ -364,6 +433,12 @@ def gradient_norms(results, activation, layers=None, epochs=None):
     _legend(figure, panels[0])
     figure.suptitle(f"{activation}, {layers} layers")
     return figure
+
+
+def _profile_of(known, **cell):
+    """The profile of the first run with these values; None where theory has none."""
+    found = (profile for run, profile in known.items() if all(getattr(run, name) == cell[name] for name in cell))
+    return next(found, None)
 
 
 def accuracy_against_depth(results):

@@ -34,6 +34,7 @@ from helpers import records
 from helpers.activations import ACTIVATIONS, BUILT_IN
 from helpers.config import PRECISIONS, ConfigError, Run, SweepConfig, resolve_device
 from helpers.initializers import generator_for
+from helpers.networks import check_births
 from helpers.progress import Lines, Progress
 from helpers.stack import GraphedSteps, Stack
 
@@ -300,6 +301,7 @@ class Sweep:
         self.folder = Path(config.save_dir)
         self.data = datasets.load(config, self.device, data_type(config))
         self.config = config.fitted_to(self.data)
+        check_births(self.config)
         self.manifest = self._checked_manifest()
         self.rows = {}  # run -> its row of the summary
         self.finished = set()

@@ -295,7 +295,8 @@ def birth_of(config, run):
     if any(mean != 0 for mean, _ in drawn):
         return None
     (_, first), (_, other) = drawn
-    return Birth(run.activation, first * config.input_size, other * config.hidden_size, 0.0)
+    sigma_b2 = config.init_params[run.init].get("sigma_b2", 0.0)
+    return Birth(run.activation, first * config.input_size, other * config.hidden_size, sigma_b2)
 
 
 def signals(births, moments, layers):

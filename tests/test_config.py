@@ -59,7 +59,7 @@ def sentence_of(config):
 def test_every_default():
     config = from_dict()
     assert {key: getattr(config, key) for key in DEFAULTS} == DEFAULTS
-    assert config.init_params == {**INIT_PARAMS, "critical": {}}
+    assert config.init_params == {**INIT_PARAMS, "gaussian": {"sigma_w2": 1.0, "sigma_b2": 0.0}, "critical": {}}
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ MOMENTS = {
     "zero": lambda o, i: (0, 0, NORMAL),
     "orthogonal": lambda o, i: (0, 1 / max(i, o), NORMAL),
     "trunc_normal": lambda o, i: (0, 0.1**2 * truncated_moments(-2, 2)[1], NORMAL),
+    "gaussian": lambda o, i: (0, 1 / i, NORMAL),
 }
 
 

@@ -52,7 +52,8 @@ def test_run_notebook_leaves_a_complete_sweep(tmp_path):
     per_activation = {
         f"{name}_{a}" for name in ("inits", "layer_statistics", "gradient_norms") for a in ("relu", "sigmoid")
     }
-    assert figures >= {"accuracy_map", "epochs_to_95", "accuracy_against_depth", "activations_zero"} | per_activation
+    whole_grid = {"forecast", "signal_at_birth", "accuracy_map", "epochs_to_95", "accuracy_against_depth"}
+    assert figures >= whole_grid | {"activations_zero"} | per_activation
 
     assert "16/16 runs finished" in (save_dir / "run.log").read_text()
     executed = nbformat.read(save_dir / "run.ipynb", as_version=4)
