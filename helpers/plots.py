@@ -571,6 +571,89 @@ def gradients_over_epochs(results, lr, table, layers=None):
     return figure
 
 
+# ---- the plane of (sigma_w2, sigma_b2): what notebooks/signal.ipynb shows
+
+
+def phase_planes(activation, sigma_w2, sigma_b2, found, line):
+    """Three maps over sigma_w2 (across) and sigma_b2 (up): q*, chi1 and xi_c, with the critical line over each.
+
+    found  from `phase.plane` on this grid
+    line   (sigma_w2, sigma_b2) of points with chi1 = 1, two arrays
+    """
+    names = {
+        "q": "fixed point q* of the variance",
+        "chi1": "chi1, a layer's factor",
+        "xi_c": "depth scale xi_c (layers)",
+    }
+    figure, panels = _panels(3, 3, width=3.6, height=2.9, sharex=True, sharey=True)
+    for axes, (name, label) in zip(panels, names.items(), strict=True):
+        values = np.ma.masked_invalid(found[name])
+        norm = LogNorm(0.25, 4) if name == "chi1" else LogNorm(1, 100) if name == "xi_c" else None
+        colours = "RdBu_r" if name == "chi1" else "viridis"
+        image = axes.pcolormesh(sigma_w2, sigma_b2, values, cmap=colours, norm=norm, shading="nearest", rasterized=True)
+        inside = (line[0] >= min(sigma_w2)) & (line[0] <= max(sigma_w2)) & (line[1] <= max(sigma_b2)) & (line[1] >= 0)
+        axes.plot(line[0][inside], line[1][inside], color="k", lw=1.5)
+        axes.set(xlabel="sigma_w2", xlim=(min(sigma_w2), max(sigma_w2)), ylim=(min(sigma_b2), max(sigma_b2)))
+        axes.set_facecolor("0.85")
+        axes.grid(False)
+        bar = figure.colorbar(image, ax=axes, label=label)
+        if norm is not None:
+            _log_ticks(bar.ax.yaxis, norm.vmin, norm.vmax)
+    panels[0].set_ylabel("sigma_b2")
+    figure.suptitle(f"{activation}; black: chi1 = 1")
+    return figure
+
+
+def depth_map(results, table, multiples):
+    """Depth against sigma_w2, colour = train accuracy after the last epoch, with multiples of xi_c over it.
+
+    table      from `phase.trainable_against_scale`
+    multiples  of xi_c, a curve each
+    """
+    config = results.config
+    grid = results.summary.pivot_table(index="layers", columns="init", values="final_train_acc", dropna=False)
+    grid = grid.reindex(index=sorted(config["layers_list"]), columns=table.index)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(7.2, 4.4))
+    image = axes.pcolormesh(table.sigma_w2, grid.index, grid, cmap="cividis", norm=Normalize(0, 1), shading="nearest")
+    bottom, top = axes.get_ylim()
+    for multiple, style in zip(multiples, ("--", "-", ":"), strict=False):
+        axes.plot(table.sigma_w2, multiple * table.xi_c, "w", ls=style, lw=2)
+        axes.plot(table.sigma_w2, multiple * table.xi_c, COLOURS[1], ls=style, lw=1.4, label=f"{multiple:g} xi_c")
+    axes.set(ylim=(bottom, top), xlabel="sigma_w2", ylabel="hidden layers")
+    axes.grid(False)
+    axes.legend(loc="upper right", frameon=True)
+    figure.colorbar(image, ax=axes, label="train accuracy after the last epoch")
+    sigma_b2 = ", ".join(f"{value:g}" for value in sorted(set(table.sigma_b2)))
+    figure.suptitle(f"{', '.join(config['activations'])}, width {config['hidden_size']}, sigma_b2 = {sigma_b2}")
+    return figure
+
+
+def signal_profiles(signals, measured=None):
+    """Three panels by layer: variance q, correlation of two inputs, and the gradient's share; a line a network.
+
+    signals   {label: arrays from `phase.profile`}
+    measured  {label: the same names, from sampled networks}, drawn as dots
+    """
+    figure, (variance, correlation, gradient) = _panels(3, 3, width=3.4, height=2.6, sharex=True)
+    for i, (label, signal) in enumerate(signals.items()):
+        style = {"color": COLOURS[i % len(COLOURS)], "lw": 1.4}
+        share = np.exp(0.5 * np.cumsum(np.log(np.maximum(signal["chi"][:-1][::-1], 1e-300))))[::-1]
+        variance.plot(signal["q"], label=label, **style)
+        correlation.plot(1 - signal["apart"], **style)
+        gradient.plot([*share, 1.0], **style)
+        if measured:
+            dots = {"ls": "", "marker": ".", "ms": 4, "color": style["color"]}
+            variance.plot(measured[label]["q"], **dots)
+            correlation.plot(1 - measured[label]["apart"], **dots)
+            gradient.plot(measured[label]["backward"], **dots)
+    variance.set(yscale="log", ylabel="variance q of pre-activations", xlabel="layer")
+    correlation.set(ylabel="correlation of two inputs", xlabel="layer", ylim=(-0.1, 1.02))
+    gradient.set(yscale="log", ylabel="||dL/dz|| over the last layer's", xlabel="layer")
+    _legend(figure, variance)
+    return figure
+
+
 # ---- single runs: what the results browser shows
 
 

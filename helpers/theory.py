@@ -73,10 +73,10 @@ def half_distance(activation, c, q, nodes=EXACT):
     return pair_expectation(lambda u, v: 0.5 * (phi.f(u) - phi.f(v)) ** 2, c, q, phi.kinks, nodes)
 
 
-def chi_c(activation, c, q, sigma_w2):
+def chi_c(activation, c, q, sigma_w2, nodes=EXACT):
     """The slope of the correlation map where q stays: sigma_w2 Int Dz1 Dz2 phi'(u1) phi'(u2); chi1 at c = 1."""
     phi = phi_of(activation)
-    return sigma_w2 * pair_expectation(lambda u, v: phi.df(u) * phi.df(v), c, q, phi.kinks)
+    return sigma_w2 * pair_expectation(lambda u, v: phi.df(u) * phi.df(v), c, q, phi.kinks, nodes)
 
 
 # ---- fixed points

@@ -155,6 +155,24 @@ def test_sigmoid_leaves_figures_and_a_summary_where_it_is_told(tmp_path):
     assert "runs left the plateau" in printed(outputs)
 
 
+def test_signal_draws_the_plane_and_trains_its_map(tmp_path):
+    config = {"activations": ["tanh"], "layers_list": [2, 5], "hidden_size": 16, "num_epochs": 1, "train_size": 200}
+    parameters = {"CONFIG": {**config, "save_dir": str(tmp_path / "results")}, "SIGMA_W2": [1.0, 2.0]}
+    outputs = run_small(tmp_path, "notebooks/signal.ipynb", {**parameters, "SAMPLED_WIDTH": 100})
+    assert len(pictures(outputs)) == 3
+    assert "critical: 1 times the last hidden layer's gradient" in printed(outputs)
+    assert "Traceback" not in printed(outputs)
+    assert len(records.load_sweep(tmp_path / "results").summary) == 4
+
+
+def test_run_notebook_takes_critical(tmp_path):
+    config = {"activations": ["gelu", "tanh"], "layers_list": [2], "init_types": ["critical"], "num_epochs": 1}
+    config |= {"hidden_size": 8, "train_size": 200, "save_dir": str(tmp_path / "results")}
+    outputs = run_small(tmp_path, "run.ipynb", {"CONFIG": config})
+    assert "Theory alone, nothing fitted, called" in printed(outputs)
+    assert "Before training, theory expects 2 of 2 runs to train" in str(outputs)
+
+
 def test_browse_needs_no_front_end(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     monkeypatch.chdir(ROOT)

@@ -1,0 +1,160 @@
+"""The study of `notebooks/signal.ipynb`: where in the plane of (sigma_w2, sigma_b2) signals and gradients survive.
+
+`plane` computes q*, chi1 and xi_c over a grid; `explore` draws one point of it for the sliders; `learned_map` reads off
+a sweep over sigma_w2 and depth how deep networks train, to be held against multiples of xi_c.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from helpers import networks, theory
+from helpers.config import Run, SweepConfig
+from helpers.findings import trainable_depth
+from helpers.quadrature import QUICK, expectation, phi_of
+
+SCALES = (4.5, 6.0)  # multiples of xi_c at which Schoenholz et al. 2017 and later work found that training ends
+ROUNDS = 400  # of the variance map, from which nearly every fixed point is reached
+
+
+def plane(activation, sigma_w2, sigma_b2):
+    """q*, chi1 and xi_c on a grid: {name: (len(sigma_b2), len(sigma_w2)) array}.
+
+    q* is where a signal of variance 1 arrives; infinite where it grows without end, and there chi1 is that of large
+    signals. xi_c is that of equal inputs where chi1 < 1, elsewhere of the correlation map's second fixed point.
+    """
+    w, b = np.meshgrid(np.asarray(sigma_w2, float), np.asarray(sigma_b2, float))
+    phi, q = phi_of(activation), np.ones_like(w)
+    for _ in range(ROUNDS):
+        q = np.minimum(w * expectation(lambda u: phi.f(u) ** 2, q, kinks=phi.kinks, nodes=QUICK) + b, theory.GRID[-1])
+    endless = q >= theory.GRID[-1]
+    slopes = w * expectation(lambda u: phi.df(u) ** 2, q, kinks=phi.kinks, nodes=QUICK)
+    c = np.where(slopes > 1 + theory.ALIKE, _second_correlations(activation, w, b, q), 1.0)
+    chaotic = c < 1
+    at_c = slopes.copy()
+    if chaotic.any():
+        at_c[chaotic] = theory.chi_c(activation, c[chaotic], q[chaotic], w[chaotic], nodes=QUICK)
+    with np.errstate(divide="ignore"):
+        xi_c = np.where(at_c < 1, -1 / np.log(np.minimum(at_c, 1)), np.inf)
+    return {"q": np.where(endless, np.inf, q), "chi1": slopes, "xi_c": np.where(endless, np.nan, xi_c), "c": c}
+
+
+def _second_correlations(activation, w, b, q):
+    """The fixed point of the correlation map below 1, by Newton's method from 0: the map is convex."""
+    c = np.zeros_like(q)
+    chaotic = w * expectation(lambda u: phi_of(activation).df(u) ** 2, q, nodes=QUICK) > 1 + theory.ALIKE
+    w, q = w[chaotic], q[chaotic]
+    for _ in range(12):
+        at = c[chaotic]
+        step = 1 - w * theory.half_distance(activation, at, q, nodes=QUICK) / q - at
+        c[chaotic] = np.clip(at - step / (theory.chi_c(activation, at, q, w, nodes=QUICK) - 1), 0, 1)
+        if np.abs(c[chaotic] - at).max(initial=0) < 1e-10:
+            break
+    return c
+
+
+def published():
+    """Values from the literature beside what `theory` computes: a DataFrame."""
+    tanh = {sigma_b2: theory.critical_points("tanh", sigma_b2)[0].sigma_w2 for sigma_b2 in (0.05, 2.01e-5)}
+    relu, gelu = theory.critical_points("relu", 0.0)[0], theory.critical_line("gelu", (3 + 17**0.5) / 2)
+    sigmoid = theory.chi1("sigmoid", theory.fixed_point("sigmoid", 1.0, 0.0).q, 1.0)
+    rows = [
+        ("relu: critical sigma_w2 at sigma_b2 = 0", 2.0, relu.sigma_w2, "He et al. 2015"),
+        ("tanh: critical sigma_w2 at sigma_b2 = 0.05", 1.76, tanh[0.05], "Schoenholz et al. 2017"),
+        ("tanh: critical sigma_w2 at sigma_b2 = 2.01e-5", 1.05, tanh[2.01e-5], "Pennington et al. 2017"),
+        ("sigmoid: chi1 at sigma_w2 = 1", 0.0557, sigmoid, "Schoenholz et al. 2017"),
+        ("gelu: sigma_w2 of the half-stable point", 1.98305826, gelu[0], "Roberts, Yaida & Hanin 2022"),
+        ("gelu: sigma_b2 of the half-stable point", 0.17292239, gelu[1], "Roberts, Yaida & Hanin 2022"),
+    ]
+    return pd.DataFrame(rows, columns=["value", "published", "computed", "source"]).set_index("value")
+
+
+def critical_table(activations, sigma_b2s):
+    """All critical points of some activations: a DataFrame with one row a point, and one for "none"."""
+    rows = []
+    for activation in activations:
+        for sigma_b2 in sigma_b2s:
+            points = theory.critical_points(activation, sigma_b2)
+            for p in points:
+                stable = "stable" if p.stable else "neutral" if abs(p.chi_parallel - 1) < 1e-6 else "unstable"
+                rows.append((activation, sigma_b2, p.sigma_w2, p.q, p.chi_parallel, stable))
+            if not points:
+                rows.append((activation, sigma_b2, np.nan, np.nan, np.nan, "none"))
+    columns = ["activation", "sigma_b2", "sigma_w2", "q", "chi_parallel", "fixed point"]
+    return pd.DataFrame(rows, columns=columns).set_index(["activation", "sigma_b2"])
+
+
+def profile(activation, sigma_w2, sigma_b2, layers, moments):
+    """What becomes of a signal layer by layer, all layers alike: {name: (layers,) array}, as in `theory.signals`."""
+    birth = theory.Birth(activation, sigma_w2, sigma_w2, sigma_b2)
+    return {name: values[0] for name, values in theory.signals([birth], moments, layers).items()}
+
+
+def sampled(activation, sigma_w2, sigma_b2, layers, width, inputs, seed=0):
+    """The same as `profile` says, measured on one network of finite width: {q, apart, backward: (layers,) arrays}.
+
+    inputs  (n, width), at least two
+    """
+    config = SweepConfig.from_dict(
+        {
+            "activations": [activation],
+            "init_types": ["gaussian"],
+            "init_params": {"gaussian": {"sigma_w2": sigma_w2, "sigma_b2": sigma_b2}},
+            "layers_list": [layers],
+            **{"hidden_size": width, "input_size": inputs.shape[1], "output_size": 2},
+        }
+    )
+    net, z = networks.build(config, Run("gaussian", activation, layers, seed), torch.float64), []
+    hooks = [layer.register_forward_hook(lambda layer, inputs, out: z.append(out)) for layer in net.hidden]
+    logits = net(inputs.double())
+    for hook in hooks:
+        hook.remove()
+    norms = np.array([gradient[0].norm().item() for gradient in torch.autograd.grad(logits[0, 0], z)])
+    with torch.no_grad():
+        moments = [theory.input_moments(layer) for layer in z]
+    squares, products = (np.array([getattr(m, name) for m in moments]) for name in ("square", "product"))
+    return {"q": squares, "apart": 1 - products / squares, "backward": norms / norms[-1]}
+
+
+def trainable_against_scale(results):
+    """How deep networks train, against xi_c: a DataFrame, one row a sigma_w2 of a sweep over variants of `gaussian`.
+
+    depth  the deepest network that learned in every seed, with all shallower ones; 0 for none
+    xi_c   of its sigma_w2 and sigma_b2
+    """
+    config, (activation,) = results.config, results.config["activations"]
+    params = {init: config["init_params"][init] for init in config["init_types"]}
+    depths = trainable_depth(results).loc[activation]
+    rows = []
+    for init, given in params.items():
+        scales = theory.depth_scales(activation, given["sigma_w2"], given["sigma_b2"])
+        rows.append((init, given["sigma_w2"], given["sigma_b2"], scales.xi_c, scales.c, depths[init]))
+    columns = ["init", "sigma_w2", "sigma_b2", "xi_c", "c", "depth"]
+    return pd.DataFrame(rows, columns=columns).set_index("init").sort_values("sigma_w2")
+
+
+# ---- sentences
+
+
+def about_plane(activation, found):
+    """How much of the plane is ordered and how much chaotic."""
+    ordered = (found["chi1"] < 1).mean()
+    return (
+        f"{activation}: on {ordered:.0%} of this plane chi1 < 1, where gradients vanish and inputs come to look alike "
+        f"(or as large as the activation lets them); on the rest they explode and inputs drift apart. Between lies the "
+        "critical line."
+    )
+
+
+def about_map(table, deepest):
+    """How the trainable depth compares with multiples of xi_c, where neither end of the map cuts it off."""
+    inside = table[(table.depth > 0) & (table.depth < deepest) & np.isfinite(table.xi_c)]
+    if len(inside) < 3:
+        return "Too few of these networks have a trainable depth inside the map to compare it with xi_c."
+    ratio = inside.depth / inside.xi_c
+    low, middle, high = ratio.quantile([0.1, 0.5, 0.9])
+    rank = inside.depth.rank().corr(inside.xi_c.rank())
+    return (
+        f"The deepest network that learned is {middle:.1f} xi_c deep (median of {len(inside)} values of sigma_w2; 10 "
+        f"to 90 %: {low:.1f} to {high:.1f}); depth and xi_c rank these alike with a correlation of {rank:.2f}."
+    )

@@ -1,0 +1,114 @@
+"""The study of the plane: grids against single points, sampled networks, trainable depths of made-up sweeps."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from made_up_results import write_sweep
+
+from helpers import phase, plots, records, theory
+from helpers.config import SweepConfig
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
+def test_the_plane_is_made_of_single_points(activation):
+    w, b = np.array([0.8, 1.5, 2.6]), np.array([0.05, 0.3])
+    found = phase.plane(activation, w, b)
+    for i, sigma_b2 in enumerate(b):
+        for j, sigma_w2 in enumerate(w):
+            point = theory.fixed_point(activation, sigma_w2, sigma_b2)
+            assert found["q"][i, j] == pytest.approx(point.q, rel=1e-5)
+            if np.isfinite(point.q):
+                scales = theory.depth_scales(activation, sigma_w2, sigma_b2)
+                assert found["chi1"][i, j] == pytest.approx(theory.chi1(activation, point.q, sigma_w2), rel=1e-4)
+                assert found["xi_c"][i, j] == pytest.approx(scales.xi_c, rel=5e-3)
+                assert found["c"][i, j] == pytest.approx(scales.c, abs=1e-3)
+            else:
+                assert np.isnan(found["xi_c"][i, j])
+
+
+def test_what_is_computed_is_what_was_published():
+    table = phase.published()
+    off = (table.computed / table.published - 1).abs()
+    assert (off < 10.0 ** -table.published.map(lambda v: len(f"{v:.9g}".replace(".", "").strip("0")) - 1)).all()
+
+
+def test_the_table_names_stable_unstable_and_none():
+    table = phase.critical_table(["tanh", "gelu", "softplus", "relu"], [0.0, 0.1])["fixed point"]
+    assert table["tanh", 0.1] == "stable"
+    assert table["gelu", 0.1] == "unstable"
+    assert table["softplus", 0.1] == "none"
+    assert table["relu", 0.0] == "neutral"
+
+
+def test_a_sampled_network_lies_on_the_profile():
+    inputs = torch.randn(16, 800, generator=torch.Generator().manual_seed(0)) + 0.5
+    predicted = phase.profile("tanh", 1.5, 0.1, 10, theory.input_moments(inputs))
+    measured = phase.sampled("tanh", 1.5, 0.1, 10, 800, inputs)
+    np.testing.assert_allclose(measured["q"], predicted["q"], rtol=0.2)
+    np.testing.assert_allclose(measured["apart"], predicted["apart"], rtol=0.35)
+    share = np.exp(0.5 * np.cumsum(np.log(predicted["chi"][:-1][::-1])))[::-1]
+    np.testing.assert_allclose(np.log(measured["backward"][:-1]), np.log(share), atol=0.3)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Networks that learn down to 4 layers at sigma_w2 = 1, down to 8 at 1.76, never at 3."""
+    variants = {f"w{w:g}": {"init": "gaussian", "sigma_w2": w, "sigma_b2": 0.05} for w in (1.76, 1.0, 3.0)}
+    given = {"activations": ["tanh"], "layers_list": [4, 8, 12], "init_types": list(variants), "init_params": variants}
+    write_sweep(tmp_path, given)
+    results = records.load_sweep(tmp_path)
+    deepest = results.summary.init.map({"w1": 4, "w1.76": 8, "w3": 0})
+    results.summary["learned"] = results.summary.layers <= deepest
+    return results
+
+
+def test_trainable_depth_stands_beside_xi_c(study):
+    table = phase.trainable_against_scale(study)
+    assert list(table.index) == ["w1", "w1.76", "w3"]  # by sigma_w2
+    assert list(table.depth) == [4, 8, 0]
+    assert table.xi_c["w1"] == pytest.approx(theory.depth_scales("tanh", 1.0, 0.05).xi_c)
+    figure = plots.depth_map(study, table, phase.SCALES)
+    (image,) = [c for c in figure.axes[0].collections if hasattr(c, "get_array") and c.get_array() is not None]
+    grid = study.summary.pivot_table(index="layers", columns="init", values="final_train_acc")
+    np.testing.assert_allclose(np.ravel(image.get_array()), grid[["w1", "w1.76", "w3"]].to_numpy().ravel())
+    np.testing.assert_allclose(figure.axes[0].lines[-1].get_ydata(), 6 * table.xi_c)
+
+
+def test_sentences_about_the_map():
+    rows = [(f"w{i}", 1.0, 0.05, 2.0 * i, 1.0, 8 * i) for i in range(1, 5)]
+    table = pd.DataFrame(rows, columns=["init", "sigma_w2", "sigma_b2", "xi_c", "c", "depth"]).set_index("init")
+    said = phase.about_map(table, 80)
+    assert "is 4.0 xi_c deep (median of 4 values" in said
+    assert "correlation of 1.00" in said
+    assert "Too few" in phase.about_map(table, 20)  # the map ends before the networks do
+
+
+def test_every_figure_draws_what_it_is_given():
+    w, b = np.linspace(0.5, 4, 8), np.linspace(0, 0.5, 6)
+    found = phase.plane("tanh", w, b)
+    figure = plots.phase_planes("tanh", w, b, found, theory.critical_line("tanh", theory.GRID))
+    for axes in figure.axes[:3]:
+        (line,) = axes.lines
+        x, y = line.get_data()
+        assert (np.abs(np.interp(0.05, y, x) - 1.76) < 0.02).all()
+    signals = {"one": phase.profile("tanh", 1.0, 0.05, 5, theory.InputMoments(1.0, 0.3))}
+    variance, correlation, gradient = plots.signal_profiles(signals).axes
+    np.testing.assert_allclose(variance.lines[0].get_ydata(), signals["one"]["q"])
+    np.testing.assert_allclose(correlation.lines[0].get_ydata(), 1 - signals["one"]["apart"])
+    assert gradient.lines[0].get_ydata()[0] == pytest.approx(np.prod(signals["one"]["chi"][:4]) ** 0.5)
+
+
+def test_the_gaussian_init_draws_biases():
+    from helpers.config import Run
+    from helpers.networks import draw_parameters
+
+    given = {"init_types": ["gaussian"], "init_params": {"gaussian": {"sigma_w2": 1.7, "sigma_b2": 0.3}}}
+    config = SweepConfig.from_dict({**given, "hidden_size": 500, "input_size": 200, "output_size": 4})
+    weights, biases = draw_parameters(config, Run("gaussian", "tanh", 3, 0))
+    for weight in weights:
+        assert weight.var().item() * weight.shape[1] == pytest.approx(1.7, rel=5 * (2 / weight.numel()) ** 0.5)
+    for bias in biases[:-1]:
+        assert bias.var().item() == pytest.approx(0.3, rel=5 * (2 / 500) ** 0.5)
+    assert not torch.equal(biases[0], biases[1])
+    assert not biases[-1].any()
