@@ -13,7 +13,7 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from helpers import ROOT, plots
+from helpers import ROOT, run_plots
 from helpers.findings import settings
 from helpers.grid import AccuracyGrid
 from helpers.records import SUMMARY_COLUMNS, find_sweeps, load_sweep
@@ -182,12 +182,12 @@ class ResultsBrowser(widgets.VBox):
         self.settings.value = settings_table(self.results, row)
         self.run_csv.value = download(self.results.run_file(run))
         if seen:
-            self.curves.value = png(plots.run_curves(self.results, run))
-            self.profile.value = png(plots.run_profile(self.results, run))
+            self.curves.value = png(run_plots.run_curves(self.results, run))
+            self.profile.value = png(run_plots.run_profile(self.results, run))
 
 
 class Comparison(widgets.VBox):
-    """Two to six runs side by side, of one sweep or of several: their numbers, and `plots.compare_runs`."""
+    """Two to six runs side by side, of one sweep or of several: their numbers, and `run_plots.compare_runs`."""
 
     def __init__(self):
         self.chosen = {}  # (folder, name of the run): its SweepResults
@@ -220,7 +220,7 @@ class Comparison(widgets.VBox):
         self.numbers.value = numbers_table([row_of(*chosen) for chosen in runs]) if enough else ""
         if enough:
             self.note.value = f"<p>{_link(side_by_side(runs).encode(), 'comparison.csv', 'the CSV behind it')}</p>"
-            self.picture.value = png(plots.compare_runs(runs))
+            self.picture.value = png(run_plots.compare_runs(runs))
         else:
             self.note.value = _sentence("Choose a run above and press its button; two to six stand side by side.")
 

@@ -19,6 +19,7 @@ from helpers.initializers import generator_for
 from helpers.quadrature import QUICK, expectation, phi_of
 from helpers.theory import GRID, NEUTRAL, chi_parallel, critical_limit, critical_line
 
+STEADY = 0.995  # chi_parallel
 SMALL = 1e-3  # what is well behaved at this q is so down to 0
 ROUNDING = 1e-9  # to which the critical line is known, relative to q
 
@@ -41,8 +42,10 @@ class Critical:
 def solve(activation, layers, input_square):
     """The Critical of an activation of the table, for so many layers and inputs of this mean square.
 
-    Of all points with chi1 = 1 it takes the one with the least bias at which the variance of signals does not run away
-    (chi_parallel <= 1): biases are the same for all inputs, and make these look alike. Where that is the point q = 0,
+    Of all points with chi1 = 1 it takes the one with the least bias at which the variance of signals does not run away,
+    biases being the same for all inputs, and so what makes these look alike. At chi_parallel = 1 itself a network of
+    finite width may still lose its signal (gelu, 50 layers of 128, digits: 0.76 to 0.96 train accuracy over six seeds
+    there, 0.86 to 0.94 at 0.995), so it stays a little below. Where that is the point q = 0,
     which is reached only after infinitely many layers, sigma_w2 is raised until the product of chi1 over this network's
     own layers is 1. The output layer is scaled so that logits have at most the variance 1.
 
@@ -70,24 +73,28 @@ def _solve(name, row, layers, input_square):
 
 @lru_cache(maxsize=64)
 def _least_point(name, row):
-    """The least q of the critical line that can be had, sigma_b2 >= 0, and is not unstable, chi_parallel <= 1."""
+    """The least q of the critical line that can be had, sigma_b2 >= 0, and keeps its variance, chi_parallel <= STEADY.
+
+    0 where already the smallest signals keep theirs: they are linear there, and chi_parallel is 1 or a little less.
+    """
     grid = GRID[GRID >= SMALL]
     sigma_w2, sigma_b2 = critical_line(row, grid)
     slope = chi_parallel(row, grid, sigma_w2)
     with np.errstate(invalid="ignore"):
-        good = (sigma_b2 >= -ROUNDING * grid) & (slope <= 1 + ROUNDING)
+        good = sigma_b2 >= -ROUNDING * grid
+        if good[0] and slope[0] <= 1 + ROUNDING:
+            return 0.0
+        good &= slope <= STEADY
     if not good.any():
         raise ConfigError(
             f"init 'critical': {name} has no variance of weights and biases with which gradients keep their size and "
             "signals do not run away; choose another init for it"
         )
-    i = int(np.argmax(good))
-    if i == 0:
-        return 0.0
+    i = max(1, int(np.argmax(good)))
 
     def misses(log_q):
         w, b = critical_line(row, np.exp(log_q))
-        return min(float(b) / np.exp(log_q), 1 - float(chi_parallel(row, np.exp(log_q), float(w))))
+        return min(float(b) / np.exp(log_q), STEADY - float(chi_parallel(row, np.exp(log_q), float(w))))
 
     low, high = np.log(grid[i - 1]), np.log(grid[i])
     return float(np.exp(high if misses(high) <= NEUTRAL else brentq(misses, low, high, xtol=1e-13)))

@@ -198,7 +198,7 @@ def _best_clause(table):
 
 
 def forecast_map(expected):
-    """The sentence of `plots.forecast_map`: how many runs theory expects to train, and what ails the others."""
+    """The sentence of `theory_plots.forecast_map`: how many runs theory expects to train, and what ails the others."""
     counts = expected.regime.value_counts()
     others = [f"{n} {regime}" for regime, n in counts.items() if regime != "trainable"]
     return (
@@ -208,7 +208,7 @@ def forecast_map(expected):
 
 
 def signal_at_birth(results, known, stat="act_std", layers=None):
-    """The sentence of `plots.signal_at_birth`: the ratio of measured to predicted in the last layer."""
+    """The sentence of `theory_plots.signal_at_birth`: the ratio of measured to predicted in the last layer."""
     layers = layers or max(results.config["layers_list"])
     ratios = _measured_over_predicted(results, known, layers, stat, -1)
     if len(ratios) == 0:

@@ -20,7 +20,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers import plots, records
+from helpers import canvas, records, run_plots
 from helpers.grid import AccuracyGrid
 from helpers.progress import TEST_ACC, duration, person_watches
 
@@ -223,12 +223,12 @@ def _png(cell, histories, config):
     """Accuracy and loss by epoch, and the gradient norm by layer, of the runs of one cell, as a PNG."""
     # Margins by hand, since finding them takes matplotlib twice as long as drawing; and no pyplot, which is not made
     # for threads.
-    with rc_context({**plots.STYLE, "figure.constrained_layout.use": False}):
+    with rc_context({**canvas.STYLE, "figure.constrained_layout.use": False}):
         figure = Figure(figsize=(11, 2.7))
         figure.subplots_adjust(left=0.05, right=0.995, bottom=0.17, top=0.9, wspace=0.2)
         accuracy, loss, gradient = figure.subplots(1, 3)
         for i, (name, history) in enumerate(histories.items()):
-            colour = plots.COLOURS[i % len(plots.COLOURS)]
+            colour = canvas.COLOURS[i % len(canvas.COLOURS)]
             for part, line in (("train", "-"), ("test", "--")):
                 accuracy.plot(history.epoch, history[f"{part}_acc"], line, color=colour, label=f"{part}, {name}")
                 loss.plot(history.epoch, history[f"{part}_loss"], line, color=colour)
@@ -236,9 +236,9 @@ def _png(cell, histories, config):
         activation, init, layers = cell
         accuracy.set(title=f"{activation}, {init}, {layers} layers", ylabel="accuracy", ylim=(0, 1.02))
         loss.set_ylabel("loss")
-        plots.positive_scale([loss])
+        run_plots.positive_scale([loss])
         gradient.set(xlabel="layer", ylabel="gradient norm")
-        plots.positive_scale([gradient])
+        run_plots.positive_scale([gradient])
         for axes in (accuracy, loss):
             axes.set(xlabel="epoch", xlim=(0, config.num_epochs))
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from made_up_results import write_sweep
 
-from helpers import browser, plots, records
+from helpers import browser, records, run_plots
 from helpers.browser import ResultsBrowser
 from helpers.config import SweepConfig
 from helpers.grid import AccuracyGrid
@@ -269,7 +269,7 @@ def results(found):
 
 def test_run_curves_draw_the_log(results, found):
     run = "he_normal_0.5_tanh_12L_s1"  # diverged
-    figure, history = plots.run_curves(results, run), log(found, "grid", run)
+    figure, history = run_plots.run_curves(results, run), log(found, "grid", run)
     for axes, quantity in zip(figure.axes, ("loss", "acc"), strict=True):
         for line, part in zip(axes.lines, ("train", "test"), strict=False):
             drawn = np.ma.filled(line.get_ydata(), np.nan)
@@ -280,7 +280,7 @@ def test_run_curves_draw_the_log(results, found):
 
 def test_run_profile_draws_the_layers_on_logarithmic_axes(results, found):
     run = "zero_relu_12L_s0"
-    figure, history = plots.run_profile(results, run, epochs=[0, 6]), log(found, "grid", run)
+    figure, history = run_plots.run_profile(results, run, epochs=[0, 6]), log(found, "grid", run)
     for axes, stat in zip(figure.axes, ("act_mean", "act_std", "grad_norm"), strict=True):
         for line, epoch in zip(axes.lines, (0, 6), strict=True):
             np.testing.assert_array_equal(line.get_ydata(), [history[f"{stat}_{i}"][epoch] for i in range(12)])
@@ -295,7 +295,7 @@ def test_zeros_stand_in_a_band_below_all_other_values(found, tmp_path):
     history[["grad_norm_0", "grad_norm_2"]] = 0.0
     history[[f"act_std_{i}" for i in range(4)]] = 0.0
     history.to_csv(file, index=False)
-    figure = plots.run_profile(records.load_sweep(tmp_path), "zero_relu_4L_s0")
+    figure = run_plots.run_profile(records.load_sweep(tmp_path), "zero_relu_4L_s0")
     _, std, norm = figure.axes
     for line in norm.lines:
         zero, low, zero_too, high = line.get_ydata()
@@ -310,7 +310,7 @@ def test_zeros_stand_in_a_band_below_all_other_values(found, tmp_path):
 def test_compared_runs_share_their_scales(results, found):
     deep = records.load_sweep(found / "deep" / "b")
     runs = [(results, "zero_relu_3L_s0"), (results, "he_normal_0.5_tanh_12L_s1"), (deep, "normal_gelu_8L_s0")]
-    figure = plots.compare_runs(runs)
+    figure = run_plots.compare_runs(runs)
     rows = [figure.axes[i : i + 3] for i in (0, 4, 8, 12)]
     for row in rows:
         assert len({axes.get_ylim() for axes in row}) == 1

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import findings, plots, theory
+from helpers import findings, plots, theory, theory_plots
 from helpers.sweep import Sweep
 
 GIVEN = {
@@ -30,7 +30,7 @@ def study(tmp_path_factory):
 
 def test_the_map_shows_regime_and_power_of_ten(study):
     _, _, expected, config = study
-    figure = plots.forecast_map(expected, config)
+    figure = theory_plots.forecast_map(expected, config)
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["0", "0", "none", "none", "", ""]  # he_normal, zero, and the one without a theory
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["trainable", "vanishing", "unknown"]
@@ -41,7 +41,7 @@ def test_the_map_shows_regime_and_power_of_ten(study):
 
 def test_lines_are_predicted_and_dots_measured(study):
     results, known, _, config = study
-    figure = plots.signal_at_birth(results, known, layers=6)
+    figure = theory_plots.signal_at_birth(results, known, layers=6)
     he = next(run for run in config.runs() if (run.init, run.activation, run.layers) == ("he_normal", "tanh", 6))
     dots, line = figure.axes[1].lines[:2]
     np.testing.assert_allclose(dots.get_ydata(), results.layers(he.name, "act_std").loc[0])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from made_up_results import write_sweep
 
-from helpers import phase, plots, records, theory
+from helpers import phase, records, theory, theory_plots
 from helpers.config import SweepConfig
 
 
@@ -68,7 +68,7 @@ def test_trainable_depth_stands_beside_xi_c(study):
     assert list(table.index) == ["w1", "w1.76", "w3"]  # by sigma_w2
     assert list(table.depth) == [4, 8, 0]
     assert table.xi_c["w1"] == pytest.approx(theory.depth_scales("tanh", 1.0, 0.05).xi_c)
-    figure = plots.depth_map(study, table, phase.SCALES)
+    figure = theory_plots.depth_map(study, table, phase.SCALES)
     (image,) = [c for c in figure.axes[0].collections if hasattr(c, "get_array") and c.get_array() is not None]
     grid = study.summary.pivot_table(index="layers", columns="init", values="final_train_acc")
     np.testing.assert_allclose(np.ravel(image.get_array()), grid[["w1", "w1.76", "w3"]].to_numpy().ravel())
@@ -87,13 +87,13 @@ def test_sentences_about_the_map():
 def test_every_figure_draws_what_it_is_given():
     w, b = np.linspace(0.5, 4, 8), np.linspace(0, 0.5, 6)
     found = phase.plane("tanh", w, b)
-    figure = plots.phase_planes("tanh", w, b, found, theory.critical_line("tanh", theory.GRID))
+    figure = theory_plots.phase_planes("tanh", w, b, found, theory.critical_line("tanh", theory.GRID))
     for axes in figure.axes[:3]:
         (line,) = axes.lines
         x, y = line.get_data()
         assert (np.abs(np.interp(0.05, y, x) - 1.76) < 0.02).all()
     signals = {"one": phase.profile("tanh", 1.0, 0.05, 5, theory.InputMoments(1.0, 0.3))}
-    variance, correlation, gradient = plots.signal_profiles(signals).axes
+    variance, correlation, gradient = theory_plots.signal_profiles(signals).axes
     np.testing.assert_allclose(variance.lines[0].get_ydata(), signals["one"]["q"])
     np.testing.assert_allclose(correlation.lines[0].get_ydata(), 1 - signals["one"]["apart"])
     assert gradient.lines[0].get_ydata()[0] == pytest.approx(np.prod(signals["one"]["chi"][:4]) ** 0.5)
