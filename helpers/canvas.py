@@ -85,9 +85,9 @@ def legend(figure, axes):
 
 
 def style_of(table, name):
-    """The colour and marker of the i-th name of a list, the same in every figure."""
-    i = list(table).index(name)
-    return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+    """The colour and marker of the i-th name of a list, the same in every figure; the ninth has a marker of its own."""
+    i, again = list(table).index(name), list(table).index(name) // len(COLOURS)
+    return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[(i + again) % len(MARKERS)]}
 
 
 def label_outer(panels, xlabel, ylabel):
