@@ -4,12 +4,15 @@
 are logarithmic where values span decades, colours are safe for the colour-blind.
 """
 
+import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from helpers.records import LAYER_STATS
 
@@ -43,13 +46,19 @@ def save(figure, folder, name, sentence):
 
     sentence  what the picture shows, in plain words: it lies in the PNG itself (its text chunk `Description`), so that
               the two cannot be separated
+
+    The file has a palette of 256 colours, a third of the size and to the eye the same.
     """
     path = picture(folder, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    figure.savefig(part, format="png", metadata={"Description": sentence})
-    part.replace(path)
+    drawn, part, text = io.BytesIO(), path.with_suffix(".part"), PngInfo()
+    figure.savefig(drawn, format="png")
     plt.close(figure)
+    text.add_itxt("Description", sentence)
+    with Image.open(drawn) as image:
+        few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(part, format="png", optimize=True, pnginfo=text)
+    part.replace(path)
     return figure
 
 
@@ -60,10 +69,10 @@ def picture(folder, name):
 
 def show(figure, folder, name, sentence):
     """Save a figure as `save` does, and show the picture in the notebook, with its sentence under it."""
-    from IPython.display import Image, Markdown, display
+    from IPython import display
 
     save(figure, folder, name, sentence)
-    display(Image(filename=picture(folder, name)), Markdown(sentence))
+    display.display(display.Image(filename=picture(folder, name)), display.Markdown(sentence))
 
 
 def grid_of_panels(n, columns, width=3.0, height=2.3, **kwargs):
