@@ -58,35 +58,56 @@ class PiecewiseCubic:
         wide = z if z.dtype in (torch.float32, torch.float64) else z.float()
         out = torch.empty_like(wide, memory_format=torch.contiguous_format)
         flat, flat_out = wide.contiguous().view(-1), out.view(-1)
+        space = _Space(min(CHUNK, flat.numel()), flat)
         for start in range(0, flat.numel(), CHUNK):
-            formula(flat[start : start + CHUNK], flat_out[start : start + CHUNK])
+            part = flat[start : start + CHUNK]
+            formula(part, flat_out[start : start + CHUNK], space.of(len(part)))
         return out.to(z.dtype)
 
-    def _locate(self, z):
-        """(segment, s, r) for each number, r being s within its segment: a tail is straight, and wants no powers of s.
+    def _locate(self, z, space):
+        """Fills the space: the segment of each number, s, and r, which is s within its segment.
 
-        A NaN gets some segment, and stays NaN through r.
+        A tail is straight and wants no powers of s: r stays finite there. A NaN gets some segment, and stays NaN in r.
         """
-        s = z.mul(self.segments / (2 * self.limit)).add_(0.5 * self.segments)
-        whole = torch.floor(s)
+        torch.mul(z, self.segments / (2 * self.limit), out=space.s).add_(0.5 * self.segments)
+        torch.floor(space.s, out=space.whole)
         # fmax and fmin take the number where the other one is NaN
-        torch.fmax(whole, whole.new_tensor(-1.0), out=whole)
-        torch.fmin(whole, whole.new_tensor(float(self.segments)), out=whole)
-        segment = whole.add(1).int()
-        s.sub_(whole.clamp_min_(0))
-        return segment, s, s.clamp(0, 1)
+        torch.fmax(space.whole, space.whole.new_tensor(-1.0), out=space.whole)
+        torch.fmin(space.whole, space.whole.new_tensor(float(self.segments)), out=space.whole)
+        space.segment.copy_(space.whole.add_(1))
+        space.s.sub_(space.whole.sub_(1).clamp_min_(0))
+        torch.clamp(space.s, 0, 1, out=space.r)
 
-    def _value(self, z, out):
-        (c0, c1, c2, c3), (segment, s, r) = self._table(z), self._locate(z)
-        torch.index_select(c3, 0, segment, out=out)
-        for c, power in ((c2, r), (c1, r), (c0, s)):
-            out.mul_(power).add_(c.index_select(0, segment))
+    def _value(self, z, out, space):
+        c0, c1, c2, c3 = self._table(z)
+        self._locate(z, space)
+        torch.index_select(c3, 0, space.segment, out=out)
+        for c, power in ((c2, space.r), (c1, space.r), (c0, space.s)):
+            torch.index_select(c, 0, space.segment, out=space.whole)
+            torch.addcmul(space.whole, out, power, out=out)
 
-    def _slope(self, z, out):
-        (_, c1, c2, c3), (segment, _, r) = self._table(z), self._locate(z)
-        torch.index_select(c3, 0, segment, out=out)
-        out.mul_(r).mul_(1.5).add_(c2.index_select(0, segment)).mul_(r).mul_(2).add_(c1.index_select(0, segment))
+    def _slope(self, z, out, space):
+        _, c1, c2, c3 = self._table(z)
+        self._locate(z, space)
+        torch.index_select(c3.mul(3), 0, space.segment, out=out)
+        for c in (c2.mul(2), c1):
+            torch.index_select(c, 0, space.segment, out=space.whole)
+            torch.addcmul(space.whole, out, space.r, out=out)
         out.mul_(self.segments / (2 * self.limit))
+
+
+class _Space:
+    """Scratch for one chunk, made once a call: what stays in the cache need not be asked of the memory again."""
+
+    def __init__(self, size, like):
+        self._numbers = torch.empty(3, size, dtype=like.dtype, device=like.device)
+        self._segment = torch.empty(size, dtype=torch.int32, device=like.device)
+        self.of(size)
+
+    def of(self, n):
+        self.s, self.r, self.whole = self._numbers[:, :n]
+        self.segment = self._segment[:n]
+        return self
 
 
 class _Apply(torch.autograd.Function):
