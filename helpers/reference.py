@@ -83,12 +83,15 @@ class Epoch:
 def train_in_both(config, data, run, in_numpy):
     """Train one run in both, from `exact`; yields an Epoch after each, and ends with the first that diverged.
 
-    in_numpy  (weights, run) -> (parameters, epoch): the network with these weights, (fan_out, fan_in) each, and biases
-              of 0; its parameters, weight and bias in turn, which training changes in place; and
+    in_numpy  (weights, run) -> (parameters, epoch): the network with these weights, (fan_out, fan_in) each; its
+              parameters, weight and bias in turn, which training changes in place; and
               epoch(x, y, x_test, y_test, order) -> train loss, which trains on the samples in that order and evaluates
     """
     training = StackTraining(config, [run], torch.device("cpu"))
-    parameters_there, epoch = in_numpy(_arrays(training.stack.network(0))[::2], run)
+    born = _arrays(training.stack.network(0))
+    parameters_there, epoch = in_numpy(born[::2], run)
+    for theirs, ours in zip(parameters_there[1::2], born[1::2], strict=True):
+        theirs[...] = ours  # not all inits have biases of 0
     samples = arrays(data)
     with one_core():
         training.advance(data)  # epoch 0 only measures

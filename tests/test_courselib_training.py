@@ -202,6 +202,8 @@ def test_the_appendix_compares_and_says_what_diverged():
     epochs = list(reference.train_in_both(exact, part, Run("he_normal", "tanh", 2, 0), in_courselib))
     assert [epoch.number for epoch in epochs] == [1, 2, 3]
     assert all(0 <= epoch.difference < 1e-12 and not epoch.diverged for epoch in epochs)
+    (with_biases, *_) = reference.train_in_both(exact, part, Run("gaussian", "tanh", 2, 0), in_courselib)
+    assert with_biases.difference < 1e-12
     wild = dataclasses.replace(exact, lr=1e300)
     wild_numpy = functools.partial(in_courselib, lr=1e300)
     (first, *_) = list(reference.train_in_both(wild, part, Run("he_normal", "relu", 2, 0), wild_numpy))
