@@ -104,7 +104,7 @@ def test_the_panel_fills_in_answers_stops_and_goes_on(lab, tmp_path):
 
     run_all(lab)
     status.filter(has_text="finished</b>").or_(status.filter(has_text="12/12 runs finished")).wait_for()
-    lab.locator(OUTPUT, has_text="Of 12 runs").first.wait_for()
+    lab.locator(OUTPUT, has_text=re.compile("Of 12 runs")).first.wait_for()  # the counts of section 11, a capital O
     results = records.load_sweep(tmp_path / "lab" / "sweep")
     assert results.manifest["finished"]
     expected = {
