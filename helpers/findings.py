@@ -213,11 +213,7 @@ def signal_at_birth(results, known, stat="act_std", layers=None):
     ratios = _measured_over_predicted(results, known, layers, stat, -1)
     if len(ratios) == 0:
         return f"{_count(layers, 'layer')}: theory and measurement have no signal in common."
-    low, middle, high = np.quantile(ratios, [0.1, 0.5, 0.9])
-    return (
-        f"{_count(layers, 'layer')}: in the last one the measured deviation of activations is {middle:.2f} times what "
-        f"theory predicts (median of {_count(len(ratios), 'run')}; 10 to 90 %: {low:.2f} to {high:.2f})."
-    )
+    return f"{_count(layers, 'layer')}: in the last one the measured deviation of activations is {_times(ratios)}."
 
 
 def gradients_at_birth(results, known, layers=None):
@@ -226,11 +222,15 @@ def gradients_at_birth(results, known, layers=None):
     ratios = _measured_over_predicted(results, known, layers, "gradient", 0)
     if len(ratios) == 0:
         return f"{_count(layers, 'layer')}: no gradient reaches the first layer, or there is one layer only."
+    what = "the gradient norm of the first over that of the last, before training"
+    return f"{_count(layers, 'layer')}: {what}, is {_times(ratios)}."
+
+
+def _times(ratios):
     low, middle, high = np.quantile(ratios, [0.1, 0.5, 0.9])
     return (
-        f"{_count(layers, 'layer')}: the gradient norm of the first over that of the last, before training, is "
         f"{middle:.2f} times what theory predicts (median of {_count(len(ratios), 'run')}; 10 to 90 %: {low:.2f} to "
-        f"{high:.2f})."
+        f"{high:.2f})"
     )
 
 

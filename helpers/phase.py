@@ -1,7 +1,8 @@
 """The study of `notebooks/signal.ipynb`: where in the plane of (sigma_w2, sigma_b2) signals and gradients survive.
 
-`plane` computes q*, chi1 and xi_c over a grid; `explore` draws one point of it for the sliders; `learned_map` reads off
-a sweep over sigma_w2 and depth how deep networks train, to be held against multiples of xi_c.
+`plane` computes q*, chi1 and xi_c over a grid, `profile` what one point of it does layer by layer, `sampled` the same
+measured on a random network; `trainable_against_scale` reads off a sweep over sigma_w2 and depth how deep networks
+train, to be held against multiples of xi_c.
 """
 
 import numpy as np
@@ -29,26 +30,23 @@ def plane(activation, sigma_w2, sigma_b2):
         q = np.minimum(w * expectation(lambda u: phi.f(u) ** 2, q, kinks=phi.kinks, nodes=QUICK) + b, theory.GRID[-1])
     endless = q >= theory.GRID[-1]
     slopes = w * expectation(lambda u: phi.df(u) ** 2, q, kinks=phi.kinks, nodes=QUICK)
-    c = np.where(slopes > 1 + theory.ALIKE, _second_correlations(activation, w, b, q), 1.0)
-    chaotic = c < 1
-    at_c = slopes.copy()
+    chaotic, c, at_c = slopes > 1 + theory.ALIKE, np.ones_like(q), slopes.copy()
     if chaotic.any():
+        c[chaotic] = _second_correlations(activation, w[chaotic], q[chaotic])
         at_c[chaotic] = theory.chi_c(activation, c[chaotic], q[chaotic], w[chaotic], nodes=QUICK)
     with np.errstate(divide="ignore"):
         xi_c = np.where(at_c < 1, -1 / np.log(np.minimum(at_c, 1)), np.inf)
     return {"q": np.where(endless, np.inf, q), "chi1": slopes, "xi_c": np.where(endless, np.nan, xi_c), "c": c}
 
 
-def _second_correlations(activation, w, b, q):
-    """The fixed point of the correlation map below 1, by Newton's method from 0: the map is convex."""
+def _second_correlations(activation, w, q):
+    """The fixed points of the correlation map below 1 in chaos, by Newton's method from 0: the map is convex."""
     c = np.zeros_like(q)
-    chaotic = w * expectation(lambda u: phi_of(activation).df(u) ** 2, q, nodes=QUICK) > 1 + theory.ALIKE
-    w, q = w[chaotic], q[chaotic]
     for _ in range(12):
-        at = c[chaotic]
-        step = 1 - w * theory.half_distance(activation, at, q, nodes=QUICK) / q - at
-        c[chaotic] = np.clip(at - step / (theory.chi_c(activation, at, q, w, nodes=QUICK) - 1), 0, 1)
-        if np.abs(c[chaotic] - at).max(initial=0) < 1e-10:
+        before = c
+        step = 1 - w * theory.half_distance(activation, c, q, nodes=QUICK) / q - c
+        c = np.clip(c - step / (theory.chi_c(activation, c, q, w, nodes=QUICK) - 1), 0, 1)
+        if np.abs(c - before).max() < 1e-10:
             break
     return c
 

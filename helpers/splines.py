@@ -4,8 +4,6 @@ A `PiecewiseCubic` is a table of coefficients; evaluation finds the segment of e
 cost what 4 do. `SplineSigmoid` is the published fixed one and its family.
 """
 
-import functools
-
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
@@ -24,6 +22,7 @@ class PiecewiseCubic:
     def __init__(self, table, limit):
         self.table, self.limit = np.asarray(table, float), float(limit)
         self.segments = self.table.shape[1] - 2
+        self._tables = {}  # of each type and device that has been asked for
 
     @property
     def knots(self):
@@ -42,10 +41,6 @@ class PiecewiseCubic:
         return self._evaluate(z, self._slope)
 
     # ---- evaluation, chunk by chunk
-
-    @functools.cached_property
-    def _tables(self):
-        return {}
 
     def _table(self, like):
         """The coefficients in the type and on the device of a tensor."""
