@@ -19,10 +19,11 @@ class Activation:
 
     f         z -> phi(z), differentiable by autograd
     df        z -> phi'(z)
-    keeps     "output" if `backward` reads a = phi(z), "input" if it reads z
-    forward   (z, out): writes phi(z) into out, which may be z itself
+    keeps     what `backward` reads: "output", a = phi(z); "input", z; or "slope", phi'(z), which `forward` leaves in z
+    forward   (z, out): writes phi(z) into out, which may be z itself; it may change z
     backward  (grad_a, kept, out): writes grad_a * phi'(z) into out, which may be `kept` itself
     kinks     where phi or a derivative of it jumps, for integrals over it
+    learns    None, or the `SplineShape` of an activation that is trained: f and df are then what it is at birth
     """
 
     f: Callable
@@ -31,6 +32,7 @@ class Activation:
     forward: Callable | None = None
     backward: Callable | None = None
     kinks: tuple = (0.0,)
+    learns: object = None
 
     def __post_init__(self):
         if self.forward is None:
@@ -179,4 +181,4 @@ def register_activation(name, f, df=None):
     ACTIVATIONS[name] = Activation(f, df or derivative(f))
 
 
-BUILT_IN = frozenset(ACTIVATIONS)
+BUILT_IN = set(ACTIVATIONS)  # `families.py` adds its own

@@ -16,6 +16,7 @@ import torch
 
 from helpers.activations import ACTIVATIONS
 from helpers.data import DATASETS
+from helpers.families import FAMILIES, row_of_family
 from helpers.initializers import INITIALIZERS
 
 PRECISIONS = {
@@ -71,6 +72,7 @@ class SweepConfig:
     init_types: tuple = PUBLISHED_INITS
     activations: tuple = ("relu", "tanh", "sigmoid", "gelu")
     init_params: dict = dataclasses.field(default_factory=dict)
+    activation_params: dict = dataclasses.field(default_factory=dict)
     hidden_size: int = 128
     input_size: int | None = None
     input_square: float | None = None
@@ -118,6 +120,13 @@ class SweepConfig:
     def row_of(self, init):
         """The row of INITIALIZERS behind a name in `init_types`: the name itself, or that of which it is a variant."""
         return self.init_params[init].get("init", init)
+
+    def activation(self, name):
+        """The row behind a name in `activations`: of the table, or of a family with this CONFIG's parameters."""
+        if name not in self.activation_params:
+            return ACTIVATIONS[name]
+        params = dict(self.activation_params[name])
+        return row_of_family(params.pop("activation", name), params)
 
     def fitted_to(self, data):
         """The same config with `input_size`, `output_size` and `input_square`, the mean of the squared inputs.
@@ -249,18 +258,19 @@ def _init_params(key, value):
     params = {init: _params_of(f"{key}[{init!r}]", init, value.get(init, {})) for init in INITIALIZERS}
     for name in value:
         if name not in INITIALIZERS:
-            params[name] = _variant(key, name, value[name])
+            params[name] = _variant(key, name, value[name], "init", INITIALIZERS, _params_of)
     return params
 
 
-def _variant(key, name, given):
-    if not isinstance(given, dict) or "init" not in given:
-        _name(f"{key} (a variant of an init under a name of its own says which: {{'init': ...}})", name, INITIALIZERS)
+def _variant(key, name, given, kind, table, params_of):
+    """Parameters under a name of their own; `kind` is the key under which they say of which row they are."""
+    if not isinstance(given, dict) or kind not in given:
+        _name(f"{key} (a variant of an {kind} under a name of its own says which: {{{kind!r}: ...}})", name, table)
     where = f"{key}[{name!r}]"
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][\w.-]*", name):
         raise ConfigError(f"{where}: a variant's name is a letter, then letters, digits, dots, - and _")
-    init = _name(f"{where}['init']", given["init"], tuple(INITIALIZERS))
-    return {"init": init, **_params_of(where, init, {k: v for k, v in given.items() if k != "init"})}
+    row = _name(f"{where}[{kind!r}]", given[kind], tuple(table))
+    return {kind: row, **params_of(where, row, {k: v for k, v in given.items() if k != kind})}
 
 
 def _params_of(where, init, given):
@@ -289,14 +299,44 @@ def _params_of(where, init, given):
     return params
 
 
+def _activation_params(key, value):
+    """Per family of activations its parameters, completed, and variants of them: as `_init_params` for inits."""
+    if not isinstance(value, dict):
+        _refuse(key, value, "a dict from an activation to its parameters")
+    params = {name: _family_params(f"{key}[{name!r}]", name, value.get(name, {})) for name in FAMILIES}
+    for name in value:
+        if name in FAMILIES:
+            continue
+        if name in ACTIVATIONS:
+            raise ConfigError(f"{key} names {name!r}, which has no parameters; those that have: {', '.join(FAMILIES)}")
+        params[name] = _variant(key, name, value[name], "activation", FAMILIES, _family_params)
+    return params
+
+
+def _family_params(where, family, given):
+    defaults = FAMILIES[family].defaults
+    if not isinstance(given, dict):
+        _refuse(where, given, f"a dict of {', '.join(defaults)}")
+    for name, entry in given.items():
+        _name(where, name, tuple(defaults))
+        if not isinstance(entry, str | bool | int | float):
+            _refuse(f"{where}[{name!r}]", entry, f"a value like {defaults[name]!r}")
+    params = {**defaults, **given}
+    try:
+        row_of_family(family, params)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    return params
+
+
 CHECKS = {
     "dataset": _dataset,
     "data_dir": _text,
     "layers_list": _list_of(_whole(1)),
     "init_types": _list_of(lambda key, value: value),  # names of rows or variants: looked up where both are known
-    # looked up when it is called: the reader may have registered an activation since
-    "activations": _list_of(lambda key, value: _name(key, value, tuple(ACTIVATIONS))),
+    "activations": _list_of(lambda key, value: value),
     "init_params": _init_params,
+    "activation_params": _activation_params,
     "hidden_size": _whole(1),
     "input_size": _whole(1),
     "input_square": _positive,
@@ -354,6 +394,10 @@ def _from_dict(cls, config):
     values["init_params"] = _init_params("init_params", config.get("init_params", {}))
     for init in values.get("init_types", ()):
         _name("init_types", init, tuple(values["init_params"]))
+    values["activation_params"] = _activation_params("activation_params", config.get("activation_params", {}))
+    for activation in values.get("activations", ()):
+        # the table as it is now: the reader may have registered an activation since
+        _name("activations", activation, tuple({**ACTIVATIONS, **values["activation_params"]}))
     dataset = values.get("dataset", "digits")
     suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})

@@ -13,11 +13,11 @@ import torch
 from scipy.optimize import brentq
 from torch.nn import init as torch_init
 
-from helpers.activations import ACTIVATIONS
+from helpers.activations import ACTIVATIONS, Activation
 from helpers.config import ConfigError
 from helpers.initializers import generator_for
+from helpers.mean_field import GRID, NEUTRAL, chi_parallel, critical_limit, critical_line
 from helpers.quadrature import QUICK, expectation, phi_of
-from helpers.theory import GRID, NEUTRAL, chi_parallel, critical_limit, critical_line
 
 STEADY = 0.995  # chi_parallel
 SMALL = 1e-3  # what is well behaved at this q is so down to 0
@@ -39,8 +39,11 @@ class Critical:
     q: float
 
 
-def solve(activation, layers, input_square):
-    """The Critical of an activation of the table, for so many layers and inputs of this mean square.
+def solve(activation, layers, input_square, name=None):
+    """The Critical of an activation, for so many layers and inputs of this mean square.
+
+    activation  a name of the table, or a row
+    name        of a row, for what is said when there is no such point
 
     Of all points with chi1 = 1 it takes the one with the least bias at which the variance of signals does not run away,
     biases being the same for all inputs, and so what makes these look alike. Where that is the point q = 0, which is
@@ -54,7 +57,8 @@ def solve(activation, layers, input_square):
     """
     if input_square is None:
         raise ConfigError("init 'critical' depends on the data: input_square, the mean of its squares, must be known")
-    return _solve(activation, ACTIVATIONS[activation], layers, float(input_square))
+    row = activation if isinstance(activation, Activation) else ACTIVATIONS[activation]
+    return _solve(name or activation, row, layers, float(input_square))
 
 
 @lru_cache(maxsize=512)
@@ -130,9 +134,11 @@ def _signal(row, sigma_w2, layers, input_square):
     return q, gain
 
 
-def draw(activation, layers, input_square, hidden_size, input_size, output_size, seed):
-    """(weights, biases) of a network at birth, first hidden layer to output layer, in float64: see `draw_weights`."""
-    found = solve(activation, layers, input_square)
+def draw(found, layers, hidden_size, input_size, output_size, seed):
+    """(weights, biases) of a network at birth, first hidden layer to output layer, in float64: see `draw_weights`.
+
+    found  the Critical of its activation, as `solve` finds it
+    """
     generator = generator_for("weights", seed, "critical", layers, hidden_size, input_size)
     sizes = [input_size] + [hidden_size] * layers + [output_size]
     scales = [found.first] + [found.sigma_w2] * (layers - 1) + [found.output]

@@ -3,6 +3,7 @@
 `DeepMLP` is the reference: what `stack.py` computes for many networks at once must be what this one computes alone.
 """
 
+import dataclasses
 import itertools
 
 import torch
@@ -10,9 +11,10 @@ from torch import nn
 from torch.nn import functional
 
 from helpers import critical
-from helpers.activations import ACTIVATIONS
+from helpers.activations import ACTIVATIONS, Activation
 from helpers.initializers import draw_biases, draw_weights
 from helpers.records import LAYER_STATS
+from helpers.splines import LearnableSpline
 
 
 class DeepMLP(nn.Module):
@@ -20,6 +22,8 @@ class DeepMLP(nn.Module):
 
     Layers are counted from 0 at the input: `hidden[0]` maps the D inputs to H units, `hidden[1:]` H to H, `output` H to
     the C classes.
+
+    activation  a name of the table, or a row; one that learns becomes a `LearnableSpline` in every hidden layer
     """
 
     def __init__(self, input_size, hidden_size, output_size, layers, activation):
@@ -27,12 +31,24 @@ class DeepMLP(nn.Module):
         sizes = [input_size] + [hidden_size] * layers
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.output = nn.Linear(hidden_size, output_size)
-        self.phi = ACTIVATIONS[activation].f
+        row = activation if isinstance(activation, Activation) else ACTIVATIONS[activation]
+        learns = [] if row.learns is None else [dataclasses.asdict(row.learns)] * layers
+        self.splines = nn.ModuleList(LearnableSpline(**recipe, width=hidden_size) for recipe in learns)
+        self.phi = row.f
+
+    @property
+    def activations(self):
+        """The activation of each hidden layer."""
+        return list(self.splines) or [self.phi] * len(self.hidden)
 
     def forward(self, x):  # (n, D) -> (n, C)
-        for layer in self.hidden:
-            x = self.phi(layer(x))
+        for layer, phi in zip(self.hidden, self.activations, strict=True):
+            x = phi(layer(x))
         return self.output(x)
+
+    def penalty(self):
+        """What learnable activations add to the loss; 0 where there are none."""
+        return sum(spline.penalty() for spline in self.splines)
 
     @property
     def linear_layers(self):
@@ -40,7 +56,12 @@ class DeepMLP(nn.Module):
 
     @torch.no_grad()
     def set_weights(self, weights, biases=None):
-        """Copy in L + 1 weights (fan_out, fan_in) and biases (fan_out,); biases are set to 0 where none are given."""
+        """Copy in L + 1 weights (fan_out, fan_in) and biases (fan_out,); biases are 0 where none are given.
+
+        Learnable splines go back to their start.
+        """
+        for spline in self.splines:
+            spline.start()
         for i, layer in enumerate(self.linear_layers):
             layer.weight.copy_(weights[i])
             if biases is None:
@@ -54,7 +75,7 @@ def draw_parameters(config, run):
     """(weights, biases) that init and seed give a run: see `draw_weights` and `draw_biases`."""
     sizes = config.hidden_size, config.input_size, config.output_size
     if config.row_of(run.init) == "critical":
-        return critical.draw(run.activation, run.layers, config.input_square, *sizes, run.seed)
+        return critical.draw(_critical(config, run), run.layers, *sizes, run.seed)
     key = run.init, config.init_params[run.init], run.layers, *sizes, run.seed
     return draw_weights(*key), draw_biases(*key)
 
@@ -63,12 +84,17 @@ def check_births(config):
     """Raises ConfigError, one sentence, where a run of the sweep cannot be drawn: `critical` does not suit everyone."""
     for run in config.runs():
         if config.row_of(run.init) == "critical":
-            critical.solve(run.activation, run.layers, config.input_square)
+            _critical(config, run)
+
+
+def _critical(config, run):
+    return critical.solve(config.activation(run.activation), run.layers, config.input_square, run.activation)
 
 
 def build(config, run, dtype=torch.float32):
     """The network of one run at birth, on the CPU: a `DeepMLP` with the weights that its init and seed give it."""
-    net = DeepMLP(config.input_size, config.hidden_size, config.output_size, run.layers, run.activation)
+    phi = config.activation(run.activation)
+    net = DeepMLP(config.input_size, config.hidden_size, config.output_size, run.layers, phi)
     return net.to(dtype).set_weights(*draw_parameters(config, run))
 
 
@@ -85,8 +111,10 @@ def probe(net, x, y):
     """
     stats = {stat: [] for stat in LAYER_STATS}
 
+    phis = dict(zip(net.hidden, net.activations, strict=True))
+
     def look(layer, inputs, z):
-        a = net.phi(z)
+        a = phis[layer](z)
         stats["pre_std"].append(z.std(correction=0).item())
         stats["act_mean"].append(a.mean().item())
         stats["act_std"].append(a.std(correction=0).item())

@@ -161,10 +161,11 @@ def _without_own_activations(config, notebook):
 def key_of(job, sources=SOURCES):
     """What an executed copy is made from, as a sha256: the notebook's cells, the parameters, the code it can import.
 
-    sources  folders; their *.py files count, names and contents
+    sources  folders; their *.py and *.c files count, names and contents
     """
     cells = [[cell.cell_type, cell.source] for cell in read_notebook(job.notebook).cells if cell.source.strip()]
-    code = {f"{path.parent.name}/{path.name}": path.read_text() for folder in sources for path in folder.glob("*.py")}
+    files = [path for folder in sources for path in folder.glob("*.[cp]*") if path.suffix in (".py", ".c")]
+    code = {f"{path.parent.name}/{path.name}": path.read_text() for path in files}
     made_from = [cells, yaml.safe_dump(job.parameters), sorted(code.items())]
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 
 from helpers import networks
-from helpers.activations import ACTIVATIONS
 from helpers.config import Run, SweepConfig
 from helpers.findings import crossing
 
@@ -56,7 +55,7 @@ def _factors(results, config, row):
     between = row.layers - 2
     measured = (norms[1] / norms[-1]) ** (1 / between) if norms[-1] > 0 else np.nan
     net = networks.build(config, Run(row.init, row.activation, row.layers, row.seed), torch.float64)
-    slope = ACTIVATIONS[row.activation].df
+    slope = config.activation(row.activation).df
     squares = [
         layer.weight.square().mean().item() * layer.in_features * mean_square(slope, std)
         for layer, std in zip(net.hidden[2:], stds[1:], strict=False)

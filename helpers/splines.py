@@ -1,26 +1,74 @@
 """Spline activations: piecewise cubics on even knots with straight tails.
 
-A `PiecewiseCubic` is a table of coefficients; evaluation finds the segment of each number by index, so that 400 knots
-cost what 4 do. `SplineSigmoid` is the published fixed one and its family.
+A `PiecewiseCubic` is fixed, `SplineSigmoid` the published one and its family. A `LearnableSpline` is trained with the
+network it sits in. All find the segment of a number by index, so that 400 knots cost what 4 do (`spline_kernel.py`).
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
+from torch import nn
 
-CHUNK = 1 << 15  # numbers worked on at once: their scratch stays in the cache
+from helpers import spline_kernel
+from helpers.quadrature import expectation, phi_of
+
 SMOOTH = "smooth"
+PER = ("layer", "unit")
+
+
+def from_hermite(values, slopes, limit, tails=None):
+    """The coefficients of cubics through `values` with `slopes` at even knots on [-limit, limit], differentiable.
+
+    values, slopes  (..., segments + 1) tensors; slopes are df/dz
+    tails           slopes of the straight lines outside, (left, right); those at the ends where left out
+    returns         (..., 4, segments + 2): see `spline_kernel.py`
+    """
+    step = 2 * limit / (values.shape[-1] - 1)
+    left, right = (slopes[..., :1], slopes[..., -1:]) if tails is None else (slopes.new_tensor([t]) for t in tails)
+    rise, start, end = values.diff(), slopes[..., :-1] * step, slopes[..., 1:] * step
+    none = torch.zeros_like(values[..., :1])
+    coefficients = (
+        torch.cat([values[..., :1], values], -1),  # the last value starts the right tail
+        torch.cat([(left * step).expand_as(none), start, (right * step).expand_as(none)], -1),
+        torch.cat([none, 3 * rise - 2 * start - end, none], -1),
+        torch.cat([none, start + end - 2 * rise, none], -1),
+    )
+    return torch.stack(coefficients, -2)
+
+
+def calibration(activation, input_scale=1.0):
+    """(scale, shift) with which scale (phi(input_scale z) - shift) sits at criticality with q = 1 and sigma_w2 = 1.
+
+    A signal of variance 1 keeps it, E[f(z)^2] = 1, and so do squared gradients, chi1 = E[f'(z)^2] = 1, z standard
+    normal: scale = 1 / sqrt(E phi'^2), and the mean that is left is what the variance lacks, which is never negative,
+    since Var f <= E f'^2 (Chernoff 1981). Of the two shifts that do it takes the smaller.
+
+    activation  a name of the table, a row, or an elementwise function
+    Raises ValueError for one that is constant.
+    """
+    phi, a = phi_of(activation), float(input_scale)
+    kinks = tuple(kink / a for kink in phi.kinks)
+    moments = (lambda z: phi.f(a * z), lambda z: phi.f(a * z) ** 2, lambda z: (a * phi.df(a * z)) ** 2)
+    mean, square, slope = (float(expectation(g, 1.0, kinks=kinks)) for g in moments)
+    if not slope > 0:
+        raise ValueError(f"an activation without a slope cannot be calibrated; E phi'^2 is {slope}")
+    left = max(0.0, slope - (square - mean**2)) ** 0.5
+    return slope**-0.5, min(mean - left, mean + left, key=abs)
+
+
+# ---- fixed
 
 
 class PiecewiseCubic:
     """f(z) on `segments` even pieces of [-limit, limit], straight lines outside; differentiable by autograd.
 
-    table  (4, segments + 2): coefficients of 1, s, s^2, s^3, where s counts segments from the left end of each, the two
-           tails first and last; tails have s^2 = s^3 = 0
+    table  (4, segments + 2), as `from_hermite` makes it
     """
 
     def __init__(self, table, limit):
-        self.table, self.limit = np.asarray(table, float), float(limit)
+        self.table, self.limit = torch.as_tensor(table, dtype=torch.float64), float(limit)
         self.segments = self.table.shape[1] - 2
         self._tables = {}  # of each type and device that has been asked for
 
@@ -34,105 +82,62 @@ class PiecewiseCubic:
         return tuple(self.knots)
 
     def __call__(self, z):
-        return _Apply.apply(z, self) if z.requires_grad else self._evaluate(z, self._value)
+        return _Evaluate.apply(z, self)
 
     def df(self, z):
         """f'(z); at a knot the slope of the segment on its right."""
-        return self._evaluate(z, self._slope)
+        return self.value_and_slope(z)[1]
 
-    # ---- evaluation, chunk by chunk
+    def value_and_slope(self, z, out=None, slope=None):
+        """(f(z), f'(z)) of any shape; `slope` may be z itself."""
+        wide, tables = self._wide(z)
+        found = spline_kernel.value_and_slope(wide, tables, self.limit, *(_row(t, wide.dtype) for t in (out, slope)))
+        return tuple(_back(value, into, z) for value, into in zip(found, (out, slope), strict=True))
 
-    def _table(self, like):
-        """The coefficients in the type and on the device of a tensor."""
-        key = like.dtype, like.device
+    def value(self, z, out=None):
+        """f(z); `out` may be z itself."""
+        wide, tables = self._wide(z)
+        return _back(spline_kernel.value(wide, tables, self.limit, _row(out, wide.dtype)), out, z)
+
+    def _wide(self, z):
+        """z as the kernel takes it, (1, 1, n) in float32 or float64, and the coefficients in its type."""
+        wide = _row(z, z.dtype if z.dtype in spline_kernel.NUMBERS else torch.float32)
+        key = wide.dtype, wide.device
         if key not in self._tables:
-            self._tables[key] = torch.tensor(self.table, dtype=like.dtype, device=like.device)
-        return self._tables[key]
-
-    def _evaluate(self, z, formula):
-        wide = z if z.dtype in (torch.float32, torch.float64) else z.float()
-        out = torch.empty_like(wide, memory_format=torch.contiguous_format)
-        flat, flat_out = wide.contiguous().view(-1), out.view(-1)
-        space = _Space(min(CHUNK, flat.numel()), flat)
-        for start in range(0, flat.numel(), CHUNK):
-            part = flat[start : start + CHUNK]
-            formula(part, flat_out[start : start + CHUNK], space.of(len(part)))
-        return out.to(z.dtype)
-
-    def _locate(self, z, space):
-        """Fills the space: the segment of each number, s, and r, which is s within its segment.
-
-        A tail is straight and wants no powers of s: r stays finite there. A NaN gets some segment, and stays NaN in r.
-        """
-        torch.mul(z, self.segments / (2 * self.limit), out=space.s).add_(0.5 * self.segments)
-        torch.floor(space.s, out=space.whole)
-        # fmax and fmin take the number where the other one is NaN
-        torch.fmax(space.whole, space.whole.new_tensor(-1.0), out=space.whole)
-        torch.fmin(space.whole, space.whole.new_tensor(float(self.segments)), out=space.whole)
-        space.segment.copy_(space.whole.add_(1))
-        space.s.sub_(space.whole.sub_(1).clamp_min_(0))
-        torch.clamp(space.s, 0, 1, out=space.r)
-
-    def _value(self, z, out, space):
-        c0, c1, c2, c3 = self._table(z)
-        self._locate(z, space)
-        torch.index_select(c3, 0, space.segment, out=out)
-        for c, power in ((c2, space.r), (c1, space.r), (c0, space.s)):
-            torch.index_select(c, 0, space.segment, out=space.whole)
-            torch.addcmul(space.whole, out, power, out=out)
-
-    def _slope(self, z, out, space):
-        _, c1, c2, c3 = self._table(z)
-        self._locate(z, space)
-        torch.index_select(c3.mul(3), 0, space.segment, out=out)
-        for c in (c2.mul(2), c1):
-            torch.index_select(c, 0, space.segment, out=space.whole)
-            torch.addcmul(space.whole, out, space.r, out=out)
-        out.mul_(self.segments / (2 * self.limit))
+            self._tables[key] = self.table.to(wide).contiguous()[None, None]
+        return wide, self._tables[key]
 
 
-class _Space:
-    """Scratch for one chunk, made once a call: what stays in the cache need not be asked of the memory again."""
-
-    def __init__(self, size, like):
-        self._numbers = torch.empty(3, size, dtype=like.dtype, device=like.device)
-        self._segment = torch.empty(size, dtype=torch.int32, device=like.device)
-        self.of(size)
-
-    def of(self, n):
-        self.s, self.r, self.whole = self._numbers[:, :n]
-        self.segment = self._segment[:n]
-        return self
+def _row(tensor, dtype):
+    """A tensor as one long row of a type; the tensor itself, seen anew, where it is contiguous and of that type."""
+    if tensor is None or (tensor.dtype == dtype and tensor.is_contiguous()):
+        return None if tensor is None else tensor.view(1, 1, -1)
+    return tensor.to(dtype).contiguous().view(1, 1, -1)
 
 
-class _Apply(torch.autograd.Function):
-    """f with its derivative in closed form; the derivative is differentiable again, piece by piece."""
+def _back(found, into, like):
+    """What the kernel found, in the shape and type of `like`; written to `into`, where that is given."""
+    found = found.view(like.shape)
+    if into is None:
+        return found.to(like.dtype)
+    return into if into.data_ptr() == found.data_ptr() else into.copy_(found)
+
+
+class _Evaluate(torch.autograd.Function):
+    """f with its derivative in closed form."""
 
     @staticmethod
     def forward(ctx, z, spline):
-        ctx.save_for_backward(z)
-        ctx.spline = spline
-        return spline._evaluate(z, spline._value)
+        if not ctx.needs_input_grad[0]:
+            return spline.value(z)
+        value, slope = spline.value_and_slope(z)
+        ctx.save_for_backward(slope)
+        return value
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        (z,) = ctx.saved_tensors
-        return grad * ctx.spline.df(z), None
-
-
-def from_hermite(values, slopes, limit, tails=None):
-    """The table of a cubic through `values` with `slopes` at segments + 1 even knots on [-limit, limit].
-
-    values, slopes  (segments + 1,); slopes are df/dz
-    tails           slopes of the straight lines outside, (left, right); those at the ends where left out
-    """
-    values, slopes = np.asarray(values, float), np.asarray(slopes, float)
-    step = 2 * limit / (len(values) - 1)
-    left, right = (slopes[0], slopes[-1]) if tails is None else tails
-    rise, start, end = np.diff(values), slopes[:-1] * step, slopes[1:] * step
-    pieces = np.stack([values[:-1], start, 3 * rise - 2 * start - end, end + start - 2 * rise])
-    ends = np.array([[values[0], left * step, 0, 0], [values[-1], right * step, 0, 0]]).T
-    return np.concatenate([ends[:, :1], pieces, ends[:, 1:]], axis=1)
+        return grad * ctx.saved_tensors[0], None
 
 
 class SplineSigmoid(PiecewiseCubic):
@@ -145,17 +150,156 @@ class SplineSigmoid(PiecewiseCubic):
     """
 
     def __init__(self, segments=2, limit=2.0, tail_slope=1.0):
-        if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
-            raise ValueError(f"segments is {segments!r}; allowed is a whole number from 1 up")
-        if not (np.isfinite(limit) and limit > 0):
-            raise ValueError(f"limit is {limit!r}; allowed is a finite number above 0")
+        _check_knots(segments, limit)
         if tail_slope != SMOOTH and not (isinstance(tail_slope, int | float) and np.isfinite(tail_slope)):
             raise ValueError(f"tail_slope is {tail_slope!r}; allowed is a finite number or 'smooth'")
         self.tail_slope = tail_slope
         knots = np.linspace(-limit, limit, segments + 1)
         values = 1 / (1 + np.exp(-knots))
         ends = (values * (1 - values))[[0, -1]]
-        slopes = CubicSpline(knots, values, bc_type=((1, ends[0]), (1, ends[1])))(knots, 1)
-        tails = None if tail_slope == SMOOTH else (tail_slope, tail_slope)
-        super().__init__(from_hermite(values, slopes, limit, tails), limit)
-        self.slopes = slopes
+        self.slopes = CubicSpline(knots, values, bc_type=((1, ends[0]), (1, ends[1])))(knots, 1)
+        tails = None if tail_slope == SMOOTH else (float(tail_slope),) * 2
+        super().__init__(from_hermite(torch.from_numpy(values), torch.from_numpy(self.slopes), limit, tails), limit)
+
+
+def _check_knots(segments, limit):
+    if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
+        raise ValueError(f"segments is {segments!r}; allowed is a whole number from 1 up")
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not (np.isfinite(limit) and limit > 0):
+        raise ValueError(f"limit is {limit!r}; allowed is a finite number above 0")
+
+
+# ---- learnable
+
+
+@dataclass(frozen=True)
+class SplineShape:
+    """What a learnable spline is, without its numbers: cubic on even knots, C1, going on straight at its ends.
+
+    base        the activation it starts as: a name of the table
+    per         "layer", or "unit" for a spline of its own for every unit
+    calibrated  start at scale (base - shift) with q = 1 -> 1 and chi1 = 1, as `calibration` finds them for the spline
+    penalty     weight in the loss of the total variation of the slope, int |f''| dz, summed over the splines
+
+    Its numbers, a `shape`, are (..., 2, segments + 1): values and slopes at the knots.
+    Raises ValueError when a parameter is out of range.
+    """
+
+    base: str = "sigmoid"
+    segments: int = 16
+    limit: float = 4.0
+    per: str = "layer"
+    calibrated: bool = False
+    penalty: float = 0.0
+
+    def __post_init__(self):
+        _check_knots(self.segments, self.limit)
+        if self.per not in PER:
+            raise ValueError(f"per is {self.per!r}; allowed is 'layer' or 'unit'")
+        if not isinstance(self.calibrated, bool):
+            raise ValueError(f"calibrated is {self.calibrated!r}; allowed is True or False")
+        if not (isinstance(self.penalty, int | float) and np.isfinite(self.penalty) and self.penalty >= 0):
+            raise ValueError(f"penalty is {self.penalty!r}; allowed is a finite number from 0 up")
+        phi_of(self.base)
+
+    def units(self, width):
+        """How many splines a layer of so many units has."""
+        return width if self.per == "unit" else 1
+
+    def birth(self):
+        """The shape at the start, (2, segments + 1) in float64."""
+        phi, knots = phi_of(self.base), np.linspace(-self.limit, self.limit, self.segments + 1)
+        shape = torch.from_numpy(np.stack([phi.f(knots), phi.df(knots)]))
+        if self.calibrated:
+            spline = PiecewiseCubic(self.tables(shape), self.limit)
+            scale, shift = calibration(spline)
+            shape = scale * (shape - torch.tensor([[shift], [0.0]], dtype=torch.float64))
+        return shape
+
+    def at_birth(self):
+        """The spline at the start, as a fixed one: what theory speaks of."""
+        return PiecewiseCubic(self.tables(self.birth()), self.limit)
+
+    def tables(self, shape):
+        """(..., 2, segments + 1) -> (..., 4, segments + 2), linear in the shape."""
+        return from_hermite(shape[..., 0, :], shape[..., 1, :], self.limit)
+
+    def shape_gradient(self, grad_tables):
+        """The gradient by the shape from that by the tables: the transpose of `tables`."""
+        step = 2 * self.limit / self.segments
+        c0, c1, c2, c3 = grad_tables.unbind(-2)
+        values = c0[..., 1:].clone()
+        values[..., 0] += c0[..., 0]
+        bend = 3 * c2[..., 1:-1] - 2 * c3[..., 1:-1]  # how a segment's rise enters
+        values[..., 1:] += bend
+        values[..., :-1] -= bend
+        slopes = torch.zeros_like(values)
+        slopes[..., :-1] += c1[..., 1:-1] - 2 * c2[..., 1:-1] + c3[..., 1:-1]
+        slopes[..., 1:] += c3[..., 1:-1] - c2[..., 1:-1]
+        slopes[..., 0] += c1[..., 0]
+        slopes[..., -1] += c1[..., -1]
+        return torch.stack([values, slopes * step], -2)
+
+    def variation(self, shape):
+        """Total variation of the slope, int |f''| dz, of each spline; f'' is linear on a segment and 0 in the tails."""
+        _, _, c2, c3 = self.tables(shape).unbind(-2)
+        step = 2 * self.limit / self.segments
+        left, right = 2 * c2, 2 * c2 + 6 * c3  # step^2 f'' at a segment's ends
+        same_sign = left * right >= 0
+        apart = torch.where(same_sign, torch.ones_like(left), (left - right).abs())
+        area = torch.where(same_sign, (left + right).abs() / 2, (left**2 + right**2) / (2 * apart))
+        return area.sum(-1) / step
+
+    def penalty_gradient(self, shape):
+        """The gradient of penalty * variation by the shape."""
+        with torch.enable_grad():
+            shape = shape.detach().requires_grad_()
+            return torch.autograd.grad(self.penalty * self.variation(shape).sum(), shape)[0]
+
+
+class LearnableSpline(nn.Module):
+    """A `SplineShape` with its numbers, for a network by itself: (..., width) -> (..., width).
+
+    width  units of the layer; needed where every unit has a spline of its own
+    """
+
+    def __init__(self, base="sigmoid", segments=16, limit=4.0, per="layer", calibrated=False, penalty=0.0, width=1):
+        super().__init__()
+        self.recipe = SplineShape(base, segments, limit, per, calibrated, penalty)
+        units = self.recipe.units(width)
+        self.shape = nn.Parameter(self.recipe.birth().expand(units, 2, segments + 1).to(torch.get_default_dtype()))
+
+    @torch.no_grad()
+    def start(self):
+        """Back to the activation it is born as, to the last digit of its number type."""
+        self.shape.copy_(self.recipe.birth())
+
+    def forward(self, z):
+        units = len(self.shape)
+        if units > 1 and z.shape[-1] != units:
+            raise ValueError(f"z has {z.shape[-1]} units, but this layer has {units} splines")
+        tables = self.recipe.tables(self.shape)[None]
+        return _EvaluateLearnable.apply(z.reshape(1, -1, z.shape[-1]), tables, self.recipe.limit).view(z.shape)
+
+    def penalty(self):
+        """What this layer adds to the loss."""
+        return self.recipe.penalty * self.recipe.variation(self.shape).sum()
+
+
+class _EvaluateLearnable(torch.autograd.Function):
+    """f(z) of (members, rows, units) and its tables, with both derivatives in closed form."""
+
+    @staticmethod
+    def forward(ctx, z, tables, limit):
+        z, tables = z.contiguous(), tables.to(z.dtype).contiguous()
+        ctx.save_for_backward(z, tables)
+        ctx.limit = limit
+        return spline_kernel.value(z, tables, limit)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        z, tables = ctx.saved_tensors
+        grad = grad.contiguous()
+        by_tables = spline_kernel.sums(grad, z, tables, ctx.limit).to(tables.dtype)
+        return spline_kernel.pull_back(grad, z, tables, ctx.limit), by_tables, None

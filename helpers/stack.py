@@ -15,7 +15,7 @@ import threading
 import numpy as np
 import torch
 
-from helpers.activations import ACTIVATIONS
+from helpers import spline_kernel
 from helpers.config import PRECISIONS
 from helpers.networks import DeepMLP, draw_parameters
 from helpers.records import LAYER_STATS
@@ -39,6 +39,7 @@ class Stack:
 
     weights[l]  (rows[l], fan_in, fan_out), transposed against `torch.nn.Linear`; weights[depth] is the output's
     biases[l]   (rows[l], 1, fan_out)
+    shapes[l]   (rows[l], units, 2, segments + 1), of activations that learn: each network has its own
     """
 
     def __init__(self, config, runs, device="cpu", lrs=None):
@@ -48,7 +49,8 @@ class Stack:
         order = sorted(range(len(runs)), key=lambda i: (-runs[i].layers, runs[i].seed))
         self.config, self.device = config, torch.device(device)
         self.runs = [runs[i] for i in order]
-        self.activation = ACTIVATIONS[runs[0].activation]
+        self.activation = config.activation(runs[0].activation)
+        self.learns = self.activation.learns
         self.depth = self.runs[0].layers
         self.rows = [sum(run.layers > l for run in self.runs) for l in range(self.depth)]
         self.seeds = sorted({run.seed for run in runs})
@@ -89,6 +91,10 @@ class Stack:
                 self.weights[l][r], self.biases[l][r, 0] = weight.T, bias
         self.weights = [weight.to(self.device) for weight in self.weights]
         self.biases = [bias.to(self.device) for bias in self.biases]
+        self.shapes = []
+        if self.learns:
+            birth = self.learns.birth().to(self.device, self.type)
+            self.shapes = [birth.repeat(n, self.learns.units(c.hidden_size), 1, 1) for n in self.rows]
         self._copy_to_working_type()
 
     def _copy_to_working_type(self):
@@ -120,6 +126,26 @@ class Stack:
             else:
                 torch.baddbmm(bias, batches[s].expand(len(block), *batches[s].shape), weight, out=block)
 
+    def _activate(self, l, z, out):
+        """a = phi(z) of layer l, into out."""
+        if not self.learns:
+            return self.activation.forward(z, out)
+        into = out if out.dtype == self.type else None
+        found = spline_kernel.value(z.to(self.type), self._tables(l), self.learns.limit, into)
+        return out if into is out else out.copy_(found)
+
+    def _activate_back(self, l, grad, kept):
+        """(dL/dz, dL/d shape) of layer l; the first takes the place of what was kept, the second is None at times."""
+        if not self.learns:
+            return self.activation.backward(grad, kept, kept), None
+        wide, z, tables = grad.to(self.type), kept.to(self.type), self._tables(l)
+        by_tables = spline_kernel.sums(wide, z, tables, self.learns.limit).to(self.type)
+        dz = spline_kernel.pull_back(wide, z, tables, self.learns.limit, out=z)
+        return (dz if z is kept else kept.copy_(dz)), self.learns.shape_gradient(by_tables)
+
+    def _tables(self, l):
+        return self.learns.tables(self.shapes[l]).contiguous()
+
     def _forward(self, batches, space, keep=True, look=None):
         """Logits (R, n, C) in float32 or better.
 
@@ -136,7 +162,7 @@ class Stack:
                 self._affine(l, a[:n], z)
             if look:
                 look("pre", l, z)
-            a = self.activation.forward(z, out)
+            a = self._activate(l, z, out)
             if look:
                 look("act", l, a)
             # networks that end here hand their last activations to the output layer
@@ -149,29 +175,31 @@ class Stack:
     # ---- backward
 
     def _backward(self, grad_logits, batches, space):
-        """Walk from the output layer down and yield (l, pairs): dL/dW_l is the sum over samples of a' dz for each pair.
+        """Walk from the output layer down and yield (l, pairs, by_shape): dL/dW_l is the sum of a' dz over samples.
 
-        pairs  [(rows, a, dz)], a (n, batch, fan_in), dz (n, batch, fan_out); one triple, but for the first
-               layer, which has one a block of networks with the same seed
+        pairs     [(rows, a, dz)], a (n, batch, fan_in), dz (n, batch, fan_out); one triple, but for the first
+                  layer, which has one a block of networks with the same seed
+        by_shape  dL/d shapes[l], None where nothing learns
 
         A layer is yielded when its weights are no longer needed, so that the caller may change them in place.
         """
         every = slice(None)
         dz = grad_logits.to(self.working_type)
         torch.bmm(dz, self.working_weights[self.depth].mT, out=space.grad)
-        yield self.depth, [(every, space.last, dz)]
+        yield self.depth, [(every, space.last, dz)], None
         for l in reversed(range(self.depth)):
             n = self.rows[l]
             # Rows of networks that end at layer l still hold what the output layer sent back; layer l + 1 has
             # overwritten the deeper ones'. dz takes the place of the activations, which nobody reads any more.
             kept = space.a[l] if self.activation.keeps == "output" else space.z[l]
-            dz = self.activation.backward(space.grad[:n], kept, kept)
+            dz, by_shape = self._activate_back(l, space.grad[:n], kept)
             if l == 0:
                 blocks = self.blocks if len(batches) > 1 else [(every, 0)]
-                yield 0, [(rows, batches[s].expand(len(dz[rows]), *batches[s].shape), dz[rows]) for rows, s in blocks]
+                pairs = [(rows, batches[s].expand(len(dz[rows]), *batches[s].shape), dz[rows]) for rows, s in blocks]
+                yield 0, pairs, by_shape
             else:
                 torch.bmm(dz, self.working_weights[l].mT, out=space.grad[:n])
-                yield l, [(every, space.a[l - 1][:n], dz)]
+                yield l, [(every, space.a[l - 1][:n], dz)], by_shape
 
     def _grad_logits(self, logits, y, scale):
         """Losses (R, n), and the gradient of scale * the sum of them by the logits; y (R, n)."""
@@ -197,8 +225,18 @@ class Stack:
         losses, grad = self._grad_logits(logits, labels, self.optimizer.loss_scale / index.shape[1])
         self.loss_sum += losses.sum(1)
         self.optimizer.before_step()
-        for l, pairs in self._backward(grad, batches, space):
+        for l, pairs, by_shape in self._backward(grad, batches, space):
             self.optimizer.step(l, pairs)
+            if by_shape is not None:
+                self._step_shape(l, by_shape)
+
+    def _step_shape(self, l, gradient):
+        """The optimiser's step of a layer's splines, with their penalty, which does not come through the layers."""
+        if self.learns.penalty > 0:
+            scale = self.optimizer.loss_scale
+            scale = scale[: len(gradient), :, :, None] if isinstance(scale, torch.Tensor) else scale
+            gradient = gradient + scale * self.learns.penalty_gradient(self.shapes[l])
+        self.optimizer.step_shape(l, gradient)
 
     def train_figures(self):
         """Loss and number of correct answers, both summed over the samples since the last call: two (R,) arrays."""
@@ -243,7 +281,7 @@ class Stack:
         batches = [x.to(self.working_type)]
         logits = self._forward(batches, space, look=look)
         _, grad = self._grad_logits(logits, y.expand(len(self), -1), 1 / len(x))
-        for l, pairs in self._backward(grad, batches, space):
+        for l, pairs, _ in self._backward(grad, batches, space):
             if l == self.depth:
                 continue
             for rows, a, dz in pairs:
@@ -264,15 +302,18 @@ class Stack:
     def network(self, r):
         """Network r as a `DeepMLP` on the CPU."""
         c, run = self.config, self.runs[r]
-        net = DeepMLP(c.input_size, c.hidden_size, c.output_size, run.layers, run.activation).to(self.type)
+        net = DeepMLP(c.input_size, c.hidden_size, c.output_size, run.layers, self.activation).to(self.type)
         layers = [*range(run.layers), self.depth]
-        return net.set_weights([self.weights[l][r].T for l in layers], [self.biases[l][r, 0] for l in layers])
+        net.set_weights([self.weights[l][r].T for l in layers], [self.biases[l][r, 0] for l in layers])
+        for spline, shape in zip(net.splines, self.shapes, strict=False):
+            spline.shape.data.copy_(shape[r])
+        return net
 
     # ---- saving and loading
 
     def _tensors(self):
         """Everything that training changes and that has one row a network."""
-        return [*self.weights, *self.biases, *self.optimizer.tensors]
+        return [*self.weights, *self.biases, *self.shapes, *self.optimizer.tensors]
 
     def _refresh(self):
         if self.working_type != self.type:
@@ -414,6 +455,9 @@ class _Sgd:
             if stack.working_type != stack.type:
                 stack.working_biases[l][rows].copy_(bias[rows])
 
+    def step_shape(self, l, gradient):
+        self.stack.shapes[l].sub_(gradient)
+
 
 class _WithMoments:
     """Optimisers that remember: they form the gradient, and `change` turns it into a step."""
@@ -423,7 +467,7 @@ class _WithMoments:
     def __init__(self, stack):
         self.stack = stack
         self.memory = [
-            [torch.zeros_like(p) for _ in range(self.moments)] for p in stack.weights + stack.biases
+            [torch.zeros_like(p) for _ in range(self.moments)] for p in stack.weights + stack.biases + stack.shapes
         ]  # fmt: skip
         self.tensors = [moment for moments in self.memory for moment in moments]
         self.steps = torch.zeros((), dtype=stack.sum_type, device=stack.device)
@@ -443,6 +487,11 @@ class _WithMoments:
         if stack.working_type != stack.type:
             stack.working_weights[l].copy_(weight)
             stack.working_biases[l].copy_(bias)
+
+    def step_shape(self, l, gradient):
+        shape = self.stack.shapes[l]
+        memory = self.memory[2 * len(self.stack.weights) + l]
+        shape.sub_(self.change(gradient, memory) * self.stack.lr[: len(shape), :, :, None])
 
 
 class _Momentum(_WithMoments):

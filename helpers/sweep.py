@@ -45,6 +45,8 @@ MOST_LANES = {"cpu": 8, "mps": 1, "cuda": 4}
 FREE_KEYS = ("data_dir", "input_square", "device", "stack_size", "save_dir", "resume", "keep_state")
 # ... and keys that may grow: what is there is kept, the rest is trained
 AXES = ("layers_list", "init_types", "activations", "seeds", "lr")
+# ... and those that hold parameters: only of what is used do they matter
+PARAMS_OF = {"init_params": "init_types", "activation_params": "activations"}
 
 
 def fixed_part(config, runs):
@@ -53,6 +55,7 @@ def fixed_part(config, runs):
     fixed = {key: value for key, value in plain.items() if key not in (*FREE_KEYS, *AXES, "num_epochs")}
     fixed["lr"] = [config.lr_of(run) for run in runs]
     fixed["init_params"] = {run.init: plain["init_params"][run.init] for run in runs}
+    fixed["activation_params"] = {run.activation: plain["activation_params"].get(run.activation) for run in runs}
     return fixed
 
 
@@ -283,9 +286,9 @@ class Todo(NamedTuple):
     epoch: int = 0
 
 
-def _same_where_used(there, here):
-    """Whether two CONFIGs give the inits of the first one the same parameters."""
-    return all(there["init_params"].get(init) == here["init_params"].get(init) for init in there["init_types"])
+def _same_where_used(there, here, key):
+    """Whether two CONFIGs give the inits, or the activations, of the first one the same parameters."""
+    return all(there.get(key, {}).get(name) == here[key].get(name) for name in there[PARAMS_OF[key]])
 
 
 class Sweep:
@@ -337,7 +340,7 @@ class Sweep:
         for key in here:
             if key in FREE_KEYS or there.get(key) == here[key]:
                 continue
-            if key == "init_params" and _same_where_used(there, here):
+            if key in PARAMS_OF and _same_where_used(there, here, key):
                 continue
             axis = key in AXES and isinstance(there.get(key), list) and isinstance(here[key], list)
             grows = axis and set(there[key]) <= set(here[key])
@@ -358,7 +361,8 @@ class Sweep:
     def _own_activations(self):
         """{name: fingerprint} of the reader's own activations: their values and slopes on a grid, hashed."""
         grid = torch.linspace(-4, 4, 65, dtype=torch.float64)
-        rows = {name: ACTIVATIONS[name] for name in self.config.activations if name not in BUILT_IN}
+        known = {*BUILT_IN, *self.config.activation_params}
+        rows = {name: ACTIVATIONS[name] for name in self.config.activations if name not in known}
         values = {name: torch.cat([row.f(grid), row.df(grid)]) for name, row in rows.items()}
         return {
             name: hashlib.sha256(value.detach().numpy().tobytes()).hexdigest()[:16] for name, value in values.items()

@@ -47,7 +47,7 @@ def train_alone(net, optimizer, data, indices):
         optimizer.zero_grad()
         logits = net(x)
         loss = functional.cross_entropy(logits, y)
-        loss.backward()
+        (loss + net.penalty()).backward()
         optimizer.step()
         loss_sum += loss.item() * len(index)
         correct += (logits.argmax(1) == y).sum().item()

@@ -1,0 +1,123 @@
+"""Activations with parameters: splines, and affine corrections of other activations.
+
+A row of FAMILIES is to activations what a row of INITIALIZERS is to inits: parameters with defaults. Under its own name
+a family is in the table of activations with its defaults; CONFIG["activation_params"] names variants of it.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from helpers.activations import ACTIVATIONS, BUILT_IN, Activation
+from helpers.splines import SplineShape, SplineSigmoid, calibration
+
+
+@dataclass(frozen=True)
+class Family:
+    """Activations that differ in a few parameters.
+
+    make      (**parameters) -> Activation; raises ValueError, one sentence, for parameters that are out of range
+    defaults  {parameter: value}
+    """
+
+    make: Callable
+    defaults: dict
+
+
+def _spline_sigmoid(segments, limit, tail_slope):
+    return _of_spline(SplineSigmoid(segments, limit, tail_slope))
+
+
+def _of_spline(spline, learns=None):
+    def forward(z, out):
+        # The slope costs little on the way, and saves finding the segments again on the way back.
+        return spline.value(z, out) if out is z else spline.value_and_slope(z, out, slope=z)[0]
+
+    def backward(grad, slope, out):
+        return torch.mul(grad, slope, out=out)
+
+    return Activation(spline, spline.df, "slope", forward, backward, spline.kinks, learns)
+
+
+def _learnable_spline(base, segments, limit, per, calibrated, penalty):
+    _check_base(base)
+    shape = SplineShape(base, segments, limit, per, calibrated, penalty)
+    return _of_spline(shape.at_birth(), shape)
+
+
+def _calibrated(base, input_scale):
+    _check_base(base)
+    _check_number("input_scale", input_scale, above_zero=True)
+    return _affine(base, *calibration(base, input_scale), input_scale)
+
+
+def _affine(base, scale, shift, input_scale):
+    """scale (phi(input_scale z) - shift), trained through phi's own forward and backward."""
+    _check_base(base)
+    for name, value in (("scale", scale), ("input_scale", input_scale)):
+        _check_number(name, value, above_zero=True)
+    _check_number("shift", shift)
+    phi, slope = ACTIVATIONS[base], scale * input_scale
+
+    def forward(z, out):
+        z.mul_(input_scale)
+        return phi.forward(z, out).sub_(shift).mul_(scale)
+
+    def backward(grad, kept, out):
+        if phi.keeps == "output":
+            kept.div_(scale).add_(shift)
+        return phi.backward(grad, kept, out).mul_(slope)
+
+    return Activation(
+        lambda z: scale * (phi.f(input_scale * z) - shift),
+        lambda z: slope * phi.df(input_scale * z),
+        phi.keeps,
+        forward,
+        backward,
+        tuple(kink / input_scale for kink in phi.kinks),
+    )
+
+
+def _check_base(base):
+    allowed = [name for name, row in ACTIVATIONS.items() if row.learns is None]
+    if base not in allowed:
+        raise ValueError(f"base is {base!r}; allowed is {', '.join(allowed)}")
+
+
+def _check_number(name, value, above_zero=False):
+    good = not isinstance(value, bool) and isinstance(value, int | float) and np.isfinite(value)
+    if not good or (above_zero and value <= 0):
+        raise ValueError(f"{name} is {value!r}; allowed is a finite number{' above 0' if above_zero else ''}")
+
+
+FAMILIES = {
+    "spline_sigmoid": Family(_spline_sigmoid, {"segments": 2, "limit": 2.0, "tail_slope": 1.0}),
+    "affine": Family(_affine, {"base": "sigmoid", "scale": 4.0, "shift": 0.5, "input_scale": 1.0}),
+    "calibrated": Family(_calibrated, {"base": "sigmoid", "input_scale": 1.0}),
+    "learnable_spline": Family(
+        _learnable_spline,
+        {"base": "sigmoid", "segments": 16, "limit": 4.0, "per": "layer", "calibrated": False, "penalty": 0.0},
+    ),
+}
+
+
+def row_of_family(family, parameters):
+    """The Activation of a family with these parameters, all of them; the same object for the same ones.
+
+    Raises ValueError, one sentence, for parameters that are out of range.
+    """
+    return _row(family, json.dumps(parameters, sort_keys=True))
+
+
+@lru_cache(maxsize=256)
+def _row(family, parameters):
+    return FAMILIES[family].make(**json.loads(parameters))
+
+
+for _name, _family in FAMILIES.items():
+    ACTIVATIONS[_name] = row_of_family(_name, _family.defaults)
+BUILT_IN.update(FAMILIES)

@@ -1,0 +1,178 @@
+"""Piecewise cubics on even knots: values, slopes and sums, in one pass over the numbers.
+
+On a CPU by `spline_kernel.c`, which is compiled at its first use; elsewhere, and where there is no C compiler, by torch
+operations that say the same.
+
+All functions take z (members, rows, units) and tables (members, units, 4, segments + 2), or units 1 for tables that all
+units share: coefficients of 1, s, s^2, s^3, where s counts segments from the left end of each, the tails first and
+last. A tail has no s^2 and s^3. A NaN stays a NaN.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from functools import cache
+from pathlib import Path
+
+import torch
+
+SOURCE = Path(__file__).with_suffix(".c")
+NUMBERS = {torch.float32: ("float", ctypes.c_float), torch.float64: ("double", ctypes.c_double)}
+# Without the two -fno no rounding could be done in vectors; neither changes a result.
+FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
+COMPILING = threading.Lock()
+
+
+def value(z, tables, limit, out=None):
+    """f(z)."""
+    out = torch.empty_like(z) if out is None else out
+    if _on_cpu(z):
+        _call("value", z, tables, limit, out)
+    else:
+        s, t, c = _located(z, tables, limit)
+        torch.add(c[0], s * (c[1] + t * (c[2] + t * c[3])), out=out)
+    return out
+
+
+def value_and_slope(z, tables, limit, out=None, slope=None):
+    """f(z) and f'(z); `slope` may be z itself."""
+    out = torch.empty_like(z) if out is None else out
+    slope = torch.empty_like(z) if slope is None else slope
+    if _on_cpu(z):
+        _call("value_and_slope", z, tables, limit, out, slope)
+    else:
+        s, t, c = _located(z, tables, limit)
+        torch.add(c[0], s * (c[1] + t * (c[2] + t * c[3])), out=out)
+        torch.mul(c[1] + t * (2 * c[2] + 3 * t * c[3]), _scale(tables, limit), out=slope)
+    return out, slope
+
+
+def pull_back(grad, z, tables, limit, out=None):
+    """grad f'(z); `out` may be either of them."""
+    out = torch.empty_like(z) if out is None else out
+    if _on_cpu(z):
+        _call("pull_back", z, tables, limit, grad, out)
+    else:
+        _, t, c = _located(z, tables, limit)
+        torch.mul(grad, (c[1] + t * (2 * c[2] + 3 * t * c[3])) * _scale(tables, limit), out=out)
+    return out
+
+
+def sums(grad, z, tables, limit):
+    """The gradient by the tables, where `grad` is that by f(z): a tensor like `tables`, in double precision."""
+    members, units, _, table = tables.shape
+    found = torch.zeros(members, units, table, 4, dtype=torch.float64, device=z.device)
+    if _on_cpu(z):
+        _call("sums", z, tables, limit, grad, found)
+    else:
+        segment, s, t = _locate(z, table - 2, limit)
+        at = (_first_rows(z, tables) + segment).flatten()
+        for j, power in enumerate((torch.ones_like(s), s, t * t, t * t * t)):
+            found.view(-1, 4)[:, j].index_add_(0, at, (grad * power).double().flatten())
+    return found.mT
+
+
+# ---- by torch
+
+
+def _scale(tables, limit):
+    return (tables.shape[3] - 2) / (2 * limit)
+
+
+def _locate(z, segments, limit):
+    """(segment, s, t): s within the segment, and t, which is s without the length of a tail."""
+    s = z * (segments / (2 * limit)) + segments / 2
+    whole = torch.nan_to_num(torch.floor(s), nan=-1.0).clamp(-1, segments)
+    s = s - whole.clamp_min(0)
+    return whole.long() + 1, s, s.clamp(0, 1)
+
+
+def _first_rows(z, tables):
+    """Where the table of each number begins, (members, 1, units), counted in segments."""
+    members, units, _, table = tables.shape
+    return torch.arange(members * units, device=z.device).view(members, 1, units) * table
+
+
+def _located(z, tables, limit):
+    segment, s, t = _locate(z, tables.shape[3] - 2, limit)
+    at = _first_rows(z, tables) + segment
+    return s, t, [tables[:, :, j].reshape(-1)[at] for j in range(4)]
+
+
+# ---- by C
+
+
+def _on_cpu(z):
+    return z.device.type == "cpu" and _library() is not None
+
+
+def _call(name, z, tables, limit, *tensors):
+    """One function of the C file; its own tensors come first there."""
+    if not all(t.is_contiguous() for t in (z, tables, *tensors)) or not z.dtype == tables.dtype:
+        raise ValueError("splines want contiguous tensors, z and tables of one number type")
+    kind, number = NUMBERS[z.dtype]
+    members, rows, width = z.shape
+    units, segments = tables.shape[1], tables.shape[3] - 2
+    threads = min(torch.get_num_threads(), 1 + z.numel() // 16384)  # a thread is not worth its start for a few numbers
+    ours = [*tensors, z] if name == "sums" else [*tensors, z, tables]
+    getattr(_library(), f"{name}_{kind}")(
+        *(ctypes.c_void_p(t.data_ptr()) for t in ours),
+        *map(ctypes.c_int64, (members, rows, units, width, segments)),
+        *map(number, (_scale(tables, limit), segments / 2)),
+        ctypes.c_int(threads),
+    )
+
+
+@cache
+def _compiled():
+    """The compiled C file, kept beside it, or in memory where that cannot be written; None without a compiler."""
+    source = SOURCE.read_bytes()
+    name = f"spline_kernel-{hashlib.sha256(source + _machine().encode()).hexdigest()[:16]}.so"
+    kept = SOURCE.parent / "__pycache__" / name
+    if kept.exists():
+        return ctypes.CDLL(str(kept))
+    errors = []
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, name)
+        for flags in ([*FLAGS, "-fopenmp"], FLAGS):  # Apple's compiler has no OpenMP
+            try:
+                command = [os.environ.get("CC", "cc"), *flags, str(SOURCE), "-o", str(made), "-lm"]
+                subprocess.run(command, check=True, capture_output=True, text=True)
+                break
+            except (OSError, subprocess.CalledProcessError) as error:
+                errors.append(getattr(error, "stderr", None) or str(error))
+        else:
+            warnings.warn(
+                f"splines take some ten times as long here, since {SOURCE.name} could not be compiled: "
+                f"{errors[0].strip().splitlines()[0]}",
+                stacklevel=2,
+            )
+            return None
+        try:
+            kept.parent.mkdir(exist_ok=True)
+            part = kept.with_name(f"{name}.{os.getpid()}.part")
+            part.write_bytes(made.read_bytes())
+            os.replace(part, kept)
+        except OSError:  # a read-only installation: the compiled file lives as long as this process
+            return ctypes.CDLL(str(made))
+    return ctypes.CDLL(str(kept))
+
+
+def _library():
+    with COMPILING:
+        return _compiled()
+
+
+def _machine():
+    """What the compiled file depends on beside its source: Python's own build and the processor's instructions."""
+    about = [sys.version, platform.machine(), platform.node()]
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        about += [line for line in lines if line.startswith(("flags", "Features"))][:1]
+    return "\n".join(about)
