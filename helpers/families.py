@@ -9,11 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 
 from helpers.activations import ACTIVATIONS, BUILT_IN, Activation
-from helpers.splines import SplineShape, SplineSigmoid, calibration
+from helpers.splines import SplineShape, SplineSigmoid, calibration, is_number
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,7 @@ def _check_base(base):
 
 
 def _check_number(name, value, above_zero=False):
-    good = not isinstance(value, bool) and isinstance(value, int | float) and np.isfinite(value)
-    if not good or (above_zero and value <= 0):
+    if not is_number(value) or (above_zero and value <= 0):
         raise ValueError(f"{name} is {value!r}; allowed is a finite number{' above 0' if above_zero else ''}")
 
 
@@ -110,11 +108,12 @@ def row_of_family(family, parameters):
 
     Raises ValueError, one sentence, for parameters that are out of range.
     """
-    return _row(family, json.dumps(parameters, sort_keys=True))
+    # the base belongs to the key: the reader may register another function under its name
+    return _row(family, json.dumps(parameters, sort_keys=True), ACTIVATIONS.get(parameters.get("base")))
 
 
 @lru_cache(maxsize=256)
-def _row(family, parameters):
+def _row(family, parameters, base):
     return FAMILIES[family].make(**json.loads(parameters))
 
 

@@ -12,6 +12,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -142,7 +143,7 @@ def _compiled():
         made = Path(folder, name)
         for flags in ([*FLAGS, "-fopenmp"], FLAGS):  # Apple's compiler has no OpenMP
             try:
-                command = [os.environ.get("CC", "cc"), *flags, str(SOURCE), "-o", str(made), "-lm"]
+                command = [*shlex.split(os.environ.get("CC") or "cc"), *flags, str(SOURCE), "-o", str(made), "-lm"]
                 subprocess.run(command, check=True, capture_output=True, text=True)
                 break
             except (OSError, subprocess.CalledProcessError) as error:

@@ -4,11 +4,13 @@ A `PiecewiseCubic` is fixed, `SplineSigmoid` the published one and its family. A
 network it sits in. All find the segment of a number by index, so that 400 knots cost what 4 do (`spline_kernel.py`).
 """
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
+from scipy.special import expit
 from torch import nn
 
 from helpers import spline_kernel
@@ -151,21 +153,26 @@ class SplineSigmoid(PiecewiseCubic):
 
     def __init__(self, segments=2, limit=2.0, tail_slope=1.0):
         _check_knots(segments, limit)
-        if tail_slope != SMOOTH and not (isinstance(tail_slope, int | float) and np.isfinite(tail_slope)):
+        if tail_slope != SMOOTH and not is_number(tail_slope):
             raise ValueError(f"tail_slope is {tail_slope!r}; allowed is a finite number or 'smooth'")
         self.tail_slope = tail_slope
         knots = np.linspace(-limit, limit, segments + 1)
-        values = 1 / (1 + np.exp(-knots))
+        values = expit(knots)
         ends = (values * (1 - values))[[0, -1]]
         self.slopes = CubicSpline(knots, values, bc_type=((1, ends[0]), (1, ends[1])))(knots, 1)
         tails = None if tail_slope == SMOOTH else (float(tail_slope),) * 2
         super().__init__(from_hermite(torch.from_numpy(values), torch.from_numpy(self.slopes), limit, tails), limit)
 
 
+def is_number(value):
+    """Whether a parameter is a finite number; True and False are none, nor is a whole number beyond all floats."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
 def _check_knots(segments, limit):
     if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
         raise ValueError(f"segments is {segments!r}; allowed is a whole number from 1 up")
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or not (np.isfinite(limit) and limit > 0):
+    if not is_number(limit) or limit <= 0:
         raise ValueError(f"limit is {limit!r}; allowed is a finite number above 0")
 
 
@@ -198,7 +205,7 @@ class SplineShape:
             raise ValueError(f"per is {self.per!r}; allowed is 'layer' or 'unit'")
         if not isinstance(self.calibrated, bool):
             raise ValueError(f"calibrated is {self.calibrated!r}; allowed is True or False")
-        if not (isinstance(self.penalty, int | float) and np.isfinite(self.penalty) and self.penalty >= 0):
+        if not is_number(self.penalty) or self.penalty < 0:
             raise ValueError(f"penalty is {self.penalty!r}; allowed is a finite number from 0 up")
         phi_of(self.base)
 

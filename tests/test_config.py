@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from helpers import data
+from helpers.activations import ACTIVATIONS
 from helpers.config import ConfigError, Run, SweepConfig, resolve_device
 
 DEFAULTS = {
@@ -40,6 +41,19 @@ INIT_PARAMS = {
     "orthogonal": {"gain": 1.0},
     "trunc_normal": {"mean": 0.0, "std": 0.1, "a": -2.0, "b": 2.0},
 }
+ACTIVATION_PARAMS = {
+    "spline_sigmoid": {"segments": 2, "limit": 2.0, "tail_slope": 1.0},
+    "affine": {"base": "sigmoid", "scale": 4.0, "shift": 0.5, "input_scale": 1.0},
+    "calibrated": {"base": "sigmoid", "input_scale": 1.0},
+    "learnable_spline": {
+        "base": "sigmoid",
+        "segments": 16,
+        "limit": 4.0,
+        "per": "layer",
+        "calibrated": False,
+        "penalty": 0.0,
+    },
+}
 
 
 def from_dict(**config):
@@ -60,6 +74,7 @@ def test_every_default():
     config = from_dict()
     assert {key: getattr(config, key) for key in DEFAULTS} == DEFAULTS
     assert config.init_params == {**INIT_PARAMS, "gaussian": {"sigma_w2": 1.0, "sigma_b2": 0.0}, "critical": {}}
+    assert config.activation_params == ACTIVATION_PARAMS
 
 
 @pytest.mark.parametrize(
@@ -97,6 +112,14 @@ def test_none_stands_for_as_suits_the_data(key):
         {},
         {"dataset": "mnist", "layers_list": [2, 1], "seeds": [3, 1], "lr": 0.1, "optimizer": "adam", "input_size": 784},
         {"init_params": {"normal": {"std": 0.3}}, "stack_size": 7, "save_dir": "x", "resume": False},
+        {
+            "activations": ["relu", "stiff", "affine"],
+            "activation_params": {
+                "affine": {"base": "gelu", "shift": 0},
+                "stiff": {"activation": "learnable_spline", "penalty": 0.1, "per": "unit", "calibrated": True},
+                "unused": {"activation": "spline_sigmoid", "tail_slope": "smooth"},
+            },
+        },
     ],
 )
 def test_round_trip_through_a_plain_dict(given):
@@ -228,6 +251,90 @@ BAD = {
     "no learning rates": ({"lr": []}, ["lr", "[]", "at least one"]),
     "a learning rate of 0 among others": ({"lr": [0.1, 0]}, ["lr", "0", "above 0"]),
     "a learning rate twice": ({"lr": [0.1, 0.1]}, ["lr", "0.1", "twice"]),
+    "activation_params no dict": ({"activation_params": ["affine"]}, ["activation_params", "['affine']", "a dict"]),
+    "activation parameters no dict": (
+        {"activation_params": {"calibrated": 3}},
+        ["activation_params['calibrated']", "3", "base, input_scale"],
+    ),
+    "misspelt activation parameter": (
+        {"activation_params": {"learnable_spline": {"segmnts": 4}}},
+        ["activation_params['learnable_spline']", "'segmnts'", "did you mean 'segments'", "penalty"],
+    ),
+    "parameters of a plain activation": (
+        {"activation_params": {"tanh": {"scale": 2}}},
+        ["activation_params names 'tanh'", "no parameters", "spline_sigmoid, affine, calibrated, learnable_spline"],
+    ),
+    "a plain activation is no variant": (
+        {"activation_params": {"tanh": {"activation": "affine"}}},
+        ["activation_params names 'tanh'", "no parameters"],
+    ),
+    "misspelt family": ({"activation_params": {"calibratd": {}}}, ["activation_params", "did you mean 'calibrated'"]),
+    "activation variant of nothing": (
+        {"activation_params": {"mine": {"scale": 1}}},
+        ["activation_params", "'mine'", "{'activation': ...}"],
+    ),
+    "activation variant of a misspelt family": (
+        {"activation_params": {"mine": {"activation": "afine"}}},
+        ["activation_params['mine']['activation']", "'afine'", "did you mean 'affine'"],
+    ),
+    "activation variant of a plain one": (
+        {"activation_params": {"mine": {"activation": "tanh"}}},
+        ["activation_params['mine']['activation']", "'tanh'", "allowed: spline_sigmoid, affine"],
+    ),
+    "activation variant with a parameter of another": (
+        {"activation_params": {"mine": {"activation": "calibrated", "segments": 3}}},
+        ["activation_params['mine']", "'segments'", "base, input_scale"],
+    ),
+    "activation variant with a bad name": (
+        {"activation_params": {"my/own": {"activation": "affine"}}},
+        ["activation_params['my/own']", "letters, digits"],
+    ),
+    "activation parameter is a list": (
+        {"activation_params": {"mine": {"activation": "affine", "scale": [1, 2]}}},
+        ["activation_params['mine']['scale']", "[1, 2]", "4.0"],
+    ),
+    "base misspelt": (
+        {"activation_params": {"mine": {"activation": "affine", "base": "sigmod"}}},
+        ["activation_params['mine']", "base is 'sigmod'", "sigmoid"],
+    ),
+    "base learns": (
+        {"activation_params": {"calibrated": {"base": "learnable_spline"}}},
+        ["activation_params['calibrated']", "base is 'learnable_spline'", "allowed is relu"],
+    ),
+    "scale 0": (
+        {"activation_params": {"affine": {"scale": 0}}},
+        ["activation_params['affine']", "scale is 0", "above 0"],
+    ),
+    "shift as text": ({"activation_params": {"affine": {"shift": "1"}}}, ["['affine']", "shift is '1'", "finite"]),
+    "input scale inf": (
+        {"activation_params": {"calibrated": {"input_scale": math.inf}}},
+        ["activation_params['calibrated']", "input_scale is inf", "above 0"],
+    ),
+    "scale beyond all floats": ({"activation_params": {"affine": {"scale": 10**400}}}, ["['affine']", "finite number"]),
+    "half a segment": (
+        {"activation_params": {"spline_sigmoid": {"segments": 2.5}}},
+        ["activation_params['spline_sigmoid']", "segments is 2.5", "from 1 up"],
+    ),
+    "limit 0": (
+        {"activation_params": {"mine": {"activation": "learnable_spline", "limit": 0}}},
+        ["activation_params['mine']", "limit is 0", "above 0"],
+    ),
+    "tail slope misspelt": (
+        {"activation_params": {"spline_sigmoid": {"tail_slope": "smoth"}}},
+        ["activation_params['spline_sigmoid']", "tail_slope is 'smoth'", "'smooth'"],
+    ),
+    "per what": (
+        {"activation_params": {"learnable_spline": {"per": "network"}}},
+        ["activation_params['learnable_spline']", "per is 'network'", "'layer' or 'unit'"],
+    ),
+    "penalty negative": (
+        {"activation_params": {"learnable_spline": {"penalty": -1}}},
+        ["activation_params['learnable_spline']", "penalty is -1", "from 0 up"],
+    ),
+    "activations of no variant": (
+        {"activations": ["stif"], "activation_params": {"stiff": {"activation": "learnable_spline"}}},
+        ["activations", "'stif'", "did you mean 'stiff'", "relu"],
+    ),
     "cuts equal": ({"init_params": {"trunc_normal": {"b": -2}}}, ["init_params", "-2.0", "a must lie below b"]),
 }
 
@@ -244,6 +351,46 @@ def test_a_variant_is_complete_and_survives_the_way_to_disk():
     assert config.init_params["he_1.5"] == {"init": "he_normal", "factor": 1.5, "mode": "fan_in"}
     assert SweepConfig.from_dict(config.to_dict()) == config
     assert config.runs()[0].name == "he_1.5_relu_5L_s0"
+
+
+def test_a_variant_of_an_activation_is_complete_and_survives_the_way_to_disk():
+    given = {"stiff": {"activation": "learnable_spline", "penalty": 0.1}, "affine": {"base": "gelu"}}
+    config = from_dict(activations=["stiff", "relu", "affine"], activation_params=given)
+    stiff = {"activation": "learnable_spline", **ACTIVATION_PARAMS["learnable_spline"], "penalty": 0.1}
+    affine = {**ACTIVATION_PARAMS["affine"], "base": "gelu"}
+    assert config.activation_params == {**ACTIVATION_PARAMS, "affine": affine, "stiff": stiff}
+    assert SweepConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert config.runs()[0].name == "he_normal_stiff_5L_s0"
+    given["affine"]["base"] = "tanh"  # apart from what it came from
+    config.to_dict()["activation_params"]["stiff"]["penalty"] = 9.0
+    assert config.activation_params["affine"] == affine
+    assert config.activation_params["stiff"] == stiff
+
+
+def test_an_activation_is_a_row_of_the_table_or_one_with_its_own_parameters():
+    given = {"stiff": {"activation": "learnable_spline", "penalty": 0.1}, "affine": {"base": "tanh", "scale": 2.0}}
+    config = from_dict(activation_params=given)
+    z = torch.linspace(-3, 3, 20, dtype=torch.float64)
+    assert config.activation("relu") is ACTIVATIONS["relu"]
+    assert config.activation("calibrated") is ACTIVATIONS["calibrated"]  # its defaults
+    assert config.activation("stiff").learns.penalty == 0.1
+    assert config.activation("learnable_spline").learns.penalty == 0
+    torch.testing.assert_close(config.activation("affine").f(z), 2 * (torch.tanh(z) - 0.5))
+    assert ACTIVATIONS["affine"] is not config.activation("affine")
+
+
+def test_the_same_parameters_give_the_same_row():
+    """So that what is computed from a row, as a critical point, is computed once."""
+    given = {
+        "one": {"activation": "learnable_spline", "segments": 8, "per": "unit"},
+        "two": {"activation": "learnable_spline", "per": "unit", "segments": 8},
+        "other": {"activation": "learnable_spline", "segments": 9, "per": "unit"},
+    }
+    config, again = from_dict(activation_params=given), from_dict(activation_params=given)
+    row = config.activation("one")
+    assert row is again.activation("one")
+    assert row is config.activation("two")
+    assert row is not config.activation("other")
 
 
 def test_several_learning_rates_are_an_axis():

@@ -15,7 +15,9 @@ from helpers.stack import Stack
 from helpers.sweep import Sweep
 
 SQUARE = 0.2
-WITH_POINT = [name for name in ACTIVATIONS if name != "softplus"]
+WITHOUT_POINT = ["softplus", "spline_sigmoid"]
+HE_IS_FAR = ("sigmoid", "learnable_spline", "gelu", "silu", "erf", "selu")  # for these 2 is not the factor
+WITH_POINT = [name for name in ACTIVATIONS if name not in WITHOUT_POINT]
 
 
 def wide(activation, layers, width=400, **given):
@@ -64,8 +66,14 @@ def test_the_product_of_chi1_is_one_and_signals_do_not_run_away(activation, laye
 
 
 def test_an_activation_without_such_a_point_is_refused_in_a_sentence():
-    with pytest.raises(ConfigError, match="init 'critical': softplus has no variance"):
-        critical.solve("softplus", 5, SQUARE)
+    for name in WITHOUT_POINT:
+        with pytest.raises(ConfigError, match=f"init 'critical': {name} has no variance") as error:
+            critical.solve(name, 5, SQUARE)
+        assert "\n" not in str(error.value)
+    variant = {"mine": {"activation": "spline_sigmoid", "segments": 4}}
+    config = wide("mine", 3, activation_params=variant)
+    with pytest.raises(ConfigError, match="init 'critical': mine has no variance"):
+        networks.check_births(config)
     with pytest.raises(ConfigError, match="input_square"):
         critical.solve("tanh", 5, None)
     with pytest.raises(ValueError, match="depends on the activation"):
@@ -106,8 +114,21 @@ def test_gradients_of_sampled_networks_keep_their_size(activation):
                 hook.remove()
             logs[init].append((first.norm() / last.norm()).log().item())
     assert abs(np.mean(logs["critical"])) < 0.6
-    if activation in ("sigmoid", "gelu", "silu", "erf", "selu"):  # for which He's factor is another one
+    if activation in HE_IS_FAR:
         assert abs(np.mean(logs["he_normal"])) > 1.5
+
+
+def test_a_row_with_parameters_is_solved_as_itself():
+    """At q = 1 a calibrated activation is critical with sigma_w2 = 1 and no bias."""
+    config = wide("mine", 30, activation_params={"mine": {"activation": "calibrated", "base": "gelu"}})
+    row = config.activation("mine")
+    sigma_w2, sigma_b2 = theory.critical_line(row, 1.0)
+    assert (sigma_w2, sigma_b2) == pytest.approx((1, 0), abs=1e-9)
+    found = critical.solve(row, 30, SQUARE, "mine")
+    assert theory.chi1(row, found.q, found.sigma_w2) == pytest.approx(1, abs=1e-9)
+    assert found != critical.solve("calibrated", 30, SQUARE)
+    weights, _ = networks.draw_parameters(config, Run("critical", "mine", 30, 0))
+    assert weights[1].square().mean().item() * 400 == pytest.approx(found.sigma_w2, rel=1e-9)
 
 
 def test_a_stack_draws_what_a_lone_network_does():

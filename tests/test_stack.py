@@ -163,6 +163,126 @@ def test_network_computes_what_the_stack_does(pair):
         assert functional.cross_entropy(net(x), y).item() == pytest.approx(loss[r], rel=1e-12)
 
 
+# ---- activations with parameters
+
+
+LEARNABLE = {"activation": "learnable_spline", "segments": 6, "limit": 2.0}
+VARIANTS = {
+    "unit": {**LEARNABLE, "base": "gelu", "per": "unit"},
+    "stiff": {**LEARNABLE, "base": "tanh", "calibrated": True, "penalty": 0.03},
+    "stiff_unit": {**LEARNABLE, "per": "unit", "calibrated": True, "penalty": 0.01},
+    "steep": {"activation": "affine", "base": "gelu", "scale": 1.5, "shift": 0.1, "input_scale": 0.8},
+    "smooth": {"activation": "spline_sigmoid", "segments": 5, "limit": 3.0, "tail_slope": "smooth"},
+}
+LEARNING = [name for name, given in VARIANTS.items() if given["activation"] == "learnable_spline"]
+
+
+def with_variant(digits, name, optimizer="sgd", precision="float64", lrs=LRS[::8], **given):
+    """(stack of six networks with a variant, the data)."""
+    config, data = digits(activation_params=VARIANTS, optimizer=optimizer, precision=precision, **given)
+    return Stack(config, small_runs(name), lrs=lrs), data
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_train_as_lone_networks_do(digits, name, optimizer):
+    stack, data = with_variant(digits, name, optimizer)
+    births = [weights_of(stack, r) for r in range(len(stack))]
+    indices, lr_of = batches(data), dict(zip(small_runs(name), LRS[::8], strict=True))
+    train(stack, data, indices)
+    loss_sum, correct = stack.train_figures()
+    for r, run in enumerate(stack.runs):
+        net = networks.build(stack.config, run, torch.float64)
+        assert torch.equal(births[r], torch.cat([p.detach().flatten() for p in net.parameters()]))
+        steps = TORCH_OPTIMIZERS[optimizer](net.parameters(), lr_of[run])
+        figures = train_alone(net, steps, data, [index[run.seed] for index in indices])
+        assert relative_difference(stack.network(r).parameters(), net.parameters()) < 1e-9, run
+        assert (loss_sum[r], correct[r]) == pytest.approx(figures, rel=1e-9)
+        assert len(net.splines) == (run.layers if name in LEARNING else 0)
+        for spline in net.splines:
+            assert (spline.shape - spline.recipe.birth()).abs().max() > 1e-4  # it has learnt something
+        found = stack.probe(data.x_train[:40], data.y_train[:40])
+        for stat, expected in networks.probe(net, data.x_train[:40], data.y_train[:40]).items():
+            np.testing.assert_allclose(found[stat][r, : run.layers], expected, rtol=1e-7, atol=1e-14, err_msg=stat)
+
+
+def test_a_penalty_makes_splines_straighter(digits):
+    """With all of it and nothing of the data, its own gradient: every step takes some variation away."""
+    variations = []
+    for penalty in (0.0, 0.3):
+        given = {"mine": {**LEARNABLE, "base": "sin", "penalty": penalty}}
+        config, data = digits(activation_params=given)
+        stack = train(Stack(config, small_runs("mine")), data, batches(data))
+        variations.append(torch.cat([stack.learns.variation(shapes) for shapes in stack.shapes]))
+    assert (variations[1] < variations[0] - 1e-3).all()
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_every_network_has_splines_of_its_own(digits, name):
+    stack, data = with_variant(digits, name)
+    x, y = data.x_test[:50], data.y_test[:50]
+    before, _ = stack.evaluate(x, y)
+    changed = 1
+    assert 0 < stack.runs[changed].layers
+    stack.shapes[0][changed] += 0.1
+    after, _ = stack.evaluate(x, y)
+    assert (np.flatnonzero(before != after) == [changed]).all()
+    assert before[changed] != after[changed]
+    generator = torch.Generator().manual_seed(0)
+    for shapes in stack.shapes:
+        shapes += 0.1 * torch.randn(shapes.shape, dtype=shapes.dtype, generator=generator)
+    loss, _ = stack.evaluate(x, y)
+    for r in range(len(stack)):
+        assert functional.cross_entropy(stack.network(r)(x), y).item() == pytest.approx(loss[r], rel=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("name", ["stiff", "stiff_unit", "smooth"])
+def test_freezing_a_network_leaves_the_splines_of_others_alone(digits, name, optimizer):
+    stack, data = with_variant(digits, name, optimizer)
+    twin, _ = with_variant(digits, name, optimizer)
+    for some in (stack, twin):
+        train(some, data, batches(data)[:4])
+    stack.freeze(2)
+    for some in (stack, twin):
+        train(some, data, batches(data)[4:8])
+    assert_same(stack, twin, but=[2])
+    assert weights_of(stack, 2).abs().max() == 0
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("name", ["stiff_unit", "smooth"])
+def test_splines_that_diverge_change_no_other_network(digits, name, optimizer, precision):
+    calm, wild = (
+        with_variant(digits, name, optimizer, precision, lrs=[0.01, 0.01, lr, 0.01, 0.01, 0.01])[0]
+        for lr in (0.01, 1e30)
+    )
+    data = digits(precision=precision)[1]
+    gone = wild.runs.index(small_runs(name)[2])
+    for stack in (calm, wild):
+        train(stack, data, batches(data))
+    (calm_loss, _), (wild_loss, _) = calm.train_figures(), wild.train_figures()
+    assert wild_loss[gone] > 1e6 or not np.isfinite(wild_loss[gone])
+    np.testing.assert_array_equal(np.delete(wild_loss, gone), np.delete(calm_loss, gone))
+    assert_same(calm, wild, but=[gone])
+
+
+@pytest.mark.parametrize("precision", ["float64", "bf16"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("name", ["stiff_unit", "smooth"])
+def test_a_loaded_state_has_the_splines_as_well(digits, name, optimizer, precision):
+    through, data = with_variant(digits, name, optimizer, precision)
+    first, second = batches(data)[:6], batches(data)[6:12]
+    state = train(through, data, first).state()
+    train(through, data, second)  # must not reach into the state that was taken
+    resumed, _ = with_variant(digits, name, optimizer, precision, lrs=[0.0] * 6)
+    resumed.load_state(state)
+    assert_same(train(resumed, data, second), through)
+    assert all(map(torch.equal, resumed.shapes, through.shapes))
+    assert len(through.shapes) == (4 if name in LEARNING else 0)
+
+
 # ---- at birth
 
 
@@ -358,11 +478,14 @@ def way_gone(stack, data, indices):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
-@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu", "softplus"])
+@pytest.mark.parametrize(
+    "activation", ["relu", "tanh", "sigmoid", "gelu", "softplus", "affine", "spline_sigmoid", *LEARNING]
+)
 def test_bf16_trains_as_float32_does_within_its_rounding(digits, optimizer, activation):
     ways = []
     for precision in ("float32", "bf16"):
-        config, data = digits(precision=precision, optimizer=optimizer, hidden_size=32, lr=0.01)
+        given = {"hidden_size": 32, "lr": 0.01, "activation_params": VARIANTS}
+        config, data = digits(precision=precision, optimizer=optimizer, **given)
         stack = Stack(config, small_runs(activation))
         ways.append(way_gone(stack, data, batches(data)))
     for run, wide, narrow in zip(stack.runs, *ways, strict=True):

@@ -394,6 +394,36 @@ def test_a_sweep_may_grow_by_a_variant(tmp_path):
         Sweep(tiny(tmp_path, **small, init_types=["he_normal", "he_1"], init_params={"he_1": {"init": "he_uniform"}}))
 
 
+BENT = {"bent": {"activation": "learnable_spline", "base": "tanh", "segments": 6, "per": "unit", "penalty": 0.01}}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_variant_of_an_activation_is_resumed_and_kept_from_another(tmp_path, optimizer):
+    small = {"init_types": ["he_normal"], "activations": ["relu", "bent"], "activation_params": BENT}
+    small |= {"optimizer": optimizer, "lr": 0.01}
+    whole = train(tmp_path / "whole", **small)
+    given = tiny(tmp_path / "sweep", **small)
+    begun = Sweep(given)
+
+    def stop(event):
+        if event.training.runs[0].activation == "bent" and event.epoch == 1:
+            begun.stop.set()
+
+    begun.run(stop)
+    state = sweep.read_state(tmp_path / "sweep" / "state" / "he_normal_bent_3L_s0+2.pt")[0]
+    assert 1 <= state["epoch"] < 3
+    assert_same(Sweep(given).run(quiet), whole)
+
+    before = contents(tmp_path / "sweep")
+    for change in ({**BENT["bent"], "penalty": 0.02}, {"activation": "affine"}):
+        with pytest.raises(ConfigError, match="activation_params is") as error:
+            Sweep({**given, "activation_params": {"bent": change}})
+        assert "save_dir" in str(error.value)
+    unused = {"activation_params": {**BENT, "other": {"activation": "affine"}, "affine": {"scale": 9.0}}}
+    assert len(Sweep({**given, **unused}).finished) == 6
+    assert contents(tmp_path / "sweep") == before
+
+
 def test_learning_rates_are_an_axis_and_each_run_is_what_it_would_be_alone(tmp_path):
     small = {"layers_list": [2], "init_types": ["he_normal"], "num_epochs": 2, "stack_size": 8}
     together = train(tmp_path / "both", **small, lr=[0.1, 0.01])
