@@ -4,7 +4,7 @@
     python -m helpers.gallery --check    only say which are stale, and which pictures have no sentence
 
 A study is a folder of results/ with a sweep, pictures or CSVs in it; `local`, the user's own, is left out. Its pictures
-lie in its `figures/`, in those of its sweeps and, where the study has a folder of its own beside results/, in
+lie in its `figures/`, in those of the folders in it and, where the study has a folder of its own beside results/, in
 `<study>/figures/`. They come in the order in which its executed notebook shows them, under that notebook's headings;
 the sentence of each is the one that `plots.save` has put into the file.
 """
@@ -98,7 +98,8 @@ def find_studies(root="results"):
 
 def read_study(folder, sweeps):
     """One study from its folder; `sweeps` are its sweeps' folders by name, as `records.find_sweeps` lists them."""
-    damaged, homes = [], list(dict.fromkeys([folder, *sweeps.values()]))
+    drawn = [path.parent for path in sorted(folder.glob("*/figures"))]
+    damaged, homes = [], list(dict.fromkeys([folder, *sweeps.values(), *drawn]))
     beside = folder.resolve().parents[1] / folder.name
 
     def found(pattern, read, folders):

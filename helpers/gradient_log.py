@@ -150,7 +150,7 @@ class Trainer:
                     return None
                 self._backward(x[index], y[index], log)
                 self.optimizer.step()
-            train = log.loss / len(y), log.correct / len(y)
+            train = float(log.loss) / len(y), int(log.correct) / len(y)
         seconds = time.perf_counter() - started
         figures = [*train, *self._evaluate(self.data.x_test, self.data.y_test)]
         self.diverged = not np.isfinite([figures[0], figures[2]]).all()
@@ -318,7 +318,12 @@ class Study:
                 trainer = Trainer(experiment, trainer.data, self.device)
         _keep_epochs(folder, trainer.epoch)
         origin = {"name": experiment.name, "seed": experiment.run.seed, "experiment": experiment.to_dict()}
-        origin |= {**records.provenance(self.device), "started": records.now(), "finished": None}
+        origin |= {
+            "classes": trainer.data.classes,
+            **records.provenance(self.device),
+            "started": records.now(),
+            "finished": None,
+        }
         records.write_whole(folder / "experiment.json", json.dumps(origin, indent=1) + "\n")
         saved, said = time.monotonic(), ""
         while trainer.epoch < last and not trainer.diverged:

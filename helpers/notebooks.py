@@ -22,6 +22,7 @@ import yaml
 from helpers import ROOT, records
 from helpers.activations import ACTIVATIONS
 from helpers.config import ConfigError, SweepConfig, save_dir_of
+from helpers.gradient_log import experiments
 
 SOURCES = (ROOT / "helpers", ROOT / "courselib")
 # Errors made for the reader: their text says it all. The first two say that what the notebook was given cannot be used.
@@ -76,6 +77,11 @@ def read_job(file):
     if "CONFIG" in values:
         try:
             SweepConfig.from_dict(_without_own_activations(values["CONFIG"], notebook))
+        except ConfigError as error:
+            raise BatchError(f"{file}: {error}") from error
+    if "EXPERIMENTS" in values:
+        try:
+            experiments(values.get("COMMON", {}), values["EXPERIMENTS"], values["save_dir"])
         except ConfigError as error:
             raise BatchError(f"{file}: {error}") from error
     job = Job(str(file), notebook, parameters, results_folder(notebook, values), "CONFIG" in values)

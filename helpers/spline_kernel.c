@@ -72,7 +72,7 @@
 typedef double four __attribute__((vector_size(32), aligned(8)));
 
 #define SUMS(T, INT, FLOOR, _)                                                                                \
-    static void part_of_sums_##_(const T *restrict grad, four *sums, four *more, const T *restrict z, int n,  \
+    static void part_of_sums_##_(const T *restrict grad, four *sums, const T *restrict z, int n,              \
                                  int64_t step, int64_t segments, T scale, T half) {                           \
         INT where[PART];                                                                                      \
         T g1[PART], g2[PART], g3[PART];                                                                       \
@@ -82,24 +82,34 @@ typedef double four __attribute__((vector_size(32), aligned(8)));
             g1[i] = grad[i] * r, g2[i] = grad[i] * t * t, g3[i] = grad[i] * t * t * t;                        \
         }                                                                                                     \
         for (int i = 0; i < n; i++) {                                                                         \
-            four *sum = step ? sums + i * step : more + (i & 3) * (segments + 2);                             \
+            four *sum = sums + (step ? i * step : (i & 3) * (segments + 2));                                  \
             sum[where[i]] += (four){grad[i], g1[i], g2[i], g3[i]};                                            \
         }                                                                                                     \
     }                                                                                                         \
     void sums_##_(const T *grad, double *sums, const T *z, int64_t members, int64_t rows, int64_t units,      \
                   int64_t width, int64_t segments, T scale, T half, int threads) {                            \
         const int64_t table = segments + 2, step = units == 1 ? 0 : table, n = rows * width;                  \
-        const int64_t length = units == 1 ? n : width;                                                        \
-        _Pragma("omp parallel for num_threads(threads) schedule(static)")                                     \
-        for (int64_t m = 0; m < members; m++) {                                                               \
-            four *mine = (four *)sums + m * units * table, *more = calloc(4 * table, sizeof(four));           \
-            for (int64_t from = m * n; from < (m + 1) * n; from += length)                                    \
-                for (int64_t at = 0; at < length; at += PART)                                                 \
-                    part_of_sums_##_(grad + from + at, mine + at * step, more, z + from + at,                 \
-                                     length - at < PART ? (int)(length - at) : PART, step, segments, scale, half); \
-            for (int64_t i = 0; step == 0 && i < 4 * table; i++) mine[i % table] += more[i];                  \
-            free(more);                                                                                       \
-        }                                                                                                     \
+        const int64_t turns = units == 1 ? 4 : units, length = units == 1 ? PART : width;                     \
+        const int64_t pieces = (n + length - 1) / length, shares = members < threads ? threads : 1;           \
+        four *partial = calloc(members * shares * turns * table, sizeof(four));                               \
+        _Pragma("omp parallel for collapse(2) num_threads(threads) schedule(static)")                         \
+        for (int64_t m = 0; m < members; m++)                                                                 \
+            for (int64_t share = 0; share < shares; share++) {                                                \
+                four *mine = partial + (m * shares + share) * turns * table;                                  \
+                for (int64_t piece = pieces * share / shares; piece < pieces * (share + 1) / shares; piece++) \
+                    for (int64_t at = 0; at < length && piece * length + at < n; at += PART) {                \
+                        const int64_t from = piece * length + at, end = (piece + 1) * length;                 \
+                        const int64_t stop = end < n ? end : n;                                               \
+                        part_of_sums_##_(grad + m * n + from, mine + at * step, z + m * n + from,             \
+                                         stop - from < PART ? (int)(stop - from) : PART, step, segments,      \
+                                         scale, half);                                                        \
+                    }                                                                                         \
+            }                                                                                                 \
+        for (int64_t m = 0; m < members; m++)                                                                 \
+            for (int64_t i = 0; i < shares * turns * table; i++)                                              \
+                ((four *)sums)[m * units * table + i % (units * table)] +=                                    \
+                    partial[m * shares * turns * table + i];                                                  \
+        free(partial);                                                                                        \
     }
 
 /* value(out): f(z).  value_and_slope(out, slope): f(z) and f'(z).  pull_back(grad, out): grad f'(z). */

@@ -66,16 +66,17 @@ def pull_back(grad, z, tables, limit, out=None):
 
 
 def sums(grad, z, tables, limit):
-    """The gradient by the tables, where `grad` is that by f(z): a tensor like `tables`, in double precision."""
+    """The gradient by the tables, where `grad` is that by f(z): like them, in double precision where there is one."""
     members, units, _, table = tables.shape
-    found = torch.zeros(members, units, table, 4, dtype=torch.float64, device=z.device)
+    wide = torch.float32 if z.device.type == "mps" else torch.float64
+    found = torch.zeros(members, units, table, 4, dtype=wide, device=z.device)
     if _on_cpu(z):
         _call("sums", z, tables, limit, grad, found)
     else:
         segment, s, t = _locate(z, table - 2, limit)
         at = (_first_rows(z, tables) + segment).flatten()
         for j, power in enumerate((torch.ones_like(s), s, t * t, t * t * t)):
-            found.view(-1, 4)[:, j].index_add_(0, at, (grad * power).double().flatten())
+            found.view(-1, 4)[:, j].index_add_(0, at, (grad * power).to(wide).flatten())
     return found.mT
 
 

@@ -299,14 +299,14 @@ class _EvaluateLearnable(torch.autograd.Function):
     @staticmethod
     def forward(ctx, z, tables, limit):
         z, tables = z.contiguous(), tables.to(z.dtype).contiguous()
-        ctx.save_for_backward(z, tables)
         ctx.limit = limit
-        return spline_kernel.value(z, tables, limit)
+        value, slope = spline_kernel.value_and_slope(z, tables, limit)
+        ctx.save_for_backward(z, tables, slope)
+        return value
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        z, tables = ctx.saved_tensors
-        grad = grad.contiguous()
-        by_tables = spline_kernel.sums(grad, z, tables, ctx.limit).to(tables.dtype)
-        return spline_kernel.pull_back(grad, z, tables, ctx.limit), by_tables, None
+        z, tables, slope = ctx.saved_tensors
+        by_tables = spline_kernel.sums(grad.contiguous(), z, tables, ctx.limit).to(tables.dtype)
+        return grad * slope, by_tables, None

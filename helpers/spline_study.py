@@ -1,0 +1,283 @@
+"""What the gradient logs of the spline study say: tables, and the two questions it asks, answered in sentences.
+
+1. Does the spline help at initialisation? Theory predicts the gradient of every layer; the logs have it at epoch 0.
+2. Was the published gain the accident of a loss that blew up and threw activations into the tails of slope 1? The logs
+   have the worst batch of every epoch and the share of pre-activations in the tails of every layer.
+"""
+
+import numpy as np
+import pandas as pd
+
+from helpers import theory
+from helpers.config import SweepConfig
+from helpers.families import FAMILIES
+from helpers.gradient_plots import by_name
+
+BLOWN_UP = 2.0  # a batch's loss that many times that of guessing counts as blown up
+HELPS = 2.0  # a gradient that many times the sigmoid's is called a help
+OFF_THE_PLATEAU = 1.5  # a training accuracy that many times that of guessing has left it
+
+
+def predicted_gradients(logs, data_of):
+    """{experiment: ||dL/dW|| by hidden layer over that of the last one}, by mean-field theory, before training.
+
+    data_of  (SweepConfig) -> its Data
+    """
+    found = {}
+    for name, (log, *_) in by_name(logs).items():
+        config = config_of(log)
+        data = data_of(config)
+        (profile,) = theory.profiles(config.fitted_to(data), theory.input_moments(data.x_train)).values()
+        found[name] = profile.gradient.to_numpy()
+    return found
+
+
+def config_of(log):
+    """The SweepConfig of a log's single run."""
+    given = {key: value for key, value in log.about["experiment"].items() if key != "clip"}
+    activation, init = given["activations"][0], given["init_types"][0]
+    given["activation_params"] = {activation: given["activation_params"]} if given["activation_params"] else {}
+    given["init_params"] = {init: given["init_params"]}
+    return SweepConfig.from_dict(given)
+
+
+def outcomes(logs):
+    """What became of each run: a DataFrame, one row a log.
+
+    acc_val     at the end; best, the highest
+    left_at     first epoch whose training accuracy is OFF_THE_PLATEAU times that of guessing; empty for none
+    learned_at  first epoch whose validation accuracy lies halfway between guessing and 1
+    blown_up_at first epoch with a batch whose loss is BLOWN_UP times that of guessing; worst_loss, the largest of all
+    tails       largest share of |z| > 2 of any layer at the end of the epoch before left_at, or of all
+    reach       ||dL/dW|| of the first over the last hidden layer: at epoch 0, and in the epoch before left_at
+    """
+    return pd.DataFrame([_outcome(log) for log in logs])
+
+
+def _outcome(log):
+    epochs, guess = log.epochs, np.log(log.about["classes"])
+    worst = log.signals.groupby("epoch").worst_loss.first()
+    learned = _first(epochs.acc_val >= (1 + 1 / log.about["classes"]) / 2)
+    left = _first(epochs.acc_train.iloc[1:] >= OFF_THE_PLATEAU / log.about["classes"])
+    blown = _first(worst.iloc[1:] > BLOWN_UP * guess)
+    before = len(epochs) - 1 if np.isnan(left) else int(left) - 1
+    norms = log.gradients("weight", "norm_gradient").to_numpy(float)[:, :-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = norms[:, 0] / norms[:, -1]
+    shares = log.signal("share_beyond").max(axis=1)
+    return {
+        "experiment": log.name,
+        "seed": log.seed,
+        "epochs": len(epochs) - 1,
+        "acc_val": epochs.acc_val.iloc[-1],
+        "best": epochs.acc_val.max(),
+        "left_at": left,
+        "learned_at": learned,
+        "blown_up_at": blown,
+        "worst_loss": worst.iloc[1:].max(),
+        "tails": shares.iloc[before],
+        "reach_at_birth": reach[0],
+        "reach_before": reach[before],
+        "diverged": bool(log.about.get("diverged")),
+    }
+
+
+def _first(flags):
+    hits = flags[flags]
+    return float(hits.index[0]) if len(hits) else np.nan
+
+
+def summary(table):
+    """`outcomes` by experiment: how many learned and blew up, when, and accuracies as mean and spread."""
+    rows = []
+    for name, mine in table.groupby("experiment", sort=False):
+        rows.append(
+            {
+                "experiment": name,
+                "seeds": len(mine),
+                "epochs": mine.epochs.max(),
+                "left": int(mine.left_at.notna().sum()),
+                "left_at": _span(mine.left_at),
+                "learned": int(mine.learned_at.notna().sum()),
+                "learned_at": _span(mine.learned_at),
+                "blown_up": int(mine.blown_up_at.notna().sum()),
+                "blown_up_at": _span(mine.blown_up_at),
+                "acc_val": _mean_and_spread(mine.acc_val),
+                "reach_at_birth": f"{10 ** np.log10(mine.reach_at_birth.clip(lower=1e-300)).mean():.1e}",
+            }
+        )
+    return pd.DataFrame(rows).set_index("experiment")
+
+
+def _mean_and_spread(values):
+    return f"{values.mean():.3f}" + (f" +- {values.std():.3f}" if len(values) > 1 else "")
+
+
+def _span(epochs):
+    """Epochs in words: 12, 12 to 30, or empty."""
+    known = epochs.dropna()
+    if len(known) == 0:
+        return ""
+    low, high = int(known.min()), int(known.max())
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def epochs_of(logs):
+    """All epochs of all logs: a DataFrame, one row an epoch, with what the signals have on the worst layer."""
+    tables = []
+    for log in logs:
+        signals = log.signals.groupby("epoch").agg(
+            {"share_beyond": "max", "worst_loss": "first", "worst_norm": "first"}
+        )
+        table = log.epochs.join(signals).reset_index()
+        tables.append(table.assign(experiment=log.name, seed=log.seed))
+    found = pd.concat(tables, ignore_index=True)
+    return found[["experiment", "seed", *(column for column in found if column not in ("experiment", "seed"))]]
+
+
+def activations_of(experiments):
+    """{name: its row} of all activations in some experiments."""
+    return {e.run.activation: e.config.activation(e.run.activation) for e in experiments}
+
+
+def is_sigmoid_like(log):
+    """Whether a log is of the sigmoid, of a fixed spline, or of a learnable one that starts uncorrected."""
+    given = log.about["experiment"]
+    params = given["activation_params"]
+    family = params.get("activation", given["activations"][0])
+    return family in ("sigmoid", "spline_sigmoid") or (family == "learnable_spline" and not params["calibrated"])
+
+
+def is_published_spline(log):
+    """Whether a log is of the spline as published: two segments, limit 2, tails of slope 1."""
+    given = log.about["experiment"]
+    params = {key: value for key, value in given["activation_params"].items() if key != "activation"}
+    family = given["activation_params"].get("activation", given["activations"][0])
+    return family == "spline_sigmoid" and params == FAMILIES["spline_sigmoid"].defaults
+
+
+# ---- sentences
+
+
+def about_activations(rows):
+    """chi1 of each activation at its fixed point with Xavier's variance."""
+    parts = []
+    for name, row in rows.items():
+        q = theory.fixed_point(row, 1.0, 0.0).q
+        parts.append(f"{name} {float(theory.chi1(row, q, 1.0)):.3g}")
+    return f"chi1 at sigma_w2 = 1 (Xavier's), where the signal stands still: {', '.join(parts)}."
+
+
+def about_maps(logs, statistic, kind):
+    """How much of a gradient reaches the first layer at birth, and whether any has underflowed."""
+    parts, gone = [], 0
+    for name, (log, *_) in by_name(logs).items():
+        table = log.gradients(kind, statistic).to_numpy(float)
+        gone += int((table == 0).sum())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            decades = np.log10(table[[0, -1], 0] / table[[0, -1], -1])
+        parts.append(f"{name} {decades[0]:.0f} and {decades[1]:.0f}")
+    zeros = f"{gone} values are exactly 0 and shown as underflowed" if gone else "none has underflowed"
+    return (
+        f"Decades between the output layer and the first, before training and at the end: {', '.join(parts)}; {zeros}."
+    )
+
+
+def about_curves(table):
+    """Final validation accuracy of each experiment, from `outcomes`."""
+    parts = [f"{name} {row.acc_val}" for name, row in summary(table).iterrows()]
+    return f"Validation accuracy at the end, mean and standard deviation over seeds: {', '.join(parts)}."
+
+
+def about_times(logs):
+    """Epoch times as ratios to the fastest experiment."""
+    seconds = {
+        name: np.median([log.epochs.train_time.iloc[1:].median() for log in mine])
+        for name, mine in by_name(logs).items()
+    }
+    least = min(seconds.values())
+    parts = [f"{name} {value / least:.2f}" for name, value in seconds.items()]
+    return f"Median time of a training epoch over that of the fastest: {', '.join(parts)}; other work ran beside some."
+
+
+def about_birth(logs, predicted):
+    """Question 1: how far theory and measurement agree before training, and whether the spline helps there."""
+    seen = {name: np.array([_reach(log) for log in mine]) for name, mine in by_name(logs).items()}
+    off = np.concatenate([values / (predicted[name][0] / predicted[name][-1]) for name, values in seen.items()])
+    said = (
+        "Before training ||dL/dW|| of the first hidden layer over that of the last is "
+        + ", ".join(f"{np.median(values):.1e} ({name})" for name, values in seen.items())
+        + f" (medians of the seeds); theory is off by a factor of {np.exp(np.abs(np.log(off)).max()):.2g} at most."
+    )
+    sigmoid = [_reach(log) for log in logs if log.about["experiment"]["activations"] == ["sigmoid"]]
+    spline = np.array([_reach(log) for log in logs if is_published_spline(log)])
+    if len(sigmoid) == 0 or len(spline) == 0:
+        return said
+    ratio = spline / np.median(sigmoid)
+    verdict = "helps" if ratio.min() > HELPS else "does not help" if ratio.max() < HELPS else "helps some seeds"
+    return (
+        f"{said} The published spline's is {np.median(ratio):.2g} times the sigmoid's ({ratio.min():.2g} to "
+        f"{ratio.max():.2g} in {len(ratio)} runs): at initialisation it {verdict}."
+    )
+
+
+def _reach(log):
+    norms = log.gradients("weight", "norm_gradient").iloc[0].to_numpy(float)[:-1]
+    return norms[0] / norms[-1]
+
+
+def about_takeoffs(logs):
+    """Question 2: whether the published spline left its plateau through a blown-up loss, and what clipping changes."""
+    spline = [log for log in logs if is_published_spline(log)]
+    free = outcomes([log for log in spline if log.about["experiment"]["clip"] is None])
+    clipped = outcomes([log for log in spline if log.about["experiment"]["clip"] is not None])
+    if len(free) == 0:
+        return "None of these logs is of the published spline without clipping."
+    blown, left = free[free.blown_up_at.notna()], free[free.left_at.notna()]
+    after = left[left.blown_up_at <= left.left_at]
+    parts = [
+        f"Of {len(free)} runs of the published spline without clipping {len(blown)} saw a batch's loss above "
+        f"{BLOWN_UP:g} times that of guessing"
+        + (f" (the largest: {blown.worst_loss.min():.3g} to {blown.worst_loss.max():.3g})" if len(blown) else ""),
+        f"{len(left)} left the plateau, {len(after)} of them in the epoch of their blow-up or later",
+    ]
+    if len(clipped):
+        parts.append(
+            f"with clipped gradients {clipped.left_at.notna().sum()} of {len(clipped)} left it, and "
+            f"{clipped.blown_up_at.notna().sum()} blew up"
+        )
+    return "; ".join(parts) + "."
+
+
+def about_tails(logs):
+    """How the share in the tails changes across a blow-up of the published spline."""
+    pairs = [_tails_across(log) for log in logs if is_published_spline(log)]
+    pairs = np.array([pair for pair in pairs if pair is not None])
+    if len(pairs) == 0:
+        return "No loss of the published spline blew up in these runs."
+    before, behind = np.median(pairs, axis=0)
+    return (
+        f"The published spline's loss blew up in {len(pairs)} of these runs. The layer with most pre-activations in the "
+        f"tails has {before:.2%} of them there two epochs before, and up to {behind:.0%} in the three epochs around it "
+        "(medians)."
+    )
+
+
+def _tails_across(log):
+    """Largest share in the tails of any layer: two epochs before the blow-up, and most around it; None without one."""
+    worst = log.signals.groupby("epoch").worst_loss.first()
+    blown = _first(worst.iloc[1:] > BLOWN_UP * np.log(log.about["classes"]))
+    if np.isnan(blown):
+        return None
+    shares, at = log.signal("share_beyond").max(axis=1).to_numpy(float), int(blown)
+    return shares[max(0, at - 2)], shares[max(0, at - 1) : at + 2].max()
+
+
+def verdicts(logs, predicted):
+    """The two answers, and what the corrected activations do beside the spline: sentences."""
+    table = outcomes(logs)
+    others = [log.name for log in logs if not is_sigmoid_like(log)]
+    rows = summary(table).loc[list(dict.fromkeys(others))]
+    beside = [f"{name} learned in {row.learned} of {row.seeds}, {row.acc_val}" for name, row in rows.iterrows()]
+    said = [about_birth(logs, predicted).split("; ")[-1], about_takeoffs(logs), about_tails(logs)]
+    return [*said, f"Beside it: {'; '.join(beside)}."] if beside else said
