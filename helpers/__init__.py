@@ -1,9 +1,11 @@
 """What the notebooks share. Floor by floor, imports run downward only:
 
-3  panels, grid, browser, plots, gallery, notebooks, batch, bench, bench_panel    what people touch
-2  sweep, progress, findings, he_factor, plateaus                                 the studies
-1  stack, networks                                                                the machinery
-0  activations, initializers, data, config, records                               what varies and what stays
+3  panels, grid, browser, canvas, plots, run_plots, theory_plots, gradient_plots, gallery, notebooks, batch, bench,
+   bench_panel, bench_splines                                                     what people touch
+2  sweep, progress, findings, he_factor, plateaus, phase, reference, gradient_log, spline_study     the studies
+1  mean_field, theory, critical, stack, networks                                  the machinery
+0  activations, quadrature, spline_kernel, splines, families, initializers, data, config, records
+                                                                                  what varies and what stays
 """
 
 import os

@@ -19,9 +19,9 @@ class Activation:
 
     f         z -> phi(z), differentiable by autograd
     df        z -> phi'(z)
-    keeps     what `backward` reads: "output", a = phi(z); "input", z; or "slope", phi'(z), which `forward` leaves in z
+    keeps     what `backward` reads: "output", a = phi(z); "input", z; or "slope", what `forward` leaves in z, mostly phi'(z)
     forward   (z, out): writes phi(z) into out, which may be z itself; it may change z
-    backward  (grad_a, kept, out): writes grad_a * phi'(z) into out, which may be `kept` itself
+    backward  (grad_a, kept, out): writes grad_a * phi'(z) into out, which may be `kept` itself; it may change `kept`
     kinks     where phi or a derivative of it jumps, for integrals over it
     learns    None, or the `SplineShape` of an activation that is trained: f and df are then what it is at birth
     """

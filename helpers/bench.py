@@ -11,7 +11,7 @@ stack     many networks at once in float32, statistics on: loss and accuracy of 
           has in the probe of its epoch
 stack bf16
 
-What the live panel costs is measured with whole sweeps, see bench_panel.py.
+What the live panel costs is measured with whole sweeps, see bench_panel.py; splines and forecast: bench_splines.py.
 
 The rate of the machine's own matrix products is measured in the same rounds. Machines are noisy: what counts are the
 ratios within a round, of which the median is given.
@@ -29,7 +29,7 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from helpers import bench_panel, networks, records
+from helpers import bench_panel, bench_splines, networks, records
 from helpers.config import PUBLISHED_INITS, ConfigError, Run, SweepConfig, resolve_device
 from helpers.data import PROBE_SIZE, Data
 from helpers.progress import duration
@@ -306,6 +306,8 @@ def main(arguments=None):
         print(f"the published sweep on this device in {precision}: about {duration(seconds)}")
     panel = bench_panel.measure(options.rounds)
     print(bench_panel.sentence(panel))
+    splines = bench_splines.measure(options.rounds)
+    print(bench_splines.sentence(splines))
     memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
     if memory is not None:
         print(f"peak memory on the device: {memory:.2f} GiB")
@@ -321,6 +323,7 @@ def main(arguments=None):
         "published_sweep_seconds": rounded,
         "onednn_gflops": onednn,
         "panel": panel,
+        "splines": splines,
     }
     records.write_manifest(folder, {**manifest, "peak_gpu_gib": memory})
     print(f"saved in {folder}")

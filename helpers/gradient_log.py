@@ -109,7 +109,7 @@ def experiments(common, given, save_dir):
         settings = {**DEFAULTS, **common, **own}
         clip = settings.pop("clip")
         if clip is not None:
-            clip = CHECKS["lr"]("clip", clip)
+            clip = CHECKS["input_square"]("clip", clip)  # a finite number above 0
         for key, many in LISTS.items():
             settings[many] = [settings.pop(key)]
         for seed in CHECKS["seeds"]("seeds", settings["seeds"]):
@@ -187,7 +187,7 @@ class Trainer:
         rows, x = [], self.data.x_train[self.data.probe]
         for l, (layer, phi) in enumerate(zip(self.net.hidden, self.net.activations, strict=True)):
             z = layer(x)
-            share = (z.abs() > BEYOND).double().mean().item()
+            share = torch.where(z.isnan(), z, (z.abs() > BEYOND).to(z)).double().mean().item()  # NaN in, NaN out
             rows.append({"layer": l, "pre_std": z.double().std(correction=0).item(), "share_beyond": share})
             x = phi(z)
         return pd.DataFrame(rows)
@@ -262,11 +262,15 @@ class Study:
                 raise ConfigError(
                     f"{experiment.folder} holds the log of another experiment; choose another save_dir, or another name"
                 )
-        self.left = [experiment for experiment in found if not is_finished(experiment.folder)]
+
+    @property
+    def left(self):
+        """The experiments that are not finished, as their folders say now."""
+        return [experiment for experiment in self.experiments if not is_finished(experiment.folder)]
 
     def data_of(self, config):
-        key = tuple(getattr(config, name) for name in ("dataset", "data_dir", "normalize", "train_size", "test_size"))
-        key += (config.precision,)
+        # Without data_dir, which a log does not keep: what it names is found where this study has found it.
+        key = tuple(getattr(config, name) for name in ("dataset", "normalize", "train_size", "test_size", "precision"))
         if key not in self._data:
             self._data[key] = datasets.load(config, self.device, data_type(config))
         return self._data[key]
@@ -294,7 +298,6 @@ class Study:
                     print(f"{done:>4}/{len(todo)} finished, ETA {duration(left):<12} | {said}", flush=True)
             finally:
                 self.stop.set()
-        self.left = [experiment for experiment in self.experiments if not is_finished(experiment.folder)]
 
     def _train(self, experiment):
         folder = experiment.folder
@@ -371,7 +374,8 @@ def _keep_epochs(folder, epoch):
         if not path.exists():
             continue
         header, *rows = path.read_text().splitlines() or [""]
-        rows = [row for row in rows if row.split(",")[0].isdigit() and int(row.split(",")[0]) <= epoch]
+        whole = [row for row in rows if row.count(",") == header.count(",")]  # a kill leaves half a row
+        rows = [row for row in whole if row.split(",")[0].isdigit() and int(row.split(",")[0]) <= epoch]
         if rows:
             records.write_whole(path, "\n".join([header, *rows]) + "\n")
         else:
@@ -435,7 +439,7 @@ def is_finished(folder):
 def _read_json(path):
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise ConfigError(f"{path} cannot be read; move it away, and its folder is trained anew") from error
@@ -461,3 +465,11 @@ def find_logs(root):
 
 def _has_rows(folder):
     return (folder / "metrics.csv").exists() and (folder / "signals.csv").exists()
+
+
+def by_name(logs):
+    """{experiment: its logs, by seed}, in the order in which they come."""
+    found = {}
+    for log in logs:
+        found.setdefault(log.name, []).append(log)
+    return {name: sorted(mine, key=lambda log: log.seed) for name, mine in found.items()}

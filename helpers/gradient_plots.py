@@ -11,19 +11,12 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
 
 from helpers.canvas import COLOURS, STYLE, grid_of_panels, label_outer, legend, log_ticks, whole_ticks
+from helpers.gradient_log import by_name
 
 UNDERFLOWED = "black"
 KINDS = {"weight": "weights", "bias": "biases", "shape": "spline shapes"}
 STATISTICS = {"mean_abs_gradient": "log10 mean |g|", "norm_gradient": "log10 ||g||"}
 LEAST = -20  # decades below this are drawn as this
-
-
-def by_name(logs):
-    """{experiment: its logs, by seed}, in the order in which they come."""
-    found = {}
-    for log in logs:
-        found.setdefault(log.name, []).append(log)
-    return {name: sorted(mine, key=lambda log: log.seed) for name, mine in found.items()}
 
 
 def gradient_maps(logs, statistic="mean_abs_gradient", kind="weight"):
@@ -33,7 +26,7 @@ def gradient_maps(logs, statistic="mean_abs_gradient", kind="weight"):
     tables = {name: table for name, table in tables.items() if table.size}
     with np.errstate(divide="ignore"):
         powers = {name: np.log10(table) for name, table in tables.items()}
-    finite = np.concatenate([table[np.isfinite(table)] for table in powers.values()])
+    finite = np.array([power for table in powers.values() for power in table[np.isfinite(table)]])
     low, high = (max(LEAST, finite.min()), finite.max()) if len(finite) else (0, 1)
     return _maps(powers, Normalize(low, high), f"{STATISTICS[statistic]} of {KINDS[kind]}", "viridis", "underflowed")
 
@@ -45,6 +38,8 @@ def tail_maps(logs):
 
 
 def _maps(tables, norm, label, colours, zeros):
+    if not tables:
+        return _nothing_to_draw()
     figure, panels = grid_of_panels(len(tables), 5, width=2.3, height=2.0)
     none_left = False
     for axes, (name, table) in zip(panels, tables.items(), strict=True):
@@ -60,6 +55,13 @@ def _maps(tables, norm, label, colours, zeros):
     figure.colorbar(image, ax=list(panels), label=label, shrink=0.8)
     if zeros and none_left:
         figure.legend(handles=[Patch(color=UNDERFLOWED, label=zeros)], loc="outside lower right", frameon=False)
+    return figure
+
+
+def _nothing_to_draw():
+    figure, (axes,) = grid_of_panels(1, 1)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, "no such log", ha="center")
     return figure
 
 
@@ -127,13 +129,16 @@ def takeoffs(logs):
 
     The share is that of the layer in which it is largest; a column an experiment, a line a seed.
     """
-    found = by_name(logs)
+    found, seeds = by_name(logs), sorted({log.seed for log in logs})
     n = len(found)
+    if n == 0:
+        return _nothing_to_draw()
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(3, n, figsize=(1.2 + 2.4 * n, 5.4), sharex=True, sharey="row", squeeze=False)
     for column, (name, mine) in zip(axes.T, found.items(), strict=True):
-        for i, log in enumerate(mine):
-            style = {"color": COLOURS[i % len(COLOURS)], "lw": 1.1, "label": f"seed {log.seed}"}
+        for log in mine:
+            colour = COLOURS[seeds.index(log.seed) % len(COLOURS)]
+            style = {"color": colour, "lw": 1.1, "label": f"seed {log.seed}"}
             column[0].plot(log.epochs.acc_val, **style)
             column[1].plot(log.signals.groupby("epoch").worst_loss.first(), **style)
             column[2].plot(log.signal("share_beyond").max(axis=1), **style)
@@ -144,7 +149,8 @@ def takeoffs(logs):
     for row, label in zip(axes, ("validation accuracy", "worst batch's loss", "largest share of |z| > 2"), strict=True):
         row[0].set_ylabel(label)
     log_ticks(axes[1, 0].yaxis, *axes[1, 0].get_ylim())
-    legend(figure, axes[0, 0])
+    lines = {line.get_label(): line for column in axes[0] for line in column.lines}
+    figure.legend(handles=[lines[f"seed {seed}"] for seed in seeds], loc="outside right upper", fontsize=9)
     return figure
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from helpers import theory
 from helpers.config import SweepConfig
 from helpers.families import FAMILIES
-from helpers.gradient_plots import by_name
+from helpers.gradient_log import BEYOND, by_name
 
 BLOWN_UP = 2.0  # a batch's loss that many times that of guessing counts as blown up
 HELPS = 2.0  # a gradient that many times the sigmoid's is called a help
@@ -56,7 +56,7 @@ def outcomes(logs):
 
 def _outcome(log):
     epochs, guess = log.epochs, np.log(log.about["classes"])
-    worst = log.signals.groupby("epoch").worst_loss.first()
+    worst = _worst_losses(log)
     learned = _first(epochs.acc_val >= (1 + 1 / log.about["classes"]) / 2)
     left = _first(epochs.acc_train.iloc[1:] >= OFF_THE_PLATEAU / log.about["classes"])
     blown = _first(worst.iloc[1:] > BLOWN_UP * guess)
@@ -80,6 +80,11 @@ def _outcome(log):
         "reach_before": reach[before],
         "diverged": bool(log.about.get("diverged")),
     }
+
+
+def _worst_losses(log):
+    """The largest loss of a batch by epoch; infinite where one was no number."""
+    return log.signals.groupby("epoch").worst_loss.first().fillna(np.inf)
 
 
 def _first(flags):
@@ -145,7 +150,9 @@ def is_sigmoid_like(log):
     given = log.about["experiment"]
     params = given["activation_params"]
     family = params.get("activation", given["activations"][0])
-    return family in ("sigmoid", "spline_sigmoid") or (family == "learnable_spline" and not params["calibrated"])
+    return family in ("sigmoid", "spline_sigmoid") or (
+        family == "learnable_spline" and params["base"] in ("sigmoid", "spline_sigmoid") and not params["calibrated"]
+    )
 
 
 def is_published_spline(log):
@@ -173,6 +180,8 @@ def about_maps(logs, statistic, kind):
     parts, gone = [], 0
     for name, (log, *_) in by_name(logs).items():
         table = log.gradients(kind, statistic).to_numpy(float)
+        if table.size == 0:
+            continue
         gone += int((table == 0).sum())
         with np.errstate(divide="ignore", invalid="ignore"):
             decades = np.log10(table[[0, -1], 0] / table[[0, -1], -1])
@@ -204,17 +213,21 @@ def about_birth(logs, predicted):
     """Question 1: how far theory and measurement agree before training, and whether the spline helps there."""
     seen = {name: np.array([_reach(log) for log in mine]) for name, mine in by_name(logs).items()}
     off = np.concatenate([values / (predicted[name][0] / predicted[name][-1]) for name, values in seen.items()])
+    with np.errstate(divide="ignore"):  # where a gradient has underflowed
+        worst = np.exp(np.abs(np.log(off)).max())
     said = (
         "Before training ||dL/dW|| of the first hidden layer over that of the last is "
         + ", ".join(f"{np.median(values):.1e} ({name})" for name, values in seen.items())
-        + f" (medians of the seeds); theory is off by a factor of {np.exp(np.abs(np.log(off)).max()):.2g} at most."
+        + f" (medians of the seeds); theory is off by a factor of {worst:.2g} at most."
     )
     sigmoid = [_reach(log) for log in logs if log.about["experiment"]["activations"] == ["sigmoid"]]
     spline = np.array([_reach(log) for log in logs if is_published_spline(log)])
     if len(sigmoid) == 0 or len(spline) == 0:
         return said
-    ratio = spline / np.median(sigmoid)
-    verdict = "helps" if ratio.min() > HELPS else "does not help" if ratio.max() < HELPS else "helps some seeds"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = spline / np.median(sigmoid)
+    helped = ratio > HELPS
+    verdict = "helps" if helped.all() else "helps some seeds" if helped.any() else "does not help"
     return (
         f"{said} The published spline's is {np.median(ratio):.2g} times the sigmoid's ({ratio.min():.2g} to "
         f"{ratio.max():.2g} in {len(ratio)} runs): at initialisation it {verdict}."
@@ -257,20 +270,19 @@ def about_tails(logs):
         return "No loss of the published spline blew up in these runs."
     before, behind = np.median(pairs, axis=0)
     return (
-        f"The published spline's loss blew up in {len(pairs)} of these runs. The layer with most pre-activations in the "
-        f"tails has {before:.2%} of them there two epochs before, and up to {behind:.0%} in the three epochs around it "
-        "(medians)."
+        f"The published spline's loss blew up in {len(pairs)} of these runs. In the layer with most pre-activations "
+        f"beyond +-{BEYOND:g} their share is {before:.2%} two epochs before, and up to {behind:.0%} in the three "
+        "epochs around it (medians)."
     )
 
 
 def _tails_across(log):
     """Largest share in the tails of any layer: two epochs before the blow-up, and most around it; None without one."""
-    worst = log.signals.groupby("epoch").worst_loss.first()
-    blown = _first(worst.iloc[1:] > BLOWN_UP * np.log(log.about["classes"]))
+    blown = _first(_worst_losses(log).iloc[1:] > BLOWN_UP * np.log(log.about["classes"]))
     if np.isnan(blown):
         return None
     shares, at = log.signal("share_beyond").max(axis=1).to_numpy(float), int(blown)
-    return shares[max(0, at - 2)], shares[max(0, at - 1) : at + 2].max()
+    return shares[max(0, at - 2)], np.nanmax(shares[max(0, at - 1) : at + 2])
 
 
 def verdicts(logs, predicted):

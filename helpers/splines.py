@@ -286,7 +286,9 @@ class LearnableSpline(nn.Module):
         if units > 1 and z.shape[-1] != units:
             raise ValueError(f"z has {z.shape[-1]} units, but this layer has {units} splines")
         tables = self.recipe.tables(self.shape)[None]
-        return _EvaluateLearnable.apply(z.reshape(1, -1, z.shape[-1]), tables, self.recipe.limit).view(z.shape)
+        wide = z if z.dtype in spline_kernel.NUMBERS else z.float()
+        found = _EvaluateLearnable.apply(wide.reshape(1, -1, z.shape[-1]), tables, self.recipe.limit)
+        return found.view(z.shape).to(z.dtype)
 
     def penalty(self):
         """What this layer adds to the loss."""

@@ -359,10 +359,12 @@ class Sweep:
         return found
 
     def _own_activations(self):
-        """{name: fingerprint} of the reader's own activations: their values and slopes on a grid, hashed."""
+        """{name: fingerprint} of the reader's own activations, bases of variants among them: their values and slopes on a grid, hashed."""
         grid = torch.linspace(-4, 4, 65, dtype=torch.float64)
-        known = {*BUILT_IN, *self.config.activation_params}
-        rows = {name: ACTIVATIONS[name] for name in self.config.activations if name not in known}
+        params = self.config.activation_params
+        bases = [params[name].get("base") for name in self.config.activations if name in params]
+        names = {name for name in (*self.config.activations, *bases) if name in ACTIVATIONS and name not in BUILT_IN}
+        rows = {name: ACTIVATIONS[name] for name in sorted(names)}
         values = {name: torch.cat([row.f(grid), row.df(grid)]) for name, row in rows.items()}
         return {
             name: hashlib.sha256(value.detach().numpy().tobytes()).hexdigest()[:16] for name, value in values.items()

@@ -11,6 +11,7 @@ from helpers.config import Run
 
 TINY_SWEEP = {"layers_list": [1], "init_types": ["he_normal"], "num_epochs": 1, "hidden_size": 8, "train_size": 100}
 bench_panel_measure = bench.bench_panel.measure
+bench_splines_measure = bench.bench_splines.measure
 
 
 @pytest.mark.parametrize("layers", [1, 5, 30])
@@ -26,6 +27,7 @@ def test_step_flops_are_what_torch_counts_in_a_lone_network(layers):
 def test_bench_prints_and_saves_every_way(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "SECONDS", 0.02)
     monkeypatch.setattr(bench, "DEPTHS", (2, 3))
+    monkeypatch.setattr(bench.bench_splines, "measure", lambda rounds: bench_splines_measure(rounds, 5000))
     monkeypatch.setattr(bench.bench_panel, "measure", lambda rounds: bench_panel_measure(rounds, TINY_SWEEP))
     threads = torch.get_num_threads()
     bench.main(["--rounds", "1", "--save", str(tmp_path), "--device", "cpu"])
@@ -42,6 +44,7 @@ def test_bench_prints_and_saves_every_way(tmp_path, monkeypatch, capsys):
     assert set(manifest["published_sweep_seconds"]) == {"float32", "bf16"}
     assert manifest["panel"]["ratio"] > 0
     assert 0 < manifest["panel"]["share"] < 1
+    assert manifest["splines"]["ways"]["sigmoid"][1] == 1
     printed = capsys.readouterr().out
     assert "the published sweep on this device in float32" in printed
     assert "with the live panel" in printed

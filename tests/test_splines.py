@@ -399,11 +399,10 @@ def test_calibrated_activations_are_critical(base, input_scale):
 @pytest.mark.parametrize("base", BASES)
 def test_of_the_two_shifts_calibration_takes_the_smaller(base):
     """Both have the same distance from the mean E phi."""
-    scale, shift = calibration(base)
+    _, shift = calibration(base)
     mean = ACTIVATIONS[base].f(random(1_000_000)).mean().item()
     other = 2 * mean - shift
     assert abs(shift) <= abs(other) + 0.01  # a sampling error of 1 / sqrt(1e6), twice, and more
-    assert scale > 0
 
 
 def test_a_constant_cannot_be_calibrated():

@@ -223,11 +223,9 @@ def test_every_network_has_splines_of_its_own(digits, name):
     x, y = data.x_test[:50], data.y_test[:50]
     before, _ = stack.evaluate(x, y)
     changed = 1
-    assert 0 < stack.runs[changed].layers
     stack.shapes[0][changed] += 0.1
     after, _ = stack.evaluate(x, y)
-    assert (np.flatnonzero(before != after) == [changed]).all()
-    assert before[changed] != after[changed]
+    np.testing.assert_array_equal(np.flatnonzero(before != after), [changed])
     generator = torch.Generator().manual_seed(0)
     for shapes in stack.shapes:
         shapes += 0.1 * torch.randn(shapes.shape, dtype=shapes.dtype, generator=generator)
