@@ -19,7 +19,7 @@ class Activation:
 
     f         z -> phi(z), differentiable by autograd
     df        z -> phi'(z)
-    keeps     what `backward` reads: "output", a = phi(z); "input", z; or "slope", what `forward` leaves in z, mostly phi'(z)
+    keeps     what `backward` reads: "output", a = phi(z); "input", z; or "slope", which `forward` leaves in z
     forward   (z, out): writes phi(z) into out, which may be z itself; it may change z
     backward  (grad_a, kept, out): writes grad_a * phi'(z) into out, which may be `kept` itself; it may change `kept`
     kinks     where phi or a derivative of it jumps, for integrals over it

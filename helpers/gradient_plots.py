@@ -26,7 +26,7 @@ def gradient_maps(logs, statistic="mean_abs_gradient", kind="weight"):
     tables = {name: table for name, table in tables.items() if table.size}
     with np.errstate(divide="ignore"):
         powers = {name: np.log10(table) for name, table in tables.items()}
-    finite = np.array([power for table in powers.values() for power in table[np.isfinite(table)]])
+    finite = np.concatenate([[], *(table[np.isfinite(table)] for table in powers.values())])
     low, high = (max(LEAST, finite.min()), finite.max()) if len(finite) else (0, 1)
     return _maps(powers, Normalize(low, high), f"{STATISTICS[statistic]} of {KINDS[kind]}", "viridis", "underflowed")
 

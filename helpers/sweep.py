@@ -359,7 +359,10 @@ class Sweep:
         return found
 
     def _own_activations(self):
-        """{name: fingerprint} of the reader's own activations, bases of variants among them: their values and slopes on a grid, hashed."""
+        """{name: fingerprint} of the reader's own activations: their values and slopes on a grid, hashed.
+
+        The bases of variants are among them.
+        """
         grid = torch.linspace(-4, 4, 65, dtype=torch.float64)
         params = self.config.activation_params
         bases = [params[name].get("base") for name in self.config.activations if name in params]

@@ -932,9 +932,12 @@ def test_a_second_process_is_kept_out(tmp_path):
     Sweep(config).run(quiet)  # and let in when the first is done
 
 
-def test_another_function_under_the_same_name_is_refused(tmp_path):
+@pytest.mark.parametrize("used_as", ["own_of_this_test", "variant"])
+def test_another_function_under_the_same_name_is_refused(used_as, tmp_path):
     """Otherwise the curves of the old function would be shown for the new one."""
-    config = tiny(tmp_path / "sweep", activations=["own_of_this_test"])
+    variant = {"variant": {"activation": "affine", "base": "own_of_this_test"}}
+    config = tiny(tmp_path / "sweep", activations=[used_as])
+    config["activation_params"] = variant if used_as == "variant" else {}
     try:
         register_activation("own_of_this_test", torch.tanh)
         Sweep(config).run(quiet)
