@@ -45,7 +45,8 @@ def calibration(activation, input_scale=1.0):
 
     A signal of variance 1 keeps it, E[f(z)^2] = 1, and so do squared gradients, chi1 = E[f'(z)^2] = 1, z standard
     normal: scale = 1 / sqrt(E phi'^2), and the mean that is left is what the variance lacks, which is never negative,
-    since Var f <= E f'^2 (Chernoff 1981). Of the two shifts that do it takes the smaller.
+    since Var f <= E f'^2 (Chernoff 1981). Of the two shifts that do it takes the smaller. Whether a signal that is
+    a little off comes back to q = 1 is another matter, which `fixed_point` tells: the sigmoid's does, gelu's does not.
 
     activation  a name of the table, a row, or an elementwise function
     Raises ValueError for one that is constant.

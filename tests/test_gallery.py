@@ -321,3 +321,17 @@ def test_published_links_exist():
 def test_published_pictures_carry_a_sentence():
     silent = [path.relative_to(ROOT).as_posix() for path in gallery.silent(gallery.find_studies(ROOT / "results"))]
     assert not silent, f"their notebooks must run again: {', '.join(silent)}"
+
+
+def test_pictures_of_a_folder_without_a_sweep_are_shown_with_its_notebook(tmp_path):
+    """A study may hold folders that are no sweeps, as the gradient logs are."""
+    folder = tmp_path / "results" / "logs" / "part"
+    picture = draw(folder, "curves", "Curves of a part.")
+    notebook_showing(folder / "part.ipynb", ["# Of parts\n\nWhat are they?", "## 1 Seen", [picture]])
+    (folder / "outcomes.csv").write_text("a,b\n1,2\n")
+    (study,) = gallery.find_studies(tmp_path / "results")
+    assert study.pictures == [picture]
+    assert list(study.sections) == ["1 Seen"]
+    page = gallery.pages(tmp_path / "results")[study.page]
+    assert "Curves of a part." in page
+    assert "part/outcomes.csv" in page
