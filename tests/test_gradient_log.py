@@ -211,7 +211,7 @@ def test_before_training_the_probe_is_measured_and_nothing_is_trained(digits):
 
 
 def test_signals_are_those_of_the_probe(digits):
-    wide = {"init": "normal", "init_params": {"normal": {"std": 0.7}}, "activation": "tanh", "layers": 3}
+    wide = {"init": "normal", "init_params": {"normal": {"std": 1.2}}, "activation": "tanh", "layers": 3}
     t = trainer(digits, train_size=600, **wide)
     for _ in range(2):
         _, signals = t.advance(gradient_log.threading.Event())

@@ -10,13 +10,15 @@ import papermill
 import pytest
 import yaml
 
-from helpers import records
+from helpers import batch, records
 from helpers.batch import read_jobs
 from helpers.config import SweepConfig
+from helpers.gradient_log import experiments
 from helpers.notebooks import notebook_parameters, read_job
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [path for path in ROOT.rglob("*.ipynb") if not {"results", ".venv"} & set(path.relative_to(ROOT).parts)]
+PUBLISHED_DATA = ("cifar10", "fashion_mnist", "tiny_imagenet")
 SMALL = {
     "layers_list": [2, 4],
     "init_types": ["he_normal", "zero"],
@@ -163,6 +165,71 @@ def test_signal_draws_the_plane_and_trains_its_map(tmp_path):
     assert "critical: 1 times the last hidden layer's gradient" in printed(outputs)
     assert "Traceback" not in printed(outputs)
     assert len(records.load_sweep(tmp_path / "results").summary) == 4
+
+
+def test_splines_logs_gradients_and_answers_its_questions(tmp_path):
+    common = {"layers": 3, "hidden_size": 16, "num_epochs": 2, "seeds": [0, 1], "train_size": 200, "batch_size": 64}
+    given = {name: {"activation": name} for name in ("relu", "sigmoid", "learnable_spline")}
+    given |= {"spline": {"activation": "spline_sigmoid"}, "clipped": {"activation": "spline_sigmoid", "clip": 1.0}}
+    save_dir = tmp_path / "results"
+    parameters = {"COMMON": common, "EXPERIMENTS": given, "save_dir": str(save_dir)}
+    outputs = run_small(tmp_path, "notebooks/splines.ipynb", parameters)
+    assert len(pictures(outputs)) == 1 + 4 + 2 + 1 + 2 == len(list((save_dir / "figures").glob("*.png")))
+    table = pd.read_csv(save_dir / "outcomes.csv")
+    assert sorted(zip(table.experiment, table.seed, strict=True)) == sorted((name, i) for name in given for i in (0, 1))
+    assert (table.epochs == 2).all()
+    epochs = pd.read_csv(save_dir / "epochs.csv").groupby(["experiment", "seed"])
+    assert list(epochs.epoch.apply(list)) == [[0, 1, 2]] * 10
+    for row in table.itertuples():
+        log = pd.read_csv(save_dir / f"{row.experiment}_s{row.seed}" / "metrics.csv")
+        assert row.acc_val == log.acc_val.iloc[-1] == epochs.get_group((row.experiment, row.seed)).acc_val.iloc[-1]
+    said = printed(outputs)
+    assert "10 networks: 5 experiments (clipped, learnable_spline, relu, sigmoid, spline); 0 are finished" in said
+    assert "in 4 runs): at initialisation it does not help." in said
+    assert "- Of 2 runs of the published spline without clipping 0 saw" in said
+    assert "Beside it: relu learned in" in said
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+def test_the_published_spline_files_have_the_published_sizes(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    files = sorted(Path("notebooks/parameters/splines").glob("*.yaml"))
+    cells = [(activation, dataset) for activation in ("relu", "sigmoid", "spline") for dataset in PUBLISHED_DATA]
+    assert [file.stem for file in files] == [f"{activation}_{dataset}" for activation, dataset in cells]
+    for file, (activation, dataset) in zip(files, cells, strict=True):
+        job = read_job(file)
+        assert job.notebook == Path("notebooks/splines.ipynb")
+        assert job.folder.parts[0] == "results"
+        assert job.folder.parts[-3:] == ("splines", dataset, activation)
+        (found,) = experiments(job.parameters["COMMON"], job.parameters["EXPERIMENTS"], job.parameters["save_dir"])
+        config, run = found.config, found.run
+        assert run.activation == activation.replace("spline", "spline_sigmoid")
+        assert (run.layers, config.hidden_size, config.normalize) == (16, 512, True)
+        assert (config.dataset, config.optimizer, config.num_epochs, config.batch_size) == (dataset, "adam", 250, 1024)
+        assert (config.lr, run.init) == ((1e-3, "he_uniform") if activation == "relu" else (3e-4, "xavier_uniform"))
+        assert (found.clip, config.train_size, Path(job.parameters["COMPARE"])) == (None, None, job.folder.parent)
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"EXPERIMENTS": {"a": {"activation": "spline"}}}, "'spline' is not known"),
+        ({"EXPERIMENTS": {"a": {"layer": 3}}}, "EXPERIMENTS['a'] has no key 'layer'"),
+        ({"COMMON": {"lr": [0.1, 0.2]}, "EXPERIMENTS": {"a": {}}}, "and one number"),
+        ({"EXPERIMENTS": {}}, "at least one entry"),
+    ],
+)
+def test_bad_experiments_are_one_sentence_and_nothing_runs(tmp_path, monkeypatch, capsys, given, word):
+    monkeypatch.chdir(ROOT)
+    file = tmp_path / "bad.yaml"
+    file.write_text(yaml.safe_dump({"notebook": "notebooks/splines.ipynb", **given, "save_dir": str(tmp_path / "new")}))
+    assert batch.main([str(file)]) == 2
+    out, err = capsys.readouterr()
+    said = err.splitlines()
+    assert (out, len(said)) == ("", 1)  # not even a notebook was begun
+    assert said[0].startswith(str(file))
+    assert word in said[0]
+    assert not (tmp_path / "new").exists()
 
 
 def test_run_notebook_takes_critical(tmp_path):
