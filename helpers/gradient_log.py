@@ -12,6 +12,7 @@ instead, is faster by far.
 import io
 import json
 import os
+import re
 import threading
 import time
 from concurrent.futures import as_completed
@@ -27,7 +28,7 @@ from helpers import data as datasets
 from helpers import networks, records
 from helpers.config import CHECKS, ConfigError, SweepConfig, resolve_device
 from helpers.progress import duration
-from helpers.sweep import DAMAGED, Lanes, SweepError, data_type, epoch_order
+from helpers.sweep import DAMAGED, Lanes, SweepError, data_type, epoch_order, locked, open_lock
 
 # as published, but for the data set and what suits it
 DEFAULTS = {
@@ -96,6 +97,8 @@ def experiments(common, given, save_dir):
     """
     if not isinstance(given, dict) or not given:
         raise ConfigError("EXPERIMENTS is a dict from a name to what differs in it, with at least one entry")
+    if not isinstance(save_dir, str | Path) or not str(save_dir):
+        raise ConfigError(f"save_dir is {save_dir!r}; allowed is a path")
     found = []
     for name, own in given.items():
         for part, where in ((common, "COMMON"), (own, f"EXPERIMENTS[{name!r}]")):
@@ -302,8 +305,8 @@ class Study:
     def _train(self, experiment):
         folder = experiment.folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return self._train_in(folder, experiment)
+            with locked(open_lock(folder), folder):
+                return self._train_in(folder, experiment)
         except OSError as error:
             raise SweepError(
                 f"the log cannot be written to {folder} ({error.strerror or error}); finished experiments are kept: "
@@ -380,6 +383,11 @@ def _keep_epochs(folder, epoch):
             records.write_whole(path, "\n".join([header, *rows]) + "\n")
         else:
             path.unlink()
+    log = folder / "training.log"
+    if log.exists():
+        found = [(line, re.search(r" epoch (\d+)/", line)) for line in log.read_text().splitlines()]
+        kept = [line for line, known in found if known and int(known[1]) <= epoch]
+        records.write_whole(log, "".join(f"{line}\n" for line in kept))
 
 
 # ---- reading
@@ -438,11 +446,14 @@ def is_finished(folder):
 
 def _read_json(path):
     try:
-        return json.loads(path.read_text())
+        about = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
-        raise ConfigError(f"{path} cannot be read; move it away, and its folder is trained anew") from error
+    except ValueError:
+        about = None
+    if not isinstance(about, dict):
+        raise ConfigError(f"{path} cannot be read; move it away, and its folder is trained anew")
+    return about
 
 
 def read_log(folder):

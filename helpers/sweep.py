@@ -275,6 +275,32 @@ def rebuild(config, run, epoch=None):
     return training.stack.network(0)
 
 
+# ---- one process a folder
+
+
+def open_lock(folder):
+    """The open file by which a process claims a folder, which is made where it is not there. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return open(folder / ".lock", "w")
+
+
+@contextmanager
+def locked(lock, folder):
+    """Claim a folder by its open lock. Raises SweepError when another process trains there."""
+    with lock:
+        if fcntl is not None:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise SweepError(
+                    f"another process is training in {folder}; wait for it, or choose another save_dir"
+                ) from error
+        try:
+            yield
+        finally:
+            (folder / ".lock").unlink(missing_ok=True)
+
+
 # ---- the whole sweep
 
 
@@ -489,22 +515,11 @@ class Sweep:
     def _lock_on_folder(self):
         """Keep a second process out of this folder. Raises SweepError when one is there, or nothing can be written."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = open(self.folder / ".lock", "w")  # noqa: SIM115, it is closed below
+            lock = open_lock(self.folder)
         except OSError as error:
             raise self._cannot_write(error) from error
-        with lock:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise SweepError(
-                        f"another process is training in {self.folder}; wait for it, or choose another save_dir"
-                    ) from error
-            try:
-                yield
-            finally:
-                (self.folder / ".lock").unlink(missing_ok=True)
+        with locked(lock, self.folder):
+            yield
 
     def _cannot_write(self, error):
         return SweepError(

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -393,9 +395,13 @@ def test_rows_beyond_the_saved_state_are_cut(tmp_path, monkeypatch, whole):
         path = tmp_path / "a_s0" / name
         last = path.read_text().splitlines()[-1].split(",", 1)[1]
         path.write_text(path.read_text() + f"2,{last}\n3,{last}\n1")  # the kill came while 12 was written
+    with (tmp_path / "a_s0" / "training.log").open("a") as log:
+        log.write("2026-01-01T00:00:00+00:00 epoch 2/3 loss 1.0\n2026-01-01T00:00:01+00:00 epo")
     monkeypatch.undo()
     study(tmp_path, {"a": {}}).run()
     assert tables(tmp_path / "a_s0") == tables(whole)
+    lines = (tmp_path / "a_s0" / "training.log").read_text().splitlines()
+    assert [line.split(" epoch ")[1].split("/")[0] for line in lines] == ["0", "1", "2", "3"]
 
 
 def test_without_a_state_or_leave_to_resume_a_training_begins_anew(tmp_path, monkeypatch, whole):
@@ -448,9 +454,28 @@ def test_the_folder_of_another_experiment_is_refused(tmp_path):
     assert study(tmp_path / "moved", {"a": {"num_epochs": 1}}, data_dir="elsewhere").left == []
 
 
-def test_an_unreadable_description_is_one_sentence(tmp_path):
+def test_a_second_process_is_kept_out(tmp_path):
     (tmp_path / "a_s0").mkdir()
-    (tmp_path / "a_s0" / "experiment.json").write_text("{")
+    claim = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
+    command = [sys.executable, "-c", claim, str(tmp_path / "a_s0" / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        other.stdout.readline()
+        with pytest.raises(SweepError, match="another process is training"):
+            study(tmp_path, {"a": {}}).run()
+        other.communicate("\n")
+    assert not (tmp_path / "a_s0" / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize("save_dir", [None, "", 3])
+def test_a_save_dir_is_a_path(save_dir):
+    with pytest.raises(ConfigError, match="allowed is a path"):
+        experiments({}, {"a": {}}, save_dir)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_an_unreadable_description_is_one_sentence(tmp_path, text):
+    (tmp_path / "a_s0").mkdir()
+    (tmp_path / "a_s0" / "experiment.json").write_text(text)
     with pytest.raises(ConfigError, match="cannot be read; move it away"):
         study(tmp_path, {"a": {}})
 
