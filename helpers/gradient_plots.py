@@ -127,7 +127,7 @@ def gradients_at_birth(logs, predicted):
 def takeoffs(logs):
     """How each run left its plateau: validation accuracy, the worst batch's loss and the share in the tails, by epoch.
 
-    The share is that of the layer in which it is largest; a column an experiment, a line a seed.
+    The share is that of all hidden layers together; a column an experiment, a line a seed.
     """
     found, seeds = by_name(logs), sorted({log.seed for log in logs})
     n = len(found)
@@ -141,12 +141,14 @@ def takeoffs(logs):
             style = {"color": colour, "lw": 1.1, "label": f"seed {log.seed}"}
             column[0].plot(log.epochs.acc_val, **style)
             column[1].plot(log.signals.groupby("epoch").worst_loss.first(), **style)
-            column[2].plot(log.signal("share_beyond").max(axis=1), **style)
+            column[2].plot(log.signal("share_beyond").mean(axis=1), **style)
         column[0].set(title=name, ylim=(0, 1.02))
         column[1].set(yscale="log")
         column[2].set(xlabel="epoch")
         whole_ticks(column[2].xaxis, 4)
-    for row, label in zip(axes, ("validation accuracy", "worst batch's loss", "largest share of |z| > 2"), strict=True):
+    for row, label in zip(
+        axes, ("validation accuracy", "worst batch's loss", "share of |z| > 2, all layers"), strict=True
+    ):
         row[0].set_ylabel(label)
     log_ticks(axes[1, 0].yaxis, *axes[1, 0].get_ylim())
     lines = {line.get_label(): line for column in axes[0] for line in column.lines}
