@@ -19,7 +19,8 @@ class Activation:
 
     f         z -> phi(z), differentiable by autograd
     df        z -> phi'(z)
-    keeps     what `backward` reads: "output", a = phi(z); "input", z; or "slope", which `forward` leaves in z
+    keeps     what `backward` reads: "output", a = phi(z); "input", z; "slope", phi'(z), or "own", something of its own,
+              both of which `forward` leaves in z where out is another tensor
     forward   (z, out): writes phi(z) into out, which may be z itself; it may change z
     backward  (grad_a, kept, out): writes grad_a * phi'(z) into out, which may be `kept` itself; it may change `kept`
     kinks     where phi or a derivative of it jumps, for integrals over it

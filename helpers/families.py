@@ -64,17 +64,18 @@ def _affine(base, scale, shift, input_scale):
 
     def forward(z, out):
         z.mul_(input_scale)
+        if phi.keeps == "output" and out is not z:
+            # z keeps phi's output: had back from `out`, relu's 0 would come as some 1e-8, and let a gradient through
+            return torch.sub(phi.forward(z, z), shift, out=out).mul_(scale)
         return phi.forward(z, out).sub_(shift).mul_(scale)
 
     def backward(grad, kept, out):
-        if phi.keeps == "output":
-            kept.div_(scale).add_(shift)
         return phi.backward(grad, kept, out).mul_(slope)
 
     return Activation(
         lambda z: scale * (phi.f(input_scale * z) - shift),
         lambda z: slope * phi.df(input_scale * z),
-        phi.keeps,
+        "own" if phi.keeps == "output" else phi.keeps,
         forward,
         backward,
         tuple(kink / input_scale for kink in phi.kinks),

@@ -9,6 +9,7 @@ An experiment is one network, a `DeepMLP` trained by autograd and torch.optim; a
 instead, is faster by far.
 """
 
+import dataclasses
 import io
 import json
 import os
@@ -107,6 +108,11 @@ def experiments(common, given, save_dir):
             unknown = [key for key in part if key not in KEYS]
             if unknown:
                 raise ConfigError(f"{where} has no key {unknown[0]!r} (allowed: {', '.join(KEYS)})")
+        for key in ("device", "data_dir"):
+            if key in own:
+                raise ConfigError(
+                    f"EXPERIMENTS[{name!r}] has {key!r}, which is the same for all; it belongs into COMMON"
+                )
         if not str(name).replace("_", "").replace("-", "").replace(".", "").isalnum():
             raise ConfigError(f"an experiment's name is made of letters, digits, dots, - and _; got {name!r}")
         settings = {**DEFAULTS, **common, **own}
@@ -190,8 +196,8 @@ class Trainer:
         rows, x = [], self.data.x_train[self.data.probe]
         for l, (layer, phi) in enumerate(zip(self.net.hidden, self.net.activations, strict=True)):
             z = layer(x)
-            share = torch.where(z.isnan(), z, (z.abs() > BEYOND).to(z)).double().mean().item()  # NaN in, NaN out
-            rows.append({"layer": l, "pre_std": z.double().std(correction=0).item(), "share_beyond": share})
+            share = torch.where(z.isnan(), z, (z.abs() > BEYOND).to(z)).to(_wide(z)).mean().item()  # NaN in, NaN out
+            rows.append({"layer": l, "pre_std": z.to(_wide(z)).std(correction=0).item(), "share_beyond": share})
             x = phi(z)
         return pd.DataFrame(rows)
 
@@ -212,6 +218,12 @@ class Trainer:
         self.epoch = state["epoch"]
 
 
+def _first_difference(there, here):
+    """The first key of an experiment in which it differs from that of a log; None for none."""
+    there = there if isinstance(there, dict) else {}
+    return next((key for key in here if there.get(key, DEFAULTS.get(key)) != here[key]), None)
+
+
 class _EpochLog:
     """Sums over the batches of an epoch, kept on the device; gradients are read before they are clipped."""
 
@@ -223,12 +235,13 @@ class _EpochLog:
     def count(self, loss, logits, y):
         gradients = [parameter.grad for parameter in self.parameters.values()]
         # In double precision: the squares of a gradient that fades over 16 layers underflow in float32.
-        both = [[torch.linalg.vector_norm(g, order, dtype=torch.float64) for g in gradients] for order in (1, 2)]
+        wide = _wide(loss)
+        both = [[torch.linalg.vector_norm(g, order, dtype=wide) for g in gradients] for order in (1, 2)]
         both = torch.stack([torch.stack(norms) for norms in both])
         self.sums, self.batches = self.sums + both, self.batches + 1
         self.losses.append(loss)
         self.norms.append(both[1].norm())
-        self.loss += loss.double() * len(y)
+        self.loss += loss.to(wide) * len(y)
         self.correct += (logits.argmax(1) == y).sum()
 
     def gradients(self):
@@ -247,6 +260,11 @@ class _EpochLog:
         return torch.stack(self.norms).max().item()
 
 
+def _wide(tensor):
+    """The number type for sums: double precision where the device has it."""
+    return torch.float32 if tensor.device.type == "mps" else torch.float64
+
+
 class Study:
     """Some experiments, trained side by side; what is finished is kept, what was interrupted goes on.
 
@@ -257,19 +275,26 @@ class Study:
     def __init__(self, found):
         self.experiments, self.stop = found, threading.Event()
         self.device = resolve_device(found[0].config)
-        self._data = {}
+        self._data, self._trained = {}, set()
         for experiment in found:
             networks.check_births(experiment.config.fitted_to(self.data_of(experiment.config)))
             there = _read_json(experiment.folder / "experiment.json")
-            if there is not None and there.get("experiment") != experiment.to_dict():
+            if there is not None and (key := _first_difference(there.get("experiment"), experiment.to_dict())):
                 raise ConfigError(
-                    f"{experiment.folder} holds the log of another experiment; choose another save_dir, or another name"
+                    f"{experiment.folder} holds the log of another experiment: {key} differs; choose another save_dir, "
+                    "or another name"
                 )
 
     @property
     def left(self):
         """The experiments that are not finished, as their folders say now."""
-        return [experiment for experiment in self.experiments if not is_finished(experiment.folder)]
+        return self._to_train()
+
+    def _to_train(self):
+        def anew(experiment):
+            return not experiment.config.resume and experiment.folder not in self._trained
+
+        return [e for e in self.experiments if not is_finished(e.folder) or anew(e)]
 
     def data_of(self, config):
         # Without data_dir, which a log does not keep: what it names is found where this study has found it.
@@ -287,7 +312,10 @@ class Study:
         )
 
     def run(self):
-        """Train what is left. An interrupt ends it at the last complete epochs, which are kept."""
+        """Train what is left. After an interrupt a start goes on from each network's last state.
+
+        States are written every SAVE_EVERY seconds, and where an epoch is complete when the interrupt comes.
+        """
         started, done, todo = time.perf_counter(), 0, self.left
         self.stop.clear()
         lanes = Lanes(self.device, max(1, len(todo)))
@@ -306,7 +334,11 @@ class Study:
         folder = experiment.folder
         try:
             with locked(open_lock(folder), folder):
-                return self._train_in(folder, experiment)
+                if experiment not in self._to_train():  # another process has finished it meanwhile
+                    return f"{folder.name}: was finished meanwhile"
+                said = self._train_in(folder, experiment)
+                self._trained.add(folder)
+                return said
         except OSError as error:
             raise SweepError(
                 f"the log cannot be written to {folder} ({error.strerror or error}); finished experiments are kept: "
@@ -333,6 +365,8 @@ class Study:
         records.write_whole(folder / "experiment.json", json.dumps(origin, indent=1) + "\n")
         saved, said = time.monotonic(), ""
         while trainer.epoch < last and not trainer.diverged:
+            if self.stop.is_set() and trainer.epoch >= 0:
+                trainer.save(state)
             tables = trainer.advance(self.stop)
             if tables is None:  # stopped in mid-epoch: the next start goes on from the last state
                 return f"{folder.name}: stopped after epoch {trainer.epoch}"
@@ -393,7 +427,7 @@ def _keep_epochs(folder, epoch):
 # ---- reading
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GradientLog:
     """The log of one experiment.
 
@@ -414,6 +448,11 @@ class GradientLog:
     @property
     def seed(self):
         return self.about["seed"]
+
+    @property
+    def epoch_seconds(self):
+        """What an epoch of training takes when nothing else disturbs it: the fastest tenth of the epochs."""
+        return float(self.epochs.train_time.iloc[1:].quantile(0.1))
 
     @property
     def epochs(self):
@@ -464,14 +503,43 @@ def read_log(folder):
         metrics, signals = (pd.read_csv(folder / name) for name in ("metrics.csv", "signals.csv"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no whole log of an experiment ({error})") from error
-    if list(metrics) != METRICS or list(signals) != SIGNALS or not {"name", "seed", "experiment"} <= set(about):
+    known = isinstance(about, dict) and {"name", "seed", "experiment", "classes"} <= set(about)
+    if list(metrics) != METRICS or list(signals) != SIGNALS or not (known and isinstance(about["experiment"], dict)):
         raise ValueError(f"{folder} holds no log of an experiment as it is written today")
     return GradientLog(folder, about, metrics, signals)
 
 
 def find_logs(root):
-    """All logs below a folder, finished or not, in the order of their names."""
-    return [read_log(path.parent) for path in sorted(Path(root).rglob("experiment.json")) if _has_rows(path.parent)]
+    """All logs below a folder, finished or not, in the order of their names; one that cannot be read is told.
+
+    Where one name stands for several experiments, as on several data sets, it says which.
+    """
+    logs = []
+    for path in sorted(Path(root).rglob("experiment.json")):
+        if _has_rows(path.parent):
+            try:
+                logs.append(read_log(path.parent))
+            except ValueError as error:
+                print(f"left out: {error}")
+    return _told_apart(logs)
+
+
+def _told_apart(logs):
+    """The same logs, with names that stand for one experiment each, whatever its seeds."""
+    kinds = {}
+    for log in logs:
+        same = {key: value for key, value in log.about["experiment"].items() if key != "seeds"}
+        kinds.setdefault(log.name, {}).setdefault(json.dumps(same, sort_keys=True), []).append(log)
+    named = []
+    for log in logs:
+        versions = list(kinds[log.name].values())
+        if len(versions) > 1:
+            (number,) = [i for i, version in enumerate(versions, 1) if log in version]
+            sets = [version[0].about["experiment"]["dataset"] for version in versions]
+            mark = sets[number - 1] if len(set(sets)) == len(sets) else str(number)
+            log = dataclasses.replace(log, about={**log.about, "name": f"{log.name} ({mark})"})
+        named.append(log)
+    return named
 
 
 def _has_rows(folder):

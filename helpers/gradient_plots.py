@@ -6,6 +6,7 @@ seeds, heat maps show the first, curves the mean and the span.
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
@@ -72,12 +73,11 @@ def learning_curves(logs):
     titles |= {"acc_train": "training accuracy", "acc_val": "validation accuracy"}
     for axes, (column, title) in zip(panels, titles.items(), strict=True):
         for i, (name, mine) in enumerate(by_name(logs).items()):
-            tables = [log.epochs[column] for log in mine]
-            shared = range(min(len(table) for table in tables))
-            values = np.array([table.to_numpy(float)[: len(shared)] for table in tables])
+            tables = pd.concat([log.epochs[column] for log in mine], axis=1)  # NaN where a run has ended before
             style = {"color": COLOURS[i % len(COLOURS)], "ls": ("-", "--", ":")[i // len(COLOURS) % 3]}
-            axes.plot(shared, values.mean(0), label=name, lw=1.3, **style)
-            axes.fill_between(shared, values.min(0), values.max(0), color=style["color"], alpha=0.15, lw=0)
+            axes.plot(tables.mean(axis=1), label=name, lw=1.3, **style)
+            low, high = tables.min(axis=1), tables.max(axis=1)
+            axes.fill_between(tables.index, low, high, color=style["color"], alpha=0.15, lw=0)
         axes.set(title=title)
         if column.startswith("loss"):
             axes.set_yscale("log")
@@ -90,12 +90,12 @@ def learning_curves(logs):
 
 
 def train_times(logs):
-    """Seconds that an epoch of training took: the median over epochs, a dot a seed, a bar an experiment."""
+    """Seconds that an epoch of training takes, undisturbed: a dot a seed, a bar an experiment."""
     found = by_name(logs)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.4, 0.9 + 0.28 * len(found)))
     for i, (_name, mine) in enumerate(found.items()):
-        seconds = [log.epochs.train_time.iloc[1:].median() for log in mine]
+        seconds = [log.epoch_seconds for log in mine]
         axes.barh(i, np.median(seconds), color=COLOURS[0], alpha=0.6)
         axes.plot(seconds, [i] * len(seconds), "o", ms=3, color="black")
     axes.set_yticks(range(len(found)), list(found))
@@ -116,7 +116,7 @@ def gradients_at_birth(logs, predicted):
         for log in mine:
             norms = log.gradients("weight", "norm_gradient").iloc[0].to_numpy(float)[:-1]
             axes.plot(norms / norms[-1], ls="", marker="osv^DPX*"[i % 8], ms=3.5, alpha=0.7, **style)
-        axes.plot(predicted[name], lw=1.2, ls=("-", "--", ":")[i // len(COLOURS) % 3], label=name, **style)
+        axes.plot(predicted.get(name, []), lw=1.2, ls=("-", "--", ":")[i // len(COLOURS) % 3], label=name, **style)
     axes.set(yscale="log", xlabel="hidden layer", ylabel="||dL/dW|| over the last hidden layer's")
     log_ticks(axes.yaxis, *axes.get_ylim())
     whole_ticks(axes.xaxis, 8)

@@ -134,36 +134,43 @@ def _call(name, z, tables, limit, *tensors):
 @cache
 def _compiled():
     """The compiled C file, kept beside it, or in memory where that cannot be written; None without a compiler."""
-    source = SOURCE.read_bytes()
-    name = f"spline_kernel-{hashlib.sha256(source + _machine().encode()).hexdigest()[:16]}.so"
+    compiler = shlex.split(os.environ.get("CC") or "cc")
+    made_from = SOURCE.read_bytes() + "\n".join([*compiler, *FLAGS, _machine()]).encode()
+    name = f"spline_kernel-{hashlib.sha256(made_from).hexdigest()[:16]}.so"
     kept = SOURCE.parent / "__pycache__" / name
     if kept.exists():
-        return ctypes.CDLL(str(kept))
+        return _loaded(kept)
     errors = []
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, name)
         for flags in ([*FLAGS, "-fopenmp"], FLAGS):  # Apple's compiler has no OpenMP
             try:
-                command = [*shlex.split(os.environ.get("CC") or "cc"), *flags, str(SOURCE), "-o", str(made), "-lm"]
+                command = [*compiler, *flags, str(SOURCE), "-o", str(made), "-lm"]
                 subprocess.run(command, check=True, capture_output=True, text=True)
                 break
             except (OSError, subprocess.CalledProcessError) as error:
                 errors.append(getattr(error, "stderr", None) or str(error))
         else:
-            warnings.warn(
-                f"splines take some ten times as long here, since {SOURCE.name} could not be compiled: "
-                f"{errors[0].strip().splitlines()[0]}",
-                stacklevel=2,
-            )
-            return None
+            return _without(f"{SOURCE.name} could not be compiled: {errors[0].strip().splitlines()[0]}")
         try:
             kept.parent.mkdir(exist_ok=True)
             part = kept.with_name(f"{name}.{os.getpid()}.part")
             part.write_bytes(made.read_bytes())
             os.replace(part, kept)
         except OSError:  # a read-only installation: the compiled file lives as long as this process
-            return ctypes.CDLL(str(made))
-    return ctypes.CDLL(str(kept))
+            return _loaded(made)
+    return _loaded(kept)
+
+
+def _loaded(path):
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        return _without(f"what was made of {SOURCE.name} cannot be loaded: {error}")
+
+
+def _without(why):
+    warnings.warn(f"splines take some ten times as long here, since {why}", stacklevel=3)
 
 
 def _library():

@@ -12,14 +12,17 @@ from helpers import theory
 from helpers.config import SweepConfig
 from helpers.families import FAMILIES
 from helpers.gradient_log import BEYOND, by_name
+from helpers.splines import SMOOTH
 
-BLOWN_UP = 2.0  # a batch's loss that many times that of guessing counts as blown up
+BLOWN_UP = 100.0  # a batch's loss that many times that of guessing has blown up; relu's ordinary spikes reach some 10
 HELPS = 2.0  # a gradient that many times the sigmoid's is called a help
 OFF_THE_PLATEAU = 1.5  # a training accuracy that many times that of guessing has left it
 
 
 def predicted_gradients(logs, data_of):
     """{experiment: ||dL/dW|| by hidden layer over that of the last one}, by mean-field theory, before training.
+
+    Experiments for which there is no theory, weights being drawn with a mean that is not 0, are left out.
 
     data_of  (SweepConfig) -> its Data
     """
@@ -28,7 +31,8 @@ def predicted_gradients(logs, data_of):
         config = config_of(log)
         data = data_of(config)
         (profile,) = theory.profiles(config.fitted_to(data), theory.input_moments(data.x_train)).values()
-        found[name] = profile.gradient.to_numpy()
+        if profile is not None:
+            found[name] = profile.gradient.to_numpy()
     return found
 
 
@@ -46,9 +50,9 @@ def outcomes(logs):
 
     acc_val     at the end; best, the highest
     left_at     first epoch whose training accuracy is OFF_THE_PLATEAU times that of guessing; empty for none
-    learned_at  first epoch whose validation accuracy lies halfway between guessing and 1
+    learned     as everywhere: the final training accuracy lies at least halfway between guessing and 1
     blown_up_at first epoch with a batch whose loss is BLOWN_UP times that of guessing; worst_loss, the largest of all
-    tails       share of |z| > 2, mean over hidden layers, at the end of the epoch before left_at, or of all
+    tails       share of |z| > 2, mean over hidden layers, at the end of the epoch before left_at, or of the last
     reach       ||dL/dW|| of the first over the last hidden layer: at epoch 0, and in the epoch before left_at
     """
     return pd.DataFrame([_outcome(log) for log in logs])
@@ -57,7 +61,7 @@ def outcomes(logs):
 def _outcome(log):
     epochs, guess = log.epochs, np.log(log.about["classes"])
     worst = _worst_losses(log)
-    learned = _first(epochs.acc_val >= (1 + 1 / log.about["classes"]) / 2)
+    learned = epochs.acc_train.iloc[-1] >= (1 + 1 / log.about["classes"]) / 2
     left = _first(epochs.acc_train.iloc[1:] >= OFF_THE_PLATEAU / log.about["classes"])
     blown = _first(worst.iloc[1:] > BLOWN_UP * guess)
     before = len(epochs) - 1 if np.isnan(left) else int(left) - 1
@@ -72,7 +76,7 @@ def _outcome(log):
         "acc_val": epochs.acc_val.iloc[-1],
         "best": epochs.acc_val.max(),
         "left_at": left,
-        "learned_at": learned,
+        "learned": bool(learned),
         "blown_up_at": blown,
         "worst_loss": worst.iloc[1:].max(),
         "tails": shares.iloc[before],
@@ -103,8 +107,7 @@ def summary(table):
                 "epochs": mine.epochs.max(),
                 "left": int(mine.left_at.notna().sum()),
                 "left_at": _span(mine.left_at),
-                "learned": int(mine.learned_at.notna().sum()),
-                "learned_at": _span(mine.learned_at),
+                "learned": int(mine.learned.sum()),
                 "blown_up": int(mine.blown_up_at.notna().sum()),
                 "blown_up_at": _span(mine.blown_up_at),
                 "acc_val": _mean_and_spread(mine.acc_val),
@@ -115,7 +118,12 @@ def summary(table):
 
 
 def _mean_and_spread(values):
-    return f"{values.mean():.3f}" + (f" +- {values.std():.3f}" if len(values) > 1 else "")
+    """Mean and standard deviation; runs that diverged have no value, and are counted."""
+    known = values.dropna()
+    said = [f"{known.mean():.3f}"] if len(known) else []
+    said += [f"+- {known.std():.3f}"] if len(known) > 1 else []
+    said += [f"({len(values) - len(known)} of {len(values)} diverged)"] if len(known) < len(values) else []
+    return " ".join(said)
 
 
 def _span(epochs):
@@ -200,37 +208,44 @@ def about_curves(table):
 
 def about_times(logs):
     """Epoch times as ratios to the fastest experiment."""
-    seconds = {
-        name: np.median([log.epochs.train_time.iloc[1:].median() for log in mine])
-        for name, mine in by_name(logs).items()
-    }
-    least = min(seconds.values())
-    parts = [f"{name} {value / least:.2f}" for name, value in seconds.items()]
-    return f"Median time of a training epoch over that of the fastest: {', '.join(parts)}; other work ran beside some."
+    seconds = {name: np.median([log.epoch_seconds for log in mine]) for name, mine in by_name(logs).items()}
+    parts = [f"{name} {value / min(seconds.values()):.1f}" for name, value in seconds.items()]
+    return (
+        f"Time of a training epoch (of each run its fastest tenth, since other work ran beside it) over that of the "
+        f"fastest experiment: {', '.join(parts)}."
+    )
 
 
 def about_birth(logs, predicted):
-    """Question 1: how far theory and measurement agree before training, and whether the spline helps there."""
+    """How far theory and measurement agree before training."""
     seen = {name: np.array([_reach(log) for log in mine]) for name, mine in by_name(logs).items()}
-    off = np.concatenate([values / (predicted[name][0] / predicted[name][-1]) for name, values in seen.items()])
-    with np.errstate(divide="ignore"):  # where a gradient has underflowed
-        worst = np.exp(np.abs(np.log(off)).max())
+    off = [values / (predicted[name][0] / predicted[name][-1]) for name, values in seen.items() if name in predicted]
     said = (
         "Before training ||dL/dW|| of the first hidden layer over that of the last is "
         + ", ".join(f"{np.median(values):.1e} ({name})" for name, values in seen.items())
-        + f" (medians of the seeds); theory is off by a factor of {worst:.2g} at most."
+        + " (medians of the seeds)"
     )
+    if not off:
+        return f"{said}."
+    with np.errstate(divide="ignore"):  # where a gradient has underflowed
+        worst = np.exp(np.abs(np.log(np.concatenate(off))).max())
+    return f"{said}; theory is off by a factor of {worst:.2g} at most."
+
+
+def does_it_help(logs):
+    """Question 1: whether the spline helps at initialisation; an empty text where it cannot be said."""
     sigmoid = [_reach(log) for log in logs if log.about["experiment"]["activations"] == ["sigmoid"]]
     spline = np.array([_reach(log) for log in logs if is_published_spline(log)])
     if len(sigmoid) == 0 or len(spline) == 0:
-        return said
+        return ""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = spline / np.median(sigmoid)
     helped = ratio > HELPS
     verdict = "helps" if helped.all() else "helps some seeds" if helped.any() else "does not help"
     return (
-        f"{said} The published spline's is {np.median(ratio):.2g} times the sigmoid's ({ratio.min():.2g} to "
-        f"{ratio.max():.2g} in {len(ratio)} runs): at initialisation it {verdict}."
+        f"Of the last hidden layer's gradient {np.median(ratio):.2g} times as much reaches the first one with the "
+        f"published spline as with the sigmoid ({ratio.min():.2g} to {ratio.max():.2g} in {len(ratio)} runs): at "
+        f"initialisation the spline {verdict}."
     )
 
 
@@ -240,32 +255,72 @@ def _reach(log):
 
 
 def about_takeoffs(logs):
-    """Question 2: whether the published spline left its plateau through a blown-up loss, and what clipping changes."""
-    spline = [log for log in logs if is_published_spline(log)]
-    free = outcomes([log for log in spline if log.about["experiment"]["clip"] is None])
-    clipped = outcomes([log for log in spline if log.about["experiment"]["clip"] is not None])
-    if len(free) == 0:
-        return "None of these logs is of the published spline without clipping."
-    blown, left = free[free.blown_up_at.notna()], free[free.left_at.notna()]
-    after = left[left.blown_up_at <= left.left_at]
-    parts = [
-        f"Of {len(free)} runs of the published spline without clipping {len(blown)} saw a batch's loss above "
-        f"{BLOWN_UP:g} times that of guessing"
-        + (f" (the largest: {blown.worst_loss.min():.3g} to {blown.worst_loss.max():.3g})" if len(blown) else ""),
-        f"{len(left)} left the plateau, {len(after)} of them in the epoch of their blow-up or later",
-    ]
-    if len(clipped):
-        parts.append(
-            f"with clipped gradients {clipped.left_at.notna().sum()} of {len(clipped)} left it, and "
-            f"{clipped.blown_up_at.notna().sum()} blew up"
-        )
-    return "; ".join(parts) + "."
+    """What became of the published spline, and of the runs that differ from it in clipping or tails alone."""
+    parts = []
+    for name, mine in by_name(_published(logs)).items():
+        parts.append(_fate(name, mine))
+        others = [log for log in logs if _setting(log) == _setting(mine[0]) and _difference(log)]
+        parts += [_fate(f"the same {_difference(kin[0])} ({other})", kin) for other, kin in by_name(others).items()]
+    return "; ".join(parts) + "." if parts else "None of these logs is of the published spline without clipping."
+
+
+def was_it_an_accident(logs):
+    """Question 2: whether the published spline left its plateau by a blow-up; empty where it cannot be said."""
+    table = outcomes(_published(logs))
+    if len(table) == 0:
+        return ""
+    left, blown = table[table.left_at.notna()], table[table.blown_up_at.notna()]
+    after = (left.blown_up_at <= left.left_at).sum()
+    said = f"Of {len(table)} runs of the published spline {len(left)} left the plateau, {table.learned.sum()} learned"
+    if len(left) == 0:
+        return f"{said}: there is no gain here to explain."
+    some = "no accident's" if after == 0 else "at times an accident's"
+    verdict = "an accident's, every time" if after == len(left) else some
+    return (
+        f"{said}; of those that left it, {after} had seen their loss blow up before, so the gain is {verdict}. "
+        f"{len(blown) - blown.left_at.notna().sum()} blew up and have not left it."
+    )
+
+
+def _published(logs):
+    return [log for log in logs if is_published_spline(log) and log.about["experiment"]["clip"] is None]
+
+
+def _setting(log):
+    """What runs of a spline have in common that differ in seed, clipping and tails alone; None for others."""
+    given = dict(log.about["experiment"])
+    family = given["activation_params"].get("activation", given["activations"][0])
+    if family != "spline_sigmoid":
+        return None
+    shape = {key: given["activation_params"][key] for key in ("segments", "limit")}
+    own = ("activations", "activation_params", "seeds", "clip")
+    return {**{key: value for key, value in given.items() if key not in own}, **shape}
+
+
+def _difference(log):
+    given = log.about["experiment"]
+    tails = given["activation_params"]["tail_slope"]
+    words = ["with smooth tails" if tails == SMOOTH else f"with tails of slope {tails:g}"] if tails != 1 else []
+    words += ["with clipped gradients"] if given["clip"] is not None else []
+    return " and ".join(words)
+
+
+def _fate(name, mine):
+    table = outcomes(mine)
+    blown, left = table[table.blown_up_at.notna()], table[table.left_at.notna()]
+    said = f"{name}: in {len(blown)} of {len(table)} runs a batch's loss rose above {BLOWN_UP:g} times that of guessing"
+    if len(blown):
+        low, high = blown.worst_loss.min(), blown.worst_loss.max()
+        said += f" (in epochs {_span(blown.blown_up_at)}; the largest {low:.1e} to {high:.1e})"
+    said += f", {len(left)} left the plateau"
+    late = (left.left_at - left.blown_up_at).dropna()
+    late = late[late >= 0]
+    return said + (f" ({_span(late)} epochs later)" if len(late) else "") + f", {table.learned.sum()} learned"
 
 
 def about_tails(logs):
     """How the share in the tails changes across a blow-up of the published spline."""
-    free = [log for log in logs if is_published_spline(log) and log.about["experiment"]["clip"] is None]
-    pairs = [_tails_across(log) for log in free]
+    pairs = [_tails_across(log) for log in _published(logs)]
     pairs = np.array([pair for pair in pairs if pair is not None])
     if len(pairs) == 0:
         return "No loss of the published spline without clipping blew up in these runs."
@@ -278,7 +333,7 @@ def about_tails(logs):
 
 
 def _tails_across(log):
-    """Largest share in the tails of any layer: two epochs before the blow-up, and most around it; None without one."""
+    """Share in the tails of all hidden layers: two epochs before the blow-up, and most around it; None without one."""
     blown = _first(_worst_losses(log).iloc[1:] > BLOWN_UP * np.log(log.about["classes"]))
     if np.isnan(blown):
         return None
@@ -286,11 +341,15 @@ def _tails_across(log):
     return shares[max(0, at - 2)], np.nanmax(shares[max(0, at - 1) : at + 2])
 
 
-def verdicts(logs, predicted):
+def verdicts(logs):
     """The two answers, and what the corrected activations do beside the spline: sentences."""
-    table = outcomes(logs)
-    others = [log.name for log in logs if not is_sigmoid_like(log)]
-    rows = summary(table).loc[list(dict.fromkeys(others))]
-    beside = [f"{name} learned in {row.learned} of {row.seeds}, {row.acc_val}" for name, row in rows.iterrows()]
-    said = [about_birth(logs, predicted).split("; ")[-1], about_takeoffs(logs), about_tails(logs)]
-    return [*said, f"Beside it: {'; '.join(beside)}."] if beside else said
+    others = [log for log in logs if not is_sigmoid_like(log)]
+    rows = summary(outcomes(others)) if others else pd.DataFrame()
+    rates = {log.name: log.about["experiment"]["lr"] for log in others}
+    beside = [
+        f"{name} (lr {rates[name]:g}) learned in {row.learned} of {row.seeds}, {row.acc_val}"
+        for name, row in rows.iterrows()
+    ]
+    said = [does_it_help(logs), was_it_an_accident(logs), about_takeoffs(logs), about_tails(logs)]
+    said += [f"Beside it: {'; '.join(beside)}."] if beside else []
+    return [sentence for sentence in said if sentence]

@@ -147,7 +147,7 @@ class SplineSigmoid(PiecewiseCubic):
     """The clamped C2 cubic through the sigmoid at segments + 1 even knots on [-limit, limit], straight outside.
 
     tail_slope  of the lines beyond the limits; 1 as published, which breaks the derivative there, or "smooth", which
-                goes on with the slope at the end
+                goes on with the slope at the end; with 0 an infinite z gives NaN
 
     Raises ValueError when a parameter is out of range.
     """
@@ -271,11 +271,13 @@ class LearnableSpline(nn.Module):
     width  units of the layer; needed where every unit has a spline of its own
     """
 
-    def __init__(self, base="sigmoid", segments=16, limit=4.0, per="layer", calibrated=False, penalty=0.0, width=1):
+    def __init__(self, base="sigmoid", segments=16, limit=4.0, per="layer", calibrated=False, penalty=0.0, width=None):
         super().__init__()
         self.recipe = SplineShape(base, segments, limit, per, calibrated, penalty)
-        units = self.recipe.units(width)
-        self.shape = nn.Parameter(self.recipe.birth().expand(units, 2, segments + 1).to(torch.get_default_dtype()))
+        if per == "unit" and width is None:
+            raise ValueError("width is None; a spline of its own for every unit wants to know how many units there are")
+        shape = self.recipe.birth().repeat(self.recipe.units(width), 1, 1)
+        self.shape = nn.Parameter(shape.to(torch.get_default_dtype()))
 
     @torch.no_grad()
     def start(self):
@@ -284,7 +286,7 @@ class LearnableSpline(nn.Module):
 
     def forward(self, z):
         units = len(self.shape)
-        if units > 1 and z.shape[-1] != units:
+        if self.recipe.per == "unit" and z.shape[-1] != units:
             raise ValueError(f"z has {z.shape[-1]} units, but this layer has {units} splines")
         tables = self.recipe.tables(self.shape)[None]
         wide = z if z.dtype in spline_kernel.NUMBERS else z.float()

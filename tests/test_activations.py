@@ -85,6 +85,24 @@ def test_backward_is_the_chain_rule(name, in_place):
     torch.testing.assert_close(out, GRAD * row.df(Z), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("base", ["relu", "leaky_relu"])
+def test_an_affine_relu_sends_back_exactly_what_autograd_does(base):
+    """As a stack does it, in float32: of a dead unit not even the rounding of its output lets a gradient through."""
+    generator = torch.Generator().manual_seed(0)
+    size = 10 ** torch.linspace(-7, 1, 200)
+    born = torch.cat([-size, size])
+    grad = torch.where(torch.rand(400, generator=generator) < 0.5, -2.0, 0.5)  # with which every product is exact
+    for spread, shift in torch.randn(300, 2, generator=generator).tolist():
+        row = row_of_family("affine", {"base": base, "scale": 10**spread, "shift": shift, "input_scale": 1.0})
+        assert row.keeps == "own"
+        z, leaf = born.clone(), born.clone().requires_grad_()
+        a = row.forward(z, torch.empty_like(z))
+        value = row.f(leaf)
+        (expected,) = torch.autograd.grad(value, leaf, grad)
+        assert torch.equal(a, value)
+        assert torch.equal(row.backward(grad, z, z), expected)
+
+
 # One rounding is eps / 2, a function takes a few, and a derivative read from a rounded output, as 1 - a^2, has an
 # absolute error of eps. In float32, gelu's z (1 + erf) / 2 carries the error of torch's vectorised erf, 2 to 3 eps,
 # times |z| / 2; bf16 is computed in float32 and rounded once.

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from helpers import gradient_log, networks
 from helpers.config import ConfigError
-from helpers.gradient_log import METRICS, SIGNALS, Study, Trainer, experiments, find_logs, is_finished, read_log
+from helpers.gradient_log import LISTS, METRICS, SIGNALS, Study, Trainer, experiments, find_logs, is_finished, read_log
 from helpers.splines import SplineShape
 from helpers.sweep import SweepError, epoch_order
 
@@ -74,6 +74,8 @@ def test_an_entry_overrides_common_and_common_the_defaults():
         ({}, {"a": {"stack_size": 3}}, "EXPERIMENTS['a'] has no key 'stack_size'"),
         ({}, {"a/b": {}}, "got 'a/b'"),
         ({}, {"..": {}}, "got '..'"),
+        ({}, {"a": {"data_dir": "there"}}, "EXPERIMENTS['a'] has 'data_dir', which is the same for all"),
+        ({}, {"a": {}, "b": {"device": "cpu"}}, "EXPERIMENTS['b'] has 'device', which is the same for all"),
         ({}, {"a": {"clip": 0}}, "clip is 0"),
         ({}, {"a": {"clip": "1"}}, "clip is '1'"),
         ({}, {"a": {"clip": [1.0, 2.0]}}, "clip is [1.0, 2.0]"),
@@ -105,7 +107,7 @@ def test_an_experiment_may_be_called_as_a_variant_and_a_variant_be_redefined():
 
 def test_only_what_decides_the_numbers_tells_two_experiments_apart():
     def of(**given):
-        return experiments(SMALL, {"a": given}, "x")[0].to_dict()
+        return experiments({**SMALL, **given}, {"a": {}}, "x")[0].to_dict()
 
     other_variant = {"activation_params": LEARNS, "init_params": {"normal": {"std": 3.0}}}
     assert of() == of(data_dir="elsewhere", resume=False) == of(**other_variant)
@@ -340,6 +342,36 @@ def test_what_is_finished_is_not_trained_again(tmp_path):
     assert more.left == []
 
 
+def test_what_another_study_has_finished_meanwhile_is_not_trained_again(tmp_path, monkeypatch, capsys):
+    """Also where that is seen only when its turn comes."""
+    first, second, third = (study(tmp_path, {"a": {}}) for _ in range(3))
+    begun = epochs_trained(monkeypatch)
+    first.run()
+    assert begun == [("a", i) for i in range(4)]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a_s0").iterdir()}
+    second.run()
+    assert "finished meanwhile" not in capsys.readouterr().out  # there was nothing to begin with
+    monkeypatch.setattr(Study, "left", property(lambda self: self.experiments))  # as it was before the first had run
+    third.run()
+    assert "a_s0: was finished meanwhile" in capsys.readouterr().out
+    assert len(begun) == 4
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "a_s0").iterdir()} == before
+
+
+def test_without_leave_to_resume_what_is_finished_is_trained_anew_once(tmp_path, monkeypatch, whole):
+    shutil.copytree(whole, tmp_path / "a_s0")
+    begun = epochs_trained(monkeypatch)
+    anew = study(tmp_path, {"a": {}}, resume=False)
+    assert [e.name for e in anew.left] == ["a"]
+    assert "0 are finished" in anew.describe()
+    anew.run()
+    assert begun == [("a", i) for i in range(4)]
+    assert tables(tmp_path / "a_s0") == tables(whole)
+    assert anew.left == []
+    anew.run()
+    assert len(begun) == 4
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of an experiment that was never interrupted."""
@@ -387,6 +419,25 @@ def test_what_was_interrupted_goes_on_to_the_same_end(tmp_path, monkeypatch, who
     assert begun == [("a", 2), ("a", 3)]
     assert tables(tmp_path / "a_s0") == tables(whole)
     assert not (tmp_path / "a_s0" / "state.pt").exists()
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_stop_between_two_epochs_saves_what_is_complete(tmp_path, monkeypatch, whole, after):
+    """However short the time since the last state."""
+
+    def advance(self, stop):
+        found = ADVANCE(self, stop)
+        if self.epoch == after:
+            stop.set()
+        return found
+
+    monkeypatch.setattr(Trainer, "advance", advance)
+    study(tmp_path, {"a": {}}).run()
+    assert torch.load(tmp_path / "a_s0" / "state.pt", weights_only=True)["epoch"] == after
+    begun = epochs_trained(monkeypatch)
+    study(tmp_path, {"a": {}}).run()
+    assert begun == [("a", i) for i in range(after + 1, 4)]
+    assert tables(tmp_path / "a_s0") == tables(whole)
 
 
 def test_rows_beyond_the_saved_state_are_cut(tmp_path, monkeypatch, whole):
@@ -449,7 +500,9 @@ def test_the_folder_of_another_experiment_is_refused(tmp_path):
     for other in ({"lr": 0.5}, {"clip": 1.0}, {"activation": "relu"}):
         with pytest.raises(ConfigError) as error:
             study(tmp_path, {"a": {"num_epochs": 1, **other}})
-        assert f"{tmp_path / 'a_s0'} holds the log of another experiment" in str(error.value)
+        assert f"{tmp_path / 'a_s0'} holds the log of another experiment: " in str(error.value)
+        (key,) = other
+        assert f"experiment: {LISTS.get(key, key)} differs; choose" in str(error.value)
     shutil.move(tmp_path / "a_s0", tmp_path / "moved" / "a_s0")
     assert study(tmp_path / "moved", {"a": {"num_epochs": 1}}, data_dir="elsewhere").left == []
 
@@ -470,6 +523,14 @@ def test_a_second_process_is_kept_out(tmp_path):
 def test_a_save_dir_is_a_path(save_dir):
     with pytest.raises(ConfigError, match="allowed is a path"):
         experiments({}, {"a": {}}, save_dir)
+
+
+@pytest.mark.parametrize("text", ["3", '{"name": "a", "seed": 0, "experiment": 3, "classes": 10}'])
+def test_a_log_of_something_else_is_one_sentence(tmp_path, whole, text):
+    shutil.copytree(whole, tmp_path / "a_s0")
+    (tmp_path / "a_s0" / "experiment.json").write_text(text)
+    with pytest.raises(ValueError, match="holds no log of an experiment"):
+        read_log(tmp_path / "a_s0")
 
 
 @pytest.mark.parametrize("text", ["{", "[1]"])
@@ -553,6 +614,60 @@ def test_logs_are_found_in_the_order_of_their_names_finished_or_not(tmp_path, mo
     assert [len(log.epochs) for log in logs] == [2, 3, 3, 3]
     assert [log.about["finished"] is not None for log in logs] == [False, True, True, True]
     assert find_logs(tmp_path / "nothing") == []
+
+
+def copied(whole, folder, seed=0, name="a", **other):
+    """A copy of a log, said to be of an experiment that differs in something."""
+    path = shutil.copytree(whole, folder) / "experiment.json"
+    about = json.loads(path.read_text())
+    about["experiment"] |= {**other, "seeds": [seed]}
+    path.write_text(json.dumps(about | {"name": name, "seed": seed}))
+
+
+def names_and_seeds(folder):
+    return [(log.folder.relative_to(folder).as_posix(), log.name, log.seed) for log in find_logs(folder)]
+
+
+def test_a_log_that_cannot_be_read_is_told_and_left_out(tmp_path, whole, capsys):
+    for seed in range(4):
+        copied(whole, tmp_path / f"a_s{seed}", seed)
+    (tmp_path / "a_s1" / "experiment.json").write_text("{")
+    (tmp_path / "a_s3" / "signals.csv").write_text("epoch,layer\n0,0\n")
+    assert [log.seed for log in find_logs(tmp_path)] == [0, 2]
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(" holds no ")[0] for line in told] == [f"left out: {tmp_path / f'a_s{seed}'}" for seed in (1, 3)]
+
+
+def test_equal_names_on_two_data_sets_are_told_apart_by_them(tmp_path, whole):
+    for dataset in ("digits", "mnist"):
+        for seed in (0, 1):
+            copied(whole, tmp_path / dataset / f"a_s{seed}", seed, dataset=dataset)
+    copied(whole, tmp_path / "mnist" / "b_s0", name="b", dataset="mnist")
+    assert names_and_seeds(tmp_path) == [
+        ("digits/a_s0", "a (digits)", 0),
+        ("digits/a_s1", "a (digits)", 1),
+        ("mnist/a_s0", "a (mnist)", 0),
+        ("mnist/a_s1", "a (mnist)", 1),
+        ("mnist/b_s0", "b", 0),
+    ]
+
+
+def test_equal_names_on_one_data_set_are_numbered(tmp_path, whole):
+    """Seeds of one experiment stay together, wherever they lie."""
+    for folder, seed, lr in (("x", 0, 0.01), ("x", 1, 0.5), ("y", 0, 0.5), ("y", 1, 0.01), ("z", 2, 0.5)):
+        copied(whole, tmp_path / folder / f"a_s{seed}", seed, lr=lr)
+    found = [("x/a_s0", "a (1)", 0), ("x/a_s1", "a (2)", 1), ("y/a_s0", "a (2)", 0), ("y/a_s1", "a (1)", 1)]
+    assert names_and_seeds(tmp_path) == [*found, ("z/a_s2", "a (2)", 2)]
+    groups = gradient_log.by_name(find_logs(tmp_path))
+    assert {name: [log.seed for log in mine] for name, mine in groups.items()} == {"a (1)": [0, 1], "a (2)": [0, 1, 2]}
+    copied(whole, tmp_path / "z" / "a_s3", 3, dataset="mnist")  # of three, two are on one data set
+    assert {log.name for log in find_logs(tmp_path)} == {"a (1)", "a (2)", "a (3)"}
+
+
+def test_seeds_of_one_experiment_keep_its_name(tmp_path, whole):
+    for seed in (3, 4):
+        copied(whole, tmp_path / f"{seed}" / "a", seed)
+    assert names_and_seeds(tmp_path) == [("3/a", "a", 3), ("4/a", "a", 4)]
 
 
 @pytest.mark.parametrize(

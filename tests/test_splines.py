@@ -4,6 +4,7 @@ import os
 import shutil
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -365,10 +366,45 @@ def test_what_was_compiled_once_is_found_again(uncompiled, monkeypatch):
     monkeypatch.setenv("CC", f"{compiler} -DNOTHING")
     first = everything()
     assert len(list((uncompiled / "__pycache__").iterdir())) == 1  # no half-written file is left
-    monkeypatch.setenv("CC", "no-such-program")
+
+    def none(*_, **__):
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(spline_kernel.subprocess, "run", none)
     spline_kernel._compiled.cache_clear()
     assert all(map(torch.equal, everything(), first))
     assert spline_kernel._library() is not None
+
+
+def test_another_compiler_or_other_flags_make_another_file(uncompiled, monkeypatch):
+    needs_a_compiler()
+    kept = uncompiled / "__pycache__"
+    for count, change in enumerate((None, "CC", "FLAGS"), 1):
+        if change == "CC":
+            monkeypatch.setenv("CC", "cc -DNOTHING")
+        elif change == "FLAGS":
+            monkeypatch.setattr(spline_kernel, "FLAGS", [*spline_kernel.FLAGS, "-DNOTHING"])
+        spline_kernel._compiled.cache_clear()
+        assert spline_kernel._library() is not None
+        assert len(list(kept.iterdir())) == count
+
+
+def test_a_kept_file_that_cannot_be_loaded_is_told_and_torch_takes_over(uncompiled, monkeypatch):
+    needs_a_compiler()
+    compiled = everything()
+    (kept,) = (uncompiled / "__pycache__").iterdir()
+    elsewhere = uncompiled / "elsewhere"  # where it is loaded already, a process would not look at the file again
+    (elsewhere / "__pycache__").mkdir(parents=True)
+    (elsewhere / "__pycache__" / kept.name).write_bytes(b"no library")
+    monkeypatch.setattr(spline_kernel, "SOURCE", Path(shutil.copy(spline_kernel.SOURCE, elsewhere)))
+    spline_kernel._compiled.cache_clear()
+    with pytest.warns(
+        UserWarning, match=r"what was made of spline_kernel.c cannot be loaded: .*spline_kernel-"
+    ) as told:
+        by_torch = everything()
+    assert len(told) == 1
+    assert spline_kernel._library() is None
+    assert_close(by_torch, compiled)
 
 
 def test_a_folder_that_cannot_be_written_is_no_obstacle(uncompiled):
@@ -526,6 +562,30 @@ def test_the_gradient_of_the_penalty_is_its_difference_quotient():
 def test_a_spline_for_every_unit_wants_just_so_many():
     with pytest.raises(ValueError, match="z has 4 units, but this layer has 3 splines"):
         LearnableSpline(per="unit", width=3)(torch.zeros(2, 4))
+    with pytest.raises(ValueError, match="z has 4 units, but this layer has 1 splines"):
+        LearnableSpline(per="unit", width=1)(torch.zeros(2, 4))
+    with pytest.raises(ValueError, match="width is None; a spline of its own for every unit wants to know"):
+        LearnableSpline(per="unit")
+    assert LearnableSpline()(torch.zeros(2, 4)).shape == (2, 4)  # one for all wants to know nothing
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_every_unit_trains_a_spline_of_its_own(kind):
+    """Also where numbers are double: their memory is shared by none, neither with each other nor with the birth's."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        layer = LearnableSpline(segments=4, limit=1.5, per="unit", width=3)
+        assert layer.shape.dtype == torch.float64
+        born = layer.shape.detach().clone()
+        (layer(random(50, 3)) * torch.tensor([1.0, -2.0, 0.0])).sum().backward()
+        gradient = layer.shape.grad.clone()
+        kind(layer.parameters(), lr=0.1).step()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    step = gradient if kind is torch.optim.SGD else gradient.sign()
+    torch.testing.assert_close(layer.shape.detach(), born - 0.1 * step, rtol=0, atol=1e-6)
+    assert (gradient[:2] != 0).all()
+    assert torch.equal(layer.shape[2], born[2])
 
 
 @pytest.mark.parametrize(
