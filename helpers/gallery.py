@@ -99,7 +99,7 @@ def find_studies(root="results"):
 def read_study(folder, sweeps):
     """One study from its folder; `sweeps` are its sweeps' folders by name, as `records.find_sweeps` lists them."""
     drawn = [path.parent for path in sorted(folder.glob("*/figures"))]
-    damaged, homes = [], list(dict.fromkeys([folder, *sweeps.values(), *drawn]))
+    damaged, homes = [], list(dict.fromkeys([folder, *sorted([*sweeps.values(), *drawn])]))
     beside = folder.resolve().parents[1] / folder.name
 
     def found(pattern, read, folders):

@@ -51,7 +51,7 @@ def accuracy_map(results, column="final_test_acc"):
     _at_one_lr(results)
     config = results.config
     figure, panels = grid_of_panels(
-        len(config["activations"]), 2, width=0.55 * len(config["layers_list"]) + 0.9, height=2.7
+        len(config["activations"]), 2, width=max(2.6, 0.55 * len(config["layers_list"]) + 0.9), height=2.7
     )
     norm = Normalize(0, 1)
     for axes, activation in zip(panels, config["activations"], strict=True):

@@ -310,12 +310,12 @@ def _fate(name, mine):
     blown, left = table[table.blown_up_at.notna()], table[table.left_at.notna()]
     said = f"{name}: in {len(blown)} of {len(table)} runs a batch's loss rose above {BLOWN_UP:g} times that of guessing"
     if len(blown):
-        low, high = blown.worst_loss.min(), blown.worst_loss.max()
-        said += f" (in epochs {_span(blown.blown_up_at)}; the largest {low:.1e} to {high:.1e})"
+        ends = dict.fromkeys(f"{loss:.1e}" for loss in (blown.worst_loss.min(), blown.worst_loss.max()))
+        said += f" (epoch {_span(blown.blown_up_at)}; the largest {' to '.join(ends)})"
     said += f", {len(left)} left the plateau"
     late = (left.left_at - left.blown_up_at).dropna()
     late = late[late >= 0]
-    return said + (f" ({_span(late)} epochs later)" if len(late) else "") + f", {table.learned.sum()} learned"
+    return said + (f" (after {_span(late)} more)" if len(late) else "") + f", {table.learned.sum()} learned"
 
 
 def about_tails(logs):

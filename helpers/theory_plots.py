@@ -38,7 +38,8 @@ def forecast_map(expected, config):
 
     Colour is the regime, the number a power of ten: the share of the last layer's gradient that reaches the first.
     """
-    figure, panels = grid_of_panels(len(config.activations), 2, width=0.55 * len(config.layers_list) + 0.9, height=2.7)
+    width = max(2.6, 0.55 * len(config.layers_list) + 0.9)
+    figure, panels = grid_of_panels(len(config.activations), 2, width=width, height=2.7)
     for axes, activation in zip(panels, config.activations, strict=True):
         rows = expected[expected.activation == activation].drop_duplicates(["init", "layers"])
         rows = rows.set_index(["init", "layers"])

@@ -392,8 +392,8 @@ GUESSED = "a batch's loss rose above 100 times that of guessing"
 def test_the_fates_of_the_spline_and_its_kin_are_counted(logs):
     """Seed 1 had left its plateau before its loss blew up."""
     assert spline_study.about_takeoffs(logs) == (
-        f"spline: in 2 of 3 runs {GUESSED} (in epochs 2 to 3; the largest 5.0e+03 to 7.0e+03), 2 left the plateau "
-        f"(0 epochs later), 2 learned; the same with clipped gradients (clipped): in 0 of 2 runs {GUESSED}, 1 left the "
+        f"spline: in 2 of 3 runs {GUESSED} (epoch 2 to 3; the largest 5.0e+03 to 7.0e+03), 2 left the plateau "
+        f"(after 0 more), 2 learned; the same with clipped gradients (clipped): in 0 of 2 runs {GUESSED}, 1 left the "
         "plateau, 1 learned."
     )
 
@@ -425,7 +425,7 @@ def test_fates_are_told_setting_by_setting():
     heads += ["the same with smooth tails and with clipped gradients (slow_both)"]
     assert [part.split(":")[0] for part in parts if ":" in part] == heads
     assert "in 2 of 2 runs" in parts[0]
-    assert said.count("2 left the plateau (2 to 3 epochs later), 2 learned") == 1  # of fast
+    assert said.count("2 left the plateau (after 2 to 3 more), 2 learned") == 1  # of fast
     assert f"slow: in 0 of 1 runs {GUESSED}, 0 left the plateau, 0 learned; " in said
 
 
