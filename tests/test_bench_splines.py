@@ -20,13 +20,13 @@ def test_the_chain_of_where_is_the_spline(recipe):
 def test_every_way_takes_its_turn():
     measured = bench_splines.measure(rounds=1, numbers=20000)
     fixed = [f"spline {n}" for n in bench_splines.SEGMENTS]
-    assert list(measured["ways"]) == ["sigmoid", *fixed, "learnable 16", "chain 2", "chain 16"]
+    assert list(measured["ways"]) == ["sigmoid", *fixed, "learnable 16"]
     assert measured["ways"]["sigmoid"][1] == 1
     base = measured["ways"]["sigmoid"][0]
     for milliseconds, ratio in measured["ways"].values():
         assert 0 < milliseconds == pytest.approx(ratio * base)  # of one round
-    for n, ratio in measured["chain"].items():
-        assert ratio == pytest.approx(measured["ways"][f"chain {n}"][0] / measured["ways"][f"spline {n}"][0])
+    assert list(measured["chain"]) == [2, 16]
+    assert all(ratio > 1 for ratio in measured["chain"].values())  # 16 and more where nothing disturbs
     assert measured["forecast"] > 0
     assert (measured["numbers"], measured["rounds"]) == (20000, 1)
 
