@@ -7,7 +7,7 @@ a family is in the table of activations with its defaults; CONFIG["activation_pa
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 
@@ -113,7 +113,7 @@ def row_of_family(family, parameters):
     return _row(family, json.dumps(parameters, sort_keys=True), ACTIVATIONS.get(parameters.get("base")))
 
 
-@lru_cache(maxsize=256)
+@cache  # without a limit: a row must stay the same object, for what is computed from it is kept by it
 def _row(family, parameters, base):
     return FAMILIES[family].make(**json.loads(parameters))
 

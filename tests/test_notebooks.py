@@ -185,9 +185,9 @@ def test_splines_logs_gradients_and_answers_its_questions(tmp_path):
         assert row.acc_val == log.acc_val.iloc[-1] == epochs.get_group((row.experiment, row.seed)).acc_val.iloc[-1]
     said = printed(outputs)
     assert "10 networks: 5 experiments (clipped, learnable_spline, relu, sigmoid, spline); 0 are finished" in said
-    assert "in 4 runs): at initialisation it does not help." in said
-    assert "- Of 2 runs of the published spline without clipping 0 saw" in said
-    assert "Beside it: relu learned in" in said
+    assert "in 4 runs): at initialisation the spline does not help." in said
+    assert "- Of 2 runs of the published spline" in said
+    assert "Beside it: relu (lr 0.0003) learned in" in said
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
