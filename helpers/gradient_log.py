@@ -29,6 +29,7 @@ from helpers import data as datasets
 from helpers import networks, records
 from helpers.config import CHECKS, ConfigError, SweepConfig, resolve_device
 from helpers.progress import duration
+from helpers.stack import MOMENTUM
 from helpers.sweep import DAMAGED, Lanes, SweepError, data_type, epoch_order, locked, open_lock
 
 # as published, but for the data set and what suits it
@@ -51,7 +52,7 @@ KEYS = (
 )
 OPTIMIZERS = {
     "sgd": torch.optim.SGD,
-    "momentum": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9),
+    "momentum": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=MOMENTUM),
     "adam": torch.optim.Adam,
 }
 METRICS = ["epoch", "parameter", "mean_abs_gradient", "norm_gradient"]
@@ -208,8 +209,11 @@ class Trainer:
         state = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "epoch": self.epoch}
         torch.save(state, buffer)
         part = path.with_name(path.name + ".part")
-        part.write_bytes(buffer.getbuffer())
-        os.replace(part, path)
+        try:
+            part.write_bytes(buffer.getbuffer())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def load(self, path):
         state = torch.load(path, weights_only=True)
@@ -288,13 +292,11 @@ class Study:
     @property
     def left(self):
         """The experiments that are not finished, as their folders say now."""
-        return self._to_train()
+        return [experiment for experiment in self.experiments if self._is_left(experiment)]
 
-    def _to_train(self):
-        def anew(experiment):
-            return not experiment.config.resume and experiment.folder not in self._trained
-
-        return [e for e in self.experiments if not is_finished(e.folder) or anew(e)]
+    def _is_left(self, experiment):
+        anew = not experiment.config.resume and experiment.folder not in self._trained
+        return anew or not is_finished(experiment.folder)
 
     def data_of(self, config):
         # Without data_dir, which a log does not keep: what it names is found where this study has found it.
@@ -334,7 +336,7 @@ class Study:
         folder = experiment.folder
         try:
             with locked(open_lock(folder), folder):
-                if experiment not in self._to_train():  # another process has finished it meanwhile
+                if not self._is_left(experiment):  # another process has finished it meanwhile
                     return f"{folder.name}: was finished meanwhile"
                 said = self._train_in(folder, experiment)
                 self._trained.add(folder)
