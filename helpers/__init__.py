@@ -1,17 +1,23 @@
-"""What the notebooks share. Floor by floor, imports run downward only:
-
-3  panels, grid, browser, canvas, plots, run_plots, theory_plots, gradient_plots, gallery, notebooks, batch, bench,
-   bench_panel, bench_splines                                                     what people touch
-2  sweep, progress, findings, he_factor, plateaus, phase, reference, gradient_log, spline_study     the studies
-1  mean_field, theory, critical, stack, networks                                  the machinery
-0  activations, quadrature, spline_kernel, splines, families, initializers, data, config, records
-                                                                                  what varies and what stays
-"""
+"""What the notebooks share, floor by floor: a module imports only what stands before it in FLOORS."""
 
 import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Files and rooms (folders). Imports run downward, and on one floor from right to left; tests/test_floors.py holds them.
+FLOORS = (
+    # 0: imports nothing of ours
+    "activations records",
+    # 1: what varies, what stays
+    "quadrature spline_kernel splines families initializers data config",
+    # 2: networks and how they train
+    "mean_field critical theory networks stack progress sweep reference",
+    # 3: the studies
+    "findings canvas plots run_plots theory_plots he_factor plateaus phase gradient_log spline_study gradient_plots",
+    # 4: what people touch
+    "grid panels browser notebooks batch gallery bench_panel bench_splines bench",
+)
 
 
 def work_from_root():
