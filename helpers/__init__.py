@@ -8,9 +8,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # Files and rooms (folders). Imports run downward, and on one floor from right to left; tests/test_floors.py holds them.
 FLOORS = (
     # 0: imports nothing of ours
-    "activations records",
+    "records quadrature",
     # 1: what varies, what stays
-    "quadrature spline_kernel splines families initializers data config",
+    "activations initializers data config",
     # 2: networks and how they train
     "mean_field critical theory networks stack progress sweep reference",
     # 3: the studies

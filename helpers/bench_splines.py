@@ -14,8 +14,8 @@ import time
 import torch
 
 from helpers import theory
+from helpers.activations.splines import LearnableSpline, SplineSigmoid
 from helpers.config import SweepConfig
-from helpers.splines import LearnableSpline, SplineSigmoid
 
 NUMBERS = 4_000_000
 SEGMENTS = (2, 16, 400)

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import torch
 
-from helpers.activations import ACTIVATIONS
+from helpers.activations import ACTIVATIONS, FAMILIES, row_of_family
 from helpers.data import DATASETS
-from helpers.families import FAMILIES, row_of_family
 from helpers.initializers import INITIALIZERS
 
 PRECISIONS = {

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from helpers.quadrature import EXACT, expectation, pair_expectation, phi_of
+from helpers.activations import phi_of
+from helpers.quadrature import EXACT, expectation, pair_expectation
 
 NEUTRAL = 1e-9  # so close to 1 a slope counts as 1
 ALIKE = 1e-6  # two inputs whose correlation is so close to 1 count as alike

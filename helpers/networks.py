@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from helpers import critical
 from helpers.activations import ACTIVATIONS, Activation
+from helpers.activations.splines import LearnableSpline
 from helpers.initializers import draw_biases, draw_weights
 from helpers.records import LAYER_STATS
-from helpers.splines import LearnableSpline
 
 
 class DeepMLP(nn.Module):

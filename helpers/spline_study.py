@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from helpers import theory
+from helpers.activations import FAMILIES
+from helpers.activations.splines import SMOOTH
 from helpers.config import SweepConfig
-from helpers.families import FAMILIES
 from helpers.gradient_log import BEYOND, by_name
-from helpers.splines import SMOOTH
 
 BLOWN_UP = 100.0  # a batch's loss that many times that of guessing has blown up; relu's ordinary spikes reach some 10
 HELPS = 2.0  # a gradient that many times the sigmoid's is called a help

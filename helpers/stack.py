@@ -15,7 +15,7 @@ import threading
 import numpy as np
 import torch
 
-from helpers import spline_kernel
+from helpers.activations import spline_kernel
 from helpers.config import PRECISIONS
 from helpers.networks import DeepMLP, draw_parameters
 from helpers.records import LAYER_STATS

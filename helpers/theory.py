@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import critical
+from helpers.activations import phi_of
 from helpers.config import ConfigError, SweepConfig
 from helpers.data import load
 from helpers.initializers import INITIALIZERS, weight_moments
@@ -31,7 +32,7 @@ from helpers.mean_field import (  # noqa: F401, the maps are part of what this m
     half_distance,
     variance_map,
 )
-from helpers.quadrature import QUICK, expectation, phi_of
+from helpers.quadrature import QUICK, expectation
 
 MOST_VARIANCE = 1e30  # beyond, a signal counts as infinite
 REACH = math.e**3  # by so much a gradient may fade or grow on its way

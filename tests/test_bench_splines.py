@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers import bench_splines
-from helpers.splines import SplineSigmoid
+from helpers.activations.splines import SplineSigmoid
 
 
 @pytest.mark.parametrize("recipe", [(2, 2.0, 1.0), (16, 4.0, "smooth"), (5, 3.0, -0.5)])

@@ -16,7 +16,7 @@ from courselib.data import batches, split, standardise
 from courselib.initializers import INITIALIZERS, trunc_normal
 from courselib.losses import log_softmax, softmax_cross_entropy
 from helpers import activations, initializers
-from helpers.families import FAMILIES
+from helpers.activations import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 EPS = np.finfo(float).eps

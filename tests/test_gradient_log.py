@@ -13,9 +13,9 @@ import torch
 from torch.nn import functional
 
 from helpers import gradient_log, networks
+from helpers.activations.splines import SplineShape
 from helpers.config import ConfigError
 from helpers.gradient_log import LISTS, METRICS, SIGNALS, Study, Trainer, experiments, find_logs, is_finished, read_log
-from helpers.splines import SplineShape
 from helpers.sweep import SweepError, epoch_order
 
 SMALL = {"dataset": "digits", "train_size": 200, "test_size": 100, "layers": 2, "hidden_size": 8, "batch_size": 64}

@@ -4,9 +4,8 @@ import torch
 from hermite import layer_by_scipy
 
 from helpers import networks
-from helpers.activations import ACTIVATIONS, Activation
+from helpers.activations import ACTIVATIONS, FAMILIES, Activation, row_of_family
 from helpers.config import PUBLISHED_INITS, Run, SweepConfig
-from helpers.families import FAMILIES, row_of_family
 from helpers.initializers import draw_weights
 from helpers.networks import LAYER_STATS, DeepMLP
 

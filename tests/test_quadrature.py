@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy import integrate
 
-from helpers.activations import ACTIVATIONS, Activation
-from helpers.quadrature import QUICK, expectation, pair_expectation, phi_of
+from helpers.activations import ACTIVATIONS, Activation, phi_of
+from helpers.quadrature import QUICK, expectation, pair_expectation
 
 VARIANCES = np.array([1e-8, 1e-3, 0.1, 1.0, 7.0, 300.0, 1e4])
 CORRELATIONS = np.array([-1.0, -0.9, 0.0, 0.3, 0.99, 1 - 1e-6, 1.0])

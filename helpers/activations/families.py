@@ -11,8 +11,8 @@ from functools import cache
 
 import torch
 
-from helpers.activations import ACTIVATIONS, BUILT_IN, Activation
-from helpers.splines import SplineShape, SplineSigmoid, calibration, is_number
+from helpers.activations.splines import SplineShape, SplineSigmoid, calibration, is_number
+from helpers.activations.table import ACTIVATIONS, BUILT_IN, Activation
 
 
 @dataclass(frozen=True)

@@ -183,3 +183,59 @@ def register_activation(name, f, df=None):
 
 
 BUILT_IN = set(ACTIVATIONS)  # `families.py` adds its own
+
+
+# ---- in NumPy
+
+
+@dataclass(frozen=True)
+class Phi:
+    """An activation as the integrals need it: NumPy in, NumPy out, any shape.
+
+    f, df  phi and phi'
+    kinks  where phi or phi' is not smooth
+    """
+
+    f: callable
+    df: callable
+    kinks: tuple
+
+
+def phi_of(activation):
+    """The Phi of a name, a row of the table, or a callable. Raises ValueError for anything else."""
+    if isinstance(activation, str):
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}; allowed is {', '.join(ACTIVATIONS)}, or a function")
+        activation = ACTIVATIONS[activation]
+    if isinstance(activation, Activation):
+        return Phi(_in_numpy(activation.f), _in_numpy(activation.df), tuple(activation.kinks))
+    if not callable(activation):
+        raise ValueError(f"activation is {activation!r}; allowed is a name of the table or an elementwise function")
+    by_torch = _is_differentiable(activation)
+    f = _in_numpy(activation) if by_torch else lambda u: np.asarray(activation(u), float)
+    z = np.linspace(-2, 2, 6).reshape(2, 3)
+    if f(z).shape != z.shape:
+        raise ValueError(f"activation made shape {f(z).shape} from {z.shape}; allowed is an elementwise function")
+    df = _in_numpy(derivative(activation)) if by_torch else _differences(f)
+    return Phi(f, df, tuple(getattr(activation, "kinks", (0.0,))))
+
+
+def _in_numpy(function):
+    return lambda u: function(torch.from_numpy(u)).detach().numpy()
+
+
+def _is_differentiable(activation):
+    """Whether autograd can follow a function; NumPy's refuse a tensor that wants its gradient."""
+    try:
+        with torch.enable_grad():
+            return activation(torch.linspace(-2, 2, 6, dtype=torch.float64, requires_grad=True)).requires_grad
+    except (RuntimeError, TypeError):
+        return False
+
+
+def _differences(f):
+    """phi' by central differences of sixth order."""
+    h = 0.01
+    return lambda u: (
+        (45 * (f(u + h) - f(u - h)) - 9 * (f(u + 2 * h) - f(u - 2 * h)) + (f(u + 3 * h) - f(u - 3 * h))) / (60 * h)
+    )

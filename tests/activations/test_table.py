@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from helpers.activations import ACTIVATIONS, derivative, register_activation
+from helpers.activations import ACTIVATIONS, FAMILIES, derivative, register_activation, row_of_family
 from helpers.config import Run, SweepConfig
-from helpers.families import FAMILIES, row_of_family
 from helpers.stack import Stack
 
 Z = torch.linspace(-4, 4, 160, dtype=torch.float64)  # without 0, where relu and its kin have a kink

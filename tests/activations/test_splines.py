@@ -13,10 +13,16 @@ from hermite import by_scipy, layer_by_scipy
 from scipy.interpolate import CubicSpline
 from torch.func import functional_call
 
-from helpers import spline_kernel, theory
-from helpers.activations import ACTIVATIONS
-from helpers.families import row_of_family
-from helpers.splines import LearnableSpline, PiecewiseCubic, SplineShape, SplineSigmoid, calibration, from_hermite
+from helpers import theory
+from helpers.activations import ACTIVATIONS, row_of_family, spline_kernel
+from helpers.activations.splines import (
+    LearnableSpline,
+    PiecewiseCubic,
+    SplineShape,
+    SplineSigmoid,
+    calibration,
+    from_hermite,
+)
 
 FAMILY = [(2, 2.0, 1.0), (2, 2.0, "smooth"), (1, 1.5, 0.3), (7, 4.0, 0.0), (400, 6.0, "smooth")]
 TOLERANCE = {torch.float32: 3e-6, torch.float64: 3e-12}

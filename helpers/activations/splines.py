@@ -13,8 +13,9 @@ from scipy.interpolate import CubicSpline
 from scipy.special import expit
 from torch import nn
 
-from helpers import spline_kernel
-from helpers.quadrature import expectation, phi_of
+from helpers.activations import spline_kernel
+from helpers.activations.table import phi_of
+from helpers.quadrature import expectation
 
 SMOOTH = "smooth"
 PER = ("layer", "unit")
