@@ -12,7 +12,7 @@ FLOORS = (
     # 1: what varies, what stays
     "activations initializers data config",
     # 2: networks and how they train
-    "mean_field critical theory networks stack progress sweep reference",
+    "theory networks stack progress sweep reference",
     # 3: the studies
     "findings canvas plots run_plots theory_plots he_factor plateaus phase gradient_log spline_study gradient_plots",
     # 4: what people touch

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers import mean_field, networks, theory
+from helpers import networks, theory
 from helpers.activations import phi_of
 from helpers.config import Run, SweepConfig
 from helpers.findings import trainable_depth
@@ -31,7 +31,7 @@ def plane(activation, sigma_w2, sigma_b2):
         q = np.minimum(w * expectation(lambda u: phi.f(u) ** 2, q, kinks=phi.kinks, nodes=QUICK) + b, theory.GRID[-1])
     endless = q >= theory.GRID[-1]
     slopes = w * expectation(lambda u: phi.df(u) ** 2, q, kinks=phi.kinks, nodes=QUICK)
-    chaotic, c, at_c = slopes > 1 + mean_field.ALIKE, np.ones_like(q), slopes.copy()
+    chaotic, c, at_c = slopes > 1 + theory.ALIKE, np.ones_like(q), slopes.copy()
     if chaotic.any():
         c[chaotic] = _second_correlations(activation, w[chaotic], q[chaotic])
         at_c[chaotic] = theory.chi_c(activation, c[chaotic], q[chaotic], w[chaotic], nodes=QUICK)

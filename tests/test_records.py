@@ -10,7 +10,7 @@ import pytest
 
 from helpers import records
 from helpers.config import Run, SweepConfig
-from helpers.networks import LAYER_STATS
+from helpers.records import LAYER_STATS
 
 AXES = {"activation": "activations", "init": "init_types", "layers": "layers_list", "seed": "seeds"}
 DEEP = Run("he_normal", "tanh", 12, 0)  # more than ten layers: their columns sort differently as text

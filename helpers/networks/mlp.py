@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from helpers import critical
 from helpers.activations import ACTIVATIONS, Activation
 from helpers.activations.splines import LearnableSpline
 from helpers.initializers import draw_biases, draw_weights
 from helpers.records import LAYER_STATS
+from helpers.theory import critical
 
 
 class DeepMLP(nn.Module):

@@ -16,8 +16,8 @@ from torch.nn import init as torch_init
 from helpers.activations import ACTIVATIONS, Activation, phi_of
 from helpers.config import ConfigError
 from helpers.initializers import generator_for
-from helpers.mean_field import GRID, NEUTRAL, chi_parallel, critical_limit, critical_line
 from helpers.quadrature import QUICK, expectation
+from helpers.theory.mean_field import GRID, NEUTRAL, chi_parallel, critical_limit, critical_line
 
 STEADY = 0.995  # chi_parallel
 SMALL = 1e-3  # what is well behaved at this q is so down to 0

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import critical, networks, records, theory
+from helpers import networks, records, theory
 from helpers.activations import ACTIVATIONS
 from helpers.config import ConfigError, Run, SweepConfig
 from helpers.initializers import draw_weights
 from helpers.stack import Stack
 from helpers.sweep import Sweep
+from helpers.theory import critical
 
 SQUARE = 0.2
 WITHOUT_POINT = ["softplus", "spline_sigmoid"]

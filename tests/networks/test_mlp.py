@@ -7,7 +7,8 @@ from helpers import networks
 from helpers.activations import ACTIVATIONS, FAMILIES, Activation, row_of_family
 from helpers.config import PUBLISHED_INITS, Run, SweepConfig
 from helpers.initializers import draw_weights
-from helpers.networks import LAYER_STATS, DeepMLP
+from helpers.networks import DeepMLP
+from helpers.records import LAYER_STATS
 
 
 def small(activation="tanh", layers=3):

@@ -13,7 +13,9 @@ from sklearn.datasets import load_digits
 
 from helpers import data
 from helpers.config import SweepConfig
-from helpers.data import DataError, torchvision_module
+from helpers.data import DataError, torchvision_beside_cpu
+from helpers.data.images import IDX_FILES
+from helpers.data.torchvision_beside_cpu import torchvision_module
 
 
 def load(dtype=torch.float32, **config):
@@ -139,7 +141,7 @@ def write_mnist(root, cls="MNIST", train=7, test=3):
     held = []
     for n in (train, test):
         held += [rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n, np.uint8)]
-    for name, array in zip(data.IDX_FILES, held, strict=True):
+    for name, array in zip(IDX_FILES, held, strict=True):
         write_idx(root / cls / "raw" / name, array)
     return held
 
@@ -183,7 +185,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", data.IDX_FILES)
+@pytest.mark.parametrize("name", IDX_FILES)
 def test_damaged_idx_file_is_named(tmp_path, no_network, damage, name):
     no_network(AssertionError("a damaged file is not for downloading"))
     write_mnist(tmp_path)
@@ -194,7 +196,7 @@ def test_damaged_idx_file_is_named(tmp_path, no_network, damage, name):
 
 def test_truncated_idx_file_is_told_with_its_bytes(tmp_path):
     write_mnist(tmp_path, train=2)
-    path = tmp_path / "MNIST" / "raw" / data.IDX_FILES[0]
+    path = tmp_path / "MNIST" / "raw" / IDX_FILES[0]
     path.write_bytes(path.read_bytes()[:-100])
     text = sentence_of(dataset="mnist", data_dir=str(tmp_path))
     assert f"promises {16 + 2 * 784} bytes" in text
@@ -211,8 +213,8 @@ def test_images_and_labels_of_different_number(tmp_path):
 
 FAILURES = [URLError("no route to host"), RuntimeError("Error downloading x.gz:\nno route to host"), OSError()]
 HOW_TO = {
-    "mnist": ("MNIST", (*data.IDX_FILES, "unzipped", "MNIST/raw")),
-    "fashion_mnist": ("FashionMNIST", (*data.IDX_FILES, "FashionMNIST/raw")),
+    "mnist": ("MNIST", (*IDX_FILES, "unzipped", "MNIST/raw")),
+    "fashion_mnist": ("FashionMNIST", (*IDX_FILES, "FashionMNIST/raw")),
     "cifar10": ("CIFAR10", ("cifar-10-python.tar.gz", "cifar-10-batches-py")),
     "tiny_imagenet": ("tiny_imagenet", ("tiny-imagenet-200.zip", "wnids.txt")),
 }
@@ -403,6 +405,6 @@ def test_torchvision_errors_of_another_kind_pass_through(monkeypatch):
     def import_module(name):
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(data.importlib, "import_module", import_module)
+    monkeypatch.setattr(torchvision_beside_cpu.importlib, "import_module", import_module)
     with pytest.raises(RuntimeError, match="something else"):
         torchvision_module("datasets")

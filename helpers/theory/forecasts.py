@@ -1,6 +1,6 @@
 """The forecast: what mean-field theory says of a sweep's networks before any training, and which of them will train.
 
-The maps it is made of are in `mean_field.py`, and can be had from here as well.
+The maps it is made of are in `mean_field.py`.
 """
 
 import dataclasses
@@ -10,29 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from helpers import critical
 from helpers.activations import phi_of
 from helpers.config import ConfigError, SweepConfig
 from helpers.data import load
 from helpers.initializers import INITIALIZERS, weight_moments
-from helpers.mean_field import (  # noqa: F401, the maps are part of what this module offers
-    GRID,
-    CriticalPoint,
-    DepthScales,
-    FixedPoint,
-    chi1,
-    chi_c,
-    chi_parallel,
-    correlation_map,
-    critical_limit,
-    critical_line,
-    critical_points,
-    depth_scales,
-    fixed_point,
-    half_distance,
-    variance_map,
-)
 from helpers.quadrature import QUICK, expectation
+from helpers.theory import critical
+from helpers.theory.mean_field import half_distance
 
 MOST_VARIANCE = 1e30  # beyond, a signal counts as infinite
 REACH = math.e**3  # by so much a gradient may fade or grow on its way
