@@ -51,7 +51,7 @@ test: setup lint
 
 ## make test-browser  the tests that open a browser; installs Debian's chromium where there is none
 test-browser: setup chromium
-	$(BIN)/python -m pytest tests/test_browser_app.py tests/test_browser_lab.py
+	$(BIN)/python -m pytest tests/widgets/test_browser_app.py tests/widgets/test_browser_lab.py
 
 chromium:
 	@$(CHROMIUM) > /dev/null || { $(AS_ROOT) apt-get update -qq && \

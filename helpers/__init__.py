@@ -8,15 +8,15 @@ ROOT = Path(__file__).resolve().parents[1]
 # Files and rooms (folders). Imports run downward, and on one floor from right to left; tests/test_floors.py holds them.
 FLOORS = (
     # 0: imports nothing of ours
-    "records quadrature",
+    "quadrature figures",
     # 1: what varies, what stays
-    "activations initializers data config",
+    "activations initializers data records config progress",
     # 2: networks and how they train
-    "theory networks stack progress sweep reference",
+    "theory networks",
     # 3: the studies
-    "findings canvas plots run_plots theory_plots he_factor plateaus phase gradient_log spline_study gradient_plots",
+    "sweep he_factor plateaus phase spline_study",
     # 4: what people touch
-    "grid panels browser notebooks batch gallery bench_panel bench_splines bench",
+    "widgets gallery batch bench",
 )
 
 

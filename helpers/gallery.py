@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from helpers import findings, records
+from helpers import records
+from helpers.sweep import findings
 
 TELLING = ("accuracy_map", "effect_of_the_factor")  # pictures for the overview; of a study without them, the first one
 BEST = 10  # so many combinations are listed as the best

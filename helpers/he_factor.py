@@ -7,7 +7,7 @@ Runs that diverged have no loss and no speed; each sentence counts them.
 import numpy as np
 
 from helpers.config import ConfigError
-from helpers.findings import crossing
+from helpers.sweep.findings import crossing
 
 KEEPS_VARIANCE = 2.0  # of a relu network, He et al. 2015
 

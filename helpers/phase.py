@@ -12,8 +12,8 @@ import torch
 from helpers import networks, theory
 from helpers.activations import phi_of
 from helpers.config import Run, SweepConfig
-from helpers.findings import trainable_depth
 from helpers.quadrature import QUICK, expectation
+from helpers.sweep.findings import trainable_depth
 
 SCALES = (4.5, 6.0)  # multiples of xi_c at which Schoenholz et al. 2017 and later work found that training ends
 ROUNDS = 400  # of the variance map, from which nearly every fixed point is reached

@@ -12,7 +12,7 @@ import torch
 
 from helpers import networks
 from helpers.config import Run, SweepConfig
-from helpers.findings import crossing
+from helpers.sweep.findings import crossing
 
 LEFT = 0.9  # of the loss of guessing: below it, a run has left the plateau
 

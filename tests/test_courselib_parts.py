@@ -39,7 +39,7 @@ def imports(path):
 def test_courselib_imports_numpy_alone_and_helpers_do_not_import_it():
     ours = {name for path in (ROOT / "courselib").glob("*.py") for name in imports(path)}
     assert ours - set(sys.stdlib_module_names) == {"numpy", "courselib"}
-    assert "courselib" not in {name for path in (ROOT / "helpers").glob("*.py") for name in imports(path)}
+    assert "courselib" not in {name for path in (ROOT / "helpers").rglob("*.py") for name in imports(path)}
 
 
 # ---- activations

@@ -19,12 +19,12 @@ from courselib.networks import MLP, build_mlp
 from courselib.optimizers import OPTIMIZERS
 from courselib.softmax_regression import softmax_regression
 from courselib.training import evaluate, train, train_epoch
-from helpers import data, reference
+from helpers import data
 from helpers.config import Run, SweepConfig
 from helpers.initializers import draw_weights
 from helpers.networks import DeepMLP
 from helpers.records import EPOCH_COLUMNS
-from helpers.sweep import StackTraining, epoch_order, parameters
+from helpers.sweep import StackTraining, epoch_order, parameters, reference
 
 SIZES = {"input_size": 6, "hidden_size": 5, "output_size": 3, "layers": 3}
 every_activation = pytest.mark.parametrize("activation", list(ACTIVATIONS))

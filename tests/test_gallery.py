@@ -18,8 +18,9 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from helpers import gallery, plots
+from helpers import gallery
 from helpers.sweep import Sweep
+from helpers.sweep import figures as plots
 
 ROOT = Path(__file__).parents[1]
 ODD = "he_normal_0.5 *learned* <fast> | 3 [of] 4 for $1 ~~or~~ `more` _x_ # ≥ 1."

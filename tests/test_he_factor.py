@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers import he_factor, plots, records
+from helpers import he_factor, records
 from helpers.config import ConfigError, Run, SweepConfig
 from helpers.initializers import draw_weights
 from helpers.sweep import Sweep
+from helpers.sweep import figures as plots
 
 FACTORS = (1.0, 2.0, 4.0)
 NAMES = {f"he_{factor:g}": {"init": "he_normal", "factor": factor} for factor in FACTORS}

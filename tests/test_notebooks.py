@@ -10,11 +10,12 @@ import papermill
 import pytest
 import yaml
 
-from helpers import batch, records
-from helpers.batch import read_jobs
+from helpers import records
+from helpers.batch import run as batch
+from helpers.batch.jobs import notebook_parameters, read_job
+from helpers.batch.run import read_jobs
 from helpers.config import SweepConfig
-from helpers.gradient_log import experiments
-from helpers.notebooks import notebook_parameters, read_job
+from helpers.spline_study.log import experiments
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [path for path in ROOT.rglob("*.ipynb") if not {"results", ".venv"} & set(path.relative_to(ROOT).parts)]

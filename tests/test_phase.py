@@ -6,8 +6,9 @@ import pytest
 import torch
 from made_up_results import write_sweep
 
-from helpers import phase, records, theory, theory_plots
+from helpers import phase, records, theory
 from helpers.config import SweepConfig
+from helpers.sweep import theory_figures as theory_plots
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from helpers import networks, plateaus, plots, records
+from helpers import networks, plateaus, records
 from helpers.config import Run, SweepConfig
-from helpers.findings import crossing
 from helpers.sweep import Sweep
+from helpers.sweep import figures as plots
+from helpers.sweep.findings import crossing
 
 EPOCHS = 200
 LEFT_AT = {("he_normal", 0.1): 40, ("he_normal", 1.0): 10, ("xavier_normal", 1.0): 100}  # the others stay

@@ -3,7 +3,7 @@ import torch
 
 from helpers.activations import ACTIVATIONS, FAMILIES, derivative, register_activation, row_of_family
 from helpers.config import Run, SweepConfig
-from helpers.stack import Stack
+from helpers.sweep.stack import Stack
 
 Z = torch.linspace(-4, 4, 160, dtype=torch.float64)  # without 0, where relu and its kin have a kink
 GRAD = torch.linspace(1, -1, 160, dtype=torch.float64)

@@ -11,8 +11,8 @@ from helpers import networks, records, theory
 from helpers.activations import ACTIVATIONS
 from helpers.config import ConfigError, Run, SweepConfig
 from helpers.initializers import draw_weights
-from helpers.stack import Stack
 from helpers.sweep import Sweep
+from helpers.sweep.stack import Stack
 from helpers.theory import critical
 
 SQUARE = 0.2

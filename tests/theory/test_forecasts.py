@@ -5,8 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import findings, plots, theory, theory_plots
-from helpers.sweep import Sweep
+from helpers import theory
+from helpers.sweep import Sweep, findings
+from helpers.sweep import figures as plots
+from helpers.sweep import theory_figures as theory_plots
 
 GIVEN = {
     "activations": ["relu", "tanh"],

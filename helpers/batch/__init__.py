@@ -1,0 +1,1 @@
+"""Notebooks as batches: papermill over parameter files."""

@@ -1,0 +1,1 @@
+"""Speeds, each as a ratio against its rival in the same run."""

@@ -1,0 +1,355 @@
+"""What the gradient logs of the spline study say: tables, and the two questions it asks, answered in sentences.
+
+1. Does the spline help at initialisation? Theory predicts the gradient of every layer; the logs have it at epoch 0.
+2. Was the published gain the accident of a loss that blew up and threw activations into the tails of slope 1? The logs
+   have the worst batch of every epoch and the share of pre-activations in the tails of every layer.
+"""
+
+import numpy as np
+import pandas as pd
+
+from helpers import theory
+from helpers.activations import FAMILIES
+from helpers.activations.splines import SMOOTH
+from helpers.config import SweepConfig
+from helpers.spline_study.log import BEYOND, by_name
+
+BLOWN_UP = 100.0  # a batch's loss that many times that of guessing has blown up; relu's ordinary spikes reach some 10
+HELPS = 2.0  # a gradient that many times the sigmoid's is called a help
+OFF_THE_PLATEAU = 1.5  # a training accuracy that many times that of guessing has left it
+
+
+def predicted_gradients(logs, data_of):
+    """{experiment: ||dL/dW|| by hidden layer over that of the last one}, by mean-field theory, before training.
+
+    Experiments for which there is no theory, weights being drawn with a mean that is not 0, are left out.
+
+    data_of  (SweepConfig) -> its Data
+    """
+    found = {}
+    for name, (log, *_) in by_name(logs).items():
+        config = config_of(log)
+        data = data_of(config)
+        (profile,) = theory.profiles(config.fitted_to(data), theory.input_moments(data.x_train)).values()
+        if profile is not None:
+            found[name] = profile.gradient.to_numpy()
+    return found
+
+
+def config_of(log):
+    """The SweepConfig of a log's single run."""
+    given = {key: value for key, value in log.about["experiment"].items() if key != "clip"}
+    activation, init = given["activations"][0], given["init_types"][0]
+    given["activation_params"] = {activation: given["activation_params"]} if given["activation_params"] else {}
+    given["init_params"] = {init: given["init_params"]}
+    return SweepConfig.from_dict(given)
+
+
+def outcomes(logs):
+    """What became of each run: a DataFrame, one row a log.
+
+    acc_val     at the end; best, the highest
+    left_at     first epoch whose training accuracy is OFF_THE_PLATEAU times that of guessing; empty for none
+    learned     as everywhere: the final training accuracy lies at least halfway between guessing and 1
+    blown_up_at first epoch with a batch whose loss is BLOWN_UP times that of guessing; worst_loss, the largest of all
+    tails       share of |z| > 2, mean over hidden layers, at the end of the epoch before left_at, or of the last
+    reach       ||dL/dW|| of the first over the last hidden layer: at epoch 0, and in the epoch before left_at
+    """
+    return pd.DataFrame([_outcome(log) for log in logs])
+
+
+def _outcome(log):
+    epochs, guess = log.epochs, np.log(log.about["classes"])
+    worst = _worst_losses(log)
+    learned = epochs.acc_train.iloc[-1] >= (1 + 1 / log.about["classes"]) / 2
+    left = _first(epochs.acc_train.iloc[1:] >= OFF_THE_PLATEAU / log.about["classes"])
+    blown = _first(worst.iloc[1:] > BLOWN_UP * guess)
+    before = len(epochs) - 1 if np.isnan(left) else int(left) - 1
+    norms = log.gradients("weight", "norm_gradient").to_numpy(float)[:, :-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = norms[:, 0] / norms[:, -1]
+    shares = log.signal("share_beyond").mean(axis=1)
+    return {
+        "experiment": log.name,
+        "seed": log.seed,
+        "epochs": len(epochs) - 1,
+        "acc_val": epochs.acc_val.iloc[-1],
+        "best": epochs.acc_val.max(),
+        "left_at": left,
+        "learned": bool(learned),
+        "blown_up_at": blown,
+        "worst_loss": worst.iloc[1:].max(),
+        "tails": shares.iloc[before],
+        "reach_at_birth": reach[0],
+        "reach_before": reach[before],
+        "diverged": bool(log.about.get("diverged")),
+    }
+
+
+def _worst_losses(log):
+    """The largest loss of a batch by epoch; infinite where one was no number."""
+    return log.signals.groupby("epoch").worst_loss.first().fillna(np.inf)
+
+
+def _first(flags):
+    hits = flags[flags]
+    return float(hits.index[0]) if len(hits) else np.nan
+
+
+def summary(table):
+    """`outcomes` by experiment: how many learned and blew up, when, and accuracies as mean and spread."""
+    rows = []
+    for name, mine in table.groupby("experiment", sort=False):
+        rows.append(
+            {
+                "experiment": name,
+                "seeds": len(mine),
+                "epochs": mine.epochs.max(),
+                "left": int(mine.left_at.notna().sum()),
+                "left_at": _span(mine.left_at),
+                "learned": int(mine.learned.sum()),
+                "blown_up": int(mine.blown_up_at.notna().sum()),
+                "blown_up_at": _span(mine.blown_up_at),
+                "acc_val": _mean_and_spread(mine.acc_val),
+                "reach_at_birth": f"{10 ** np.log10(mine.reach_at_birth.clip(lower=1e-300)).mean():.1e}",
+            }
+        )
+    return pd.DataFrame(rows).set_index("experiment")
+
+
+def _mean_and_spread(values):
+    """Mean and standard deviation; runs that diverged have no value, and are counted."""
+    known = values.dropna()
+    said = [f"{known.mean():.3f}"] if len(known) else []
+    said += [f"+- {known.std():.3f}"] if len(known) > 1 else []
+    said += [f"({len(values) - len(known)} of {len(values)} diverged)"] if len(known) < len(values) else []
+    return " ".join(said)
+
+
+def _span(epochs):
+    """Epochs in words: 12, 12 to 30, or empty."""
+    known = epochs.dropna()
+    if len(known) == 0:
+        return ""
+    low, high = int(known.min()), int(known.max())
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def epochs_of(logs):
+    """All epochs of all logs: a DataFrame, one row an epoch, with what the signals have on the worst layer."""
+    tables = []
+    for log in logs:
+        signals = log.signals.groupby("epoch").agg(
+            {"share_beyond": "mean", "worst_loss": "first", "worst_norm": "first"}
+        )
+        table = log.epochs.join(signals).reset_index()
+        tables.append(table.assign(experiment=log.name, seed=log.seed))
+    found = pd.concat(tables, ignore_index=True)
+    return found[["experiment", "seed", *(column for column in found if column not in ("experiment", "seed"))]]
+
+
+def activations_of(experiments):
+    """{name: its row} of all activations in some experiments."""
+    return {e.run.activation: e.config.activation(e.run.activation) for e in experiments}
+
+
+def is_sigmoid_like(log):
+    """Whether a log is of the sigmoid, of a fixed spline, or of a learnable one that starts uncorrected."""
+    given = log.about["experiment"]
+    params = given["activation_params"]
+    family = params.get("activation", given["activations"][0])
+    return family in ("sigmoid", "spline_sigmoid") or (
+        family == "learnable_spline" and params["base"] in ("sigmoid", "spline_sigmoid") and not params["calibrated"]
+    )
+
+
+def is_published_spline(log):
+    """Whether a log is of the spline as published: two segments, limit 2, tails of slope 1."""
+    given = log.about["experiment"]
+    params = {key: value for key, value in given["activation_params"].items() if key != "activation"}
+    family = given["activation_params"].get("activation", given["activations"][0])
+    return family == "spline_sigmoid" and params == FAMILIES["spline_sigmoid"].defaults
+
+
+# ---- sentences
+
+
+def about_activations(rows):
+    """chi1 of each activation at its fixed point with Xavier's variance."""
+    parts = []
+    for name, row in rows.items():
+        q = theory.fixed_point(row, 1.0, 0.0).q
+        parts.append(f"{name} {float(theory.chi1(row, q, 1.0)):.3g}")
+    return f"chi1 at sigma_w2 = 1 (Xavier's), where the signal stands still: {', '.join(parts)}."
+
+
+def about_maps(logs, statistic, kind):
+    """How much of a gradient reaches the first layer at birth, and whether any has underflowed."""
+    parts, gone = [], 0
+    for name, (log, *_) in by_name(logs).items():
+        table = log.gradients(kind, statistic).to_numpy(float)
+        if table.size == 0:
+            continue
+        gone += int((table == 0).sum())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            decades = np.log10(table[[0, -1], 0] / table[[0, -1], -1])
+        parts.append(f"{name} {decades[0]:.0f} and {decades[1]:.0f}")
+    zeros = f"{gone} values are exactly 0 and shown as underflowed" if gone else "none has underflowed"
+    return (
+        f"Decades between the output layer and the first, before training and at the end: {', '.join(parts)}; {zeros}."
+    )
+
+
+def about_curves(table):
+    """Final validation accuracy of each experiment, from `outcomes`."""
+    parts = [f"{name} {row.acc_val}" for name, row in summary(table).iterrows()]
+    return f"Validation accuracy at the end, mean and standard deviation over seeds: {', '.join(parts)}."
+
+
+def about_times(logs):
+    """Epoch times as ratios to the fastest experiment."""
+    seconds = {name: np.median([log.epoch_seconds for log in mine]) for name, mine in by_name(logs).items()}
+    parts = [f"{name} {value / min(seconds.values()):.1f}" for name, value in seconds.items()]
+    return (
+        f"Time of a training epoch (of each run its fastest tenth, since other work ran beside it) over that of the "
+        f"fastest experiment: {', '.join(parts)}."
+    )
+
+
+def about_birth(logs, predicted):
+    """How far theory and measurement agree before training."""
+    seen = {name: np.array([_reach(log) for log in mine]) for name, mine in by_name(logs).items()}
+    off = [values / (predicted[name][0] / predicted[name][-1]) for name, values in seen.items() if name in predicted]
+    said = (
+        "Before training ||dL/dW|| of the first hidden layer over that of the last is "
+        + ", ".join(f"{np.median(values):.1e} ({name})" for name, values in seen.items())
+        + " (medians of the seeds)"
+    )
+    if not off:
+        return f"{said}."
+    with np.errstate(divide="ignore"):  # where a gradient has underflowed
+        worst = np.exp(np.abs(np.log(np.concatenate(off))).max())
+    return f"{said}; theory is off by a factor of {worst:.2g} at most."
+
+
+def does_it_help(logs):
+    """Question 1: whether the spline helps at initialisation; an empty text where it cannot be said."""
+    sigmoid = [_reach(log) for log in logs if log.about["experiment"]["activations"] == ["sigmoid"]]
+    spline = np.array([_reach(log) for log in logs if is_published_spline(log)])
+    if len(sigmoid) == 0 or len(spline) == 0:
+        return ""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = spline / np.median(sigmoid)
+    helped = ratio > HELPS
+    verdict = "helps" if helped.all() else "helps some seeds" if helped.any() else "does not help"
+    return (
+        f"Of the last hidden layer's gradient {np.median(ratio):.2g} times as much reaches the first one with the "
+        f"published spline as with the sigmoid ({ratio.min():.2g} to {ratio.max():.2g} in {len(ratio)} runs): at "
+        f"initialisation the spline {verdict}."
+    )
+
+
+def _reach(log):
+    norms = log.gradients("weight", "norm_gradient").iloc[0].to_numpy(float)[:-1]
+    return norms[0] / norms[-1]
+
+
+def about_takeoffs(logs):
+    """What became of the published spline, and of the runs that differ from it in clipping or tails alone."""
+    parts = []
+    for name, mine in by_name(_published(logs)).items():
+        parts.append(_fate(name, mine))
+        others = [log for log in logs if _setting(log) == _setting(mine[0]) and _difference(log)]
+        parts += [_fate(f"the same {_difference(kin[0])} ({other})", kin) for other, kin in by_name(others).items()]
+    return "; ".join(parts) + "." if parts else "None of these logs is of the published spline without clipping."
+
+
+def was_it_an_accident(logs):
+    """Question 2: whether the published spline left its plateau by a blow-up; empty where it cannot be said."""
+    table = outcomes(_published(logs))
+    if len(table) == 0:
+        return ""
+    left, blown = table[table.left_at.notna()], table[table.blown_up_at.notna()]
+    after = (left.blown_up_at <= left.left_at).sum()
+    said = f"Of {len(table)} runs of the published spline {len(left)} left the plateau, {table.learned.sum()} learned"
+    if len(left) == 0:
+        return f"{said}: there is no gain here to explain."
+    some = "no accident's" if after == 0 else "at times an accident's"
+    verdict = "an accident's, every time" if after == len(left) else some
+    return (
+        f"{said}; of those that left it, {after} had seen their loss blow up before, so the gain is {verdict}. "
+        f"{len(blown) - blown.left_at.notna().sum()} blew up and have not left it."
+    )
+
+
+def _published(logs):
+    return [log for log in logs if is_published_spline(log) and log.about["experiment"]["clip"] is None]
+
+
+def _setting(log):
+    """What runs of a spline have in common that differ in seed, clipping and tails alone; None for others."""
+    given = dict(log.about["experiment"])
+    family = given["activation_params"].get("activation", given["activations"][0])
+    if family != "spline_sigmoid":
+        return None
+    shape = {key: given["activation_params"][key] for key in ("segments", "limit")}
+    own = ("activations", "activation_params", "seeds", "clip")
+    return {**{key: value for key, value in given.items() if key not in own}, **shape}
+
+
+def _difference(log):
+    given = log.about["experiment"]
+    tails = given["activation_params"]["tail_slope"]
+    words = ["with smooth tails" if tails == SMOOTH else f"with tails of slope {tails:g}"] if tails != 1 else []
+    words += ["with clipped gradients"] if given["clip"] is not None else []
+    return " and ".join(words)
+
+
+def _fate(name, mine):
+    table = outcomes(mine)
+    blown, left = table[table.blown_up_at.notna()], table[table.left_at.notna()]
+    said = f"{name}: in {len(blown)} of {len(table)} runs a batch's loss rose above {BLOWN_UP:g} times that of guessing"
+    if len(blown):
+        ends = dict.fromkeys(f"{loss:.1e}" for loss in (blown.worst_loss.min(), blown.worst_loss.max()))
+        said += f" (epoch {_span(blown.blown_up_at)}; the largest {' to '.join(ends)})"
+    said += f", {len(left)} left the plateau"
+    late = (left.left_at - left.blown_up_at).dropna()
+    late = late[late >= 0]
+    return said + (f" (after {_span(late)} more)" if len(late) else "") + f", {table.learned.sum()} learned"
+
+
+def about_tails(logs):
+    """How the share in the tails changes across a blow-up of the published spline."""
+    pairs = [_tails_across(log) for log in _published(logs)]
+    pairs = np.array([pair for pair in pairs if pair is not None])
+    if len(pairs) == 0:
+        return "No loss of the published spline without clipping blew up in these runs."
+    before, behind = np.median(pairs, axis=0)
+    return (
+        f"The published spline's loss blew up in {len(pairs)} of its runs without clipping. Of all pre-activations in "
+        f"hidden layers {before:.2%} lie beyond +-{BEYOND:g} two epochs before, and up to {behind:.0%} in the three "
+        "epochs around it (medians)."
+    )
+
+
+def _tails_across(log):
+    """Share in the tails of all hidden layers: two epochs before the blow-up, and most around it; None without one."""
+    blown = _first(_worst_losses(log).iloc[1:] > BLOWN_UP * np.log(log.about["classes"]))
+    if np.isnan(blown):
+        return None
+    shares, at = log.signal("share_beyond").mean(axis=1).to_numpy(float), int(blown)
+    return shares[max(0, at - 2)], np.nanmax(shares[max(0, at - 1) : at + 2])
+
+
+def verdicts(logs):
+    """The two answers, and what the corrected activations do beside the spline: sentences."""
+    others = [log for log in logs if not is_sigmoid_like(log)]
+    rows = summary(outcomes(others)) if others else pd.DataFrame()
+    rates = {log.name: log.about["experiment"]["lr"] for log in others}
+    beside = [
+        f"{name} (lr {rates[name]:g}) learned in {row.learned} of {row.seeds}, {row.acc_val}"
+        for name, row in rows.iterrows()
+    ]
+    said = [does_it_help(logs), was_it_an_accident(logs), about_takeoffs(logs), about_tails(logs)]
+    said += [f"Beside it: {'; '.join(beside)}."] if beside else []
+    return [sentence for sentence in said if sentence]

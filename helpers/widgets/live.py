@@ -1,0 +1,282 @@
+"""The live panel of a sweep: how far it is, the accuracy map that fills in, the curves of a chosen cell, and Stop.
+
+    results = await panels.train(sweep)
+
+The sweep trains in a thread while the cell awaits it, so that the kernel goes on answering clicks. Where nobody watches
+(papermill, a script), the same is told in plain lines.
+"""
+
+import asyncio
+import io
+import threading
+import time
+from contextlib import contextmanager
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+from IPython.display import display
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from helpers import figures as canvas
+from helpers import records
+from helpers.progress import TEST_ACC, duration, person_watches
+from helpers.sweep import run_figures as run_plots
+from helpers.widgets.accuracy_map import AccuracyGrid
+
+# Shares of the time that the panel may take at most, of a thread: a drawing that took t waits t / share for the next.
+MAP_SHARE, CURVES_SHARE = 0.004, 0.004
+
+
+class SweepStopped(RuntimeError):
+    """A sweep that was stopped before its end; its text says what is kept and how to go on."""
+
+    def _render_traceback_(self):
+        """What a notebook shows: one sentence instead of a traceback."""
+        return [str(self)]
+
+
+async def train(sweep):
+    """Train what is left of a sweep and return its results, with a live panel where somebody watches.
+
+    Raises SweepStopped after Stop: what is finished is kept, and running the cell again goes on.
+    """
+    if not person_watches():
+        return sweep.run()
+    panel = SweepPanel(sweep)
+    display(panel.widget)
+    return await panel.train()
+
+
+class SweepPanel:
+    """The panel of one sweep. `show` is its progress function; `widget` is what is displayed."""
+
+    def __init__(self, sweep):
+        self.sweep, self.config = sweep, sweep.config
+        self.trained = {}  # run -> (its table, its last epoch); not the StackTraining, which holds on to much memory
+        self.changed = set()  # cells with news that the map does not show yet
+        self.choice = None  # the cell whose curves are drawn, once there is one
+        self._choosing = False  # while the choosers are set from here
+        self.map_budget, self.curves_budget = Budget(MAP_SHARE), Budget(CURVES_SHARE)
+        self._drawing = threading.Lock()  # a click draws in the kernel's thread, an epoch in the sweep's
+        self._build()
+        self.changed.update(self._cell(run) for run in sweep.finished)
+        self._draw_map()
+
+    # ---- the widgets
+
+    def _build(self):
+        c = self.config
+        self.bar = widgets.FloatProgress(min=0, max=1, bar_style="info", layout=widgets.Layout(width="320px"))
+        self.status = widgets.HTML(f"{len(self.sweep.finished)}/{len(c.runs())} runs finished")
+        self.status.add_class("sweep-status")
+        self.stop = widgets.Button(description="Stop", button_style="warning", icon="stop")
+        self.stop.tooltip = "every network completes the epoch it is in; the sweep can go on from there"
+        self.stop.add_class("sweep-stop")
+        self.stop.on_click(lambda _: self._stop())
+        self.grid = AccuracyGrid(c)
+        self.grid.on_click(lambda *cell: self.choose(cell))
+        axes = {"activation": c.activations, "init": c.init_types, "layers": c.layers_list}
+        self.axes = {name: widgets.Dropdown(options=values, description=name) for name, values in axes.items()}
+        for axis in self.axes.values():
+            axis.layout.width = "220px"
+            axis.observe(lambda _: self._chosen_from_lists(), "value")
+        lrs = list(c.lr) if isinstance(c.lr, tuple) else [None]
+        self.lr = widgets.Dropdown(options=lrs, description="lr", layout=widgets.Layout(width="180px"))
+        self.lr.observe(lambda _: self._choose_lr(), "value")
+        # a picture in a box is stretched to the box, unless told
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(align_self="flex-start", max_width="100%"))
+        self.picture.add_class("sweep-curves")
+        choosers = [*self.axes.values(), *([self.lr] if len(lrs) > 1 else [])]
+        self.widget = widgets.VBox(
+            [widgets.HBox([self.stop, self.bar, self.status]), self.grid, widgets.HBox(choosers), self.picture]
+        )
+        self.widget.add_class("sweep-panel")
+
+    def _stop(self):
+        """The first click lets every stack complete its epoch, the second ends at the next batch."""
+        if self.sweep.stop_at_epoch.is_set():
+            self.sweep.stop.set()
+            self.stop.disabled = True
+            return
+        self.sweep.stop_at_epoch.set()
+        self.stop.description, self.stop.button_style = "Stop now", "danger"
+        self.stop.tooltip = "at once: the epochs in progress are trained again when the sweep goes on"
+        self.status.value = "stopping at the end of the epoch, or at once with <b>Stop now</b>"
+
+    # ---- training
+
+    async def train(self):
+        """Run the sweep in a thread and await it; clicks are answered meanwhile. Interrupting the kernel stops it."""
+        self.started = time.monotonic()
+        thread = asyncio.get_running_loop().run_in_executor(None, self.sweep.run, self.show)
+        try:
+            results = await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            self.sweep.stop.set()
+            await asyncio.wait([thread])
+            self._end("interrupted")
+            raise
+        except Exception:
+            self._end("failed")
+            raise
+        left = len(self.config.runs()) - len(self.sweep.finished)
+        self._end("stopped" if left else "finished")
+        if left:
+            raise SweepStopped(
+                f"Stopped: {len(self.sweep.finished)} of {len(self.config.runs())} runs are finished and kept, the "
+                "others as they were after their last epoch. Run this cell again to go on."
+            )
+        return results
+
+    def _end(self, word):
+        self._draw_map()
+        self._draw_curves()
+        self.stop.disabled = True
+        self.bar.bar_style = "success" if word == "finished" else "warning"
+        passed = duration(time.monotonic() - self.started)
+        done = f"{len(self.sweep.finished)}/{len(self.config.runs())} runs finished"
+        self.status.value = f"<b>{word}</b> after {passed}: {done}"
+
+    def show(self, event):
+        """The progress function: note what a stack has learned, and draw it when it is time."""
+        for run, table in zip(event.training.runs, event.training.tables, strict=True):
+            self.trained[run] = table, event.epoch
+            self.changed.add(self._cell(run))
+        if self.choice is None:
+            self.choose(self._cell(event.training.runs[0]))
+        if self.map_budget.due:
+            self._draw_map()
+            if not self.sweep.stopping:
+                self.bar.value = event.fraction
+                self.status.value = f"{event.done}/{event.total} runs finished, ETA {duration(event.eta)}"
+        if self.curves_budget.due:
+            self._draw_curves()
+
+    # ---- the map
+
+    @staticmethod
+    def _cell(run):
+        return run.activation, run.init, run.layers
+
+    def _runs_of(self, cell):
+        """The runs of a cell: one a seed, at the chosen learning rate."""
+        runs = [run for run in self.config.runs() if self._cell(run) == cell]
+        return [run for run in runs if run.lr in (None, self.lr.value)]
+
+    def _accuracy(self, run):
+        """The last test accuracy of a run: None before there is one, NaN once it has diverged."""
+        if run in self.trained:
+            table, epoch = self.trained[run]
+            return table[epoch, TEST_ACC]
+        return self.sweep.rows[run]["final_test_acc"] if run in self.sweep.finished else None
+
+    def _draw_map(self):
+        with self._drawing, self.map_budget.spent():
+            cells, self.changed = self.changed, set()
+            known = {cell: [a for a in map(self._accuracy, self._runs_of(cell)) if a is not None] for cell in cells}
+            values = {cell: _mean(accuracies) for cell, accuracies in known.items()}
+            self.grid.update(values, {cell for cell, accuracies in known.items() if np.isnan(accuracies).any()})
+
+    def _choose_lr(self):
+        self.changed.update(self.grid.cells)
+        self._draw_map()
+        self._draw_curves()
+
+    # ---- the curves
+
+    def choose(self, cell):
+        """Mark a cell (activation, init, layers) and draw its curves."""
+        self.choice, self._choosing = cell, True
+        self.grid.mark(cell)
+        for axis, value in zip(self.axes.values(), cell, strict=True):
+            axis.value = value
+        self._choosing = False
+        self._draw_curves()
+
+    def _chosen_from_lists(self):
+        if not self._choosing:
+            self.choose(tuple(axis.value for axis in self.axes.values()))
+
+    def _history(self, run):
+        """What is known of a run, as its CSV will say it: one row an epoch; None before there is any."""
+        if run in self.trained:
+            table, epoch = self.trained[run]
+            return pd.DataFrame(table[: epoch + 1], columns=records.columns(run.layers))
+        return records.read_run(records.run_file(self.sweep.folder, run)) if run in self.sweep.finished else None
+
+    def _draw_curves(self):
+        if self.choice is None:
+            return
+        with self._drawing, self.curves_budget.spent():
+            histories = {run: self._history(run) for run in self._runs_of(self.choice)}
+            known = {f"seed {run.seed}": history for run, history in histories.items() if history is not None}
+            self.picture.value = _png(self.choice, known, self.config)
+
+
+def _mean(accuracies):
+    finite = [a for a in accuracies if np.isfinite(a)]
+    return float(np.mean(finite)) if finite else None
+
+
+def _png(cell, histories, config):
+    """Accuracy and loss by epoch, and the gradient norm by layer, of the runs of one cell, as a PNG."""
+    # Margins by hand, since finding them takes matplotlib twice as long as drawing; and no pyplot, which is not made
+    # for threads.
+    with rc_context({**canvas.STYLE, "figure.constrained_layout.use": False}):
+        figure = Figure(figsize=(11, 2.7))
+        figure.subplots_adjust(left=0.05, right=0.995, bottom=0.17, top=0.9, wspace=0.2)
+        accuracy, loss, gradient = figure.subplots(1, 3)
+        for i, (name, history) in enumerate(histories.items()):
+            colour = canvas.COLOURS[i % len(canvas.COLOURS)]
+            for part, line in (("train", "-"), ("test", "--")):
+                accuracy.plot(history.epoch, history[f"{part}_acc"], line, color=colour, label=f"{part}, {name}")
+                loss.plot(history.epoch, history[f"{part}_loss"], line, color=colour)
+            _draw_gradients(gradient, history, colour, first=i == 0)
+        activation, init, layers = cell
+        accuracy.set(title=f"{activation}, {init}, {layers} layers", ylabel="accuracy", ylim=(0, 1.02))
+        loss.set_ylabel("loss")
+        run_plots.positive_scale([loss])
+        gradient.set(xlabel="layer", ylabel="gradient norm")
+        run_plots.positive_scale([gradient])
+        for axes in (accuracy, loss):
+            axes.set(xlabel="epoch", xlim=(0, config.num_epochs))
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        for axes in (loss, gradient):
+            axes.minorticks_off()  # a third of the drawing's time
+        if histories:
+            accuracy.legend(fontsize=7, handlelength=3)
+            gradient.legend(fontsize=7, handlelength=3)
+        else:
+            accuracy.text(0.5, 0.5, "not begun yet", transform=accuracy.transAxes, ha="center", color="0.4")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=90)
+    return buffer.getvalue()
+
+
+def _draw_gradients(axes, history, colour, first):
+    """Gradient norm by layer, before training and now; what is exactly 0 has no place on the logarithmic axis."""
+    norms = history.filter(regex=r"^grad_norm_").to_numpy(float)
+    for row, line, when in ((0, ":", "before training"), (-1, "-", f"epoch {len(history) - 1}")):
+        seen = np.where(norms[row] > 0, norms[row], np.nan)
+        axes.plot(seen, line, color=colour, marker=".", label=when if first else None)
+
+
+class Budget:
+    """Time that may be spent on one kind of drawing: at most `share` of the time, however long a drawing takes."""
+
+    def __init__(self, share):
+        self.share, self.free_at = share, 0.0
+
+    @property
+    def due(self):
+        return time.monotonic() >= self.free_at
+
+    @contextmanager
+    def spent(self):
+        started = time.monotonic()
+        yield
+        now = time.monotonic()
+        self.free_at = now + (now - started) / self.share

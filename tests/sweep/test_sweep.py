@@ -1,0 +1,987 @@
+"""The sweep: against a lone loop, against itself, and through kills, full disks and growth."""
+
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from helpers import data as datasets
+from helpers import networks, records
+from helpers.activations import ACTIVATIONS, register_activation
+from helpers.config import ConfigError, Run, SweepConfig
+from helpers.data import DataError
+from helpers.sweep import Sweep, SweepError, sweep
+
+# Four stacks of three networks: each activation's deep and shallow ones. 200 samples are 6 batches of 32 and one of 8.
+TINY = {
+    "layers_list": [3, 2, 1],
+    "init_types": ["he_normal", "orthogonal"],
+    "activations": ["relu", "tanh"],
+    "hidden_size": 16,
+    "num_epochs": 3,
+    "lr": 0.1,
+    "batch_size": 32,
+    "train_size": 200,
+    "test_size": 100,
+    "precision": "float64",
+    "device": "cpu",
+    "stack_size": 3,
+}
+BATCHES = 7  # in an epoch of TINY
+# A printed figure lies within half a unit of its last digit, which is at most this much of it; two of them that are
+# rounded from almost the same number, within a whole unit.
+ROUNDED = {"figures": 0.5e-5, "layers": 0.5e-3}
+ACCURACIES = ["train_acc", "test_acc"]
+
+
+def tiny(folder, **changes):
+    return {**TINY, "save_dir": str(folder), **changes}
+
+
+def quiet(event):
+    pass
+
+
+def train(folder, **changes):
+    return Sweep(tiny(folder, **changes)).run(quiet)
+
+
+def fitted(**changes):
+    """TINY as a SweepConfig that knows its sizes, and its data."""
+    config = SweepConfig.from_dict({**TINY, **changes})
+    data = datasets.load(config, "cpu", torch.float64)
+    return config.fitted_to(data), data
+
+
+def without_times(results):
+    """All that a sweep has found: {run: its table without the times}, and the summary likewise."""
+    found = {run: results.history(run).drop(columns="epoch_time") for run in results.summary.run}
+    return found | {"summary": results.summary.drop(columns="seconds")}
+
+
+def assert_same(results, others):
+    """Every column but the times, to the last digit."""
+    found, expected = without_times(results), without_times(others)
+    assert list(found) == list(expected)
+    for name, table in found.items():
+        assert table.equals(expected[name]), f"{name} differs:\n{table.compare(expected[name])}"
+
+
+def assert_same_as_rounded(results, others):
+    """Every figure of the runs, to a unit of its last printed digit."""
+    assert results.summary.run.tolist() == others.summary.run.tolist()
+    for run in results.summary.run:
+        ours, theirs = (r.history(run).drop(columns="epoch_time").to_numpy() for r in (results, others))
+        np.testing.assert_allclose(ours[:, :5], theirs[:, :5], rtol=2.001 * ROUNDED["figures"])
+        np.testing.assert_allclose(ours[:, 5:], theirs[:, 5:], rtol=2.001 * ROUNDED["layers"], atol=1e-15)
+
+
+def contents(folder):
+    """Every file below a folder with its bytes and the time of its last change."""
+    files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def run_times(folder):
+    """When each run's CSV was written."""
+    return {path.stem: path.stat().st_mtime_ns for path in (Path(folder) / "runs").glob("*.csv")}
+
+
+def one_sentence(error):
+    text = str(error.value)
+    return "\n" not in text and "Traceback" not in text and len(text) < 400
+
+
+def begin_and_stop(config, how="stop"):
+    """Begin a sweep and end it early: some relu runs are finished, the deep tanh networks are in mid-sweep.
+
+    Stacks of tanh, or whichever is the last activation, wait after their first epoch until the sweep is told to end, so
+    that where it ends is not a matter of the machine's speed.
+    """
+    begun, seen, slow = Sweep(config), set(), config["activations"][-1]
+    advance = sweep.StackTraining.advance
+
+    def patient(training, data, stop=None):
+        if training.runs[0].activation == slow and training.epoch >= 1:
+            assert begun.stop.wait(60)
+        return advance(training, data, stop)
+
+    def end(event):
+        seen.add((event.training.runs[0].activation, event.epoch))
+        if event.done and (slow, 1) in seen:
+            if how == "interrupt":
+                raise KeyboardInterrupt
+            begun.stop.set()
+
+    sweep.StackTraining.advance = patient
+    try:
+        return begun.run(end)
+    except KeyboardInterrupt:
+        return None
+    finally:
+        sweep.StackTraining.advance = advance
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """TINY trained in one go; read, never changed."""
+    return train(tmp_path_factory.mktemp("once") / "sweep")
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A folder in which TINY was begun and stopped; copied, never changed."""
+    folder = tmp_path_factory.mktemp("stopped") / "sweep"
+    begin_and_stop(tiny(folder))
+    return folder
+
+
+# ---- what is measured
+
+
+def evaluated(net, x, y):
+    with torch.no_grad():
+        logits = net(x)
+    return functional.cross_entropy(logits, y).item(), (logits.argmax(1) == y).double().mean().item()
+
+
+def lone_epoch(net, optimizer, data, order, batch_size):
+    """One epoch as people write it: the running averages of loss and accuracy over the samples."""
+    loss_sum = correct = 0
+    for index in order.split(batch_size):
+        x, y = data.x_train[index], data.y_train[index]
+        logits = net(x)
+        loss = functional.cross_entropy(logits, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss_sum += loss.item() * len(index)
+        correct += (logits.argmax(1) == y).sum().item()
+    return loss_sum / len(order), correct / len(order)
+
+
+def lone_table(config, data, run, optimizer):
+    """A run's table without the times, by one network, autograd and torch.optim."""
+    net = networks.build(config, run, torch.float64)
+    optimizer = optimizer(net.parameters(), lr=config.lr)
+    rows = []
+    for epoch in range(config.num_epochs + 1):
+        if epoch == 0:
+            train_loss, train_acc = evaluated(net, data.x_train, data.y_train)
+        else:
+            order = sweep.epoch_order(run.seed, epoch, data.train_size)
+            train_loss, train_acc = lone_epoch(net, optimizer, data, order, config.batch_size)
+        test_loss, test_acc = evaluated(net, data.x_test, data.y_test)
+        stats = networks.probe(net, data.x_train[data.probe], data.y_train[data.probe])
+        layers = [stats[stat][l] for l in range(run.layers) for stat in networks.LAYER_STATS]
+        rows.append([epoch, train_loss, test_loss, train_acc, test_acc, *layers])
+    return np.array(rows)
+
+
+OPTIMIZERS = {
+    "sgd": torch.optim.SGD,
+    "momentum": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9),
+    "adam": torch.optim.Adam,
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_sweep_measures_what_a_lone_loop_measures(tmp_path, optimizer):
+    changes = {"seeds": [0, 1], "layers_list": [3, 2], "stack_size": 6}  # stacks of mixed depths and seeds
+    changes |= {"optimizer": optimizer, "lr": 0.01 if optimizer == "adam" else 0.1}
+    results = train(tmp_path / "sweep", **changes)
+    config, data = fitted(**changes)
+    assert data.train_size % config.batch_size  # the last batch is a partial one
+    for run in config.runs():
+        lone = lone_table(config, data, run, OPTIMIZERS[optimizer])
+        table = results.history(run.name).drop(columns="epoch_time").to_numpy()
+        # A hair more than the rounding, for the 1e-12 that float64 loses in 21 steps.
+        np.testing.assert_allclose(table[:, :5], lone[:, :5], rtol=1.001 * ROUNDED["figures"], err_msg=run.name)
+        np.testing.assert_allclose(
+            table[:, 5:], lone[:, 5:], rtol=1.001 * ROUNDED["layers"], atol=1e-15, err_msg=run.name
+        )
+
+
+def test_the_same_config_twice_gives_the_same(once, tmp_path):
+    assert_same(train(tmp_path / "again"), once)
+
+
+@pytest.mark.parametrize("stack_size", [1, 2, 12])
+def test_another_stack_size_changes_no_result(once, tmp_path, stack_size):
+    assert_same_as_rounded(train(tmp_path / "sweep", stack_size=stack_size), once)
+
+
+def test_a_finished_folder_is_complete_and_holds_no_state(once):
+    files = {str(path.relative_to(once.folder)) for path in once.folder.rglob("*")}
+    config, _ = fitted()
+    assert files == {"manifest.json", "summary.csv", "runs"} | {f"runs/{run.name}.csv" for run in config.runs()}
+    assert once.summary.run.tolist() == [run.name for run in config.runs()]
+    assert once.manifest["finished"] is not None
+    assert once.manifest["config_given"] == tiny(once.folder)
+    assert SweepConfig.from_dict(once.config).to_dict() == once.config
+    assert once.manifest["runs"] == 12
+    assert {"python", "torch", "numpy"} <= set(once.manifest["versions"])
+
+
+def test_times_are_shared_out_by_cost(once):
+    """Networks of one stack share its epochs in proportion to their parameters."""
+    config, _ = fitted()
+    deep, shallow = Run("he_normal", "relu", 3, 0), Run("he_normal", "relu", 2, 0)
+    ratio = sweep.parameters(config, 3) / sweep.parameters(config, 2)
+    times = [once.history(run.name).epoch_time for run in (deep, shallow)]
+    np.testing.assert_allclose(times[0] / times[1], ratio, rtol=4 * ROUNDED["figures"])
+
+
+# ---- killed, stopped, resumed
+
+KILLED_IN_MID_EPOCH = """
+import json, os, signal, sys, time
+from helpers.sweep import stack
+from helpers.sweep import sweep
+
+config, victim, batches = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+begun = sweep.Sweep(config)
+train_batch, trained = stack.Stack.train_batch, 0
+
+def train_batch_and_die(self, x, y, index):
+    global trained
+    if self.runs[0].name == victim:
+        trained += 1
+        if trained == batches:
+            while not begun.finished:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+    train_batch(self, x, y, index)
+
+stack.Stack.train_batch = train_batch_and_die
+begun.run(lambda event: None)
+"""
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_killed_in_mid_epoch_and_resumed_gives_the_same(tmp_path, optimizer):
+    changes = {"optimizer": optimizer, "lr": 0.01}
+    uninterrupted = train(tmp_path / "whole", **changes)
+    config, _ = fitted()
+    last = sweep.plan(config, config.runs(), torch.device("cpu"))[-1]
+    given = tiny(tmp_path / "killed", **changes)
+    arguments = [json.dumps(given), last[0].name, str(2 * BATCHES + 3)]  # in the third epoch
+    child = subprocess.run([sys.executable, "-c", KILLED_IN_MID_EPOCH, *arguments], timeout=120)
+    assert child.returncode == -signal.SIGKILL
+
+    finished = run_times(tmp_path / "killed")
+    assert 0 < len(finished) < 12
+    assert not {run.name for run in last} & set(finished)
+    trained = []
+    resumed = Sweep(given)
+    assert "go on where they stopped" in resumed.describe()
+    results = resumed.run(lambda event: trained.append((event.training.runs[0].name, event.epoch)))
+    assert_same(results, uninterrupted)
+    assert [epoch for name, epoch in trained if name == last[0].name] == [3]  # the first two were kept
+    after = run_times(tmp_path / "killed")
+    assert {run: after[run] for run in finished} == finished
+    assert not (tmp_path / "killed" / "state").exists()
+
+
+@pytest.mark.parametrize("how", ["stop", "interrupt"])
+def test_a_sweep_that_is_stopped_goes_on_at_the_second_start(once, tmp_path, how):
+    given = tiny(tmp_path / "sweep")
+    results = begin_and_stop(given, how)
+    assert (results is None) == (how == "interrupt")
+    results = records.load_sweep(tmp_path / "sweep")
+    finished = run_times(tmp_path / "sweep")
+    assert 0 < len(results.summary) < 12
+    assert set(results.summary.run) <= set(finished)
+    assert results.manifest["finished"] is None
+    assert list((tmp_path / "sweep" / "state").glob("*.pt"))
+    assert not list((tmp_path / "sweep").rglob("*.part"))
+
+    epochs = {}
+    results = Sweep(given).run(lambda event: epochs.setdefault(event.training.runs[0].name, []).append(event.epoch))
+    assert_same(results, once)
+    assert results.manifest["finished"] is not None
+    assert epochs["he_normal_tanh_3L_s0"] == [2, 3]
+    after = run_times(tmp_path / "sweep")
+    assert {run: after[run] for run in finished} == finished
+    assert not (tmp_path / "sweep" / "state").exists()
+
+
+def test_a_sweep_that_stops_at_the_epoch_lets_every_stack_complete_its_own(once, tmp_path):
+    given, epochs = tiny(tmp_path / "sweep"), {}
+    begun = Sweep(given)
+
+    def end(event):
+        epochs[event.training.name] = event.epoch
+        if event.epoch == 1:
+            begun.stop_at_epoch.set()
+
+    begun.run(end)
+    states = {path.stem: sweep.read_state(path)[0]["epoch"] for path in (tmp_path / "sweep" / "state").glob("*.pt")}
+    assert states == {name: epoch for name, epoch in epochs.items() if epoch < 3}  # nothing half-trained was dropped
+    resumed = Sweep(given)
+    assert_same(resumed.run(quiet), once)
+    assert not resumed.stopping
+
+
+def test_progress_says_how_much_of_the_whole_work_is_done(tmp_path):
+    """By cost: parameters x epochs, also over a second start."""
+    given, fractions = tiny(tmp_path / "sweep"), []
+    begun = Sweep(given)
+
+    def note(event):
+        fractions.append(event.fraction)
+        if len(fractions) == 7:
+            begun.stop_at_epoch.set()
+
+    begun.run(note)
+    first = len(fractions)
+    Sweep(given).run(lambda event: fractions.append(event.fraction))
+    assert fractions[0] == pytest.approx(0, abs=1e-9)
+    assert fractions == sorted(fractions)
+    assert 0 < fractions[first - 1] <= fractions[first] + 1e-12
+    assert fractions[-1] == pytest.approx(1)
+
+
+def test_close_is_called_however_a_sweep_ends(tmp_path):
+    class Note:
+        closed = 0
+
+        def __call__(self, event):
+            raise KeyboardInterrupt
+
+        def close(self):
+            self.closed += 1
+
+    note = Note()
+    with pytest.raises(KeyboardInterrupt):
+        Sweep(tiny(tmp_path / "sweep")).run(note)
+    assert note.closed == 1
+
+
+# ---- variants of an init, and the learning rate as an axis
+
+
+def test_variants_of_an_init_start_from_the_same_numbers_scaled(tmp_path):
+    given = {"he_1": {"init": "he_normal", "factor": 1.0}, "he_4": {"init": "he_normal", "factor": 4.0}}
+    config, _ = fitted(init_types=["he_1", "he_4", "he_normal"], init_params=given)
+    nets = [networks.build(config, Run(init, "relu", 2, 0), torch.float64) for init in config.init_types]
+    for one, four, two in zip(*(net.linear_layers for net in nets), strict=True):
+        torch.testing.assert_close(2 * one.weight, four.weight)
+        torch.testing.assert_close(2**0.5 * one.weight, two.weight)
+    results = train(tmp_path, init_types=["he_1"], init_params=given)
+    assert "he_1_relu_3L_s0" in set(results.summary.run)
+
+
+def test_a_sweep_may_grow_by_a_variant(tmp_path):
+    small = {"layers_list": [1], "activations": ["relu"], "num_epochs": 1}
+    train(tmp_path, **small, init_types=["he_normal"])
+    variant = {"he_1": {"init": "he_normal", "factor": 1.0}}
+    results = train(tmp_path, **small, init_types=["he_normal", "he_1"], init_params=variant)
+    assert list(results.summary.init) == ["he_normal", "he_1"]
+    with pytest.raises(ConfigError, match="init_params is"):
+        Sweep(tiny(tmp_path, **small, init_types=["he_normal", "he_1"], init_params={"he_1": {"init": "he_uniform"}}))
+
+
+BENT = {"bent": {"activation": "learnable_spline", "base": "tanh", "segments": 6, "per": "unit", "penalty": 0.01}}
+
+
+@pytest.mark.parametrize(("optimizer", "how"), [("sgd", "stop"), ("adam", "interrupt")])
+def test_a_variant_of_an_activation_is_resumed_and_kept_from_another(tmp_path, optimizer, how):
+    small = {"init_types": ["he_normal"], "activations": ["relu", "bent"], "activation_params": BENT}
+    small |= {"optimizer": optimizer, "lr": 0.01}
+    whole = train(tmp_path / "whole", **small)
+    given = tiny(tmp_path / "sweep", **small)
+    begin_and_stop(given, how)
+    (state,) = (tmp_path / "sweep" / "state").glob("*.pt")
+    assert sweep.read_state(state)[0]["epoch"] == 1
+    assert sweep.read_state(state)[1][0].activation == "bent"
+    assert_same(Sweep(given).run(quiet), whole)
+
+    before = contents(tmp_path / "sweep")
+    for change in ({**BENT["bent"], "penalty": 0.02}, {"activation": "affine"}):
+        with pytest.raises(ConfigError, match="activation_params is") as error:
+            Sweep({**given, "activation_params": {"bent": change}})
+        assert "save_dir" in str(error.value)
+    unused = {"activation_params": {**BENT, "other": {"activation": "affine"}, "affine": {"scale": 9.0}}}
+    assert len(Sweep({**given, **unused}).finished) == 6
+    assert contents(tmp_path / "sweep") == before
+
+
+def test_learning_rates_are_an_axis_and_each_run_is_what_it_would_be_alone(tmp_path):
+    small = {"layers_list": [2], "init_types": ["he_normal"], "num_epochs": 2, "stack_size": 8}
+    together = train(tmp_path / "both", **small, lr=[0.1, 0.01])
+    assert list(together.summary.columns[-1:]) == ["lr"]
+    for lr in (0.1, 0.01):
+        alone = train(tmp_path / str(lr), **small, lr=lr)
+        assert set(alone.summary.lr) == {lr}
+        part = together.at(lr=lr)
+        assert part.config["lr"] == lr
+        assert list(part.summary.run) == [f"he_normal_{a}_2L_lr{lr:g}_s0" for a in ("relu", "tanh")]
+        for run, other in zip(part.summary.run, alone.summary.run, strict=True):
+            ours, theirs = (table.drop(columns="epoch_time") for table in (part.history(run), alone.history(other)))
+            np.testing.assert_allclose(ours, theirs, rtol=2e-3)
+    grown = train(tmp_path / "both", **small, lr=[0.1, 0.01, 0.3])
+    assert len(grown.summary) == 6
+    assert set(run_times(tmp_path / "both")) == set(grown.summary.run)
+    with pytest.raises(ValueError, match=r"lr is 0.2; this sweep has 0.1, 0.01, 0.3"):
+        grown.at(lr=0.2)
+    with pytest.raises(ConfigError, match="lr is"):  # its runs have other names, so none would be kept
+        Sweep(tiny(tmp_path / "0.1", **small, lr=[0.1]))
+
+
+def test_learning_rates_of_many_digits_are_told_apart_and_found_again(tmp_path):
+    lrs = [0.0316227766016838, 0.0316227766016839]
+    given = {"layers_list": [1], "init_types": ["zero"], "activations": ["relu"], "num_epochs": 1, "lr": lrs}
+    results = train(tmp_path, **given)
+    assert len(run_times(tmp_path)) == 2
+    assert [len(results.at(lr=lr).summary) for lr in lrs] == [1, 1]
+
+
+def test_a_third_start_trains_nothing_and_changes_no_result(once, tmp_path):
+    folder = tmp_path / "sweep"
+    shutil.copytree(once.folder, folder)
+    before, events = run_times(folder), []
+    results = Sweep(tiny(folder)).run(events.append)
+    assert events == []
+    assert run_times(folder) == before
+    assert_same(results, once)
+    assert results.manifest["finished"] == once.manifest["finished"]
+
+
+def test_without_resume_everything_is_trained_again(once, tmp_path):
+    folder = tmp_path / "sweep"
+    shutil.copytree(once.folder, folder)
+    before = run_times(folder)
+    results = train(folder, resume=False)
+    assert_same(results, once)
+    assert all(time > before[run] for run, time in run_times(folder).items())
+
+
+def flipped(state):
+    """With every bit turned in the part that says what the tensors are."""
+    start = state.find(b"data.pkl") + 150
+    return state[:start] + bytes(byte ^ 0xFF for byte in state[start : start + 20]) + state[start + 20 :]
+
+
+DAMAGES = {
+    "empty": lambda state: b"",
+    "cut short": lambda state: state[: len(state) // 2],
+    "something else": lambda state: b"not a state\n" * 100,
+    "zeros": lambda state: bytes(len(state)),
+    "flipped": flipped,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_is_told_and_trained_anew(once, stopped, tmp_path, capsys, damage):
+    folder = tmp_path / "sweep"
+    shutil.copytree(stopped, folder)
+    states = list((folder / "state").glob("*.pt"))
+    for path in states:
+        path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    results = Sweep(tiny(folder)).run(quiet)
+    told = capsys.readouterr().out
+    for path in states:
+        assert f"{path} cannot be read" in told
+    assert_same(results, once)
+    assert not (folder / "state").exists()
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(once, stopped, tmp_path):
+    """Half a state of a stack that the second start puts together differently."""
+    folder = tmp_path / "sweep"
+    shutil.copytree(stopped, folder)
+    (folder / "state" / "he_normal_tanh_1L_s0+7.pt.part").write_bytes(b"half a state")
+    assert_same(train(folder), once)
+    assert not (folder / "state").exists()
+
+
+# ---- growing
+
+
+@pytest.mark.parametrize("keep_state", [True, False])
+def test_a_sweep_may_grow_in_epochs(once, tmp_path, keep_state):
+    folder = tmp_path / "sweep"
+    short = train(folder, num_epochs=2, keep_state=keep_state)
+    assert all(len(short.history(run)) == 3 for run in short.summary.run)
+    epochs = set()
+    grown = Sweep(tiny(folder, keep_state=keep_state)).run(lambda event: epochs.add(event.epoch))
+    assert epochs == ({3} if keep_state else {0, 1, 2, 3})
+    assert_same(grown, once)
+    assert (folder / "state").exists() == keep_state
+    assert grown.config["num_epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("axis", "before"),
+    [
+        ("layers_list", [2]),
+        ("init_types", ["orthogonal"]),
+        ("activations", ["tanh"]),
+        ("seeds", [1]),
+    ],
+)
+def test_a_sweep_may_grow_along_its_axes(once, tmp_path, axis, before):
+    folder = tmp_path / "sweep"
+    full = {**TINY, "seeds": [0, 1]}[axis]
+    whole = once if axis != "seeds" else train(tmp_path / "whole", seeds=[0, 1])
+    first = train(folder, **{axis: before})
+    finished = run_times(folder)
+    assert len(finished) == len(whole.summary) * len(before) // len(full)
+    grown = train(folder, **{axis: full})
+    assert_same_as_rounded(grown, whole)
+    after = run_times(folder)
+    assert {run: after[run] for run in finished} == finished
+    assert set(first.summary.run) < set(grown.summary.run)
+
+
+REFUSED = [
+    ("num_epochs", 3, 2),
+    ("lr", 0.1, 0.2),
+    ("layers_list", [3, 2, 1], [3, 2]),
+    ("activations", ["relu", "tanh"], ["relu", "gelu"]),
+    ("hidden_size", 16, 17),
+    ("batch_size", 32, 33),
+    ("optimizer", "sgd", "adam"),
+    ("precision", "float64", "float32"),
+    ("train_size", 200, 150),
+    ("normalize", False, True),
+]
+
+
+@pytest.mark.parametrize(("key", "there", "here"), REFUSED)
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_folder_of_another_config_is_refused(once, key, there, here, resume):
+    before = contents(once.folder)
+    with pytest.raises(ConfigError) as error:
+        Sweep(tiny(once.folder, **{key: here}, resume=resume))
+    assert f"{once.folder} holds the results of another CONFIG: {key} is {there!r} there and {here!r} here" in str(
+        error.value
+    )
+    assert one_sentence(error)
+    assert contents(once.folder) == before
+
+
+def test_another_parameter_of_an_init_is_another_config(once):
+    with pytest.raises(ConfigError, match="init_params is"):
+        Sweep(tiny(once.folder, init_params={"he_normal": {"factor": 1.0}}))
+
+
+@pytest.mark.parametrize("free", [{"stack_size": 5}, {"keep_state": True}, {"stack_size": "auto", "device": "auto"}])
+def test_what_moves_no_result_may_change(once, free):
+    assert len(Sweep(tiny(once.folder, **free)).finished) == 12
+
+
+def test_runs_without_their_manifest_are_not_taken_over(once, tmp_path):
+    shutil.copytree(once.folder / "runs", tmp_path / "sweep" / "runs")
+    with pytest.raises(ConfigError, match=r"holds runs but no manifest\.json"):
+        Sweep(tiny(tmp_path / "sweep"))
+
+
+# ---- runs that diverge
+
+DIVERGING = {"activations": ["relu"], "layers_list": [3, 2], "precision": "float32"}
+
+
+def test_runs_that_diverge_are_marked_and_the_sweep_goes_on(tmp_path):
+    results = train(tmp_path / "sweep", **DIVERGING, lr=1e6)
+    assert len(results.summary) == 4
+    assert results.summary.diverged.all()
+    assert not results.summary.learned.any()
+    assert results.summary.epochs_to_95.isna().all()
+    assert results.manifest["finished"] is not None
+    for run in results.summary.run:
+        history = results.history(run)
+        bad = ~np.isfinite(history[["train_loss", "test_loss"]]).all(axis=1)
+        assert history.epoch.tolist() == [0, 1, 2, 3]
+        assert not bad[0]
+        assert history.loc[bad.cumsum() > 1].drop(columns=["epoch", "epoch_time"]).isna().all(axis=None)
+
+
+def test_a_member_that_diverges_changes_no_other(tmp_path):
+    config, data = fitted(**DIVERGING)
+    data = dataclasses.replace(data, x_train=data.x_train.float(), x_test=data.x_test.float())
+    calm = sweep.train_alone(config, data, config.runs(), 3, lrs=[0.1, 0.1, 0.1, 0.1])
+    wild = sweep.train_alone(config, data, config.runs(), 3, lrs=[0.1, 1e6, 0.1, 0.1])
+    burst = config.runs()[1]
+    assert [run for run, diverged in zip(wild.runs, wild.diverged, strict=True) if diverged] == [burst]
+    assert not any(calm.diverged)
+    for run, ours, theirs in zip(calm.runs, calm.tables, wild.tables, strict=True):
+        if run != burst:
+            np.testing.assert_array_equal(np.delete(ours, 5, 1), np.delete(theirs, 5, 1))
+
+
+# ---- places that cannot be written to
+
+FULL_DISK = """
+import json, resource, sys, threading
+from helpers.sweep import sweep
+
+# No file may grow beyond this many bytes once a run is finished. tanh networks wait for that with their first state.
+config, limit = json.loads(sys.argv[1]), int(sys.argv[2])
+full, save = threading.Event(), sweep.StackTraining.save
+
+def save_late(training, path):
+    if training.runs[0].activation == "tanh":
+        full.wait()
+    save(training, path)
+
+def progress(event):
+    if event.done:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        full.set()
+
+sweep.StackTraining.save = save_late
+try:
+    sweep.Sweep(config).run(progress)
+except sweep.SweepError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [100, 5000])  # no file at all, and all but the states
+def test_a_full_disk_loses_no_finished_run(once, tmp_path, limit):
+    folder = tmp_path / "sweep"
+    arguments = [json.dumps(tiny(folder)), str(limit)]
+    # What the child prints goes through pipes, which such a limit does not touch.
+    child = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    finished = run_times(folder)
+    results = records.load_sweep(folder)
+    assert 0 < len(results.summary) < 12
+    assert all(len(results.history(run)) == 4 for run in results.summary.run)
+    assert not list(folder.rglob("*.part"))
+    assert_same(Sweep(tiny(folder)).run(quiet), once)
+    after = run_times(folder)
+    assert {run: after[run] for run in finished} == finished
+    assert f"results cannot be written to {folder} (" in child.stdout, child.stderr
+    assert "runs are finished and kept" in child.stdout
+    assert len(child.stdout.splitlines()) == 1
+
+
+def finished_manifest(source, target):
+    return target.name == "manifest.json" and json.loads(source.read_text())["finished"] is not None
+
+
+# (source, target) -> whether the disk is full when this file is about to be put in its place
+FULL_FOR = {
+    "a state": lambda source, target: target.suffix == ".pt" and "tanh" in target.name,
+    "a run": lambda source, target: target.suffix == ".csv" and "tanh_2L" in target.name,
+    "the summary": lambda source, target: target.name == "summary.csv" and "tanh" in source.read_text(),
+    "the last manifest": finished_manifest,
+}
+
+
+@pytest.mark.parametrize("what", FULL_FOR)
+def test_a_disk_that_is_full_for_one_file_is_told_in_a_sentence(once, tmp_path, monkeypatch, what):
+    replace = os.replace
+
+    def full(source, target):
+        if FULL_FOR[what](Path(source), Path(target)):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    folder = tmp_path / "sweep"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(SweepError) as error:
+            train(folder)
+    assert f"results cannot be written to {folder} (No space left on device)" in str(error.value)
+    assert one_sentence(error)
+    finished = run_times(folder)
+    assert set(records.load_sweep(folder).summary.run) <= set(finished)
+    assert not list(folder.rglob("*.part"))
+    assert_same(train(folder), once)
+    after = run_times(folder)
+    assert {run: after[run] for run in finished} == finished
+
+
+@pytest.mark.parametrize("below", ["", "sweep", "a/b/sweep"])
+def test_a_folder_that_cannot_be_made_is_told_before_training(tmp_path, below):
+    # A file in the way stops root too, which a missing permission would not.
+    (tmp_path / "file").write_text("in the way")
+    events = []
+    with pytest.raises(SweepError, match=r"save_dir is .* nothing was trained") as error:
+        Sweep(tiny(tmp_path / "file" / below)).run(events.append)
+    assert str(tmp_path / "file") in str(error.value)
+    assert one_sentence(error)
+    assert events == []
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "in the way")]
+
+
+def test_a_damaged_manifest_is_told_and_left_alone(once, tmp_path):
+    folder = tmp_path / "sweep"
+    shutil.copytree(once.folder, folder)
+    (folder / "manifest.json").write_text('{"config": {"lr"')
+    before = contents(folder)
+    with pytest.raises(ValueError, match=r"manifest\.json is not readable JSON"):
+        Sweep(tiny(folder))
+    assert contents(folder) == before
+
+
+# ---- bad input
+
+BAD = [
+    ({"dataset": "folder:nowhere"}, DataError, "nowhere"),
+    ({"batch_size": 201}, ConfigError, "batch_size is 201, but there are only 200 training samples"),
+    ({"train_size": 5000}, DataError, "train_size is 5000, but there are only 1437"),
+    ({"input_size": 63}, ConfigError, "input_size is 63, but digits has 64"),
+    ({"layers_list": [2, 0]}, ConfigError, "layers_list is 0"),
+    ({"lr": float("inf")}, ConfigError, "lr is inf"),
+    ({"activation": ["relu"]}, ConfigError, "did you mean 'activations'"),
+]
+
+
+@pytest.mark.parametrize(("changes", "kind", "words"), BAD)
+def test_bad_input_is_told_before_anything_is_written(tmp_path, changes, kind, words):
+    with pytest.raises(kind, match=words) as error:
+        Sweep(tiny(tmp_path / "sweep", **changes))
+    assert one_sentence(error)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- plan, costs, order
+
+
+@pytest.mark.parametrize("stack_size", [1, 3, 7, "auto"])
+def test_a_plan_holds_every_run_once_and_the_costliest_first(stack_size):
+    config, _ = fitted(layers_list=[2, 9, 5], seeds=[0, 1, 2], stack_size=stack_size)
+    stacks = sweep.plan(config, config.runs(), torch.device("cpu"))
+    assert sorted(run for stack in stacks for run in stack) == sorted(config.runs())
+    assert all(len({run.activation for run in stack}) == 1 for stack in stacks)
+    most = sweep.STACK_SIZES["cpu"] if stack_size == "auto" else stack_size
+    assert max(map(len, stacks)) == most
+    assert len(stacks) == 2 * -(-18 // most)
+    costs = [sum(sweep.parameters(config, run.layers) for run in stack) for stack in stacks]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_a_stack_small_enough_has_one_depth_and_one_seed():
+    config, _ = fitted(seeds=[0, 1], stack_size=2)
+    for stack in sweep.plan(config, config.runs(), torch.device("cpu")):
+        assert len({(run.layers, run.seed) for run in stack}) == 1
+
+
+@pytest.mark.parametrize("layers", [1, 2, 7])
+def test_parameters_are_those_of_the_network(layers):
+    config, data = fitted()
+    net = networks.DeepMLP(data.input_size, 16, data.output_size, layers, "relu")
+    assert sweep.parameters(config, layers) == sum(p.numel() for p in net.parameters())
+    run = Run("zero", "relu", layers, 0)
+    assert sweep.stack_parameters(config, [run, run]) == 2 * sweep.parameters(config, layers)
+
+
+def test_the_order_of_an_epoch_is_a_permutation_of_its_own():
+    orders = {(seed, epoch): sweep.epoch_order(seed, epoch, 100) for seed in range(3) for epoch in range(3)}
+    torch.manual_seed(7)
+    torch.rand(3)
+    for (seed, epoch), order in orders.items():
+        assert sorted(order.tolist()) == list(range(100))
+        assert torch.equal(sweep.epoch_order(seed, epoch, 100), order)
+    assert len({tuple(order.tolist()) for order in orders.values()}) == 9
+
+
+# ---- how long, and what is said about it
+
+
+def set_clock(monkeypatch):
+    """A clock for sweep.py that stands until `clock.now` is set."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(
+        sweep, "time", SimpleNamespace(perf_counter=lambda: clock.now, monotonic=lambda: clock.now, sleep=time.sleep)
+    )
+    return clock
+
+
+def test_the_eta_weighs_by_cost(monkeypatch):
+    """A deep run at 3 s an epoch beside five shallow ones at 1 s an epoch together, at the same pace."""
+    config, _ = fitted(num_epochs=2)
+    monkeypatch.setattr(sweep, "parameters", lambda config, layers: layers)
+    clock = set_clock(monkeypatch)
+    deep = SimpleNamespace(runs=[Run("zero", "relu", 30, 0)])
+    shallow = SimpleNamespace(runs=[Run("zero", "tanh", 2, seed) for seed in range(5)])
+    meter = sweep._Meter(config, [sweep.Todo(deep.runs), sweep.Todo(shallow.runs)])
+    assert meter.count(deep, 0) is None
+    for training, epoch, passed, left in ((deep, 1, 3, 5), (shallow, 1, 4, 4), (deep, 2, 7, 1), (shallow, 2, 8, 0)):
+        clock.now = 100.0 + passed
+        assert meter.count(training, epoch) == pytest.approx(left)
+
+
+def test_the_eta_counts_only_what_is_left_of_a_resumed_stack(monkeypatch):
+    config, _ = fitted(num_epochs=10)
+    runs = [Run("zero", "relu", 2, 0)]
+    clock = set_clock(monkeypatch)
+    meter = sweep._Meter(config, [sweep.Todo(runs, Path("state.pt"), 8)])
+    clock.now += 3
+    assert meter.count(SimpleNamespace(runs=runs), 9) == pytest.approx(3)
+
+
+def test_the_forecast_is_positive_and_writes_nothing(tmp_path):
+    begun = Sweep(tiny(tmp_path / "sweep"))
+    assert 0 < begun.forecast(0.02) < 600
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_left_takes_no_time(once):
+    assert Sweep(tiny(once.folder)).forecast() == 0
+
+
+def test_the_forecast_is_in_proportion_to_the_epochs_left(stopped, tmp_path, monkeypatch):
+    monkeypatch.setattr(Sweep, "_time_steps", lambda self, runs, seconds: (1000, 2.0))
+    short, long = (Sweep(tiny(tmp_path / "sweep", num_epochs=n)).forecast() for n in (3, 6))
+    assert long == pytest.approx(2 * short)
+    anew = tmp_path / "anew"
+    shutil.copytree(stopped, anew, ignore=shutil.ignore_patterns("*.pt"))
+    assert 0 < Sweep(tiny(stopped)).forecast() < Sweep(tiny(anew)).forecast() < short
+
+
+def test_a_sweep_describes_itself(once, stopped, tmp_path):
+    fresh = Sweep(tiny(tmp_path / "sweep", seeds=[4])).describe().splitlines()
+    assert fresh[0] == "digits: 200 training and 100 test samples, 64 inputs, 10 classes"
+    assert fresh[1] == "12 runs = 2 inits x 2 activations x 3 depths x 1 seed; 0 are finished"
+    assert fresh[2].startswith("left: 4 stacks of up to 3 networks, ")
+    assert fresh[2].endswith(" at a time, 3 epochs each")
+    assert fresh[3] == f"on cpu in float64, seeds 4; results go to {tmp_path / 'sweep'}"
+    assert Sweep(tiny(once.folder)).describe().splitlines()[1:3] == [
+        "12 runs = 2 inits x 2 activations x 3 depths x 1 seed; 12 are finished",
+        "nothing is left to train",
+    ]
+    assert "go on where they stopped" in Sweep(tiny(stopped)).describe()
+
+
+def test_progress_counts_every_epoch_of_every_stack(tmp_path):
+    events = []
+    Sweep(tiny(tmp_path / "sweep")).run(
+        lambda event: events.append((event.training.name, event.epoch, event.done, event.total))
+    )
+    stacks = {name for name, *_ in events}
+    assert len(stacks) == 4
+    for stack in stacks:
+        assert [epoch for name, epoch, *_ in events if name == stack] == [0, 1, 2, 3]
+    done = [done for *_, done, _ in events]
+    assert done == sorted(done)
+    assert events[-1][2:] == (12, 12)
+
+
+# ---- a run had back
+
+
+@pytest.mark.parametrize("epoch", [0, 2, 3, None])
+def test_a_run_can_be_had_back(once, epoch):
+    _, data = fitted()
+    for run in once.summary.run[::5]:  # each depth, each init, each activation
+        net = sweep.rebuild(once.config, run, epoch)
+        row = once.history(run).iloc[3 if epoch is None else epoch]
+        loss, accuracy = evaluated(net, data.x_test, data.y_test)
+        assert loss == pytest.approx(row.test_loss, rel=1.001 * ROUNDED["figures"])
+        assert accuracy == pytest.approx(row.test_acc, rel=ROUNDED["figures"])
+
+
+def test_a_run_can_be_had_back_by_its_cell():
+    config, data = fitted(num_epochs=1)
+    run = config.runs()[0]
+    by_cell, by_name = (sweep.rebuild(config, which) for which in (run, run.name))
+    assert evaluated(by_cell, data.x_test, data.y_test) == evaluated(by_name, data.x_test, data.y_test)
+
+
+def test_a_run_that_the_sweep_does_not_have_is_told(once):
+    with pytest.raises(ConfigError, match="the sweep has no run 'he_normal_relu_99L_s0'") as error:
+        sweep.rebuild(once.config, "he_normal_relu_99L_s0")
+    assert "he_normal_relu_3L_s0" in str(error.value)
+    assert one_sentence(error)
+
+
+def test_threads_started_after_a_sweep_have_all_cores(tmp_path):
+    """A lane takes its share of the cores by a setting that new threads inherit."""
+    before = torch.get_num_threads()
+    train(tmp_path)
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_a_second_process_is_kept_out(tmp_path):
+    """Two that train in one folder would write over each other; a lock held in this process stands for the other."""
+    config = tiny(tmp_path / "sweep")
+    told = []
+
+    def start_again(event):
+        with pytest.raises(SweepError) as error:
+            Sweep(config).run(quiet)
+        assert one_sentence(error)
+        told.append(str(error.value))
+
+    Sweep(config).run(start_again)
+    assert all("another process is training" in text and "save_dir" in text for text in told)
+    assert told
+    Sweep(config).run(quiet)  # and let in when the first is done
+
+
+@pytest.mark.parametrize("used_as", ["own_of_this_test", "variant"])
+def test_another_function_under_the_same_name_is_refused(used_as, tmp_path):
+    """Otherwise the curves of the old function would be shown for the new one."""
+    variant = {"variant": {"activation": "affine", "base": "own_of_this_test"}}
+    config = tiny(tmp_path / "sweep", activations=[used_as])
+    config["activation_params"] = variant if used_as == "variant" else {}
+    try:
+        register_activation("own_of_this_test", torch.tanh)
+        Sweep(config).run(quiet)
+        Sweep(config).run(quiet)
+        register_activation("own_of_this_test", lambda z: torch.tanh(2 * z))
+        with pytest.raises(ConfigError) as error:
+            Sweep(config)
+        assert one_sentence(error)
+        assert "own_of_this_test" in str(error.value)
+    finally:
+        del ACTIVATIONS["own_of_this_test"]
+
+
+def test_a_state_of_another_config_is_not_used(stopped, tmp_path, capsys):
+    """A folder whose manifest and runs were taken away, but not its states."""
+    shutil.copytree(stopped / "state", tmp_path / "sweep" / "state")
+    config = tiny(tmp_path / "sweep", lr=0.02)
+    again = Sweep(config)
+    assert all(todo.state is None for todo in again.todo())
+    assert "belongs to another CONFIG" in capsys.readouterr().out
+    assert_same(again.run(quiet), train(tmp_path / "other", lr=0.02))
+
+
+@pytest.mark.parametrize("text", ["", "epoch,train_loss\n", "\x00\x01"])
+def test_a_damaged_run_is_told_and_trained_again(once, tmp_path, capsys, text):
+    folder = tmp_path / "sweep"
+    shutil.copytree(once.folder, folder)
+    path = folder / "runs" / f"{once.summary.run[0]}.csv"
+    path.write_text(text)
+    again = Sweep({**once.manifest["config_given"], "save_dir": str(folder)})
+    told = capsys.readouterr().out
+    assert f"{path} is damaged" in told or f"{path} cannot be read" in told
+    assert len(again.config.runs()) - len(again.finished) == 1
+    assert_same(again.run(quiet), once)
+
+
+def test_a_diverged_run_cannot_be_had_back(tmp_path):
+    config = tiny(tmp_path / "sweep", activations=["linear"], lr=1e6)
+    results = Sweep(config).run(quiet)
+    name = results.summary.run[results.summary.diverged].iloc[0]
+    with pytest.raises(SweepError) as error:
+        sweep.rebuild(results.config, name)
+    assert one_sentence(error)
+    assert name in str(error.value)
+    assert not results.summary.learned[results.summary.diverged].any()
+    assert results.summary.final_test_acc[results.summary.diverged].isna().all()

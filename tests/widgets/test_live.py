@@ -1,0 +1,235 @@
+"""The live panel without a browser: widgets are set and read from Python, the sweep is real."""
+
+import asyncio
+import gc
+import io
+import weakref
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import records
+from helpers.sweep import Sweep
+from helpers.widgets import live as panels
+from helpers.widgets.live import Budget, SweepPanel, SweepStopped
+
+SMALL = {
+    "layers_list": [2, 1],
+    "init_types": ["he_normal", "zero"],
+    "activations": ["relu", "tanh"],
+    "hidden_size": 16,
+    "num_epochs": 3,
+    "train_size": 200,
+    "test_size": 100,
+    "stack_size": 2,
+    "seeds": [0, 1],
+    "device": "cpu",
+}
+
+
+def a_sweep(folder, **changes):
+    return Sweep({**SMALL, "save_dir": str(folder), **changes})
+
+
+def trained(folder, **changes):
+    panel = SweepPanel(a_sweep(folder, **changes))
+    return panel, asyncio.run(panel.train())
+
+
+def labels(panel):
+    return {cell: button.description.strip() for cell, button in panel.grid.cells.items()}
+
+
+def means(results):
+    return results.summary.groupby(["activation", "init", "layers"]).final_test_acc.mean()
+
+
+def test_the_map_shows_the_mean_accuracy_of_every_cell(tmp_path):
+    panel, results = trained(tmp_path)
+    assert labels(panel) == {cell: f"{mean:.2f}" for cell, mean in means(results).items()}
+    assert "<b>finished</b>" in panel.status.value
+    assert "16/16 runs" in panel.status.value
+    assert panel.stop.disabled
+
+
+def test_the_map_fills_in_while_the_networks_train(tmp_path, monkeypatch):
+    monkeypatch.setattr(panels, "MAP_SHARE", 1e9)  # draws at every epoch
+    panel, seen = SweepPanel(a_sweep(tmp_path)), []
+    show = panel.show
+
+    def look(event):
+        show(event)
+        known = sum(label != "" for label in labels(panel).values())
+        seen.append((known, panel.bar.value, panel.status.value))
+
+    panel.show = look
+    asyncio.run(panel.train())
+    known, bar, _ = zip(*seen, strict=True)
+    assert known[0] < 8 == known[-1]
+    assert list(known) == sorted(known)
+    assert list(bar) == sorted(bar)
+    assert bar[-1] == pytest.approx(1)
+    assert any("ETA" in status and "unknown" not in status for *_, status in seen)
+
+
+def picture(panel):
+    return np.asarray(Image.open(io.BytesIO(panel.picture.value)))
+
+
+def test_a_click_and_a_choice_draw_the_curves_of_that_cell(tmp_path):
+    panel, _ = trained(tmp_path)
+    first = ("relu", "he_normal", 2)
+    panel.grid.cells[first].click()
+    assert panel.choice == first
+    before = picture(panel)
+    panel.axes["activation"].value = "tanh"
+    assert panel.choice == ("tanh", "he_normal", 2)
+    assert not np.array_equal(picture(panel), before)
+    panel.grid.cells[first].click()
+    assert [axis.value for axis in panel.axes.values()] == list(first)
+    assert np.array_equal(picture(panel), before)
+
+
+def test_the_curves_are_the_runs_own(tmp_path):
+    """What is drawn while training is what the CSV holds afterwards, to its digits."""
+    panel, results = trained(tmp_path)
+    for run in panel.config.runs():
+        live, kept = panel._history(run), results.history(run.name)
+        assert list(live.columns) == list(kept.columns)
+        np.testing.assert_allclose(live, kept, rtol=1e-3)
+
+
+def test_the_panel_lets_go_of_stacks_that_are_finished(tmp_path):
+    """A stack holds on to its buffers, hundreds of megabytes in a large sweep."""
+    panel, alive = SweepPanel(a_sweep(tmp_path)), []
+    show = panel.show
+
+    def note(event):
+        show(event)
+        alive.append(weakref.ref(event.training))
+
+    panel.show = note
+    asyncio.run(panel.train())
+    del note
+    gc.collect()
+    assert len(alive) == 8 * 4  # stacks of two, each with four epochs
+    assert sum(stack() is not None for stack in alive) == 0
+
+
+def test_stop_lets_the_epoch_end_and_the_next_start_goes_on(tmp_path):
+    sweep = a_sweep(tmp_path, num_epochs=40)
+    panel = SweepPanel(sweep)
+    show = panel.show
+
+    def stop_once(event):
+        show(event)
+        if event.epoch == 2 and not sweep.stop_at_epoch.is_set():
+            panel.stop.click()
+
+    panel.show = stop_once
+    with pytest.raises(SweepStopped, match=r"0 of 16 runs are finished and kept.*Run this cell again"):
+        asyncio.run(panel.train())
+    assert "<b>stopped</b>" in panel.status.value
+    assert not sweep.stop.is_set()
+    epochs = [todo.epoch for todo in sweep.todo() if todo.state]
+    assert epochs
+    assert max(epochs) >= 2
+
+    first = {}
+    again = SweepPanel(sweep)
+    again.show = lambda event: first.setdefault(event.training.name, event.epoch)
+    results = asyncio.run(again.train())
+    assert len(results.summary) == 16
+    assert max(first.values()) >= 3
+
+
+def test_a_second_click_stops_at_once(tmp_path):
+    sweep = a_sweep(tmp_path)
+    panel = SweepPanel(sweep)
+    panel.stop.click()
+    assert (sweep.stop_at_epoch.is_set(), sweep.stop.is_set()) == (True, False)
+    assert panel.stop.description == "Stop now"
+    panel.stop.click()
+    assert sweep.stop.is_set()
+    assert panel.stop.disabled
+
+
+def test_an_interrupted_kernel_stops_the_sweep(tmp_path):
+    """Interrupting a cell that awaits cancels its task."""
+    sweep = a_sweep(tmp_path, num_epochs=400)
+    panel = SweepPanel(sweep)
+
+    async def interrupt():
+        task = asyncio.ensure_future(panel.train())
+        while not panel.trained:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupt())
+    assert "<b>interrupted</b>" in panel.status.value
+    assert [todo for todo in sweep.todo() if todo.state]
+
+
+def test_the_sentence_stands_alone():
+    assert SweepStopped("Stopped.")._render_traceback_() == ["Stopped."]
+
+
+def test_what_was_finished_before_is_shown_at_once(tmp_path):
+    _, results = trained(tmp_path)
+    panel = SweepPanel(a_sweep(tmp_path))
+    assert labels(panel) == {cell: f"{mean:.2f}" for cell, mean in means(results).items()}
+    panel.choose(("tanh", "zero", 1))
+    assert panel._history(panel.config.runs()[0]).equals(
+        records.read_run(records.run_file(tmp_path, panel.config.runs()[0]))
+    )
+    assert len(panel.picture.value) > 1000
+
+
+def test_each_learning_rate_has_a_map_of_its_own(tmp_path):
+    panel, results = trained(tmp_path, lr=[0.01, 0.3], seeds=[0], activations=["relu"])
+    for lr in (0.01, 0.3):
+        panel.lr.value = lr
+        assert labels(panel) == {cell: f"{mean:.2f}" for cell, mean in means(results.at(lr=lr)).items()}
+
+
+def test_a_diverged_run_gets_an_x_and_curves_that_end(tmp_path):
+    panel, results = trained(tmp_path, lr=1e6, num_epochs=2, seeds=[0])
+    diverged = results.summary[results.summary.diverged]
+    assert len(diverged) > 0
+    row = diverged.iloc[0]
+    assert labels(panel)[row.activation, row.init, row.layers] == "x"
+    panel.choose((row.activation, row.init, row.layers))
+
+
+def test_without_a_reader_plain_lines_are_printed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(panels, "person_watches", lambda: False)
+    results = asyncio.run(panels.train(a_sweep(tmp_path)))
+    assert len(results.summary) == 16
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("  16/16 runs finished")
+
+
+def test_a_reader_gets_the_panel(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(panels, "person_watches", lambda: True)
+    monkeypatch.setattr(panels, "display", shown.append)
+    asyncio.run(panels.train(a_sweep(tmp_path)))
+    assert "sweep-panel" in shown[0]._dom_classes
+
+
+def test_a_budget_is_kept_however_long_a_drawing_takes(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(panels, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    budget, spent = Budget(0.01), 0.0
+    while clock.now < 1000:
+        clock.now += 0.1
+        if budget.due:
+            with budget.spent():
+                cost = 0.05 + 0.3 * (clock.now > 500)
+                clock.now += cost
+                spent += cost
+    assert 0.008 * 1000 < spent < 0.0105 * 1000
