@@ -29,8 +29,8 @@ from helpers import data as datasets
 from helpers import networks, records
 from helpers.config import CHECKS, ConfigError, SweepConfig, resolve_device
 from helpers.progress import duration
-from helpers.sweep.sweep import DAMAGED, Lanes, SweepError, data_type, epoch_order, locked, open_lock
 from helpers.sweep.stack import MOMENTUM
+from helpers.sweep.sweep import DAMAGED, Lanes, SweepError, data_type, epoch_order, locked, open_lock
 
 # as published, but for the data set and what suits it
 DEFAULTS = {
