@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Files and rooms (folders). Imports run downward, and on one floor from right to left; tests/test_floors.py holds them.
 FLOORS = (
     # 0: imports nothing of ours
-    "quadrature figures",
+    "files quadrature figures",
     # 1: what varies, what stays
     "activations initializers data records config progress",
     # 2: networks and how they train

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from helpers import records
+from helpers import files, records
 from helpers.sweep import findings
 
 TELLING = ("accuracy_map", "effect_of_the_factor")  # pictures for the overview; of a study without them, the first one
@@ -466,7 +466,7 @@ def main(arguments=None):
         print("\n".join(found + damaged) or "all pages are up to date")
         return 1 if found or damaged else 0
     for path, text in written.items():
-        records.write_whole(path, text)
+        files.write_whole(path, text)
     print("\n".join(f"wrote {path}" for path in written) or "all pages were up to date")
     print("\n".join(damaged), end="\n" if damaged else "", file=sys.stderr)
     return 1 if damaged else 0

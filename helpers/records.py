@@ -7,18 +7,14 @@ results/<sweep>/figures/*.png
 """
 
 import dataclasses
-import json
-import os
-import platform
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
+
+from helpers import files
 
 # what is measured of hidden layer i; the columns of a run's CSV are f"{stat}_{i}"
 LAYER_STATS = ("act_mean", "act_std", "pre_std", "grad_norm", "grad_mean_abs")
@@ -54,18 +50,6 @@ def columns(layers):
     return EPOCH_COLUMNS + [f"{stat}_{i}" for i in range(layers) for stat in LAYER_STATS]
 
 
-def write_whole(path, text):
-    """Write a text file through a temporary one beside it, so that `path` is complete whenever it is there."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_run(folder, run, table):
     """Write one run's CSV from its (epochs + 1, columns) array; an unknown value is an empty cell.
 
@@ -74,7 +58,7 @@ def write_run(folder, run, table):
     formats = ["%d"] + ["%.6g"] * (len(EPOCH_COLUMNS) - 1) + ["%.4g"] * (table.shape[1] - len(EPOCH_COLUMNS))
     lines = [",".join(columns(run.layers))]
     lines += [",".join("" if np.isnan(v) else f % v for f, v in zip(formats, row, strict=True)) for row in table]
-    write_whole(run_file(folder, run), "\n".join(lines) + "\n")
+    files.write_whole(run_file(folder, run), "\n".join(lines) + "\n")
 
 
 def run_file(folder, run):
@@ -134,52 +118,16 @@ def summarise(run, history, floor):
 def write_summary(folder, rows):
     """Write summary.csv from the rows that `summarise` made; a column `lr` ends them where it is an axis."""
     table = pd.DataFrame(rows, columns=[*rows[0]] if rows else SUMMARY_COLUMNS)
-    write_whole(Path(folder) / "summary.csv", table.to_csv(index=False, float_format="%.6g"))
+    files.write_whole(Path(folder) / "summary.csv", table.to_csv(index=False, float_format="%.6g"))
 
 
 def write_manifest(folder, manifest):
-    write_whole(Path(folder) / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    files.write_json(Path(folder) / "manifest.json", manifest)
 
 
 def read_manifest(folder):
     """The manifest of a sweep's folder, or None where there is none. Raises ValueError when it cannot be read."""
-    path = Path(folder) / "manifest.json"
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:  # not JSON, or not text
-        raise ValueError(f"{path} is not readable JSON ({error}); move it away to begin anew") from error
-
-
-def now():
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def provenance(device):
-    """What made these numbers: versions, device and machine."""
-    packages = ("torch", "numpy", "scikit-learn", "pandas")
-    return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "device": device_name(device),
-        "machine": machine(),
-    }
-
-
-def device_name(device):
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def machine():
-    """The processor of this machine in words: model, cores, memory."""
-    model, memory = platform.processor() or platform.machine(), None
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-        model = names[0] if names else model
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores = f"{os.cpu_count()} cores"
-    return ", ".join([model, cores] + ([f"{memory:.0f} GiB"] if memory else []))
+    return files.read_json(Path(folder) / "manifest.json")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from helpers import records
+from helpers import files, records
 from helpers.config import SweepConfig
 
 
@@ -19,7 +19,7 @@ def write_sweep(folder, given, diverged=(), missing=()):
             rows.append(records.summarise(run, records.read_run(records.run_file(folder, run)), 0.1))
     records.write_summary(folder, rows)
     began = {"started": "2026-01-02T03:04:05+00:00", "finished": None if missing else "2026-01-02T04:05:06+00:00"}
-    origin = {**records.provenance(torch.device("cpu")), **began, "runs": len(config.runs())}
+    origin = {**files.provenance(torch.device("cpu")), **began, "runs": len(config.runs())}
     records.write_manifest(folder, {"config": config.to_dict(), "commonest_class_share": 0.1, **origin})
     return config
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import records
+from helpers import files, records
 from helpers.config import Run, SweepConfig
 from helpers.records import LAYER_STATS
 
@@ -93,12 +93,12 @@ def replace_fails(source, target):
 
 
 def write_fails_midway(path, text):
-    with open(path, "w") as file:
+    with open(path, "wb") as file:
         file.write(text[: len(text) // 2])
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-FAILURES = {"replace": (os, "replace", replace_fails), "write": (Path, "write_text", write_fails_midway)}
+FAILURES = {"replace": (os, "replace", replace_fails), "write": (Path, "write_bytes", write_fails_midway)}
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -106,10 +106,10 @@ FAILURES = {"replace": (os, "replace", replace_fails), "write": (Path, "write_te
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch, failure, old):
     path = tmp_path / "summary.csv"
     if old is not None:
-        records.write_whole(path, old)
+        files.write_whole(path, old)
     monkeypatch.setattr(*FAILURES[failure])
     with pytest.raises(OSError, match=r"\[Errno"):
-        records.write_whole(path, "a longer new text")
+        files.write_whole(path, "a longer new text")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == (
         [] if old is None else [("summary.csv", old)]
     )
@@ -123,7 +123,7 @@ def test_a_file_appears_only_when_it_is_complete(tmp_path, monkeypatch):
         Path(source).rename(target)
 
     monkeypatch.setattr(os, "replace", look_first)
-    records.write_whole(tmp_path / "new" / "a.csv", "text")
+    files.write_whole(tmp_path / "new" / "a.csv", "text")
     assert seen == [("text", False, True)]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.csv"]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from helpers import ROOT, records
+from helpers import ROOT, files, records
 from helpers.activations import ACTIVATIONS
 from helpers.config import ConfigError, SweepConfig, save_dir_of
 from helpers.spline_study.log import experiments
@@ -245,7 +245,7 @@ def execute(job, key, watch):
         except (papermill.PapermillExecutionError, CellTimeoutError, RuntimeError) as error:
             _fail(job, key, copy, watch, error)
         seconds = round(time.perf_counter() - started, 1)
-        _keep(copy, job.executed, {"key": key, "seconds": seconds, "finished": records.now()})
+        _keep(copy, job.executed, {"key": key, "seconds": seconds, "finished": files.now()})
     if has_failed(job):
         job.failed.unlink()
     return seconds
@@ -261,7 +261,7 @@ def _fail(job, key, copy, watch, error):
     text = DEATH if name == "DeadKernelError" else value if name in PLAIN_ERRORS else f"{name}: {value}"
     watch.write(f"{text}\n")
     if copy.exists():
-        _keep(copy, job.failed, {"key": key, "failed": records.now(), "error": text})
+        _keep(copy, job.failed, {"key": key, "failed": files.now(), "error": text})
         text += f"; kept as {job.failed}"
     raise NotebookError(text) from error
 
@@ -275,7 +275,7 @@ def _keep(copy, target, origin):
         begun = [cell for cell in code_cells(notebook) if cell.metadata.papermill.start_time]
         for cell in begun[-1:]:
             cell.outputs.append(nbformat.v4.new_output("error", ename="Error", evalue=origin["error"], traceback=[]))
-    records.write_whole(target, nbformat.writes(notebook) + "\n")
+    files.write_whole(target, nbformat.writes(notebook) + "\n")
 
 
 def _outputs(notebook):

@@ -29,7 +29,7 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from helpers import networks, records
+from helpers import files, networks, records
 from helpers.bench import panel as bench_panel
 from helpers.bench import splines as bench_splines
 from helpers.config import PUBLISHED_INITS, ConfigError, Run, SweepConfig, resolve_device
@@ -296,7 +296,7 @@ def main(arguments=None):
         device = resolve_device(bench_config(device=options.device))
     except ConfigError as error:
         parser.error(str(error))
-    origin = records.provenance(device)
+    origin = files.provenance(device)
     print(f"{origin['device']} on {origin['machine']}, torch {origin['versions']['torch']}", flush=True)
     table = compare(options.rounds, device)
     print(table.drop(columns="rounds").round(3).to_string(index=False), flush=True)
@@ -314,13 +314,13 @@ def main(arguments=None):
     if memory is not None:
         print(f"peak memory on the device: {memory:.2f} GiB")
     folder = Path(options.save)
-    records.write_whole(folder / "bench.csv", table.to_csv(index=False, float_format="%.4g"))
+    files.write_whole(folder / "bench.csv", table.to_csv(index=False, float_format="%.4g"))
     rounded = {precision: round(seconds) for precision, seconds in forecasts.items()}
     manifest = {
         "title": "How fast is the stack?",
         "question": "How long does a network take for one training step, against the loop that people write?",
         **origin,
-        "made": records.now(),
+        "made": files.now(),
         "rounds": options.rounds,
         "published_sweep_seconds": rounded,
         "onednn_gflops": onednn,

@@ -26,7 +26,7 @@ import torch
 from torch.nn import functional
 
 from helpers import data as datasets
-from helpers import networks, records
+from helpers import files, networks
 from helpers.config import CHECKS, ConfigError, SweepConfig, resolve_device
 from helpers.progress import duration
 from helpers.sweep.stack import MOMENTUM
@@ -310,7 +310,7 @@ class Study:
         return (
             f"{len(self.experiments)} networks: {len(names)} experiments ({', '.join(names)}); "
             f"{len(self.experiments) - len(self.left)} are finished\n"
-            f"on {records.device_name(self.device)}, {Lanes(self.device, len(self.left)).count} at a time"
+            f"on {files.device_name(self.device)}, {Lanes(self.device, len(self.left)).count} at a time"
         )
 
     def run(self):
@@ -360,11 +360,11 @@ class Study:
         origin = {"name": experiment.name, "seed": experiment.run.seed, "experiment": experiment.to_dict()}
         origin |= {
             "classes": trainer.data.classes,
-            **records.provenance(self.device),
-            "started": records.now(),
+            **files.provenance(self.device),
+            "started": files.now(),
             "finished": None,
         }
-        records.write_whole(folder / "experiment.json", json.dumps(origin, indent=1) + "\n")
+        files.write_whole(folder / "experiment.json", json.dumps(origin, indent=1) + "\n")
         saved, said = time.monotonic(), ""
         while trainer.epoch < last and not trainer.diverged:
             if self.stop.is_set() and trainer.epoch >= 0:
@@ -376,12 +376,12 @@ class Study:
                 _append(folder / name, table)
             said = _sentence(tables[0], last)
             with (folder / "training.log").open("a") as log:
-                log.write(f"{records.now()} {said}\n")
+                log.write(f"{files.now()} {said}\n")
             if time.monotonic() - saved > SAVE_EVERY:
                 trainer.save(state)
                 saved = time.monotonic()
-        end = {"finished": records.now(), "diverged": bool(trainer.diverged)}
-        records.write_whole(folder / "experiment.json", json.dumps({**origin, **end}, indent=1) + "\n")
+        end = {"finished": files.now(), "diverged": bool(trainer.diverged)}
+        files.write_whole(folder / "experiment.json", json.dumps({**origin, **end}, indent=1) + "\n")
         state.unlink(missing_ok=True)
         return f"{folder.name}: {said}"
 
@@ -416,14 +416,14 @@ def _keep_epochs(folder, epoch):
         whole = [row for row in rows if row.count(",") == header.count(",")]  # a kill leaves half a row
         rows = [row for row in whole if row.split(",")[0].isdigit() and int(row.split(",")[0]) <= epoch]
         if rows:
-            records.write_whole(path, "\n".join([header, *rows]) + "\n")
+            files.write_whole(path, "\n".join([header, *rows]) + "\n")
         else:
             path.unlink()
     log = folder / "training.log"
     if log.exists():
         found = [(line, re.search(r" epoch (\d+)/", line)) for line in log.read_text().splitlines()]
         kept = [line for line, known in found if known and int(known[1]) <= epoch]
-        records.write_whole(log, "".join(f"{line}\n" for line in kept))
+        files.write_whole(log, "".join(f"{line}\n" for line in kept))
 
 
 # ---- reading

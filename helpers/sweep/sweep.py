@@ -30,7 +30,7 @@ except ImportError:  # Windows has no such locks
     fcntl = None
 
 from helpers import data as datasets
-from helpers import records
+from helpers import files, records
 from helpers.activations import ACTIVATIONS, BUILT_IN
 from helpers.config import PRECISIONS, ConfigError, Run, SweepConfig, resolve_device
 from helpers.initializers import generator_for
@@ -458,7 +458,7 @@ class Sweep:
                 f"{d.classes} classes",
                 f"{len(c.runs())} runs = {grid}; {len(self.finished)} are finished",
                 left,
-                f"on {records.device_name(self.device)} in {c.precision}, seeds {', '.join(map(str, c.seeds))}; "
+                f"on {files.device_name(self.device)} in {c.precision}, seeds {', '.join(map(str, c.seeds))}; "
                 f"results go to {self.folder}",
             ]
         )
@@ -609,7 +609,7 @@ class Sweep:
         before = self.manifest or {}
         self._seconds_before, self._started = before.get("seconds", 0.0), time.perf_counter()
         complete = before.get("finished") and len(self.finished) == len(self.config.runs())
-        origin = records.provenance(self.device)
+        origin = files.provenance(self.device)
         earlier = before.get("origins", [])
         self.manifest = {
             "config_given": self.given,
@@ -618,7 +618,7 @@ class Sweep:
             **(before if complete else origin),
             "origins": earlier if complete or origin in earlier else [*earlier, origin],
             "own_activations": self._own_activations(),
-            "started": before.get("started", records.now()),
+            "started": before.get("started", files.now()),
             "finished": before["finished"] if complete else None,
             "seconds": self._seconds_before,
             "runs": len(self.config.runs()),
@@ -641,7 +641,7 @@ class Sweep:
         if self.device.type == "cuda":
             self.manifest["peak_gpu_gib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**30, 2)
         if complete and not self.manifest["finished"]:
-            self.manifest["finished"] = records.now()
+            self.manifest["finished"] = files.now()
             self._write_manifest()
 
 

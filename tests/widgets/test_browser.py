@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from made_up_results import write_sweep
 
-from helpers import records
+from helpers import files, records
 from helpers.config import SweepConfig
 from helpers.sweep import run_figures as run_plots
 from helpers.widgets import browser
@@ -198,10 +198,10 @@ def test_a_sweep_just_begun_has_no_run_yet(tmp_path):
 
 
 def test_a_folder_with_something_else_is_told(found, tmp_path):
-    records.write_whole(tmp_path / "other" / "summary.csv", "path,loss\n1,2\n")
+    files.write_whole(tmp_path / "other" / "summary.csv", "path,loss\n1,2\n")
     records.write_manifest(tmp_path / "other", {"config": {}})
-    records.write_whole(tmp_path / "torn" / "summary.csv", "run\n")
-    records.write_whole(tmp_path / "torn" / "manifest.json", "{")
+    files.write_whole(tmp_path / "torn" / "summary.csv", "run\n")
+    files.write_whole(tmp_path / "torn" / "manifest.json", "{")
     write_sweep(tmp_path / "whole", {"activations": ["relu"], "init_types": ["zero"], "layers_list": [2]})
     app = ResultsBrowser(tmp_path)
     assert "is no manifest of a sweep: it lacks activations" in app.about.value

@@ -1,0 +1,182 @@
+"""Files written whole or not at all, states with a checksum, the lock of a folder, and where numbers come from.
+
+Nothing here needs torch at import, so what only reads results starts fast.
+"""
+
+import hashlib
+import io
+import json
+import os
+import platform
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+STATE = b"plumbline state 1\n"  # how the file of a state begins
+VERSIONS = ("torch", "numpy", "scikit-learn", "pandas")  # the packages that decide numbers
+
+
+class DamagedError(ValueError):
+    """A file that does not hold what was written there; the text is one sentence that names it."""
+
+
+class LockedError(RuntimeError):
+    """A folder in which another process is at work; the text is one sentence."""
+
+
+# ---- writing
+
+
+def write_whole(path, content):
+    """Write a text or bytes through a temporary file beside `path`, so that the file is complete whenever it is there.
+
+    Folders are made where they are missing. Raises OSError; the file that was there before is then untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path, content):
+    """Write plain data as JSON, whole."""
+    write_whole(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_npz(path, **arrays):
+    """Write arrays as a compressed .npz, whole."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_whole(path, buffer.getbuffer())
+
+
+def checksum(content):
+    """The sha256 of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+# ---- states: what interrupted work goes on from
+
+
+def write_state(path, state, about=None):
+    """Write a state, whole, with a checksum.
+
+    state  tensors and plain data in dicts and lists, as `torch.load(weights_only=True)` reads them back
+    about  plain JSON that `read_about` gets without reading the rest: of which work this is, how far it has come
+    """
+    import torch
+
+    buffer = io.BytesIO()  # torch.save to a full disk raises a RuntimeError that does not say so
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    head = {"about": about, "sha256": checksum(content)}
+    line = json.dumps(head).encode()
+    write_whole(path, b"".join([STATE, checksum(line).encode(), b" ", line, b"\n", content]))
+
+
+def read_about(path):
+    """What `write_state` was given as `about`. Raises DamagedError, FileNotFoundError."""
+    with open(path, "rb") as file:
+        return _read_head(path, file)["about"]
+
+
+def read_state(path):
+    """(state, about) as `write_state` wrote them, tensors on the CPU. Raises DamagedError, FileNotFoundError."""
+    import torch
+
+    with open(path, "rb") as file:
+        head = _read_head(path, file)
+        content = file.read()
+    if checksum(content) != head["sha256"]:
+        raise DamagedError(f"{path} is damaged: its checksum does not match")
+    return torch.load(io.BytesIO(content), weights_only=True), head["about"]
+
+
+def _read_head(path, file):
+    if file.readline() != STATE:
+        raise DamagedError(f"{path} is no state as it is written today")
+    sum_of_line, _, line = file.readline().rstrip(b"\n").partition(b" ")
+    if checksum(line).encode() != sum_of_line:
+        raise DamagedError(f"{path} is damaged: the checksum of its head does not match")
+    return json.loads(line)
+
+
+def read_json(path):
+    """Plain data from a JSON file; None where there is no file. Raises DamagedError."""
+    try:
+        return json.loads(Path(path).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:  # not JSON, or not text
+        raise DamagedError(f"{path} is not readable JSON ({error}); move it away to begin anew") from error
+
+
+# ---- one process a folder
+
+
+@contextmanager
+def locked(folder):
+    """Keep other processes out of a folder, which is made where it is missing.
+
+    Raises LockedError when another one is there, OSError when the folder cannot be written to.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise LockedError(
+            f"another process is training in {folder}; wait for it, or choose another save_dir"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()  # the file stays: whoever removed it could let two others in
+
+
+# ---- where numbers come from
+
+
+def now():
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def provenance(device):
+    """What made these numbers: versions, device (a torch.device) and machine."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
+        "device": device_name(device),
+        "machine": machine(),
+    }
+
+
+def device_name(device):
+    """A torch.device in words."""
+    if device.type != "cuda":
+        return device.type
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+def machine():
+    """The processor of this machine in words: model, cores, memory."""
+    model, memory = platform.processor() or platform.machine(), None
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        model = names[0] if names else model
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = f"{os.cpu_count()} cores"
+    return ", ".join([model, cores] + ([f"{memory:.0f} GiB"] if memory else []))
