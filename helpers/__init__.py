@@ -7,10 +7,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Files and rooms (folders). Imports run downward, and on one floor from right to left; tests/test_floors.py holds them.
 FLOORS = (
-    # 0: imports nothing of ours
-    "files quadrature figures",
+    # 0: the ground: no study, no network
+    "files progress quadrature lanes figures",
     # 1: what varies, what stays
-    "activations initializers data records config progress",
+    "activations initializers data records config",
     # 2: networks and how they train
     "theory networks",
     # 3: the studies

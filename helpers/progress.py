@@ -1,36 +1,20 @@
-"""How far a sweep is, told as plain lines. `panels.py` shows the same, live, to somebody who watches."""
+"""The line of progress: its format and its parser, how much time is left, and who is watching.
+
+A notebook prints such lines while it works; `helpers.batch` reads them back, and shows the latest beside its own.
+"""
 
 import os
+import re
 import sys
 import time
 from typing import NamedTuple
 
-import numpy as np
-
-from helpers import records
-
-TEST_ACC = records.EPOCH_COLUMNS.index("test_acc")
-
-
-class Progress(NamedTuple):
-    """What a progress function is told: a stack has completed an epoch.
-
-    training      the StackTraining; its tables are complete up to `epoch`
-    done, total   runs finished, and runs in the sweep
-    fraction      share of the sweep's whole work that is done, 0 to 1
-    eta           seconds left, None while unknown
-    """
-
-    training: object
-    epoch: int
-    done: int
-    total: int
-    fraction: float
-    eta: float | None
+UNITS = {"h": 3600, "min": 60, "s": 1}
+LINE = re.compile(r"\s*(.*?)[, ]*\bETA (unknown|(?:\d+ (?:h|min|s)\b ?)+)")
 
 
 def duration(seconds):
-    """Seconds in words: 42 s, 3 min 20 s, 2 h 05 min."""
+    """Seconds in words: 42 s, 3 min 20 s, 2 h 05 min; "unknown" for None."""
     if seconds is None:
         return "unknown"
     seconds = round(seconds)
@@ -41,68 +25,119 @@ def duration(seconds):
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
+def seconds_in(words):
+    """The inverse of `duration`: "2 min 10 s" -> 130; None where there is no number."""
+    parts = re.findall(r"(\d+) (h|min|s)\b", words)
+    return sum(int(n) * UNITS[unit] for n, unit in parts) if parts else None
+
+
+def line(done, total, eta, news="", unit="runs"):
+    """How far some work is: `  64/192 runs finished, ETA 3 min 20 s   | news`."""
+    return f"{done:>4}/{total} {unit} finished, ETA {duration(eta):<12} | {news}"
+
+
+def parse(text):
+    """(what, seconds left) of a line as `line` writes it: ("64/192 runs finished", 200); None for any other text.
+
+    Seconds are None where the ETA is unknown.
+    """
+    found = LINE.match(text)
+    return found and (found[1], seconds_in(found[2]))
+
+
+# ---- how much is left
+
+
+class Progress(NamedTuple):
+    """What a progress function is called with, after each step of a task.
+
+    event        the Event of `lanes.py`, plain data
+    done, total  runs finished, and runs in all
+    fraction     share of the whole work that is done, 0 to 1
+    eta          seconds left, None while unknown
+    """
+
+    event: object
+    done: int
+    total: int
+    fraction: float
+    eta: float | None
+
+
+class Meter:
+    """The ETA: what is left, weighed by its cost, at the pace so far.
+
+    tasks  those that are left; of each counts the part that is not done yet
+    whole  the cost of all work, earlier starts included; that of the tasks where left out
+    """
+
+    def __init__(self, tasks, whole=None):
+        self.started, self.done = time.perf_counter(), 0.0
+        self.costs = {task.name: task.cost for task in tasks}
+        self.shares = {task.name: _share(task.done, task.steps) for task in tasks}
+        self.total = sum(task.cost * (1 - self.shares[task.name]) for task in tasks)
+        self.whole = whole or sum(self.costs.values()) or 1.0
+
+    @property
+    def fraction(self):
+        """Share of the whole work that is done."""
+        return 1 - (self.total - self.done) / self.whole
+
+    def count(self, event):
+        """Note how far a task is. Returns (fraction, seconds that are left or None while nothing is known).
+
+        Steps that a task repeats, having lost them with its worker, count once.
+        """
+        share = _share(event.step, event.steps)
+        gained = max(0.0, share - self.shares.get(event.task, 0.0))
+        self.done += self.costs.get(event.task, 0.0) * gained
+        self.shares[event.task] = max(share, self.shares.get(event.task, 0.0))
+        if self.done == 0:
+            return self.fraction, None
+        return self.fraction, (time.perf_counter() - self.started) * max(0.0, self.total - self.done) / self.done
+
+    def replace(self, task, parts):
+        """Count a task's parts in its place: it was too large for the memory."""
+        cost, share = self.costs.pop(task.name), self.shares.pop(task.name)
+        for part in parts:
+            self.costs[part.name], self.shares[part.name] = cost * part.cost / task.cost, share
+
+
+def _share(step, steps):
+    """Share of a task that is done after a step; step 0 only measures."""
+    return max(0, step) / steps if steps else 1.0
+
+
+# ---- who is watching
+
+
 class Lines:
     """A progress function that prints a few lines a minute, each about what has happened since the one before.
 
-    A stack that is finished is told once, in the next line; `close` tells what has not been told yet.
+    news  (events) -> texts, what there is to say about the latest event of each task that had one
+    unit  what is counted
+
+    A task that is finished is named once, in the next line; `close` prints what has not been printed yet.
     """
 
-    def __init__(self, every=15.0):
-        self.every, self.told_at = every, -np.inf
-        self.news = {}  # stack -> its last event that has not been told
+    def __init__(self, news, every=15.0, unit="runs"):
+        self.news, self.every, self.unit = news, every, unit
+        self.printed_at, self.latest = float("-inf"), {}
 
-    def __call__(self, event):
-        self.news[event.training.name] = self.last = event
-        if event.done == event.total or time.monotonic() - self.told_at >= self.every:
-            self._tell()
+    def __call__(self, progress):
+        self.latest[progress.event.task] = progress.event
+        self.last = progress
+        if progress.done == progress.total or time.monotonic() - self.printed_at >= self.every:
+            self._print()
 
     def close(self):
-        if self.news:
-            self._tell()
+        if self.latest:
+            self._print()
 
-    def _tell(self):
-        parts = [_running(event) for event in self.news.values() if not _finished(event)]
-        parts += _finished_ones([event for event in self.news.values() if _finished(event)])
-        last = self.last
-        eta = duration(last.eta)
-        print(f"{last.done:>4}/{last.total} runs finished, ETA {eta:<12} | {'; '.join(parts)}", flush=True)
-        self.news, self.told_at = {}, time.monotonic()
-
-
-def _finished(event):
-    return event.epoch == event.training.config.num_epochs
-
-
-def _running(event):
-    epochs = f"epoch {event.epoch}/{event.training.config.num_epochs}"
-    return f"{_depths([event])} {epochs}, test accuracy {_accuracies([event])}"
-
-
-def _finished_ones(events):
-    """One part an activation, however many stacks of it are finished."""
-    families = {}
-    for event in events:
-        families.setdefault(event.training.runs[0].activation, []).append(event)
-    for family in families.values():
-        networks = sum(len(event.training.runs) for event in family)
-        word = "network" if networks == 1 else "networks"
-        yield f"{_depths(family)} finished ({networks} {word}), test accuracy {_accuracies(family)}"
-
-
-def _depths(events):
-    depths = [run.layers for event in events for run in event.training.runs]
-    span = f"{max(depths)}" if min(depths) == max(depths) else f"{min(depths)} to {max(depths)}"
-    return f"{events[0].training.runs[0].activation} {span} layers"
-
-
-def _accuracies(events):
-    values = np.array([table[event.epoch, TEST_ACC] for event in events for table in event.training.tables])
-    finite = values[np.isfinite(values)]
-    if len(finite) == 0:
-        return "none (diverged)"
-    low, high = f"{finite.min():.3f}", f"{finite.max():.3f}"
-    diverged = len(values) - len(finite)
-    return (low if low == high else f"{low} to {high}") + (f" ({diverged} diverged)" if diverged else "")
+    def _print(self):
+        last, news = self.last, "; ".join(self.news(list(self.latest.values())))
+        print(line(last.done, last.total, last.eta, news, self.unit), flush=True)
+        self.latest, self.printed_at = {}, time.monotonic()
 
 
 def person_watches():

@@ -166,14 +166,14 @@ def test_training_agrees_with_the_stack(digits, init, optimizer):
     tolerance = 1e-7 if optimizer == "adam" else 1e-9
     config, data = digits(num_epochs=2, optimizer=optimizer)
     run = Run(init, "gelu", 4, 1)
-    training = StackTraining(config, [run], torch.device("cpu"))
-    training.advance(data)
+    training = StackTraining(config, data, [run], torch.device("cpu"))
+    training.advance()
     drawn = draw_weights(init, config.init_params[init], 4, 16, data.input_size, data.classes, 1)
     net, ours = MLP([weight.numpy() for weight in drawn], "gelu"), OPTIMIZERS[optimizer](config.lr)
     x, y, x_test, y_test = (getattr(data, part).numpy() for part in ("x_train", "y_train", "x_test", "y_test"))
     assert largest_difference(net, training.stack.network(0)) == 0
     for epoch in (1, 2):
-        training.advance(data)
+        training.advance()
         train_loss, train_acc = train_epoch(net, ours, x, y, config.batch_size, epoch_order(1, epoch, len(y)).numpy())
         test_loss, test_acc = evaluate(net, x_test, y_test)
         assert largest_difference(net, training.stack.network(0)) < tolerance

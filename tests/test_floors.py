@@ -52,12 +52,6 @@ def test_imports_run_downward(path):
         assert there == here or PLACES.index(there) < PLACES.index(here), f"{path} imports {module}, which is above it"
 
 
-def test_the_ground_imports_nothing_of_ours():
-    for path in SOURCES:
-        if place_of(path) in FLOORS[0].split():
-            assert not {module for module in imports_of(path) if module.split(".")[1] != place_of(path)}, path
-
-
 def test_no_room_imports_in_circles():
     modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): imports_of(path) for path in SOURCES}
     try:

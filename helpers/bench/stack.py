@@ -34,8 +34,9 @@ from helpers.bench import panel as bench_panel
 from helpers.bench import splines as bench_splines
 from helpers.config import PUBLISHED_INITS, ConfigError, Run, SweepConfig, resolve_device
 from helpers.data import PROBE_SIZE, Data
+from helpers.lanes import Lanes
 from helpers.progress import duration
-from helpers.sweep import Lanes, StackTraining
+from helpers.sweep import StackTraining
 from helpers.sweep.stack import ONEDNN_LINEAR
 
 DEPTHS = (5, 30, 50)
@@ -188,10 +189,10 @@ def stacks(config, data, families, device, seconds=SECONDS):
     lanes = Lanes(device, len(families))
 
     def lane(runs):
-        training = StackTraining(config, runs, device)
+        training = StackTraining(config, data, runs, device)
         order = torch.randperm(data.train_size, generator=torch.Generator().manual_seed(0))
         index = order[: data.train_size // BATCH * BATCH].to(device).split(BATCH)
-        train_batch, i = training.batch_trainer(data), 0
+        train_batch, i = training.batch_trainer(), 0
 
         def step():
             nonlocal i

@@ -5,13 +5,13 @@ from importlib import import_module
 # Where each public name lies; imported when asked for, so that the gallery reads results without torch.
 PUBLIC = {
     "Sweep": "sweep",
-    "SweepError": "sweep",
-    "StackTraining": "sweep",
-    "rebuild": "sweep",
-    "train_alone": "sweep",
-    "epoch_order": "sweep",
-    "parameters": "sweep",
-    "Lanes": "sweep",
+    "SweepError": "folder",
+    "StackTraining": "training",
+    "StackWorker": "training",
+    "epoch_order": "training",
+    "rebuild": "training",
+    "train_alone": "training",
+    "parameters": "plan",
 }
 
 

@@ -13,7 +13,8 @@ import torch
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from helpers.data import PROBE_SIZE
-from helpers.sweep.sweep import StackTraining, epoch_order, parameters
+from helpers.sweep.plan import parameters
+from helpers.sweep.training import StackTraining, epoch_order
 
 EPOCHS = 3  # at most
 SAMPLES_TIMES_WEIGHTS = 11 * 10**9  # at most, in an epoch: what MNIST costs with 5 x 128, a second or two in NumPy
@@ -87,21 +88,21 @@ def train_in_both(config, data, run, in_numpy):
               parameters, weight and bias in turn, which training changes in place; and
               epoch(x, y, x_test, y_test, order) -> train loss, which trains on the samples in that order and evaluates
     """
-    training = StackTraining(config, [run], torch.device("cpu"))
+    training = StackTraining(config, data, [run], torch.device("cpu"))
     born = _arrays(training.stack.network(0))
     parameters_there, epoch = in_numpy(born[::2], run)
     for theirs, ours in zip(parameters_there[1::2], born[1::2], strict=True):
         theirs[...] = ours  # not all inits have biases of 0
     samples = arrays(data)
     with one_core():
-        training.advance(data)  # epoch 0 only measures
+        training.advance()  # epoch 0 only measures
     for number in range(1, config.num_epochs + 1):
         order = epoch_order(run.seed, number, data.train_size).numpy()
         with one_core():
             started = time.perf_counter()
             loss = epoch(*samples, order)
             between = time.perf_counter()
-            training.advance(data)
+            training.advance()
             ended = time.perf_counter()
         theirs, ours = bool(training.diverged[0]), not np.isfinite(loss)
         diverged = "in both" if theirs and ours else "in the stack only" if theirs else "in NumPy only" if ours else ""

@@ -22,12 +22,14 @@ from matplotlib.ticker import MaxNLocator
 
 from helpers import figures as canvas
 from helpers import records
-from helpers.progress import TEST_ACC, duration, person_watches
+from helpers.progress import duration, person_watches
+from helpers.records import EPOCH_COLUMNS
 from helpers.sweep import run_figures as run_plots
 from helpers.widgets.accuracy_map import AccuracyGrid
 
 # Shares of the time that the panel may take at most, of a thread: a drawing that took t waits t / share for the next.
 MAP_SHARE, CURVES_SHARE = 0.004, 0.004
+TEST_ACC = EPOCH_COLUMNS.index("test_acc")
 
 
 class SweepStopped(RuntimeError):
@@ -55,7 +57,8 @@ class SweepPanel:
 
     def __init__(self, sweep):
         self.sweep, self.config = sweep, sweep.config
-        self.trained = {}  # run -> (its table, its last epoch); not the StackTraining, which holds on to much memory
+        self.trained = {}  # run -> its rows so far, as its CSV will have them
+        self.named = {run.name: run for run in self.config.runs()}
         self.changed = set()  # cells with news that the map does not show yet
         self.choice = None  # the cell whose curves are drawn, once there is one
         self._choosing = False  # while the choosers are set from here
@@ -97,11 +100,11 @@ class SweepPanel:
 
     def _stop(self):
         """The first click lets every stack complete its epoch, the second ends at the next batch."""
-        if self.sweep.stop_at_epoch.is_set():
-            self.sweep.stop.set()
+        if self.sweep.stop.at_step.is_set():
+            self.sweep.stop.now.set()
             self.stop.disabled = True
             return
-        self.sweep.stop_at_epoch.set()
+        self.sweep.stop.at_step.set()
         self.stop.description, self.stop.button_style = "Stop now", "danger"
         self.stop.tooltip = "at once: the epochs in progress are trained again when the sweep goes on"
         self.status.value = "stopping at the end of the epoch, or at once with <b>Stop now</b>"
@@ -115,7 +118,7 @@ class SweepPanel:
         try:
             results = await asyncio.shield(thread)
         except asyncio.CancelledError:
-            self.sweep.stop.set()
+            self.sweep.stop.now.set()
             await asyncio.wait([thread])
             self._end("interrupted")
             raise
@@ -140,18 +143,21 @@ class SweepPanel:
         done = f"{len(self.sweep.finished)}/{len(self.config.runs())} runs finished"
         self.status.value = f"<b>{word}</b> after {passed}: {done}"
 
-    def show(self, event):
+    def show(self, progress):
         """The progress function: note what a stack has learned, and draw it when it is time."""
-        for run, table in zip(event.training.runs, event.training.tables, strict=True):
-            self.trained[run] = table, event.epoch
+        figures = progress.event.figures
+        runs = [self.named[name] for name in figures["runs"]]
+        for run, rows in zip(runs, figures["rows"], strict=True):
+            before = [row for row in self.trained.get(run, ()) if row[0] < rows[0][0]]
+            self.trained[run] = before + rows
             self.changed.add(self._cell(run))
         if self.choice is None:
-            self.choose(self._cell(event.training.runs[0]))
+            self.choose(self._cell(runs[0]))
         if self.map_budget.due:
             self._draw_map()
-            if not self.sweep.stopping:
-                self.bar.value = event.fraction
-                self.status.value = f"{event.done}/{event.total} runs finished, ETA {duration(event.eta)}"
+            if not self.sweep.stop.is_set():
+                self.bar.value = progress.fraction
+                self.status.value = f"{progress.done}/{progress.total} runs finished, ETA {duration(progress.eta)}"
         if self.curves_budget.due:
             self._draw_curves()
 
@@ -169,8 +175,7 @@ class SweepPanel:
     def _accuracy(self, run):
         """The last test accuracy of a run: None before there is one, NaN once it has diverged."""
         if run in self.trained:
-            table, epoch = self.trained[run]
-            return table[epoch, TEST_ACC]
+            return self.trained[run][-1][TEST_ACC]
         return self.sweep.rows[run]["final_test_acc"] if run in self.sweep.finished else None
 
     def _draw_map(self):
@@ -203,8 +208,7 @@ class SweepPanel:
     def _history(self, run):
         """What is known of a run, as its CSV will say it: one row an epoch; None before there is any."""
         if run in self.trained:
-            table, epoch = self.trained[run]
-            return pd.DataFrame(table[: epoch + 1], columns=records.columns(run.layers))
+            return pd.DataFrame(self.trained[run], columns=records.columns(run.layers))
         return records.read_run(records.run_file(self.sweep.folder, run)) if run in self.sweep.finished else None
 
     def _draw_curves(self):

@@ -9,9 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,11 +17,11 @@ import torch
 from torch.nn import functional
 
 from helpers import data as datasets
-from helpers import networks, records
+from helpers import files, networks, records
 from helpers.activations import ACTIVATIONS, register_activation
 from helpers.config import ConfigError, Run, SweepConfig
 from helpers.data import DataError
-from helpers.sweep import Sweep, SweepError, sweep
+from helpers.sweep import Sweep, SweepError, plan, training
 
 # Four stacks of three networks: each activation's deep and shallow ones. 200 samples are 6 batches of 32 and one of 8.
 TINY = {
@@ -91,8 +89,8 @@ def assert_same_as_rounded(results, others):
 
 def contents(folder):
     """Every file below a folder with its bytes and the time of its last change."""
-    files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
-    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+    paths = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 
 def run_times(folder):
@@ -112,27 +110,27 @@ def begin_and_stop(config, how="stop"):
     that where it ends is not a matter of the machine's speed.
     """
     begun, seen, slow = Sweep(config), set(), config["activations"][-1]
-    advance = sweep.StackTraining.advance
+    advance = training.StackTraining.advance
 
-    def patient(training, data, stop=None):
-        if training.runs[0].activation == slow and training.epoch >= 1:
-            assert begun.stop.wait(60)
-        return advance(training, data, stop)
+    def patient(work, stop=None):
+        if work.runs[0].activation == slow and work.epoch >= 1:
+            assert begun.stop.now.wait(60)
+        return advance(work, stop)
 
-    def end(event):
-        seen.add((event.training.runs[0].activation, event.epoch))
-        if event.done and (slow, 1) in seen:
+    def end(progress):
+        seen.add((progress.event.figures["activation"], progress.event.step))
+        if progress.done and (slow, 1) in seen:
             if how == "interrupt":
                 raise KeyboardInterrupt
-            begun.stop.set()
+            begun.stop.now.set()
 
-    sweep.StackTraining.advance = patient
+    training.StackTraining.advance = patient
     try:
         return begun.run(end)
     except KeyboardInterrupt:
         return None
     finally:
-        sweep.StackTraining.advance = advance
+        training.StackTraining.advance = advance
 
 
 @pytest.fixture(scope="module")
@@ -182,11 +180,11 @@ def lone_table(config, data, run, optimizer):
         if epoch == 0:
             train_loss, train_acc = evaluated(net, data.x_train, data.y_train)
         else:
-            order = sweep.epoch_order(run.seed, epoch, data.train_size)
+            order = training.epoch_order(run.seed, epoch, data.train_size)
             train_loss, train_acc = lone_epoch(net, optimizer, data, order, config.batch_size)
         test_loss, test_acc = evaluated(net, data.x_test, data.y_test)
         stats = networks.probe(net, data.x_train[data.probe], data.y_train[data.probe])
-        layers = [stats[stat][l] for l in range(run.layers) for stat in networks.LAYER_STATS]
+        layers = [stats[stat][l] for l in range(run.layers) for stat in records.LAYER_STATS]
         rows.append([epoch, train_loss, test_loss, train_acc, test_acc, *layers])
     return np.array(rows)
 
@@ -225,9 +223,11 @@ def test_another_stack_size_changes_no_result(once, tmp_path, stack_size):
 
 
 def test_a_finished_folder_is_complete_and_holds_no_state(once):
-    files = {str(path.relative_to(once.folder)) for path in once.folder.rglob("*")}
+    found = {str(path.relative_to(once.folder)) for path in once.folder.rglob("*")}
     config, _ = fitted()
-    assert files == {"manifest.json", "summary.csv", "runs"} | {f"runs/{run.name}.csv" for run in config.runs()}
+    assert found == {"manifest.json", "summary.csv", "runs", ".lock"} | {
+        f"runs/{run.name}.csv" for run in config.runs()
+    }
     assert once.summary.run.tolist() == [run.name for run in config.runs()]
     assert once.manifest["finished"] is not None
     assert once.manifest["config_given"] == tiny(once.folder)
@@ -240,7 +240,7 @@ def test_times_are_shared_out_by_cost(once):
     """Networks of one stack share its epochs in proportion to their parameters."""
     config, _ = fitted()
     deep, shallow = Run("he_normal", "relu", 3, 0), Run("he_normal", "relu", 2, 0)
-    ratio = sweep.parameters(config, 3) / sweep.parameters(config, 2)
+    ratio = plan.parameters(config, 3) / plan.parameters(config, 2)
     times = [once.history(run.name).epoch_time for run in (deep, shallow)]
     np.testing.assert_allclose(times[0] / times[1], ratio, rtol=4 * ROUNDED["figures"])
 
@@ -249,8 +249,7 @@ def test_times_are_shared_out_by_cost(once):
 
 KILLED_IN_MID_EPOCH = """
 import json, os, signal, sys, time
-from helpers.sweep import stack
-from helpers.sweep import sweep
+from helpers.sweep import stack, sweep
 
 config, victim, batches = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 begun = sweep.Sweep(config)
@@ -276,7 +275,7 @@ def test_killed_in_mid_epoch_and_resumed_gives_the_same(tmp_path, optimizer):
     changes = {"optimizer": optimizer, "lr": 0.01}
     uninterrupted = train(tmp_path / "whole", **changes)
     config, _ = fitted()
-    last = sweep.plan(config, config.runs(), torch.device("cpu"))[-1]
+    last = plan.plan(config, config.runs(), torch.device("cpu"))[-1]
     given = tiny(tmp_path / "killed", **changes)
     arguments = [json.dumps(given), last[0].name, str(2 * BATCHES + 3)]  # in the third epoch
     child = subprocess.run([sys.executable, "-c", KILLED_IN_MID_EPOCH, *arguments], timeout=120)
@@ -288,7 +287,7 @@ def test_killed_in_mid_epoch_and_resumed_gives_the_same(tmp_path, optimizer):
     trained = []
     resumed = Sweep(given)
     assert "go on where they stopped" in resumed.describe()
-    results = resumed.run(lambda event: trained.append((event.training.runs[0].name, event.epoch)))
+    results = resumed.run(lambda p: trained.append((p.event.figures["runs"][0], p.event.step)))
     assert_same(results, uninterrupted)
     assert [epoch for name, epoch in trained if name == last[0].name] == [3]  # the first two were kept
     after = run_times(tmp_path / "killed")
@@ -310,7 +309,7 @@ def test_a_sweep_that_is_stopped_goes_on_at_the_second_start(once, tmp_path, how
     assert not list((tmp_path / "sweep").rglob("*.part"))
 
     epochs = {}
-    results = Sweep(given).run(lambda event: epochs.setdefault(event.training.runs[0].name, []).append(event.epoch))
+    results = Sweep(given).run(lambda p: epochs.setdefault(p.event.figures["runs"][0], []).append(p.event.step))
     assert_same(results, once)
     assert results.manifest["finished"] is not None
     assert epochs["he_normal_tanh_3L_s0"] == [2, 3]
@@ -323,17 +322,17 @@ def test_a_sweep_that_stops_at_the_epoch_lets_every_stack_complete_its_own(once,
     given, epochs = tiny(tmp_path / "sweep"), {}
     begun = Sweep(given)
 
-    def end(event):
-        epochs[event.training.name] = event.epoch
-        if event.epoch == 1:
-            begun.stop_at_epoch.set()
+    def end(progress):
+        epochs[progress.event.task] = progress.event.step
+        if progress.event.step == 1:
+            begun.stop.at_step.set()
 
     begun.run(end)
-    states = {path.stem: sweep.read_state(path)[0]["epoch"] for path in (tmp_path / "sweep" / "state").glob("*.pt")}
+    states = {path.stem: files.read_state(path)[0]["epoch"] for path in (tmp_path / "sweep" / "state").glob("*.pt")}
     assert states == {name: epoch for name, epoch in epochs.items() if epoch < 3}  # nothing half-trained was dropped
     resumed = Sweep(given)
     assert_same(resumed.run(quiet), once)
-    assert not resumed.stopping
+    assert not resumed.stop.is_set()
 
 
 def test_progress_says_how_much_of_the_whole_work_is_done(tmp_path):
@@ -344,7 +343,7 @@ def test_progress_says_how_much_of_the_whole_work_is_done(tmp_path):
     def note(event):
         fractions.append(event.fraction)
         if len(fractions) == 7:
-            begun.stop_at_epoch.set()
+            begun.stop.at_step.set()
 
     begun.run(note)
     first = len(fractions)
@@ -406,8 +405,9 @@ def test_a_variant_of_an_activation_is_resumed_and_kept_from_another(tmp_path, o
     given = tiny(tmp_path / "sweep", **small)
     begin_and_stop(given, how)
     (state,) = (tmp_path / "sweep" / "state").glob("*.pt")
-    assert sweep.read_state(state)[0]["epoch"] == 1
-    assert sweep.read_state(state)[1][0].activation == "bent"
+    state, about = files.read_state(state)
+    assert (state["epoch"], about["step"]) == (1, 1)
+    assert about["runs"][0][1] == "bent"
     assert_same(Sweep(given).run(quiet), whole)
 
     before = contents(tmp_path / "sweep")
@@ -495,7 +495,7 @@ def test_a_damaged_state_is_told_and_trained_anew(once, stopped, tmp_path, capsy
     results = Sweep(tiny(folder)).run(quiet)
     told = capsys.readouterr().out
     for path in states:
-        assert f"{path} cannot be read" in told
+        assert f"{path} is damaged" in told or f"{path} is no state" in told
     assert_same(results, once)
     assert not (folder / "state").exists()
 
@@ -518,7 +518,7 @@ def test_a_sweep_may_grow_in_epochs(once, tmp_path, keep_state):
     short = train(folder, num_epochs=2, keep_state=keep_state)
     assert all(len(short.history(run)) == 3 for run in short.summary.run)
     epochs = set()
-    grown = Sweep(tiny(folder, keep_state=keep_state)).run(lambda event: epochs.add(event.epoch))
+    grown = Sweep(tiny(folder, keep_state=keep_state)).run(lambda progress: epochs.add(progress.event.step))
     assert epochs == ({3} if keep_state else {0, 1, 2, 3})
     assert_same(grown, once)
     assert (folder / "state").exists() == keep_state
@@ -614,8 +614,8 @@ def test_runs_that_diverge_are_marked_and_the_sweep_goes_on(tmp_path):
 def test_a_member_that_diverges_changes_no_other(tmp_path):
     config, data = fitted(**DIVERGING)
     data = dataclasses.replace(data, x_train=data.x_train.float(), x_test=data.x_test.float())
-    calm = sweep.train_alone(config, data, config.runs(), 3, lrs=[0.1, 0.1, 0.1, 0.1])
-    wild = sweep.train_alone(config, data, config.runs(), 3, lrs=[0.1, 1e6, 0.1, 0.1])
+    calm = training.train_alone(config, data, config.runs(), 3, lrs=[0.1, 0.1, 0.1, 0.1])
+    wild = training.train_alone(config, data, config.runs(), 3, lrs=[0.1, 1e6, 0.1, 0.1])
     burst = config.runs()[1]
     assert [run for run, diverged in zip(wild.runs, wild.diverged, strict=True) if diverged] == [burst]
     assert not any(calm.diverged)
@@ -628,23 +628,23 @@ def test_a_member_that_diverges_changes_no_other(tmp_path):
 
 FULL_DISK = """
 import json, resource, sys, threading
-from helpers.sweep import sweep
+from helpers.sweep import sweep, training
 
 # No file may grow beyond this many bytes once a run is finished. tanh networks wait for that with their first state.
 config, limit = json.loads(sys.argv[1]), int(sys.argv[2])
-full, save = threading.Event(), sweep.StackTraining.save
+full, state = threading.Event(), training.StackTraining.state
 
-def save_late(training, path):
-    if training.runs[0].activation == "tanh":
+def state_late(work):
+    if work.runs[0].activation == "tanh":
         full.wait()
-    save(training, path)
+    return state(work)
 
 def progress(event):
     if event.done:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         full.set()
 
-sweep.StackTraining.save = save_late
+training.StackTraining.state = state_late
 try:
     sweep.Sweep(config).run(progress)
 except sweep.SweepError as error:
@@ -760,19 +760,19 @@ def test_bad_input_is_told_before_anything_is_written(tmp_path, changes, kind, w
 @pytest.mark.parametrize("stack_size", [1, 3, 7, "auto"])
 def test_a_plan_holds_every_run_once_and_the_costliest_first(stack_size):
     config, _ = fitted(layers_list=[2, 9, 5], seeds=[0, 1, 2], stack_size=stack_size)
-    stacks = sweep.plan(config, config.runs(), torch.device("cpu"))
+    stacks = plan.plan(config, config.runs(), torch.device("cpu"))
     assert sorted(run for stack in stacks for run in stack) == sorted(config.runs())
     assert all(len({run.activation for run in stack}) == 1 for stack in stacks)
-    most = sweep.STACK_SIZES["cpu"] if stack_size == "auto" else stack_size
+    most = plan.STACK_SIZES["cpu"] if stack_size == "auto" else stack_size
     assert max(map(len, stacks)) == most
     assert len(stacks) == 2 * -(-18 // most)
-    costs = [sum(sweep.parameters(config, run.layers) for run in stack) for stack in stacks]
+    costs = [sum(plan.parameters(config, run.layers) for run in stack) for stack in stacks]
     assert costs == sorted(costs, reverse=True)
 
 
 def test_a_stack_small_enough_has_one_depth_and_one_seed():
     config, _ = fitted(seeds=[0, 1], stack_size=2)
-    for stack in sweep.plan(config, config.runs(), torch.device("cpu")):
+    for stack in plan.plan(config, config.runs(), torch.device("cpu")):
         assert len({(run.layers, run.seed) for run in stack}) == 1
 
 
@@ -780,54 +780,22 @@ def test_a_stack_small_enough_has_one_depth_and_one_seed():
 def test_parameters_are_those_of_the_network(layers):
     config, data = fitted()
     net = networks.DeepMLP(data.input_size, 16, data.output_size, layers, "relu")
-    assert sweep.parameters(config, layers) == sum(p.numel() for p in net.parameters())
+    assert plan.parameters(config, layers) == sum(p.numel() for p in net.parameters())
     run = Run("zero", "relu", layers, 0)
-    assert sweep.stack_parameters(config, [run, run]) == 2 * sweep.parameters(config, layers)
+    assert plan.stack_parameters(config, [run, run]) == 2 * plan.parameters(config, layers)
 
 
 def test_the_order_of_an_epoch_is_a_permutation_of_its_own():
-    orders = {(seed, epoch): sweep.epoch_order(seed, epoch, 100) for seed in range(3) for epoch in range(3)}
+    orders = {(seed, epoch): training.epoch_order(seed, epoch, 100) for seed in range(3) for epoch in range(3)}
     torch.manual_seed(7)
     torch.rand(3)
     for (seed, epoch), order in orders.items():
         assert sorted(order.tolist()) == list(range(100))
-        assert torch.equal(sweep.epoch_order(seed, epoch, 100), order)
+        assert torch.equal(training.epoch_order(seed, epoch, 100), order)
     assert len({tuple(order.tolist()) for order in orders.values()}) == 9
 
 
 # ---- how long, and what is said about it
-
-
-def set_clock(monkeypatch):
-    """A clock for sweep.py that stands until `clock.now` is set."""
-    clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(
-        sweep, "time", SimpleNamespace(perf_counter=lambda: clock.now, monotonic=lambda: clock.now, sleep=time.sleep)
-    )
-    return clock
-
-
-def test_the_eta_weighs_by_cost(monkeypatch):
-    """A deep run at 3 s an epoch beside five shallow ones at 1 s an epoch together, at the same pace."""
-    config, _ = fitted(num_epochs=2)
-    monkeypatch.setattr(sweep, "parameters", lambda config, layers: layers)
-    clock = set_clock(monkeypatch)
-    deep = SimpleNamespace(runs=[Run("zero", "relu", 30, 0)])
-    shallow = SimpleNamespace(runs=[Run("zero", "tanh", 2, seed) for seed in range(5)])
-    meter = sweep._Meter(config, [sweep.Todo(deep.runs), sweep.Todo(shallow.runs)])
-    assert meter.count(deep, 0) is None
-    for training, epoch, passed, left in ((deep, 1, 3, 5), (shallow, 1, 4, 4), (deep, 2, 7, 1), (shallow, 2, 8, 0)):
-        clock.now = 100.0 + passed
-        assert meter.count(training, epoch) == pytest.approx(left)
-
-
-def test_the_eta_counts_only_what_is_left_of_a_resumed_stack(monkeypatch):
-    config, _ = fitted(num_epochs=10)
-    runs = [Run("zero", "relu", 2, 0)]
-    clock = set_clock(monkeypatch)
-    meter = sweep._Meter(config, [sweep.Todo(runs, Path("state.pt"), 8)])
-    clock.now += 3
-    assert meter.count(SimpleNamespace(runs=runs), 9) == pytest.approx(3)
 
 
 def test_the_forecast_is_positive_and_writes_nothing(tmp_path):
@@ -865,9 +833,7 @@ def test_a_sweep_describes_itself(once, stopped, tmp_path):
 
 def test_progress_counts_every_epoch_of_every_stack(tmp_path):
     events = []
-    Sweep(tiny(tmp_path / "sweep")).run(
-        lambda event: events.append((event.training.name, event.epoch, event.done, event.total))
-    )
+    Sweep(tiny(tmp_path / "sweep")).run(lambda p: events.append((p.event.task, p.event.step, p.done, p.total)))
     stacks = {name for name, *_ in events}
     assert len(stacks) == 4
     for stack in stacks:
@@ -884,7 +850,7 @@ def test_progress_counts_every_epoch_of_every_stack(tmp_path):
 def test_a_run_can_be_had_back(once, epoch):
     _, data = fitted()
     for run in once.summary.run[::5]:  # each depth, each init, each activation
-        net = sweep.rebuild(once.config, run, epoch)
+        net = training.rebuild(once.config, run, epoch)
         row = once.history(run).iloc[3 if epoch is None else epoch]
         loss, accuracy = evaluated(net, data.x_test, data.y_test)
         assert loss == pytest.approx(row.test_loss, rel=1.001 * ROUNDED["figures"])
@@ -894,13 +860,13 @@ def test_a_run_can_be_had_back(once, epoch):
 def test_a_run_can_be_had_back_by_its_cell():
     config, data = fitted(num_epochs=1)
     run = config.runs()[0]
-    by_cell, by_name = (sweep.rebuild(config, which) for which in (run, run.name))
+    by_cell, by_name = (training.rebuild(config, which) for which in (run, run.name))
     assert evaluated(by_cell, data.x_test, data.y_test) == evaluated(by_name, data.x_test, data.y_test)
 
 
 def test_a_run_that_the_sweep_does_not_have_is_told(once):
     with pytest.raises(ConfigError, match="the sweep has no run 'he_normal_relu_99L_s0'") as error:
-        sweep.rebuild(once.config, "he_normal_relu_99L_s0")
+        training.rebuild(once.config, "he_normal_relu_99L_s0")
     assert "he_normal_relu_3L_s0" in str(error.value)
     assert one_sentence(error)
 
@@ -957,7 +923,7 @@ def test_a_state_of_another_config_is_not_used(stopped, tmp_path, capsys):
     shutil.copytree(stopped / "state", tmp_path / "sweep" / "state")
     config = tiny(tmp_path / "sweep", lr=0.02)
     again = Sweep(config)
-    assert all(todo.state is None for todo in again.todo())
+    assert all(task.done == -1 for task in again.todo())
     assert "belongs to another CONFIG" in capsys.readouterr().out
     assert_same(again.run(quiet), train(tmp_path / "other", lr=0.02))
 
@@ -980,7 +946,7 @@ def test_a_diverged_run_cannot_be_had_back(tmp_path):
     results = Sweep(config).run(quiet)
     name = results.summary.run[results.summary.diverged].iloc[0]
     with pytest.raises(SweepError) as error:
-        sweep.rebuild(results.config, name)
+        training.rebuild(results.config, name)
     assert one_sentence(error)
     assert name in str(error.value)
     assert not results.summary.learned[results.summary.diverged].any()

@@ -1,0 +1,271 @@
+"""The engine under every study: tasks, advanced step by step, side by side in this process.
+
+A study says what its tasks are and how a step of one goes; everything else is here, once: order, states, stopping, the
+first error, too little memory, signals. `cluster.py` does the same on several machines.
+
+A **task** is plain data. A **worker** makes a *work* of it, an object with
+
+    step                last step that is complete; step 0 may be a measurement before anything is changed
+    advance(stop)       do one step; returns its figures, plain data, or None when `stop.now` was set meanwhile
+    state(), load(s)    what an interrupted work goes on from, as `files.write_state` keeps it
+    results()           plain data to be written, once the last step is done
+
+    worker.begin(task)            a new work
+    worker.about(task)            plain data by which a saved state is recognised as this task's
+    worker.halve(task, state)     two (task, state) for one that does not fit into memory; None if it has no halves
+    worker.save_every             seconds between two saved states; 0 saves after each step
+
+Results are written by one process: the one that calls `run`, through `record(event)`. It alone holds the folder's lock.
+"""
+
+import gc
+import queue
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+
+from helpers import files
+from helpers.progress import Meter
+
+MOST_LANES = {"cpu": 8, "mps": 1, "cuda": 4}
+
+
+class Task(NamedTuple):
+    """A piece of work, as plain data.
+
+    name   its own among the tasks of a study; its state is kept under it
+    what   what to do, as the worker of the study understands it
+    cost   of all its steps, in any unit that all tasks of a study share: for order, placement and ETA
+    steps  the number of its last step
+    done   the step that its saved state has reached; -1 where there is none
+    """
+
+    name: str
+    what: dict
+    cost: float
+    steps: int
+    done: int = -1
+
+
+class Event(NamedTuple):
+    """A task has completed a step.
+
+    figures  what the step measured, plain data
+    results  at the last step: what is to be written, plain data; None before
+    """
+
+    task: str
+    step: int
+    steps: int
+    figures: dict
+    results: object = None
+
+
+class Stop:
+    """Two ways to end some work before its end: at once, or when every task has completed the step it is in."""
+
+    def __init__(self):
+        self.now, self.at_step = threading.Event(), threading.Event()
+
+    def is_set(self):
+        return self.now.is_set() or self.at_step.is_set()
+
+    def clear(self):
+        self.now.clear()
+        self.at_step.clear()
+
+
+# ---- one task
+
+
+def state_file(states, task):
+    """Where the state of a task lies."""
+    return states / f"{task.name}.pt"
+
+
+def drive(task, worker, states, stop, emit):
+    """Take one task from where it is to its last step, unless it is stopped before.
+
+    states  folder of the states; None keeps none
+    emit    called with an Event after each step
+    """
+    if stop.is_set():
+        return
+    work, path = worker.begin(task), states and state_file(states, task)
+    if task.done >= 0:
+        try:
+            work.load(files.read_state(path)[0])
+        except files.DamagedError as error:
+            print(f"{error}; {task.name} goes from its start", flush=True)
+    saved_at, unsaved, figures = time.monotonic(), False, {}
+    while work.step < task.steps:
+        if stop.is_set():
+            if unsaved:
+                files.write_state(path, work.state(), {**worker.about(task), "step": work.step})
+            return
+        figures = work.advance(stop)
+        if figures is None:  # stopped within the step, which is begun anew the next time
+            return
+        unsaved, last = path is not None, work.step == task.steps
+        if unsaved and (last or time.monotonic() - saved_at >= worker.save_every):
+            files.write_state(path, work.state(), {**worker.about(task), "step": work.step})
+            saved_at, unsaved = time.monotonic(), False
+        if not last:
+            emit(Event(task.name, work.step, task.steps, figures))
+    emit(Event(task.name, work.step, task.steps, figures, work.results()))
+
+
+# ---- all of them, side by side
+
+
+class Lanes:
+    """Threads that work side by side, each with its share of the cores, or with a CUDA stream of its own.
+
+    On a CPU two tasks on a core each get further than one task on both: nobody waits for the other at the end of every
+    product.
+    """
+
+    def __init__(self, device, tasks):
+        cores = torch.get_num_threads()
+        most = MOST_LANES[device.type]
+        if device.type == "cpu":
+            most = cores // -(-cores // most)  # so many that each has the same number of cores, and none is left over
+        self.count = max(1, min(most, tasks))
+        self.device, self.cores = device, cores
+        self.pool = ThreadPoolExecutor(self.count, initializer=self._start)
+
+    def _start(self):
+        if self.device.type == "cpu":
+            torch.set_num_threads(max(1, self.cores // self.count))
+        elif self.device.type == "cuda":
+            stream = torch.cuda.Stream(self.device)
+            stream.wait_stream(torch.cuda.default_stream(self.device))  # where the data was put
+            torch.cuda.set_stream(stream)
+
+    def __enter__(self):
+        return self.pool
+
+    def __exit__(self, *exc):
+        self.pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(self.cores)
+
+
+def run(tasks, worker, record, watch=None, *, device, states=None, stop=None, whole=None):
+    """Work on all tasks, the costliest first, until they are complete or stopped.
+
+    record  called with every Event, in this thread; it writes what has results
+    watch   called with (event, fraction, eta) after `record`; an error in it is printed and ends nothing
+    device  a torch.device
+    states  folder of the saved states, None for none
+    stop    a Stop; may be set from anywhere
+    whole   cost of all work, earlier starts included, for the fraction that is done
+
+    The first error of a task stops the others at once and is raised when they have stopped; so is an interrupt.
+    """
+    stop, meter, watch = stop or Stop(), Meter(tasks, whole), Watched(watch)
+    happened = queue.SimpleQueue()  # Events, and each task's future behind its last one
+    with Lanes(device, len(tasks)) as pool, terminable():
+        going, first_error = {}, None
+
+        def submit(task):
+            future = pool.submit(drive, task, worker, states, stop, happened.put)
+            going[future] = task
+            future.add_done_callback(happened.put)
+
+        try:
+            for task in sorted(tasks, key=lambda task: -task.cost):
+                submit(task)
+            while going:
+                try:
+                    news = happened.get(timeout=1.0)  # an endless wait would not hear Ctrl-C on every system
+                except queue.Empty:
+                    continue
+                if isinstance(news, Event):
+                    record(news)
+                    watch(news, *meter.count(news))
+                    continue
+                task, error = going.pop(news), news.exception()
+                if error is None or first_error is not None:
+                    continue
+                parts = halved(task, worker, states) if is_out_of_memory(error) else None
+                if parts:
+                    meter.replace(task, parts)
+                    for part in parts:
+                        submit(part)
+                else:
+                    first_error = error
+                    stop.now.set()
+        finally:
+            if going:
+                stop.now.set()
+                wait(going)
+    if first_error is not None:
+        raise first_error
+
+
+class Watched:
+    """A watching function that can end nothing: its first error is printed, and then it is not called again."""
+
+    def __init__(self, watch):
+        self.watch = watch
+
+    def __call__(self, *news):
+        if self.watch is None:
+            return
+        try:
+            self.watch(*news)
+        except Exception as error:  # whatever it is, the work is worth more
+            print(f"what watched this work failed ({type(error).__name__}: {error}); the work goes on", flush=True)
+            self.watch = None
+
+
+@contextmanager
+def terminable():
+    """SIGTERM, by which machines are taken back, ends the work like Ctrl-C: cleanly."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+# ---- too little memory
+
+
+def is_out_of_memory(error):
+    """Whether an error says that memory, the device's or the machine's, is used up."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch on a CPU
+
+
+def halved(task, worker, states):
+    """The two halves of a task that did not fit into memory, their states on disk; None where it has no halves."""
+    path = states and state_file(states, task)
+    state = files.read_state(path)[0] if path and path.exists() else None
+    parts = worker.halve(task, state)
+    if not parts:
+        return None
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    for part, part_of_state in parts:
+        if part_of_state is not None:
+            files.write_state(state_file(states, part), part_of_state, {**worker.about(part), "step": part.done})
+    if state is not None:
+        path.unlink()
+    names = " and ".join(part.name for part, _ in parts)
+    print(f"{task.name} does not fit into memory; it goes on as two halves, {names}", flush=True)
+    return [part for part, _ in parts]

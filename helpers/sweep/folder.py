@@ -1,0 +1,205 @@
+"""The folder of a sweep: whether a CONFIG can go on in it, what is finished or begun there, what is written to it."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import torch
+
+from helpers import files, records
+from helpers.activations import ACTIVATIONS, BUILT_IN
+from helpers.config import ConfigError, Run
+from helpers.sweep.plan import AXES, FREE_KEYS, PARAMS_OF, fixed_part, stack_task
+
+
+class SweepError(RuntimeError):
+    """A sweep that could not go on; its text says why, and what is kept."""
+
+
+class SweepFolder:
+    """What a sweep has on disk.
+
+    config    a SweepConfig whose sizes are known
+    floor     the train accuracy of always guessing the commonest class
+    rows      {run: its row of the summary}, also of runs that want more epochs
+    finished  the runs that are complete
+
+    Raises ConfigError when the folder holds another sweep.
+    """
+
+    def __init__(self, path, config, floor):
+        self.path, self.config, self.floor = Path(path), config, floor
+        self.manifest = self._checked_manifest()
+        self.rows, self.finished = {}, set()
+        self._useless = set()  # states that cannot be used; each is named once
+        if config.resume:
+            self._find_finished()
+
+    @property
+    def states(self):
+        return self.path / "state"
+
+    @property
+    def is_complete(self):
+        return len(self.finished) == len(self.config.runs())
+
+    # ---- what is there
+
+    def _checked_manifest(self):
+        """The manifest in the folder, if this CONFIG can go on with it; None where there is none."""
+        try:
+            found = records.read_manifest(self.path)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        if found is None:
+            if any((self.path / "runs").glob("*.csv")):
+                raise ConfigError(f"{self.path} holds runs but no manifest.json; choose another save_dir")
+            return None
+        if not isinstance(found, dict) or not isinstance(found.get("config"), dict):
+            raise ConfigError(f"{self.path}/manifest.json holds no config; choose another save_dir, or move it away")
+        there, here = found["config"], self.config.to_dict()
+        for key in here:
+            if not _goes_on(key, there, here):
+                raise ConfigError(
+                    f"{self.path} holds the results of another CONFIG: {key} is {there.get(key)!r} there and "
+                    f"{here[key]!r} here; choose another save_dir, or give {key} the value that is there"
+                )
+        own = own_activations(self.config)
+        for name, fingerprint in found.get("own_activations", {}).items():
+            if own.get(name, fingerprint) != fingerprint:
+                raise ConfigError(
+                    f"{self.path} holds results of another function that was registered as {name!r}; "
+                    "choose another save_dir, or register the new one under another name"
+                )
+        return found
+
+    def _find_finished(self):
+        for run in self.config.runs():
+            path = records.run_file(self.path, run)
+            if path.exists():
+                try:
+                    history = records.read_run(path)
+                    self.rows[run] = records.summarise(run, history, self.floor)
+                except ValueError as error:
+                    print(f"{error}; the run is trained again")
+                    continue
+                if len(history) == self.config.num_epochs + 1:
+                    self.finished.add(run)
+
+    def begun(self):
+        """The stacks that were interrupted, as tasks that go on where they were."""
+        left, tasks = set(self.config.runs()) - self.finished, []
+        for path in sorted(self.states.glob("*.pt")) if self.config.resume else []:
+            try:
+                about = files.read_about(path)
+            except (files.DamagedError, OSError) as error:
+                self._set_aside(path, f"{error}; its runs are trained from their start")
+                continue
+            runs = [Run(*cell) for cell in about["runs"]]
+            ours = set(runs) <= set(self.config.runs()) and about["config"] == _as_json(fixed_part(self.config, runs))
+            if not ours or about["step"] > self.config.num_epochs:
+                self._set_aside(
+                    path, f"{path} belongs to another CONFIG; it is not used, and removed when this sweep is complete"
+                )
+            elif set(runs) & left:
+                # A kill while the runs of a stack are written leaves some of them finished; it is taken up as a whole.
+                tasks.append(stack_task(self.config, runs, about["step"]))
+                left -= set(runs)
+        return tasks
+
+    def _set_aside(self, path, why):
+        if path not in self._useless:
+            print(why)
+        self._useless.add(path)
+
+    # ---- what is written
+
+    def claim(self, given, device, data):
+        """Write the manifest, which claims the folder for this CONFIG before anything is trained. Raises OSError."""
+        before = self.manifest or {}
+        self._seconds_before, self._started = before.get("seconds", 0.0), time.perf_counter()
+        complete = before.get("finished") and self.is_complete
+        origin = files.provenance(device)
+        earlier = before.get("origins", [])
+        self.manifest = {
+            "config_given": given,
+            "config": self.config.to_dict(),
+            # what trained the runs, not what looked at them afterwards
+            **(before if complete else origin),
+            "origins": earlier if complete or origin in earlier else [*earlier, origin],
+            "own_activations": own_activations(self.config),
+            "started": before.get("started", files.now()),
+            "finished": before["finished"] if complete else None,
+            "seconds": self._seconds_before,
+            "runs": len(self.config.runs()),
+            "classes": data.classes,
+            "commonest_class_share": round(data.commonest_class_share, 6),
+        }
+        self._write_manifest()
+        self._write_summary()
+
+    def keep(self, event):
+        """Write the runs of a stack that is complete; its state is removed unless CONFIG keeps it. Raises OSError."""
+        runs = {run.name: run for run in self.config.runs()}
+        trained = [runs[name] for name in event.results]
+        for run in trained:
+            if run not in self.finished:
+                records.write_run(self.path, run, event.results[run.name])
+        for run in trained:
+            self.rows[run] = records.summarise(run, records.read_run(records.run_file(self.path, run)), self.floor)
+        self.finished.update(trained)
+        self._write_summary()
+        self._write_manifest()
+        if not self.config.keep_state:
+            (self.states / f"{event.task}.pt").unlink(missing_ok=True)
+
+    def close(self, device):
+        """Note in the manifest that the sweep is complete, if it is, and leave no state behind. Raises OSError."""
+        if self.is_complete and not self.config.keep_state:
+            for path in self.states.glob("*.pt*"):  # a kill while one is written leaves a .part
+                path.unlink()
+            if self.states.is_dir() and not any(self.states.iterdir()):
+                self.states.rmdir()
+        if device.type == "cuda":
+            self.manifest["peak_gpu_gib"] = round(torch.cuda.max_memory_allocated(device) / 2**30, 2)
+        if self.is_complete and not self.manifest["finished"]:
+            self.manifest["finished"] = files.now()
+            self._write_manifest()
+
+    def _write_summary(self):
+        records.write_summary(self.path, [self.rows[run] for run in self.config.runs() if run in self.rows])
+
+    def _write_manifest(self):
+        self.manifest["seconds"] = round(self._seconds_before + time.perf_counter() - self._started, 1)
+        records.write_manifest(self.path, self.manifest)
+
+
+def _goes_on(key, there, here):
+    """Whether a sweep of the CONFIG `there` can go on as `here`, as far as one key decides: equal, or grown."""
+    if key in FREE_KEYS or there.get(key) == here[key]:
+        return True
+    if key in PARAMS_OF:  # parameters of what is not used do not matter
+        return all(there.get(key, {}).get(name) == here[key].get(name) for name in there[PARAMS_OF[key]])
+    if key in AXES and isinstance(there.get(key), list) and isinstance(here[key], list):
+        return set(there[key]) <= set(here[key])
+    return key == "num_epochs" and there.get(key, 0) < here[key]
+
+
+def _as_json(content):
+    """Plain data as JSON brings it back: tuples are lists."""
+    return json.loads(json.dumps(content))
+
+
+def own_activations(config):
+    """{name: fingerprint} of the reader's own activations: their values and slopes on a grid, hashed.
+
+    The bases of variants are among them.
+    """
+    grid = torch.linspace(-4, 4, 65, dtype=torch.float64)
+    params = config.activation_params
+    bases = [params[name].get("base") for name in config.activations if name in params]
+    names = {name for name in (*config.activations, *bases) if name in ACTIVATIONS and name not in BUILT_IN}
+    rows = {name: ACTIVATIONS[name] for name in sorted(names)}
+    values = {name: torch.cat([row.f(grid), row.df(grid)]) for name, row in rows.items()}
+    return {name: hashlib.sha256(value.detach().numpy().tobytes()).hexdigest()[:16] for name, value in values.items()}
