@@ -1,14 +1,13 @@
-"""The plain lines about a sweep: nothing lost, nothing told twice, a few a minute."""
+"""The lines of progress: nothing lost, nothing printed twice, a few a minute, and read back; and the ETA."""
 
 import sys
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from helpers import progress
-from helpers.config import Run
-from helpers.progress import Lines, Progress, duration, person_watches
+from helpers.lanes import Event, Task
+from helpers.progress import Lines, Meter, Progress, duration, line, parse, person_watches
 
 
 @pytest.mark.parametrize(
@@ -28,77 +27,108 @@ def test_durations_in_words(seconds, words):
     assert duration(seconds) == words
 
 
-def an_event(epoch, done, activation="relu", depths=(3, 1), accuracies=(0.25, 0.5), last=3):
-    """A stack of two networks that has completed an epoch of three."""
-    tables = [np.full((last + 1, 11), accuracy) for accuracy in accuracies]
-    runs = [Run("zero", activation, layers, 0) for layers in depths]
-    name = f"{activation} {depths}"
-    training = SimpleNamespace(name=name, runs=runs, tables=tables, config=SimpleNamespace(num_epochs=last))
-    return Progress(training, epoch, done, 12, done / 12, 200.0)
+def news_of(events):
+    return [f"{event.task} at {event.step}" for event in events]
+
+
+def an_event(step, done, task="a"):
+    return Progress(Event(task, step, 3, {}), done, 12, done / 12, 200.0)
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """A clock for the lines that stands until `clock.now` is set."""
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    now = SimpleNamespace(monotonic=lambda: clock.now, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(progress, "time", now)
     return clock
 
 
-def told(capsys):
+def printed(capsys):
     return capsys.readouterr().out.splitlines()
 
 
-@pytest.mark.parametrize(
-    ("event", "text"),
-    [
-        (an_event(2, 6), "relu 1 to 3 layers epoch 2/3, test accuracy 0.250 to 0.500"),
-        (an_event(2, 6, depths=(3, 3)), "relu 3 layers epoch 2/3, test accuracy 0.250 to 0.500"),
-        (an_event(3, 6), "relu 1 to 3 layers finished (2 networks), test accuracy 0.250 to 0.500"),
-        (an_event(2, 6, accuracies=(np.nan, 0.125)), "test accuracy 0.125 (1 diverged)"),
-        (an_event(2, 6, accuracies=(np.nan, np.nan)), "test accuracy none (diverged)"),
-    ],
-)
-def test_a_line_says_how_far_and_how_good(clock, capsys, event, text):
-    Lines()(event)
-    (line,) = told(capsys)
-    assert line.startswith("   6/12 runs finished, ETA 3 min 20 s   | ")
-    assert line.endswith(text)
+def test_a_line_says_how_far_and_what_is_new(clock, capsys):
+    Lines(news_of)(an_event(2, 6))
+    assert printed(capsys) == ["   6/12 runs finished, ETA 3 min 20 s   | a at 2"]
 
 
-def test_no_news_is_lost_and_none_is_told_twice(clock, capsys):
-    """Forty stacks of two activations finish within a minute: each network is in exactly one line."""
-    lines = Lines(every=15.0)
+@pytest.mark.parametrize("eta", [None, 0, 42, 200, 3600, 100000])
+@pytest.mark.parametrize("news", ["", "relu 3 layers; tanh 2 layers"])
+def test_a_line_is_read_back(eta, news):
+    what, left = parse(line(7, 192, eta, news))
+    assert what == "7/192 runs finished"
+    assert left == (None if eta is None else eta if eta < 3600 else eta // 60 * 60)
+
+
+@pytest.mark.parametrize("text", ["", "relu learned", "ETA soon", "ETA", "7/192 runs finished"])
+def test_another_text_is_no_line_of_progress(text):
+    assert parse(text) is None
+
+
+def test_no_news_is_lost_and_none_is_printed_twice(clock, capsys):
+    """Forty tasks finish within a minute: each is in exactly one line."""
+    lines = Lines(news_of, every=15.0)
     for i in range(40):
         clock.now += 1.5
-        activation = ("relu", "tanh")[i % 2]
-        lines(an_event(3, i // 4, activation, depths=(i + 1, i + 1)))
+        lines(an_event(3, i // 4, f"task{i}"))
     lines.close()
-    lines.close()  # nothing is left to tell
-    text = told(capsys)
+    lines.close()  # nothing is left
+    text = printed(capsys)
     assert len(text) == 1 + 60 // 15  # the first at once, then one every 15 s, and the rest at the end
-    networks = [int(part.split(" (")[1].split(" network")[0]) for part in "; ".join(text).split("; ") if "fin" in part]
-    assert sum(networks) == 80
+    news = "; ".join(row.split(" | ")[1] for row in text).split("; ")
+    assert news == [f"task{i} at 3" for i in range(40)]
 
 
-def test_only_the_last_news_of_a_running_stack_is_told(clock, capsys):
-    lines = Lines(every=15.0)
-    for now, epoch in ((100, 0), (102, 1), (104, 2), (115, 2), (131, 3)):
+def test_only_the_latest_news_of_a_task_is_printed(clock, capsys):
+    lines = Lines(news_of, every=15.0)
+    for now, step in ((100, 0), (102, 1), (104, 2), (115, 2), (131, 3)):
         clock.now = now
-        lines(an_event(epoch, 0))
-    assert [line.split("layers ")[1].split(",")[0] for line in told(capsys)] == [
-        "epoch 0/3",
-        "epoch 2/3",
-        "finished (2 networks)",
-    ]
+        lines(an_event(step, 0))
+    assert [row.split(" | ")[1] for row in printed(capsys)] == ["a at 0", "a at 2", "a at 3"]
 
 
-def test_the_end_of_a_sweep_is_told_at_once(clock, capsys):
-    lines = Lines(every=15.0)
+def test_the_end_is_printed_at_once(clock, capsys):
+    lines = Lines(news_of, every=15.0)
     for done in (0, 12):
         lines(an_event(3, done))
-    assert len(told(capsys)) == 2
+    assert len(printed(capsys)) == 2
 
+
+# ---- how long
+
+
+def test_the_eta_weighs_by_cost(clock):
+    """A deep task at 3 s a step beside a shallow one at 1 s a step, at the same pace."""
+    meter = Meter([Task("deep", {}, 60, 2), Task("shallow", {}, 20, 2)])
+    assert meter.count(Event("deep", 0, 2, {})) == (0, None)
+    steps = (("deep", 1, 3, 5, 3 / 8), ("shallow", 1, 4, 4, 1 / 2), ("deep", 2, 7, 1, 7 / 8), ("shallow", 2, 8, 0, 1))
+    for task, step, passed, left, fraction in steps:
+        clock.now = 100.0 + passed
+        assert meter.count(Event(task, step, 2, {})) == pytest.approx((fraction, left))
+
+
+def test_the_eta_counts_only_what_is_left_of_a_resumed_task(clock):
+    meter = Meter([Task("a", {}, 10, 10, 8)], whole=20)
+    clock.now += 3
+    assert meter.count(Event("a", 9, 10, {})) == pytest.approx((19 / 20, 3))
+
+
+def test_a_step_that_is_done_twice_counts_once(clock):
+    meter = Meter([Task("a", {}, 10, 10)])
+    fractions = [meter.count(Event("a", step, 10, {}))[0] for step in (1, 2, 1, 2, 3)]
+    assert fractions == pytest.approx([0.1, 0.2, 0.2, 0.2, 0.3])
+
+
+def test_halves_count_for_the_whole(clock):
+    task = Task("a", {}, 10, 5, 2)
+    meter = Meter([task])
+    meter.replace(task, [Task("b", {}, 7, 5, 2), Task("c", {}, 3, 5, 2)])
+    assert meter.count(Event("b", 5, 5, {}))[0] == pytest.approx(1 - 3 * 0.6 / 10)
+    assert meter.count(Event("c", 5, 5, {}))[0] == pytest.approx(1)
+
+
+# ---- who watches
 
 PARENTS = [
     (["python", "-m", "jupyterlab"], True),

@@ -1,14 +1,12 @@
 """Results on disk: what is written is read back, whole or not at all."""
 
-import errno
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import files, records
+from helpers import records
 from helpers.config import Run, SweepConfig
 from helpers.records import LAYER_STATS
 
@@ -83,49 +81,6 @@ def test_what_is_not_known_is_an_empty_cell(tmp_path):
     lines = (tmp_path / "runs" / "zero_relu_1L_s0.csv").read_text().splitlines()
     assert lines[1:] == ["0,,0.25" + "," * 8, "1,inf" + "," * 9]
     np.testing.assert_array_equal(back.to_numpy(), table)
-
-
-# ---- whole or not at all
-
-
-def replace_fails(source, target):
-    raise OSError(errno.EIO, "Input/output error")
-
-
-def write_fails_midway(path, text):
-    with open(path, "wb") as file:
-        file.write(text[: len(text) // 2])
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-FAILURES = {"replace": (os, "replace", replace_fails), "write": (Path, "write_bytes", write_fails_midway)}
-
-
-@pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("old", ["old text", None])
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch, failure, old):
-    path = tmp_path / "summary.csv"
-    if old is not None:
-        files.write_whole(path, old)
-    monkeypatch.setattr(*FAILURES[failure])
-    with pytest.raises(OSError, match=r"\[Errno"):
-        files.write_whole(path, "a longer new text")
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == (
-        [] if old is None else [("summary.csv", old)]
-    )
-
-
-def test_a_file_appears_only_when_it_is_complete(tmp_path, monkeypatch):
-    seen = []
-
-    def look_first(source, target):
-        seen.append((Path(source).read_text(), Path(target).exists(), Path(source).parent == Path(target).parent))
-        Path(source).rename(target)
-
-    monkeypatch.setattr(os, "replace", look_first)
-    files.write_whole(tmp_path / "new" / "a.csv", "text")
-    assert seen == [("text", False, True)]
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.csv"]
 
 
 # ---- the summary

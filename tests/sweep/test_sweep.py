@@ -354,6 +354,76 @@ def test_progress_says_how_much_of_the_whole_work_is_done(tmp_path):
     assert fractions[-1] == pytest.approx(1)
 
 
+def test_events_are_plain_data_with_every_row_once(tmp_path):
+    """What the panel and other machines get: no tensor, no stack, which would hold on to hundreds of megabytes."""
+    events = []
+    results = train_and_note(tmp_path / "sweep", events)
+    rows = {}
+    for event in events:
+        figures = json.loads(json.dumps(event.figures))
+        for run, new in zip(figures["runs"], figures["rows"], strict=True):
+            rows.setdefault(run, []).extend(new)
+    assert set(rows) == set(results.summary.run)
+    for run, found in rows.items():
+        kept = results.history(run)
+        assert [row[0] for row in found] == kept.epoch.tolist()
+        np.testing.assert_allclose(np.array(found)[:, :6], kept.to_numpy()[:, :6], rtol=1.001 * ROUNDED["figures"])
+
+
+def train_and_note(folder, events):
+    return Sweep(tiny(folder)).run(lambda progress: events.append(progress.event))
+
+
+def test_a_stack_that_does_not_fit_into_memory_is_halved(once, tmp_path, monkeypatch, capsys):
+    """At its start, and with a state: the halves go on where the whole was."""
+    advance, tried = training.StackTraining.advance, []
+
+    def scarce(work, stop=None):
+        if len(work.runs) > 2 and work.epoch == (1 if work.runs[0].activation == "tanh" else -1):
+            tried.append(work.epoch)
+            raise torch.OutOfMemoryError("no more")
+        return advance(work, stop)
+
+    monkeypatch.setattr(training.StackTraining, "advance", scarce)
+    steps = []
+    results = Sweep(tiny(tmp_path / "sweep")).run(lambda p: steps.append((p.event.figures["runs"], p.event.step)))
+    assert sorted(tried) == [-1, -1, 1, 1]
+    assert_same_as_rounded(results, once)
+    text = capsys.readouterr().out
+    assert text.count("does not fit into memory; it goes on as two halves, ") == 4
+    first = {}
+    for runs, step in steps:
+        first.setdefault(tuple(runs), step)
+    assert all(step == (2 if "tanh" in runs[0] and len(runs) < 3 else 0) for runs, step in first.items())
+    assert results.manifest["finished"]
+    assert not (tmp_path / "sweep" / "state").exists()
+
+
+def test_one_network_that_does_not_fit_into_memory_ends_the_sweep(tmp_path, monkeypatch):
+    def scarce(work, stop=None):
+        raise torch.OutOfMemoryError("no more")
+
+    monkeypatch.setattr(training.StackTraining, "advance", scarce)
+    with pytest.raises(torch.OutOfMemoryError):
+        train(tmp_path / "sweep")
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_part_of_a_state_is_the_state_of_the_part(optimizer):
+    """A stack of four depths with splines of its own, halved after two epochs, against the halves from the start."""
+    changes = {"layers_list": [4, 3, 2, 1], "activations": ["bent"], "activation_params": BENT, "optimizer": optimizer}
+    config, data = fitted(**changes, init_types=["he_normal"], lr=0.01)
+    whole = training.train_alone(config, data, config.runs(), 2)
+    for members in ([0, 1], [2, 3], [1], [0, 3]):
+        runs = [whole.runs[r] for r in members]
+        part = training.StackTraining(config, data, runs, torch.device("cpu"))
+        part.load(training.part_of_state(whole.state(), members))
+        alone = training.train_alone(config, data, runs, 2)
+        for ours, theirs in zip(part.stack.state()["tensors"], alone.stack.state()["tensors"], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+        assert [table[2, 1] for table in part.tables] == pytest.approx([table[2, 1] for table in alone.tables])
+
+
 def test_close_is_called_however_a_sweep_ends(tmp_path):
     class Note:
         closed = 0

@@ -1,0 +1,146 @@
+"""Whole or not at all, states with a checksum, the lock."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import files
+
+
+def replace_fails(source, target):
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def write_fails_midway(path, content):
+    with open(path, "wb") as file:
+        file.write(content[: len(content) // 2])
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+FAILURES = {"replace": (os, "replace", replace_fails), "write": (Path, "write_bytes", write_fails_midway)}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("old", ["old text", None])
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch, failure, old):
+    path = tmp_path / "summary.csv"
+    if old is not None:
+        files.write_whole(path, old)
+    monkeypatch.setattr(*FAILURES[failure])
+    with pytest.raises(OSError, match=r"\[Errno"):
+        files.write_whole(path, "a longer new text")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == (
+        [] if old is None else [("summary.csv", old)]
+    )
+
+
+def test_a_file_appears_only_when_it_is_complete(tmp_path, monkeypatch):
+    seen = []
+
+    def look_first(source, target):
+        seen.append((Path(source).read_text(), Path(target).exists(), Path(source).parent == Path(target).parent))
+        Path(source).rename(target)
+
+    monkeypatch.setattr(os, "replace", look_first)
+    files.write_whole(tmp_path / "new" / "a.csv", "text")
+    assert seen == [("text", False, True)]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.csv"]
+
+
+def test_texts_bytes_and_arrays_come_back(tmp_path):
+    files.write_whole(tmp_path / "a", "τ")
+    files.write_whole(tmp_path / "b", b"\x00\xff")
+    files.write_npz(tmp_path / "c.npz", a=np.arange(3))
+    files.write_json(tmp_path / "d.json", {"a": [1, None]})
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "τ"
+    assert (tmp_path / "b").read_bytes() == b"\x00\xff"
+    assert np.load(tmp_path / "c.npz")["a"].tolist() == [0, 1, 2]
+    assert files.read_json(tmp_path / "d.json") == {"a": [1, None]}
+    assert files.read_json(tmp_path / "nowhere.json") is None
+
+
+def test_damaged_json_is_one_sentence(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(files.DamagedError, match=r"a\.json is not readable JSON"):
+        files.read_json(tmp_path / "a.json")
+
+
+# ---- states
+
+
+@pytest.fixture
+def state(tmp_path):
+    path = tmp_path / "a.pt"
+    files.write_state(path, {"weights": [torch.arange(5.0)], "step": 3}, {"step": 3, "runs": [["a", 1]]})
+    return path
+
+
+def test_a_state_comes_back(state):
+    found, about = files.read_state(state)
+    assert torch.equal(found["weights"][0], torch.arange(5.0))
+    assert (found["step"], about) == (3, {"step": 3, "runs": [["a", 1]]})
+    assert files.read_about(state) == about
+
+
+def test_any_flipped_bit_of_a_state_is_noticed(state):
+    content = state.read_bytes()
+    for position in range(0, len(content), max(1, len(content) // 200)):
+        for bit in (1, 128):
+            damaged = bytearray(content)
+            damaged[position] ^= bit
+            state.write_bytes(damaged)
+            with pytest.raises(files.DamagedError, match=r"a\.pt is "):
+                files.read_state(state)
+
+
+@pytest.mark.parametrize("length", [0, 5, 20, 100, -1])
+def test_a_state_that_ends_early_is_noticed(state, length):
+    state.write_bytes(state.read_bytes()[:length])
+    with pytest.raises(files.DamagedError, match=r"a\.pt is "):
+        files.read_state(state)
+
+
+def test_a_state_holds_no_code(tmp_path):
+    """`weights_only`: what a pickle could run is refused, even in a file whose checksum is right."""
+    files.write_state(tmp_path / "a.pt", {"path": Path("a")})
+    with pytest.raises(Exception, match="eights only"):
+        files.read_state(tmp_path / "a.pt")
+
+
+# ---- the lock
+
+
+def test_a_folder_has_one_lock(tmp_path):
+    with files.locked(tmp_path / "a"):
+        with pytest.raises(files.LockedError, match="another process is training in"), files.locked(tmp_path / "a"):
+            pass
+        with files.locked(tmp_path / "b"):
+            pass
+    with files.locked(tmp_path / "a"):
+        pass
+
+
+def test_a_lock_is_not_lost_when_another_holder_leaves(tmp_path):
+    """Open a, lock a, open b, leave a, lock b, open c: c stays out."""
+    with files.locked(tmp_path):
+        pass
+    with files.locked(tmp_path), pytest.raises(files.LockedError), files.locked(tmp_path):
+        pass
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path):
+    code = "import sys, os, signal\nfrom helpers import files\nwith files.locked(sys.argv[1]): os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -9
+    with files.locked(tmp_path):
+        pass
+
+
+def test_the_ground_needs_no_torch():
+    code = "import sys\nfrom helpers import files, progress, quadrature, records\nprint('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
