@@ -83,9 +83,9 @@ class Stop:
 # ---- one task
 
 
-def state_file(states, task):
-    """Where the state of a task lies."""
-    return states / f"{task.name}.pt"
+def state_file(states, name):
+    """Where the state of a task of this name lies."""
+    return states / f"{name}.pt"
 
 
 def drive(task, worker, states, stop, emit):
@@ -96,7 +96,7 @@ def drive(task, worker, states, stop, emit):
     """
     if stop.is_set():
         return
-    work, path = worker.begin(task), states and state_file(states, task)
+    work, path = worker.begin(task), states and state_file(states, task.name)
     if task.done >= 0:
         try:
             work.load(files.read_state(path)[0])
@@ -253,7 +253,7 @@ def is_out_of_memory(error):
 
 def halved(task, worker, states):
     """The two halves of a task that did not fit into memory, their states on disk; None where it has no halves."""
-    path = states and state_file(states, task)
+    path = states and state_file(states, task.name)
     state = files.read_state(path)[0] if path and path.exists() else None
     parts = worker.halve(task, state)
     if not parts:
@@ -263,7 +263,7 @@ def halved(task, worker, states):
         torch.cuda.empty_cache()
     for part, part_of_state in parts:
         if part_of_state is not None:
-            files.write_state(state_file(states, part), part_of_state, {**worker.about(part), "step": part.done})
+            files.write_state(state_file(states, part.name), part_of_state, {**worker.about(part), "step": part.done})
     if state is not None:
         path.unlink()
     names = " and ".join(part.name for part, _ in parts)

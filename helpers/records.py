@@ -82,6 +82,14 @@ def _read_csv(path, **options):
         raise ValueError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
 
 
+def halfway(floor):
+    """The train accuracy from which on a run has learned: halfway between always guessing the commonest class and 1.
+
+    floor  the train accuracy of that guess. The result is rounded as accuracies on disk are.
+    """
+    return float(f"{(1 + floor) / 2:.6g}")
+
+
 def summarise(run, history, floor):
     """One run's row of summary.csv, from its history as it is on disk.
 
@@ -89,7 +97,7 @@ def summarise(run, history, floor):
            lies at least halfway between that and 1
     """
     last, trained = history.iloc[-1], history.iloc[1:]
-    threshold = float(f"{(1 + floor) / 2:.6g}")  # rounded as the accuracy is
+    threshold = halfway(floor)
     diverged = not np.isfinite(last[["train_loss", "test_loss"]].astype(float)).all()
     learned = bool(last.train_acc >= threshold) and not diverged
     reached = trained.epoch[trained.train_acc >= 0.95 * trained.train_acc.max()]

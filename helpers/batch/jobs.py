@@ -22,7 +22,7 @@ import yaml
 from helpers import ROOT, files, records
 from helpers.activations import ACTIVATIONS
 from helpers.config import ConfigError, SweepConfig, save_dir_of
-from helpers.spline_study.log import experiments
+from helpers.spline_study.experiments import experiments
 
 SOURCES = (ROOT / "helpers", ROOT / "courselib")
 # Errors made for the reader: their text says it all. The first two say that what the notebook was given cannot be used.

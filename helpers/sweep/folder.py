@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from helpers import files, records
+from helpers import files, lanes, records
 from helpers.activations import ACTIVATIONS, BUILT_IN
 from helpers.config import ConfigError, Run
 from helpers.sweep.plan import AXES, FREE_KEYS, PARAMS_OF, fixed_part, stack_task
@@ -152,7 +152,7 @@ class SweepFolder:
         self._write_summary()
         self._write_manifest()
         if not self.config.keep_state:
-            (self.states / f"{event.task}.pt").unlink(missing_ok=True)
+            lanes.state_file(self.states, event.task).unlink(missing_ok=True)
 
     def close(self, device):
         """Note in the manifest that the sweep is complete, if it is, and leave no state behind. Raises OSError."""

@@ -17,7 +17,8 @@ from helpers.progress import Lines, Progress
 from helpers.sweep.folder import SweepError, SweepFolder
 from helpers.sweep.news import news_of
 from helpers.sweep.plan import plan, stack_parameters, stack_task
-from helpers.sweep.training import StackTraining, StackWorker, data_type, epoch_order
+from helpers.sweep.training import StackTraining, StackWorker
+from helpers.training import data_type, epoch_order
 
 
 class Sweep:

@@ -12,24 +12,14 @@ import torch
 from helpers import data as datasets
 from helpers import records
 from helpers.activations import ACTIVATIONS, BUILT_IN
-from helpers.config import PRECISIONS, ConfigError, SweepConfig, resolve_device
-from helpers.initializers import generator_for
+from helpers.config import ConfigError, SweepConfig, resolve_device
 from helpers.lanes import Lanes
 from helpers.sweep.folder import SweepError
 from helpers.sweep.plan import deepest_first, fixed_part, parameters, stack_task
 from helpers.sweep.stack import GraphedSteps, Stack
+from helpers.training import data_type, epoch_order
 
 TEST_ACC = records.EPOCH_COLUMNS.index("test_acc")
-
-
-def epoch_order(seed, epoch, n):
-    """The order in which the runs of a seed see the n training samples in an epoch: a permutation."""
-    return torch.randperm(n, generator=generator_for("order", seed, epoch))
-
-
-def data_type(config):
-    """The number type in which the data is kept: that of the products, but float32 for bf16."""
-    return torch.float32 if config.precision == "bf16" else PRECISIONS[config.precision]
 
 
 class StackTraining:

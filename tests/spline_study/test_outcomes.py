@@ -13,7 +13,8 @@ from helpers.activations import ACTIVATIONS
 from helpers.spline_study import figures as gradient_plots
 from helpers.spline_study import log as gradient_log
 from helpers.spline_study import outcomes as spline_study
-from helpers.spline_study.log import METRICS, SIGNALS, GradientLog, experiments
+from helpers.spline_study.experiments import experiments
+from helpers.spline_study.log import METRICS, SIGNALS, GradientLog
 
 GUESS = np.log(10)  # the loss of guessing among 10 classes
 EDGE = 100 * GUESS  # a loss above it has blown up
@@ -692,7 +693,7 @@ def test_activations_are_drawn_with_their_slopes():
 def test_logs_from_files_are_what_was_made_up(tmp_path):
     log = took_off("spline", CLIPPED, 5)
     for name, table in (("metrics.csv", log.metrics), ("signals.csv", log.signals)):
-        gradient_log._append(tmp_path / name, table)
+        gradient_log._append(tmp_path / name, list(table), table.to_dict("records"))
     (tmp_path / "experiment.json").write_text(gradient_log.json.dumps(log.about))
     (read,) = gradient_log.find_logs(tmp_path)
     pd.testing.assert_frame_equal(spline_study.outcomes([read]), spline_study.outcomes([log]))

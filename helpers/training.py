@@ -1,0 +1,225 @@
+"""One network trained by autograd: any `nn.Module`, with checkpoints, observers, clipped gradients, stop and resume.
+
+    training = Training(net, data, Recipe("adam", lr=1e-3, batch_size=128, num_epochs=9))
+    history = train(training)
+
+`Training` is a work of `lanes.py`, so a study trains many of them side by side. A sweep's stacks do the same for
+thousands of `DeepMLP`s at once.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from helpers import files, records
+from helpers.config import PRECISIONS
+from helpers.initializers import generator_for
+from helpers.lanes import Stop
+
+MOMENTUM = 0.9
+OPTIMIZERS = {
+    "sgd": torch.optim.SGD,
+    "momentum": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=MOMENTUM),
+    "adam": torch.optim.Adam,
+}
+CHUNK = 2048  # samples that are evaluated at once
+
+
+def epoch_order(seed, epoch, n):
+    """The order in which the runs of a seed see the n training samples in an epoch: a permutation."""
+    return torch.randperm(n, generator=generator_for("order", seed, epoch))
+
+
+def data_type(config):
+    """The number type in which the data is kept: that of the products, but float32 for bf16."""
+    return torch.float32 if config.precision == "bf16" else PRECISIONS[config.precision]
+
+
+def sum_type(tensor):
+    """The number type for sums over a tensor: double precision where its device has it."""
+    return torch.float32 if tensor.device.type == "mps" else torch.float64
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    optimizer  a name in OPTIMIZERS
+    clip       the largest norm of the whole gradient; None for no limit
+    seed       of the order of the samples, the same as a sweep's: see `epoch_order`
+    loss       (outputs, targets, reduction=...) -> loss; cross entropy for classes, squared error for numbers, where
+               left out
+    """
+
+    optimizer: str
+    lr: float
+    batch_size: int
+    num_epochs: int
+    clip: float | None = None
+    seed: int = 0
+    loss: Callable | None = None
+
+
+class Training:
+    """A network in training; `advance` is one epoch, and `epoch` the last that is complete.
+
+    net        an nn.Module; what its `penalty()` returns, if it has one, is added to the loss. One that draws random
+               numbers, as dropout does, takes them from torch's generator, which all lanes share: its result depends on
+               what trains beside it
+    data       has x_train, y_train, x_test, y_test and probe; targets are class numbers, or floating point for a
+               regression, which has no accuracy
+    observers  objects with some of these methods, called in their order:
+               begin_epoch(training)
+               after_backward(training, loss, outputs, targets)   gradients are not clipped yet
+               end_epoch(training) -> {name: figure}, which is added to what the epoch measured
+    history    one dict an epoch: epoch, train_loss, test_loss, train_acc, test_acc, seconds, and what observers add.
+               Epoch 0 is measured before training; the figures of training are running averages over the batches of
+               later epochs, as a training loop prints them
+
+    A loss that is not finite ends the training: `diverged` is set, and the last epoch counts as reached.
+    """
+
+    def __init__(self, net, data, recipe, observers=()):
+        self.net, self.data, self.recipe, self.observers = net, data, recipe, list(observers)
+        self.optimizer = OPTIMIZERS[recipe.optimizer](net.parameters(), lr=recipe.lr)
+        self.classifies = not data.y_train.is_floating_point()
+        self.loss = recipe.loss or (functional.cross_entropy if self.classifies else functional.mse_loss)
+        self.device = data.x_train.device
+        self.epoch, self.diverged, self.history = -1, False, []
+
+    @property
+    def step(self):
+        return self.recipe.num_epochs if self.diverged else self.epoch
+
+    def advance(self, stop=None):
+        """Train and measure one epoch; the first call only measures. Returns its figures, None when stopped in it."""
+        started, epoch, data = time.perf_counter(), self.epoch + 1, self.data
+        x, y = data.x_train, data.y_train
+        self._call("begin_epoch")
+        if epoch == 0:
+            self.net.eval()
+            self._backward(x[data.probe], y[data.probe])
+            train = self.evaluate(x, y)
+        else:
+            self.net.train()
+            order = epoch_order(self.recipe.seed, epoch, len(y)).to(self.device)
+            loss = correct = 0
+            for index in order.split(self.recipe.batch_size):
+                if stop is not None and stop.now.is_set():
+                    return None
+                batch_loss, outputs = self._backward(x[index], y[index])
+                if self.recipe.clip is not None:
+                    torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+                self.optimizer.step()
+                loss = loss + batch_loss.to(sum_type(batch_loss)) * len(index)
+                if self.classifies:
+                    correct = correct + (outputs.argmax(1) == y[index]).sum()
+            train = float(loss) / len(y), float(correct) / len(y) if self.classifies else np.nan
+        seconds = time.perf_counter() - started
+        test = self.evaluate(data.x_test, data.y_test)
+        self.diverged = not np.isfinite([train[0], test[0]]).all()
+        if self.diverged:  # what was guessed by outputs that are no numbers
+            train, test = (train[0], np.nan), (test[0], np.nan)
+        self.epoch = epoch
+        figures = {"epoch": epoch, "train_loss": train[0], "test_loss": test[0]}
+        figures |= {"train_acc": train[1], "test_acc": test[1], "seconds": seconds}
+        for observer in self.observers:
+            if hasattr(observer, "end_epoch"):
+                figures |= observer.end_epoch(self) or {}
+        self.history.append(figures)
+        return figures
+
+    def _call(self, what, *rest):
+        for observer in self.observers:
+            if hasattr(observer, what):
+                getattr(observer, what)(self, *rest)
+
+    def _backward(self, x, y):
+        """(loss, outputs) of a batch, its gradient in the parameters."""
+        self.optimizer.zero_grad()
+        outputs = self.net(x)
+        loss = self.loss(outputs, y)
+        penalty = self.net.penalty() if hasattr(self.net, "penalty") else 0
+        (loss + penalty).backward()
+        loss, outputs = loss.detach(), outputs.detach()
+        self._call("after_backward", loss, outputs, y)
+        return loss, outputs
+
+    @torch.no_grad()
+    def evaluate(self, x, y):
+        """(mean loss, accuracy); the accuracy of a regression is NaN."""
+        self.net.eval()
+        loss, correct, share = 0.0, 0, len(y) / y.numel()  # a regression may have several targets a sample
+        for part, targets in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
+            outputs = self.net(part)
+            loss += self.loss(outputs, targets, reduction="sum").item() * share
+            if self.classifies:
+                correct += (outputs.argmax(1) == targets).sum().item()
+        return loss / len(x), correct / len(x) if self.classifies else np.nan
+
+    def learned(self):
+        """Whether the network has learned, as a run of a sweep has: see `records.halfway`."""
+        last = self.history[-1]["train_acc"]
+        return not self.diverged and last >= records.halfway(self.data.commonest_class_share)
+
+    # ---- what the engine asks for
+
+    def state(self):
+        kept = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {**kept, "epoch": self.epoch, "diverged": self.diverged, "history": self.history}
+
+    def load(self, state):
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.diverged, self.history = state["epoch"], state["diverged"], state["history"]
+
+    def results(self):
+        return {"history": self.history, "diverged": self.diverged}
+
+
+def train(training, stop=None):
+    """Take a Training to its last epoch, in this thread, and return its history."""
+    stop = stop or Stop()
+    while training.step < training.recipe.num_epochs and training.advance(stop) is not None:
+        pass
+    return training.history
+
+
+# ---- checkpoints
+
+
+class Checkpoints:
+    """An observer that keeps the network after some epochs: `folder/epoch_<n>.pt`, read by `load_checkpoint`.
+
+    epochs  0 is the network before training
+    """
+
+    def __init__(self, folder, epochs):
+        self.folder, self.epochs = Path(folder), set(epochs)
+
+    def end_epoch(self, training):
+        if training.epoch in self.epochs:
+            state = training.net.state_dict()
+            files.write_state(checkpoint_file(self.folder, training.epoch), state, {"epoch": training.epoch})
+
+
+def checkpoint_file(folder, epoch):
+    return Path(folder) / f"epoch_{epoch}.pt"
+
+
+def load_checkpoint(net, folder, epoch):
+    """Give a network the weights of a checkpoint, and return it.
+
+    Raises FileNotFoundError where that epoch was not kept, files.DamagedError where its file is damaged.
+    """
+    path = checkpoint_file(folder, epoch)
+    if not path.exists():
+        kept = sorted(int(p.stem.removeprefix("epoch_")) for p in Path(folder).glob("epoch_*.pt"))
+        raise FileNotFoundError(f"{folder} has no checkpoint of epoch {epoch}; it has {kept or 'none'}")
+    net.load_state_dict(files.read_state(path)[0])
+    return net
