@@ -3,7 +3,7 @@
     results = await panels.train(sweep)
 
 The sweep trains in a thread while the cell awaits it, so that the kernel goes on answering clicks. Where nobody watches
-(papermill, a script), the same is told in plain lines.
+(papermill, a script), plain lines say the same.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ class SweepPanel:
         lrs = list(c.lr) if isinstance(c.lr, tuple) else [None]
         self.lr = widgets.Dropdown(options=lrs, description="lr", layout=widgets.Layout(width="180px"))
         self.lr.observe(lambda _: self._choose_lr(), "value")
-        # a picture in a box is stretched to the box, unless told
+        # a picture in a box is stretched to the box by default
         self.picture = widgets.Image(format="png", layout=widgets.Layout(align_self="flex-start", max_width="100%"))
         self.picture.add_class("sweep-curves")
         choosers = [*self.axes.values(), *([self.lr] if len(lrs) > 1 else [])]
