@@ -21,8 +21,7 @@ from courselib.softmax_regression import softmax_regression
 from courselib.training import evaluate, train, train_epoch
 from helpers import data, reference
 from helpers.config import Run, SweepConfig
-from helpers.initializers import draw_weights
-from helpers.networks import DeepMLP
+from helpers.networks import DeepMLP, draw_parameters
 from helpers.records import EPOCH_COLUMNS
 from helpers.sweep import StackTraining, epoch_order, parameters
 
@@ -168,7 +167,7 @@ def test_training_agrees_with_the_stack(digits, init, optimizer):
     run = Run(init, "gelu", 4, 1)
     training = StackTraining(config, [run], torch.device("cpu"))
     training.advance(data)
-    drawn = draw_weights(init, config.init_params[init], 4, 16, data.input_size, data.classes, 1)
+    drawn, _ = draw_parameters(config, run)
     net, ours = MLP([weight.numpy() for weight in drawn], "gelu"), OPTIMIZERS[optimizer](config.lr)
     x, y, x_test, y_test = (getattr(data, part).numpy() for part in ("x_train", "y_train", "x_test", "y_test"))
     assert largest_difference(net, training.stack.network(0)) == 0

@@ -80,6 +80,7 @@ def test_an_activation_without_such_a_point_is_refused_in_a_sentence():
         draw_weights("critical", {}, 2, 8, 8, 2, 0)
 
 
+@pytest.mark.exact_draws
 @pytest.mark.parametrize("activation", ["tanh", "gelu"])
 def test_weights_are_orthogonal_and_have_their_variances(activation):
     config, run = wide(activation, 3), Run("critical", activation, 3, 1)
@@ -118,6 +119,7 @@ def test_gradients_of_sampled_networks_keep_their_size(activation):
         assert abs(np.mean(logs["he_normal"])) > 1.5
 
 
+@pytest.mark.exact_draws
 def test_a_row_with_parameters_is_solved_as_itself():
     """At q = 1 a calibrated activation is critical with sigma_w2 = 1 and no bias."""
     config = wide("mine", 30, activation_params={"mine": {"activation": "calibrated", "base": "gelu"}})
