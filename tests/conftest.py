@@ -1,7 +1,10 @@
+import os
 import sys
 from pathlib import Path
 
 import pytest
+
+TESTS = Path(__file__).parent
 
 
 def pytest_addoption(parser):
@@ -11,8 +14,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    """What tests start imports this tree, wherever it runs and whatever is installed."""
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     if config.getoption("--perturb"):
-        sys.path.insert(0, str(Path(__file__).parent / "perturb"))
+        sys.path.insert(0, str(TESTS / "perturb"))
         import perturbed_draws
 
         perturbed_draws.begin(config.getoption("--perturb"), config.getoption("--perturb-seed"))

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import critical, networks, records, theory
+from helpers import critical, networks, records, sweep, theory
 from helpers.activations import ACTIVATIONS
 from helpers.config import ConfigError, Run, SweepConfig
 from helpers.initializers import draw_weights
+from helpers.records import EPOCH_COLUMNS
 from helpers.stack import Stack
 from helpers.sweep import Sweep
 
@@ -144,9 +145,9 @@ def test_a_stack_draws_what_a_lone_network_does():
 
 def test_a_sweep_knows_the_size_of_its_data_and_older_folders_grow(tmp_path):
     small = {"layers_list": [2], "activations": ["tanh"], "hidden_size": 8, "num_epochs": 1, "save_dir": str(tmp_path)}
-    sweep = Sweep({**small, "init_types": ["zero"]})
-    sweep.run(lambda event: None)
-    square = sweep.data.x_train.square().mean().item()
+    begun = Sweep({**small, "init_types": ["zero"]})
+    begun.run(lambda event: None)
+    square = begun.data.x_train.square().mean().item()
     path = tmp_path / "manifest.json"
     manifest = json.loads(path.read_text())
     assert manifest["config"].pop("input_square") == pytest.approx(square, rel=1e-5)
@@ -156,11 +157,22 @@ def test_a_sweep_knows_the_size_of_its_data_and_older_folders_grow(tmp_path):
     assert len(records.load_sweep(tmp_path).history("critical_tanh_2L_s0")) == 2
 
 
-def test_fifty_layers_of_gelu_learn(tmp_path):
-    """No published init gets off the ground here; epochs enough to see the difference."""
-    given = {"layers_list": [50], "activations": ["gelu"], "init_types": ["critical", "he_normal", "orthogonal"]}
-    results = Sweep({**given, "num_epochs": 6, "lr": 0.01, "save_dir": str(tmp_path)}).run(lambda event: None)
-    accuracy = results.summary.set_index("init").final_train_acc
-    assert accuracy["critical"] > 0.4
-    assert accuracy["he_normal"] < 0.15
-    assert accuracy["orthogonal"] < 0.15
+@pytest.mark.training
+def test_fifty_layers_of_gelu_learn(digits):
+    """With `critical` they beat guessing in the mean over seeds by more than 4 of its standard errors; others guess.
+
+    A run guesses while its accuracy on n samples lies within 4 binomial standard errors of the commonest class's share.
+    """
+    given = {"layers_list": [50], "hidden_size": 64, "num_epochs": 4, "precision": "float32", "test_size": 50}
+    config, data = digits(**given, activations=["gelu"], optimizer="momentum", lr=0.001, batch_size=32)
+    seeds = {"critical": 6, "he_normal": 3, "orthogonal": 3}
+    runs = [Run(init, "gelu", 50, seed) for init, count in seeds.items() for seed in range(count)]
+    trained = sweep.train_alone(config, data, runs, config.num_epochs)
+    accuracy = {init: [] for init in seeds}
+    for run, table in zip(trained.runs, trained.tables, strict=True):
+        accuracy[run.init].append(table[-1, EPOCH_COLUMNS.index("train_acc")])
+    share = data.commonest_class_share
+    guess = share + 4 * (share * (1 - share) / data.train_size) ** 0.5
+    learned = accuracy["critical"]
+    assert np.mean(learned) - 4 * np.std(learned, ddof=1) / len(learned) ** 0.5 > guess
+    assert max(accuracy["he_normal"] + accuracy["orthogonal"]) < guess

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import io
+import threading
 import weakref
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from helpers import panels, records
 from helpers.panels import Budget, SweepPanel, SweepStopped
-from helpers.sweep import Sweep
+from helpers.sweep import StackTraining, Sweep
 
 SMALL = {
     "layers_list": [2, 1],
@@ -117,16 +118,23 @@ def test_the_panel_lets_go_of_stacks_that_are_finished(tmp_path):
     assert sum(stack() is not None for stack in alive) == 0
 
 
-def test_stop_lets_the_epoch_end_and_the_next_start_goes_on(tmp_path):
-    sweep = a_sweep(tmp_path, num_epochs=40)
+def test_stop_lets_the_epoch_end_and_the_next_start_goes_on(tmp_path, monkeypatch):
+    """No stack goes beyond epoch 2 before the click, however slowly the panel draws."""
+    sweep, clicked = a_sweep(tmp_path, num_epochs=6), threading.Event()
     panel = SweepPanel(sweep)
-    show = panel.show
+    show, advance = panel.show, StackTraining.advance
+
+    def patient(training, data, stop=None):
+        assert training.epoch < 2 or clicked.wait(600)
+        return advance(training, data, stop)
 
     def stop_once(event):
         show(event)
-        if event.epoch == 2 and not sweep.stop_at_epoch.is_set():
+        if event.epoch == 2 and not clicked.is_set():
             panel.stop.click()
+            clicked.set()
 
+    monkeypatch.setattr(StackTraining, "advance", patient)
     panel.show = stop_once
     with pytest.raises(SweepStopped, match=r"0 of 16 runs are finished and kept.*Run this cell again"):
         asyncio.run(panel.train())
@@ -196,7 +204,7 @@ def test_each_learning_rate_has_a_map_of_its_own(tmp_path):
 
 
 def test_a_diverged_run_gets_an_x_and_curves_that_end(tmp_path):
-    panel, results = trained(tmp_path, lr=1e6, num_epochs=2, seeds=[0])
+    panel, results = trained(tmp_path, lr=1e6, num_epochs=2, seeds=[0], activations=["linear"])
     diverged = results.summary[results.summary.diverged]
     assert len(diverged) > 0
     row = diverged.iloc[0]
