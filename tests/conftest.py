@@ -30,6 +30,17 @@ def exact_draws(request, monkeypatch):
         monkeypatch.setenv("PLUMBLINE_PERTURB", "0")
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small matrices are slower on two threads, and far slower where another program wants the cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def digits():
     """A function, CONFIG's keys -> (config, data): the digits and narrow networks, float64 unless asked otherwise."""

@@ -25,6 +25,7 @@ from helpers.networks import DeepMLP, draw_parameters
 from helpers.records import EPOCH_COLUMNS
 from helpers.sweep import StackTraining, epoch_order, parameters
 
+pytestmark = pytest.mark.training
 SIZES = {"input_size": 6, "hidden_size": 5, "output_size": 3, "layers": 3}
 every_activation = pytest.mark.parametrize("activation", list(ACTIVATIONS))
 
@@ -239,7 +240,6 @@ def standard_error(values):
     return np.std(values, ddof=1) / len(values) ** 0.5
 
 
-@pytest.mark.training
 def test_history_of_a_training(digits):
     """In the mean over seeds the loss falls by half and the error of guessing too, by more than 4 standard errors."""
     data, falls, accuracies = digits()[1], [], []
@@ -267,7 +267,6 @@ def test_a_network_that_explodes_is_told_by_its_loss_and_without_warnings():
     assert np.isnan(history[0]["test_acc"])
 
 
-@pytest.mark.training
 def test_softmax_regression_finds_the_floor_that_scikit_learn_finds(digits):
     """The same accuracy, as far as samples on which two classifiers differ can say: by chance each takes its half.
 

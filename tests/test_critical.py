@@ -15,6 +15,7 @@ from helpers.records import EPOCH_COLUMNS
 from helpers.stack import Stack
 from helpers.sweep import Sweep
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SQUARE = 0.2
 WITHOUT_POINT = ["softplus", "spline_sigmoid"]
 HE_IS_FAR = ("sigmoid", "learnable_spline", "gelu", "silu", "erf", "selu")  # for these 2 is not the factor

@@ -18,6 +18,7 @@ from helpers.gradient_log import LISTS, METRICS, SIGNALS, Study, Trainer, experi
 from helpers.splines import SplineShape
 from helpers.sweep import SweepError, epoch_order
 
+pytestmark = pytest.mark.training
 SMALL = {"dataset": "digits", "train_size": 200, "test_size": 100, "layers": 2, "hidden_size": 8, "batch_size": 64}
 SMALL |= {"num_epochs": 3, "lr": 0.01, "precision": "float64", "device": "cpu"}
 LEARNS = {"mine": {"activation": "learnable_spline", "segments": 4, "penalty": 0.01}}

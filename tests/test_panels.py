@@ -15,6 +15,7 @@ from helpers import panels, records
 from helpers.panels import Budget, SweepPanel, SweepStopped
 from helpers.sweep import StackTraining, Sweep
 
+pytestmark = pytest.mark.training
 SMALL = {
     "layers_list": [2, 1],
     "init_types": ["he_normal", "zero"],

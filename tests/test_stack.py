@@ -13,6 +13,7 @@ from helpers.activations import ACTIVATIONS
 from helpers.config import OPTIMIZERS, PUBLISHED_INITS, Run
 from helpers.stack import EVAL_CHUNK, GraphedSteps, Stack
 
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_thread")]
 TORCH_OPTIMIZERS = {
     "sgd": torch.optim.SGD,
     "momentum": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9),
@@ -69,15 +70,6 @@ def relative_difference(some, others):
     """The largest |p - q| / |p| of any parameter; where p is exactly 0, q must be so too."""
     pairs = zip(others, some, strict=True)
     return max((p - q).norm().item() / (p.norm().item() or 5e-324) for p, q in pairs)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Matrices this small are slower on two threads, and far slower where another program wants the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # ---- against lone networks

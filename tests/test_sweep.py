@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ from helpers.config import ConfigError, Run, SweepConfig
 from helpers.data import DataError
 from helpers.sweep import Sweep, SweepError
 
+pytestmark = pytest.mark.training
 # Four stacks of three networks: each activation's deep and shallow ones. 200 samples are 6 batches of 32 and one of 8.
 TINY = {
     "layers_list": [3, 2, 1],
@@ -173,6 +175,16 @@ def lone_epoch(net, optimizer, data, order, batch_size):
     return loss_sum / len(order), correct / len(order)
 
 
+@contextmanager
+def one_thread():
+    """As the fixture, for the part of a test that trains no sweep: sweeps shall have their lanes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@one_thread()
 def lone_table(config, data, run, optimizer):
     """A run's table without the times, by one network, autograd and torch.optim."""
     net = networks.build(config, run, torch.float64)

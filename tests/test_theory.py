@@ -12,6 +12,7 @@ from helpers.config import Run, SweepConfig
 from helpers.data import Data
 from helpers.initializers import draw_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 WIDTH, DRAWS = 300, 60
 every_activation = pytest.mark.parametrize("activation", list(ACTIVATIONS))
 

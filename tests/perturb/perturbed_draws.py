@@ -4,6 +4,7 @@
 import this module through `sitecustomize` beside it, from the environment variables that `begin` sets.
 """
 
+import functools
 import hashlib
 import importlib.abc
 import importlib.machinery
@@ -54,6 +55,7 @@ def perturbed(draw):
     matrices are so up to `size` only. Zeros stay zeros.
     """
 
+    @functools.wraps(draw)
     def draw_perturbed(config, run):
         import torch  # a process that draws nothing shall not wait for it
 
