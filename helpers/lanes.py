@@ -185,7 +185,7 @@ def run(tasks, worker, record, watch=None, *, device, states=None, stop=None, wh
                 submit(task)
             while going:
                 try:
-                    news = happened.get(timeout=1.0)  # an endless wait would not hear Ctrl-C on every system
+                    news = happened.get(timeout=1.0)  # an endless wait keeps Ctrl-C out on some systems
                 except queue.Empty:
                     continue
                 if isinstance(news, Event):

@@ -225,7 +225,7 @@ def test_another_stack_size_changes_no_result(once, tmp_path, stack_size):
 def test_a_finished_folder_is_complete_and_holds_no_state(once):
     found = {str(path.relative_to(once.folder)) for path in once.folder.rglob("*")}
     config, _ = fitted()
-    assert found == {"manifest.json", "summary.csv", "runs", ".lock"} | {
+    assert found == {"manifest.json", "summary.csv", "runs.json", "runs", ".lock"} | {
         f"runs/{run.name}.csv" for run in config.runs()
     }
     assert once.summary.run.tolist() == [run.name for run in config.runs()]
@@ -1024,3 +1024,65 @@ def test_a_diverged_run_cannot_be_had_back(tmp_path):
     assert name in str(error.value)
     assert not results.summary.learned[results.summary.diverged].any()
     assert results.summary.final_test_acc[results.summary.diverged].isna().all()
+
+
+# ---- opening a folder
+
+
+def test_a_finished_folder_is_opened_without_reading_a_run(once, tmp_path, monkeypatch):
+    folder = tmp_path / "sweep"
+    shutil.copytree(once.folder, folder)
+    read = []
+    monkeypatch.setattr(records, "read_run", lambda path: read.append(path))
+    opened = Sweep(tiny(folder))
+    assert len(opened.finished) == 12
+    assert read == []
+    monkeypatch.undo()
+    (folder / "runs.json").unlink()  # as a folder was written before there were checksums
+    parsed = Sweep(tiny(folder))
+    assert opened.finished == parsed.finished
+    before = (folder / "summary.csv").read_bytes()
+    opened.run(quiet)
+    assert (folder / "summary.csv").read_bytes() == before
+    assert (folder / "runs.json").read_bytes() == (once.folder / "runs.json").read_bytes()
+
+
+@pytest.mark.parametrize("missing", ["summary.csv", "runs.json"])
+@pytest.mark.parametrize("text", [None, "", "{", "[1]", "a,b\n1,2\n"])
+def test_a_folder_whose_index_is_lost_or_damaged_is_read_run_by_run(once, tmp_path, missing, text):
+    folder = tmp_path / "sweep"
+    shutil.copytree(once.folder, folder)
+    if text is None:
+        (folder / missing).unlink()
+    else:
+        (folder / missing).write_text(text)
+    opened = Sweep(tiny(folder))
+    assert len(opened.finished) == 12
+    assert_same(opened.run(quiet), once)
+
+
+def test_a_flipped_digit_of_a_run_is_noticed_and_the_run_trained_again(once, tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    shutil.copytree(once.folder, folder)
+    path = folder / "runs" / f"{once.summary.run[3]}.csv"
+    content = path.read_text()
+    at = content.index("0.", len(content) // 2) + 2
+    path.write_text(content[:at] + str((int(content[at]) + 1) % 10) + content[at + 1 :])
+    again = Sweep(tiny(folder))
+    assert f"{path} is damaged: its checksum" in capsys.readouterr().out
+    assert len(again.finished) == 11
+    assert_same(again.run(quiet), once)
+
+
+def test_rows_of_several_learning_rates_are_the_same_after_opening(tmp_path):
+    given = {
+        "layers_list": [1],
+        "init_types": ["zero"],
+        "activations": ["relu"],
+        "num_epochs": 1,
+        "lr": [0.1 / 3, 1 / 3],
+    }
+    train(tmp_path, **given)
+    before = (tmp_path / "summary.csv").read_bytes()
+    train(tmp_path, **given)
+    assert (tmp_path / "summary.csv").read_bytes() == before
