@@ -169,6 +169,9 @@ class Training:
 
     # ---- what the engine asks for
 
+    def figures(self):
+        return self.history[-1]
+
     def state(self):
         kept = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
         return {**kept, "epoch": self.epoch, "diverged": self.diverged, "history": self.history}

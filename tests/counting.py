@@ -33,6 +33,9 @@ class Counting:
         time.sleep(self.worker.seconds)
         self.step += 1
         self.sum = self.sum + self.step
+        return self.figures()
+
+    def figures(self):
         return {"sum": int(self.sum)}
 
     def state(self):

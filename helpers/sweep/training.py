@@ -81,9 +81,9 @@ class StackTraining:
                 self.diverged[r] = True
                 self.stack.freeze(r)
         self.epoch = epoch
-        return self._figures()
+        return self.figures()
 
-    def _figures(self):
+    def figures(self):
         """What an event says: of each run its name, layers, test accuracy, and the rows that no event has had yet."""
         new, self._shown = slice(self._shown + 1, self.epoch + 1), self.epoch
         return {
