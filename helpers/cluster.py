@@ -262,7 +262,7 @@ def local_cluster(count, cores):
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},  # its port would be fixed
                 memory_limit=0,
                 preload=[__name__],
                 silence_logs="CRITICAL",
