@@ -6,8 +6,8 @@ first error, too little memory, signals. `cluster.py` does the same in other pro
 A **task** is plain data. A **worker** makes a *work* of it, an object with
 
     step                last step that is complete; step 0 may be a measurement before anything is changed
-    advance(stop)       do one step; returns its figures, plain data, or None when `stop.now` was set meanwhile
-    figures()           those of the last step once more, for a work that was loaded after it
+    advance(stop)       do one step; returns None when `stop.now` was set meanwhile
+    figures()           plain data: what the last step measured, and the steps before it that were not asked for yet
     state(), load(s)    what an interrupted work goes on from, as `files.write_state` keeps it
     results()           plain data to be written, once the last step is done
 
@@ -56,7 +56,7 @@ class Task(NamedTuple):
 class Event(NamedTuple):
     """A task has completed a step.
 
-    figures  what the step measured, plain data
+    figures  what the step measured, plain data; of a task that goes on from a saved state, at first all it had measured
     results  at the last step: what is to be written, plain data; None before
     """
 
@@ -109,25 +109,25 @@ def drive(task, worker, states, stop, emit):
         try:
             work.load(files.read_state(path)[0])
         except files.DamagedError as error:
-            print(f"{error}; {task.name} goes from its start", flush=True)
-    # A kill between the last state and the writing of results leaves a work that is complete.
-    figures = work.figures() if work.step >= task.steps else {}
+            print(f"{error}; {task.name} begins anew", flush=True)
+        else:
+            if work.step < task.steps:
+                emit(Event(task.name, work.step, task.steps, work.figures()))
     saved_at, unsaved = time.monotonic(), False
     while work.step < task.steps:
         if stop.is_set():
             if unsaved:
                 files.write_state(path, work.state(), {**worker.about(task), "step": work.step})
             return
-        figures = work.advance(stop)
-        if figures is None:  # stopped within the step, which is begun anew the next time
+        if work.advance(stop) is None:  # stopped within the step, which is begun anew the next time
             return
         unsaved, last = path is not None, work.step == task.steps
         if unsaved and (last or time.monotonic() - saved_at >= worker.save_every):
             files.write_state(path, work.state(), {**worker.about(task), "step": work.step})
             saved_at, unsaved = time.monotonic(), False
         if not last:
-            emit(Event(task.name, work.step, task.steps, figures))
-    emit(Event(task.name, work.step, task.steps, figures, work.results()))
+            emit(Event(task.name, work.step, task.steps, work.figures()))
+    emit(Event(task.name, work.step, task.steps, work.figures(), work.results()))
 
 
 # ---- all of them, side by side
@@ -182,7 +182,7 @@ class Threads:
 
     def news(self):
         try:
-            return self.happened.get(timeout=1.0)  # an endless wait would not hear Ctrl-C on every system
+            return self.happened.get(timeout=1.0)  # an endless wait keeps Ctrl-C out on some systems
         except queue.Empty:
             return None
 

@@ -91,6 +91,7 @@ class Training:
         self.loss = recipe.loss or (functional.cross_entropy if self.classifies else functional.mse_loss)
         self.device = data.x_train.device
         self.epoch, self.diverged, self.history = -1, False, []
+        self._shown = 0  # so many epochs of the history were asked for
 
     @property
     def step(self):
@@ -170,7 +171,9 @@ class Training:
     # ---- what the engine asks for
 
     def figures(self):
-        return self.history[-1]
+        """{"history": the epochs that were not asked for yet}."""
+        new, self._shown = self.history[self._shown :], len(self.history)
+        return {"history": new}
 
     def state(self):
         kept = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}

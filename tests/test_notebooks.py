@@ -15,7 +15,7 @@ from helpers.batch import run as batch
 from helpers.batch.jobs import notebook_parameters, read_job
 from helpers.batch.run import read_jobs
 from helpers.config import SweepConfig
-from helpers.spline_study.log import experiments
+from helpers.spline_study.experiments import experiments
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [path for path in ROOT.rglob("*.ipynb") if not {"results", ".venv"} & set(path.relative_to(ROOT).parts)]

@@ -254,7 +254,7 @@ class Study:
 
 
 def _news(events):
-    return [log.sentence(event) for event in events]
+    return [f"{event.task}: {log.sentence(event.figures['history'][-1], event.steps)}" for event in events]
 
 
 def _first_difference(there, here):

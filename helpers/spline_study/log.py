@@ -89,20 +89,25 @@ def begin(experiment, classes, device, done):
 
 
 def append(folder, event):
-    """Add what an event of `training.Training` measured in an epoch to the log.
+    """Add the epochs that an event of `training.Training` brings to the log.
 
-    An epoch that is there already, from a training that lost its state, is written anew with all after it.
+    Epochs that are there already, from a training that lost its state, are written anew.
     """
-    figures = event.figures
+    history = event.figures["history"]
+    if history and history[0]["epoch"] <= last_epoch(folder):
+        keep_epochs(folder, history[0]["epoch"] - 1)
+    for figures in history:
+        _append_epoch(folder, figures, event.steps)
+
+
+def _append_epoch(folder, figures, last):
     epoch = figures["epoch"]
-    if epoch <= last_epoch(folder):
-        keep_epochs(folder, epoch - 1)
     row = {"epoch": epoch, "loss_train": figures["train_loss"], "loss_val": figures["test_loss"]}
     row |= {"acc_train": figures["train_acc"], "acc_val": figures["test_acc"], "train_time": figures["seconds"]}
     _append(folder / "metrics.csv", METRICS, [{**row, **gradient} for gradient in figures["gradients"]])
     _append(folder / "signals.csv", SIGNALS, [{"epoch": epoch, **signal} for signal in figures["signals"]])
     with (folder / "training.log").open("a") as log:
-        log.write(f"{files.now()} {sentence(event, named=False)}\n")
+        log.write(f"{files.now()} {sentence(figures, last)}\n")
 
 
 def finish(folder, diverged):
@@ -111,15 +116,14 @@ def finish(folder, diverged):
     files.write_json(folder / "experiment.json", {**about, "finished": files.now(), "diverged": bool(diverged)})
 
 
-def sentence(event, named=True):
-    """How far an experiment is, and how well it does."""
-    f = event.figures
+def sentence(figures, last):
+    """How far an experiment of so many epochs is, and how well it does."""
+    f = figures
     end = "" if np.isfinite(f["train_loss"]) else ", diverged"
-    text = (
-        f"epoch {f['epoch']}/{event.steps} loss {f['train_loss']:.4f} accuracy {f['train_acc']:.4f} | validation loss "
+    return (
+        f"epoch {f['epoch']}/{last} loss {f['train_loss']:.4f} accuracy {f['train_acc']:.4f} | validation loss "
         f"{f['test_loss']:.4f} accuracy {f['test_acc']:.4f} | {f['seconds']:.1f} s{end}"
     )
-    return f"{event.task}: {text}" if named else text
 
 
 DIGITS = dict.fromkeys(("mean_abs_gradient", "norm_gradient", "pre_std", "share_beyond", "worst_norm"), 4)

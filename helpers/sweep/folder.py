@@ -32,6 +32,7 @@ class SweepFolder:
         self.path, self.config, self.floor = Path(path), config, floor
         self.manifest = self._checked_manifest()
         self.rows, self.finished = {}, set()
+        self._checksums = {}  # name of a run: (checksum, number of its last epoch)
         self._useless = set()  # states that cannot be used; each is named once
         if config.resume:
             self._find_finished()
@@ -75,17 +76,28 @@ class SweepFolder:
         return found
 
     def _find_finished(self):
+        """A run whose CSV is as it was written has its row in the summary; any other is read and judged anew."""
+        known, rows = records.read_checksums(self.path), records.read_rows(self.path)
         for run in self.config.runs():
             path = records.run_file(self.path, run)
-            if path.exists():
+            if not path.exists():
+                continue
+            checksum = records.run_checksum(self.path, run.name)
+            written, last = known.get(run.name, (checksum, None))
+            if written != checksum:
+                print(f"{path} is damaged: its checksum is not that of what was written; the run is trained again")
+                continue
+            row = rows.get(run.name)
+            if last is None or row is None:
                 try:
                     history = records.read_run(path)
-                    self.rows[run] = records.summarise(run, history, self.floor)
                 except ValueError as error:
                     print(f"{error}; the run is trained again")
                     continue
-                if len(history) == self.config.num_epochs + 1:
-                    self.finished.add(run)
+                last, row = len(history) - 1, records.summarise(run, history, self.floor)
+            self.rows[run], self._checksums[run.name] = row, (checksum, last)
+            if last == self.config.num_epochs:
+                self.finished.add(run)
 
     def begun(self):
         """The stacks that were interrupted, as tasks that go on where they were."""
@@ -147,7 +159,9 @@ class SweepFolder:
             if run not in self.finished:
                 records.write_run(self.path, run, event.results[run.name])
         for run in trained:
-            self.rows[run] = records.summarise(run, records.read_run(records.run_file(self.path, run)), self.floor)
+            history = records.read_run(records.run_file(self.path, run))
+            self.rows[run] = records.summarise(run, history, self.floor)
+            self._checksums[run.name] = (records.run_checksum(self.path, run.name), len(history) - 1)
         self.finished.update(trained)
         self._write_summary()
         self._write_manifest()
@@ -169,6 +183,7 @@ class SweepFolder:
 
     def _write_summary(self):
         records.write_summary(self.path, [self.rows[run] for run in self.config.runs() if run in self.rows])
+        records.write_checksums(self.path, self._checksums)
 
     def _write_manifest(self):
         self.manifest["seconds"] = round(self._seconds_before + time.perf_counter() - self._started, 1)

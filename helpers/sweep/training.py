@@ -41,7 +41,7 @@ class StackTraining:
             table[:, 0] = np.arange(config.num_epochs + 1)
         sizes = np.array([parameters(config, run.layers) for run in self.runs])
         self.share = sizes / sizes.sum()
-        self._shown = -1  # the last epoch whose rows an event has carried
+        self._shown = -1  # the last epoch whose rows were asked for
 
     @property
     def step(self):
@@ -50,7 +50,7 @@ class StackTraining:
     def advance(self, stop=None):
         """Train one epoch and measure; the first call only measures, before training.
 
-        Returns the figures of an event, or None when `stop.now` was set.
+        Returns None when `stop.now` was set meanwhile.
         """
         started, epoch, data = time.perf_counter(), self.epoch + 1, self.data
         n = data.train_size
@@ -81,10 +81,10 @@ class StackTraining:
                 self.diverged[r] = True
                 self.stack.freeze(r)
         self.epoch = epoch
-        return self.figures()
+        return True
 
     def figures(self):
-        """What an event says: of each run its name, layers, test accuracy, and the rows that no event has had yet."""
+        """Of each run its name, layers, test accuracy, and the rows of its table that were not asked for yet."""
         new, self._shown = slice(self._shown + 1, self.epoch + 1), self.epoch
         return {
             "activation": self.runs[0].activation,

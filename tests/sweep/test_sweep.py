@@ -225,7 +225,7 @@ def test_another_stack_size_changes_no_result(once, tmp_path, stack_size):
 def test_a_finished_folder_is_complete_and_holds_no_state(once):
     found = {str(path.relative_to(once.folder)) for path in once.folder.rglob("*")}
     config, _ = fitted()
-    assert found == {"manifest.json", "summary.csv", "runs", ".lock"} | {
+    assert found == {"manifest.json", "summary.csv", "runs.json", "runs", ".lock"} | {
         f"runs/{run.name}.csv" for run in config.runs()
     }
     assert once.summary.run.tolist() == [run.name for run in config.runs()]
@@ -289,7 +289,10 @@ def test_killed_in_mid_epoch_and_resumed_gives_the_same(tmp_path, optimizer):
     assert "go on where they stopped" in resumed.describe()
     results = resumed.run(lambda p: trained.append((p.event.figures["runs"][0], p.event.step)))
     assert_same(results, uninterrupted)
-    assert [epoch for name, epoch in trained if name == last[0].name] == [3]  # the first two were kept
+    assert [epoch for name, epoch in trained if name == last[0].name] == [
+        2,
+        3,
+    ]  # the first two were kept; the second is shown again
     after = run_times(tmp_path / "killed")
     assert {run: after[run] for run in finished} == finished
     assert not (tmp_path / "killed" / "state").exists()
@@ -312,7 +315,7 @@ def test_a_sweep_that_is_stopped_goes_on_at_the_second_start(once, tmp_path, how
     results = Sweep(given).run(lambda p: epochs.setdefault(p.event.figures["runs"][0], []).append(p.event.step))
     assert_same(results, once)
     assert results.manifest["finished"] is not None
-    assert epochs["he_normal_tanh_3L_s0"] == [2, 3]
+    assert epochs["he_normal_tanh_3L_s0"] == [1, 2, 3]
     after = run_times(tmp_path / "sweep")
     assert {run: after[run] for run in finished} == finished
     assert not (tmp_path / "sweep" / "state").exists()
@@ -394,7 +397,7 @@ def test_a_stack_that_does_not_fit_into_memory_is_halved(once, tmp_path, monkeyp
     first = {}
     for runs, step in steps:
         first.setdefault(tuple(runs), step)
-    assert all(step == (2 if "tanh" in runs[0] and len(runs) < 3 else 0) for runs, step in first.items())
+    assert all(step == (1 if "tanh" in runs[0] and len(runs) < 3 else 0) for runs, step in first.items())
     assert results.manifest["finished"]
     assert not (tmp_path / "sweep" / "state").exists()
 
@@ -589,7 +592,7 @@ def test_a_sweep_may_grow_in_epochs(once, tmp_path, keep_state):
     assert all(len(short.history(run)) == 3 for run in short.summary.run)
     epochs = set()
     grown = Sweep(tiny(folder, keep_state=keep_state)).run(lambda progress: epochs.add(progress.event.step))
-    assert epochs == ({3} if keep_state else {0, 1, 2, 3})
+    assert epochs == ({2, 3} if keep_state else {0, 1, 2, 3})
     assert_same(grown, once)
     assert (folder / "state").exists() == keep_state
     assert grown.config["num_epochs"] == 3
@@ -1021,3 +1024,65 @@ def test_a_diverged_run_cannot_be_had_back(tmp_path):
     assert name in str(error.value)
     assert not results.summary.learned[results.summary.diverged].any()
     assert results.summary.final_test_acc[results.summary.diverged].isna().all()
+
+
+# ---- opening a folder
+
+
+def test_a_finished_folder_is_opened_without_reading_a_run(once, tmp_path, monkeypatch):
+    folder = tmp_path / "sweep"
+    shutil.copytree(once.folder, folder)
+    read = []
+    monkeypatch.setattr(records, "read_run", lambda path: read.append(path))
+    opened = Sweep(tiny(folder))
+    assert len(opened.finished) == 12
+    assert read == []
+    monkeypatch.undo()
+    (folder / "runs.json").unlink()  # as a folder was written before there were checksums
+    parsed = Sweep(tiny(folder))
+    assert opened.finished == parsed.finished
+    before = (folder / "summary.csv").read_bytes()
+    opened.run(quiet)
+    assert (folder / "summary.csv").read_bytes() == before
+    assert (folder / "runs.json").read_bytes() == (once.folder / "runs.json").read_bytes()
+
+
+@pytest.mark.parametrize("missing", ["summary.csv", "runs.json"])
+@pytest.mark.parametrize("text", [None, "", "{", "[1]", "a,b\n1,2\n"])
+def test_a_folder_whose_index_is_lost_or_damaged_is_read_run_by_run(once, tmp_path, missing, text):
+    folder = tmp_path / "sweep"
+    shutil.copytree(once.folder, folder)
+    if text is None:
+        (folder / missing).unlink()
+    else:
+        (folder / missing).write_text(text)
+    opened = Sweep(tiny(folder))
+    assert len(opened.finished) == 12
+    assert_same(opened.run(quiet), once)
+
+
+def test_a_flipped_digit_of_a_run_is_noticed_and_the_run_trained_again(once, tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    shutil.copytree(once.folder, folder)
+    path = folder / "runs" / f"{once.summary.run[3]}.csv"
+    content = path.read_text()
+    at = content.index("0.", len(content) // 2) + 2
+    path.write_text(content[:at] + str((int(content[at]) + 1) % 10) + content[at + 1 :])
+    again = Sweep(tiny(folder))
+    assert f"{path} is damaged: its checksum" in capsys.readouterr().out
+    assert len(again.finished) == 11
+    assert_same(again.run(quiet), once)
+
+
+def test_rows_of_several_learning_rates_are_the_same_after_opening(tmp_path):
+    given = {
+        "layers_list": [1],
+        "init_types": ["zero"],
+        "activations": ["relu"],
+        "num_epochs": 1,
+        "lr": [0.1 / 3, 1 / 3],
+    }
+    train(tmp_path, **given)
+    before = (tmp_path / "summary.csv").read_bytes()
+    train(tmp_path, **given)
+    assert (tmp_path / "summary.csv").read_bytes() == before

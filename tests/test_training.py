@@ -1,0 +1,244 @@
+"""The autograd trainer: against a plain loop, for any network, stopped, resumed, with checkpoints."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from helpers import files, lanes, records
+from helpers.training import Checkpoints, Recipe, Training, epoch_order, load_checkpoint, train
+
+N, N_TEST = 90, 40
+
+
+def made_up_data(kind="classes", seed=0):
+    """Images of 1 x 6 x 6 whose class is the brighter half, or numbers that depend on them."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(N + N_TEST, 1, 6, 6, generator=generator, dtype=torch.float64)
+    score = x[:, 0, :3].sum((1, 2)) - x[:, 0, 3:].sum((1, 2))
+    y = (score > 0).long() if kind == "classes" else torch.stack([score, score**2], 1)
+    return SimpleNamespace(
+        x_train=x[:N],
+        y_train=y[:N],
+        x_test=x[N:],
+        y_test=y[N:],
+        probe=torch.arange(50),
+        commonest_class_share=torch.bincount(y[:N]).max().item() / N if kind == "classes" else None,
+    )
+
+
+def convnet(outputs=2, seed=0):
+    """A small convolutional network with batch norm, whose behaviour differs between training and evaluation."""
+    torch.manual_seed(seed)
+    layers = [nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Tanh(), nn.Flatten(), nn.Linear(48, outputs)]
+    return nn.Sequential(*layers).double()
+
+
+def plain_loop(net, data, recipe, make_optimizer):
+    """[(train loss, test loss, train accuracy, test accuracy)] an epoch, as people write it."""
+    optimizer, classes = make_optimizer(net.parameters()), not data.y_train.is_floating_point()
+    loss_of = functional.cross_entropy if classes else functional.mse_loss
+
+    def evaluated(x, y):
+        net.eval()
+        with torch.no_grad():
+            outputs = net(x)
+        hits = (outputs.argmax(1) == y).double().mean().item() if classes else np.nan
+        return loss_of(outputs, y).item(), hits
+
+    rows = []
+    for epoch in range(recipe.num_epochs + 1):
+        train = evaluated(data.x_train, data.y_train)
+        if epoch:
+            net.train()
+            loss_sum = hits = 0
+            for index in epoch_order(recipe.seed, epoch, N).split(recipe.batch_size):
+                outputs, y = net(data.x_train[index]), data.y_train[index]
+                loss = loss_of(outputs, y)
+                optimizer.zero_grad()
+                loss.backward()
+                if recipe.clip:
+                    norm = sum(p.grad.square().sum() for p in net.parameters()) ** 0.5
+                    for p in net.parameters():
+                        p.grad *= min(1.0, recipe.clip / (norm.item() + 1e-6))
+                optimizer.step()
+                loss_sum += loss.item() * len(index)
+                hits += (outputs.argmax(1) == y).sum().item() if classes else np.nan
+            train = loss_sum / N, hits / N
+        test = evaluated(data.x_test, data.y_test)
+        rows.append((train[0], test[0], train[1], test[1]))
+    return rows
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, 0.05),
+    "momentum": lambda p: torch.optim.SGD(p, 0.05, momentum=0.9),
+    "adam": lambda p: torch.optim.Adam(p, 0.05),
+}
+COLUMNS = ("train_loss", "test_loss", "train_acc", "test_acc")
+
+
+def table(history):
+    return np.array([[row[name] for name in COLUMNS] for row in history])
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.parametrize(("optimizer", "clip"), [("sgd", None), ("momentum", 0.1), ("adam", None)])
+def test_a_training_is_the_plain_loop(kind, optimizer, clip):
+    data, recipe = made_up_data(kind), Recipe(optimizer, 0.05, 32, 3, clip=clip, seed=5)
+    plain, ours = convnet(), convnet()
+    expected = plain_loop(plain, data, recipe, OPTIMIZERS[optimizer])
+    history = train(Training(ours, data, recipe))
+    np.testing.assert_allclose(table(history), expected, rtol=1e-9)
+    assert [row["epoch"] for row in history] == [0, 1, 2, 3]
+    for a, b in zip(plain.state_dict().values(), ours.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_measuring_before_training_changes_nothing():
+    net = convnet()
+    before = {name: value.clone() for name, value in net.state_dict().items()}  # running statistics among them
+    training = Training(net, made_up_data(), Recipe("sgd", 0.05, 32, 3))
+    training.advance()
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_loss_of_ones_own_and_a_penalty_are_what_is_trained():
+    """One step of gradient descent, by hand."""
+
+    class Line(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+
+        def forward(self, x):
+            return self.w * x
+
+        def penalty(self):
+            return 3 * self.w
+
+    def absolute(outputs, targets, reduction="mean"):
+        loss = (outputs - targets).abs()
+        return loss.mean() if reduction == "mean" else loss.sum()
+
+    x, y = torch.ones(4, 1, dtype=torch.float64), torch.zeros(4, 1, dtype=torch.float64)
+    data = SimpleNamespace(x_train=x, y_train=y, x_test=x, y_test=y, probe=torch.arange(4))
+    training = Training(Line(), data, Recipe("sgd", 0.1, 4, 1, loss=absolute))
+    history = train(training)
+    assert training.net.w.item() == pytest.approx(2 - 0.1 * (1 + 3))
+    assert [row["train_loss"] for row in history] == pytest.approx([2.0, 2.0])  # the penalty is no part of it
+
+
+# ---- learned, diverged
+
+
+def test_whether_it_learned_is_the_rule_of_the_sweep():
+    data = made_up_data()
+    training = Training(convnet(), data, Recipe("adam", 0.05, 32, 2))
+    train(training)
+    for accuracy, learned in ((records.halfway(data.commonest_class_share), True), (0.5, False)):
+        training.history[-1]["train_acc"] = accuracy
+        assert training.learned() == learned
+
+
+def test_a_loss_that_is_no_number_ends_the_training():
+    training = Training(convnet(), made_up_data("numbers"), Recipe("sgd", 1e200, 32, 50))
+    history = train(training)
+    assert training.diverged
+    assert training.step == 50
+    assert len(history) < 10
+    assert np.isnan(history[-1]["test_acc"])
+    assert not training.learned()
+
+
+# ---- observers
+
+
+def test_observers_see_every_step_before_clipping():
+    class Observer:
+        def begin_epoch(self, training):
+            self.norms = []
+
+        def after_backward(self, training, loss, outputs, targets):
+            gradients = [p.grad for p in training.net.parameters()]
+            self.norms.append(sum(g.square().sum() for g in gradients).sqrt().item())
+            assert functional.cross_entropy(outputs, targets).item() == pytest.approx(loss.item())
+
+        def end_epoch(self, training):
+            return {"steps": len(self.norms), "largest": max(self.norms)}
+
+    class Silent:
+        pass
+
+    recipe = Recipe("sgd", 0.05, 32, 2, clip=1e-3)
+    history = train(Training(convnet(), made_up_data(), recipe, [Observer(), Silent()]))
+    assert [row["steps"] for row in history] == [1, 3, 3]
+    assert all(row["largest"] > 1e-2 for row in history)
+
+
+# ---- kept, stopped, resumed
+
+
+def test_checkpoints_are_the_network_after_their_epochs(tmp_path):
+    data, recipe = made_up_data(), Recipe("adam", 0.01, 32, 3)
+    history = train(Training(convnet(), data, recipe, [Checkpoints(tmp_path, [0, 2, 9])]))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch_0.pt", "epoch_2.pt"]
+    for epoch in (0, 2):
+        net = load_checkpoint(convnet(seed=9), tmp_path, epoch)
+        loss, accuracy = Training(net, data, recipe).evaluate(data.x_test, data.y_test)
+        assert (loss, accuracy) == pytest.approx((history[epoch]["test_loss"], history[epoch]["test_acc"]))
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint of epoch 1; it has \[0, 2\]"):
+        load_checkpoint(convnet(), tmp_path, 1)
+    (tmp_path / "epoch_2.pt").write_bytes((tmp_path / "epoch_2.pt").read_bytes()[:-3])
+    with pytest.raises(files.DamagedError, match=r"epoch_2\.pt is damaged"):
+        load_checkpoint(convnet(), tmp_path, 2)
+
+
+class Worker:
+    save_every = 0.0
+
+    def begin(self, task):
+        return Training(convnet(), made_up_data(), Recipe("adam", 0.01, 32, task.steps, clip=1.0))
+
+    def about(self, task):
+        return {}
+
+
+@pytest.mark.parametrize("at", [0, 1, 3])
+def test_on_the_engine_it_goes_on_where_it_was_stopped(tmp_path, at):
+    whole = train(Worker().begin(lanes.Task("a", {}, 1, 4)))
+    stop, found = lanes.Stop(), []
+
+    def watch(event, *_):
+        if event.step == at:
+            stop.at_step.set()
+
+    def record(event):
+        found.extend(event.figures["history"])
+
+    task, options = lanes.Task("a", {}, 1, 4), {"device": torch.device("cpu"), "states": tmp_path}
+    lanes.run([task], Worker(), record, watch, stop=stop, **options)
+    done = files.read_about(tmp_path / "a.pt")["step"]
+    assert at <= done <= 4
+    lanes.run([task._replace(done=done)], Worker(), record, **options)
+    epochs = {row["epoch"]: row for row in found}
+    np.testing.assert_array_equal(table(epochs.values()), table(whole))
+
+
+def test_a_stop_within_an_epoch_ends_it_at_once():
+    stop = lanes.Stop()
+    training = Training(convnet(), made_up_data(), Recipe("sgd", 0.05, 8, 3))
+    training.advance(stop)
+    stop.now.set()
+    assert training.advance(stop) is None
+    assert training.epoch == 0
+    assert train(training, stop) == training.history[:1]
+
+
+def test_recipes_are_values():
+    recipe = Recipe("adam", 0.01, 32, 4)
+    assert dataclasses.replace(recipe, seed=0) == recipe
