@@ -13,9 +13,12 @@ import torch
 from counting import CountingWorker, tasks, total
 from distributed import Client
 
-from helpers import ROOT, cluster, files, lanes
+from helpers import ROOT, cluster, files, lanes, records
 from helpers.cluster import ClusterError
+from helpers.config import ConfigError, SweepConfig
 from helpers.lanes import Stop
+from helpers.sweep import Sweep, SweepError, training
+from helpers.sweep import sweep as sweeps
 
 CPU = torch.device("cpu")
 
@@ -409,3 +412,190 @@ def test_a_scheduler_that_goes_is_one_sentence(tmp_path):
         worker = CountingWorker(seconds=0.02)
         with pytest.raises(ClusterError, match=r"scheduler .* state"):
             run(tasks("a", steps=10_000), worker, end, address=here.scheduler_address, states=tmp_path)
+
+
+# ---- the sweep: on one process, on four workers, with one killed
+
+# Four stacks of three networks, as in test_sweep.py.
+TINY = {
+    "layers_list": [3, 2, 1],
+    "init_types": ["he_normal", "orthogonal"],
+    "activations": ["relu", "tanh"],
+    "hidden_size": 16,
+    "num_epochs": 3,
+    "lr": 0.1,
+    "batch_size": 32,
+    "train_size": 200,
+    "test_size": 100,
+    "precision": "float64",
+    "device": "cpu",
+    "stack_size": 3,
+}
+
+
+def sweep(folder, **changes):
+    return Sweep({**TINY, "save_dir": str(folder), **changes})
+
+
+def quiet(progress):
+    pass
+
+
+def found(results):
+    """All that a sweep has found, without its times: {run: its table}, and the summary."""
+    tables = {run: results.history(run).drop(columns="epoch_time") for run in results.summary.run}
+    return tables | {"summary": results.summary.drop(columns="seconds")}
+
+
+def assert_same(results, others):
+    """Every column but the times, to the last digit."""
+    ours, theirs = found(results), found(others)
+    assert list(ours) == list(theirs)
+    for name, table in ours.items():
+        assert table.equals(theirs[name]), f"{name} differs:\n{table.compare(theirs[name])}"
+
+
+@pytest.fixture(scope="module")
+def in_process(tmp_path_factory):
+    """TINY trained in this process, on one core: as many as a worker has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return sweep(tmp_path_factory.mktemp("in_process")).run(quiet)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def events_of(sweep):
+    """Train a sweep; returns its results, and the steps that were shown of each stack."""
+    steps = {}
+    results = sweep.run(lambda progress: steps.setdefault(progress.event.task, []).append(progress.event.step))
+    return results, steps
+
+
+def test_the_digits_on_four_workers_are_those_of_one_process(in_process, scheduler, tmp_path):
+    results, steps = events_of(sweep(tmp_path, cluster=scheduler))
+    assert_same(results, in_process)
+    assert list(steps.values()) == [[0, 1, 2, 3]] * 4
+    assert results.manifest["finished"]
+    assert results.config["cluster"] == scheduler
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_worker_killed_in_mid_epoch_changes_nothing(in_process, scheduler, tmp_path, monkeypatch, capsys):
+    """It dies within the second epoch of a stack, which goes on after its first."""
+    marker = tmp_path / "killed"
+
+    class Dying(training.StackWorker):
+        def begin(self, task):
+            work = super().begin(task)
+            train_batch, batches = work.stack.train_batch, []
+
+            def train_batch_or_die(x, y, index):
+                batches.append(len(index))
+                if (
+                    task.name.endswith("tanh_3L_s0+2")
+                    and work.epoch == 1
+                    and len(batches) == 10
+                    and not marker.exists()
+                ):
+                    marker.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                train_batch(x, y, index)
+
+            work.stack.train_batch = train_batch_or_die
+            return work
+
+    monkeypatch.setattr(sweeps, "StackWorker", Dying)
+    written = []
+    write_run = records.write_run
+    monkeypatch.setattr(records, "write_run", lambda *run: (written.append(run[1].name), write_run(*run))[1])
+    results, steps = events_of(sweep(tmp_path / "sweep", cluster=scheduler))
+    assert marker.exists()
+    assert_same(results, in_process)
+    assert sorted(written) == sorted(results.summary.run)  # each once
+    assert [s for s in steps.values() if s not in ([0, 1, 2, 3], [0, 2, 3])] == []
+    assert "has lost its process; it goes on in another one, after step 1" in capsys.readouterr().out
+    assert not (tmp_path / "sweep" / "state").exists()
+
+
+@pytest.mark.parametrize("first", ["cluster", "in process"])
+def test_what_one_engine_leaves_the_other_goes_on_with(in_process, scheduler, tmp_path, first):
+    engines = [scheduler, None] if first == "cluster" else [None, scheduler]
+    begun = sweep(tmp_path, cluster=engines[0])
+
+    def stop(progress):
+        if progress.event.step == 1:
+            begun.stop.at_step.set()
+
+    begun.run(stop)
+    left = sweep(tmp_path, cluster=engines[1])
+    reached = {task.name: task.done for task in left.todo() if task.done >= 0}
+    assert reached
+    assert "go on where they stopped" in left.describe()
+    results, steps = events_of(left)
+    assert_same(results, in_process)
+    assert {name: steps[name][0] for name in reached} == reached
+    assert not (tmp_path / "state").exists()
+
+
+OWN_ACTIVATION = """
+import sys
+import torch
+from helpers.activations import register_activation
+from helpers.sweep import Sweep
+
+if __name__ == "__main__":
+    factor = 1.5
+    register_activation("mine", lambda z: factor * torch.sin(z) * torch.sigmoid(z))
+    small = {"layers_list": [2, 1], "init_types": ["he_normal"], "activations": ["mine"], "hidden_size": 8}
+    small |= {"num_epochs": 2, "train_size": 200, "stack_size": 1, "precision": "float64", "device": "cpu"}
+    torch.set_num_threads(1)
+    for folder, cluster in (("here", None), ("there", sys.argv[2])):
+        Sweep({**small, "save_dir": f"{sys.argv[1]}/{folder}", "cluster": cluster}).run(lambda progress: None)
+"""
+
+
+def test_an_activation_of_the_readers_own_reaches_the_workers(scheduler, tmp_path):
+    """A lambda of a script or a notebook, which no worker can import."""
+    (tmp_path / "script.py").write_text(OWN_ACTIVATION)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path), scheduler]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_same(*(records.load_sweep(tmp_path / folder) for folder in ("there", "here")))
+
+
+def test_a_sweep_says_where_it_runs(scheduler, tmp_path):
+    four = sweep(tmp_path, cluster=scheduler)
+    assert in_time(lambda: "4 at a time" in four.describe())
+    assert f"on the workers of {scheduler} in float64" in four.describe()
+    assert "on worker processes of this machine (cpu)" in sweep(tmp_path, cluster="local").describe()
+
+
+def test_the_forecast_divides_by_the_workers(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr(Sweep, "_time_steps", lambda *_: (1.0, 1.0))  # seconds of a unit of cost
+    four, alone = sweep(tmp_path, cluster=scheduler), sweep(tmp_path)
+    assert in_time(lambda: four.side_by_side(4) == 4)
+    whole = alone.forecast() * lanes.Lanes(CPU, 4).count
+    assert four.forecast() == pytest.approx(whole / 4)
+
+
+def test_a_sweep_whose_scheduler_is_not_there_is_one_sentence_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT", 0.5)
+    with pytest.raises(SweepError, match=r"^no Dask scheduler .*; nothing was trained$"):
+        sweep(tmp_path / "new", cluster="tcp://127.0.0.1:9").run(lambda progress: None)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("bad", ["here", "tcp://host", "host:8786", "", 8786, True, ["local"]])
+def test_a_cluster_is_local_or_an_address(bad):
+    with pytest.raises(
+        ConfigError, match='^cluster is .*; allowed is None, "local", or the address of a Dask scheduler'
+    ):
+        SweepConfig.from_dict({"cluster": bad})
+
+
+@pytest.mark.parametrize("good", [None, "local", "tcp://10.0.0.1:8786", "tls://host.example:8786", "tcp://[::1]:8786"])
+def test_a_cluster_is_kept_as_it_is_given(good):
+    assert SweepConfig.from_dict({"cluster": good}).to_dict()["cluster"] == good
