@@ -364,7 +364,7 @@ def test_elsewhere_than_on_a_terminal_each_line_is_printed_once(monkeypatch, cap
     printed = capsys.readouterr().out.splitlines()
     assert printed[:-1] == [f"one  {i} s, ETA unknown | cells" for i in range(1, len(printed))]
     assert printed[-1] == f"one  {len(printed)} s, ran | cells"
-    assert waits == [batch.EVERY] * (len(printed) - 1)  # one after each, but for the last
+    assert waits == [run.EVERY] * (len(printed) - 1)  # one after each, but for the last
     assert len(printed) >= 4
 
 
