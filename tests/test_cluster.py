@@ -591,7 +591,7 @@ def test_a_sweep_whose_scheduler_is_not_there_is_one_sentence_and_writes_nothing
 @pytest.mark.parametrize("bad", ["here", "tcp://host", "host:8786", "", 8786, True, ["local"]])
 def test_a_cluster_is_local_or_an_address(bad):
     with pytest.raises(
-        ConfigError, match='^cluster is .*; allowed is None, "local", or the address of a Dask scheduler'
+        ConfigError, match=r'^cluster is .*; allowed is None, "local", or the address of a Dask scheduler'
     ):
         SweepConfig.from_dict({"cluster": bad})
 
