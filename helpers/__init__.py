@@ -8,11 +8,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # Files and rooms (folders). Imports run downward, and on one floor from right to left; tests/test_floors.py holds them.
 FLOORS = (
     # 0: the ground: no study, no network
-    "checks files progress quadrature lanes figures",
+    "checks files notebooks progress quadrature lanes figures",
     # 1: what varies, what stays
     "activations initializers data records config",
     # 2: networks and how they train
-    "theory networks training",
+    "theory networks training cluster",
     # 3: the studies
     "sweep he_factor plateaus phase spline_study",
     # 4: what people touch

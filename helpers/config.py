@@ -97,6 +97,7 @@ class SweepConfig:
     precision: str = "float32"
     stack_size: int | str = "auto"
     save_dir: str | None = None
+    cluster: str | None = None
     resume: bool = True
     keep_state: bool = False
 
@@ -191,6 +192,13 @@ PARAMETERS = {
     "sigma_w2": non_negative,
     "sigma_b2": non_negative,
 }
+
+
+def _cluster(key, value):
+    """Where stacks train: None, here; "local", in worker processes of this machine; or a Dask scheduler's address."""
+    if value != "local" and not (isinstance(value, str) and re.fullmatch(r"(tcp|tls)://\S+:\d+", value)):
+        refuse(key, value, 'None, "local", or the address of a Dask scheduler, like "tcp://host:8786"')
+    return value
 
 
 def _init_params(key, value):
@@ -291,6 +299,7 @@ CHECKS = {
     "precision": name_in(PRECISIONS),
     "stack_size": _stack_size,
     "save_dir": optional(path),
+    "cluster": optional(_cluster),
     "resume": flag,
     "keep_state": flag,
 }

@@ -6,7 +6,7 @@
 A study is a folder of results/ with a sweep, pictures or CSVs in it; `local`, the user's own, is left out. Its pictures
 lie in its `figures/`, in those of the folders in it and, where the study has a folder of its own beside results/, in
 `<study>/figures/`. They come in the order in which its executed notebook shows them, under that notebook's headings;
-the sentence of each is the one that `plots.save` has put into the file.
+the sentence of each is the one that `figures.save` has put into the file.
 """
 
 import argparse
@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import nbformat
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from helpers import files, records
+from helpers.notebooks import read_notebook
 from helpers.sweep import findings
 
-TELLING = ("accuracy_map", "effect_of_the_factor")  # pictures for the overview; of a study without them, the first one
+OVERVIEW = ("accuracy_map", "effect_of_the_factor")  # pictures for the overview; of a study without them, the first one
 BEST = 10  # so many combinations are listed as the best
 SHORT = 40  # a CSV of at most so many rows is shown in full
 COUNTS = ["runs", "learned", "diverged", "highest test accuracy"]
@@ -99,14 +99,14 @@ def find_studies(root="results"):
 
 def read_study(folder, sweeps):
     """One study from its folder; `sweeps` are its sweeps' folders by name, as `records.find_sweeps` lists them."""
-    drawn = [path.parent for path in sorted(folder.glob("*/figures"))]
+    drawn = [path.parent for path in sorted(folder.glob("[!.]*/figures"))]
     damaged, homes = [], list(dict.fromkeys([folder, *sorted([*sweeps.values(), *drawn])]))
     beside = folder.resolve().parents[1] / folder.name
 
     def found(pattern, read, folders):
         return _readable([path for home in folders for path in sorted(home.glob(pattern))], read, damaged)
 
-    notebooks = found("*.ipynb", _read_notebook, homes)
+    notebooks = found("*.ipynb", read_notebook, homes)
     notebooks = {path: content for path, content in notebooks.items() if ".failed" not in path.suffixes}
     csvs = found("*.csv", _read_csv, [*homes, beside])
     pictures = found("figures/*.png", sentence_of, [*homes, beside])
@@ -141,10 +141,6 @@ def _readable(paths, read, damaged):
     return contents
 
 
-def _read_notebook(path):
-    return nbformat.read(path, as_version=4)
-
-
 def _read_csv(path):
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
@@ -163,7 +159,7 @@ def _seen_by_others(folder):
 def _title(notebooks):
     """(first heading, first sentence under it) of the first notebook that has a heading; empty texts for none."""
     for notebook in notebooks:
-        text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+        text = "\n\n".join(cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "markdown")
         found = re.search(r"^#+ +(.+)\n*((?:.+\n?)*)", text, re.MULTILINE)
         if found:
             under = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(found[2].split()))  # its links lead elsewhere here
@@ -186,12 +182,13 @@ def _sections(notebooks, pictures):
 
 def _shown(heading, notebook):
     """Every picture that an executed notebook shows: (the nearest heading above it, its bytes)."""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            heading = [heading, *re.findall(r"^#+ +(.+)", cell.source, re.MULTILINE)][-1]
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                yield heading, base64.b64decode(output.data["image/png"])
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            heading = [heading, *re.findall(r"^#+ +(.+)", cell["source"], re.MULTILINE)][-1]
+        for output in cell["outputs"]:
+            picture = output.get("data", {}).get("image/png")
+            if picture:
+                yield heading, base64.b64decode("".join(picture))
 
 
 def sentence_of(picture):
@@ -264,7 +261,7 @@ def _facts(study, page):
 
 
 def _origin(manifest):
-    """Device, machine, torch and date, as far as a manifest tells them."""
+    """Device, machine, torch and date, as far as a manifest has them."""
     torch = f"torch {manifest['versions']['torch']}" if "versions" in manifest else ""
     when = next((manifest[key] for key in ("finished", "made", "started") if manifest.get(key)), "")
     return ", ".join(
@@ -310,13 +307,11 @@ def overview(studies, page):
 def _overview_of(study, page):
     yield f"## {study.heading}"
     yield study.question
-    yield from (_picture(path, study, page) for path in sorted(study.pictures, key=_least_telling)[:1])
+    yield from (
+        _picture(path, study, page) for path in sorted(study.pictures, key=lambda path: path.stem not in OVERVIEW)[:1]
+    )
     count = f" with {len(study.pictures)} pictures" if len(study.pictures) > 1 else ""
     yield bullets([f"**{link(f'All of {plain(study.name)}', study.page, page)}**{count}", *_facts(study, page)])
-
-
-def _least_telling(path):
-    return path.stem not in TELLING
 
 
 # ---- one study
@@ -392,8 +387,8 @@ def _logs(results, page):
 
 def _manifest_table(manifest):
     """What a manifest says beside CONFIG: versions, device, machine, dates."""
-    told = ("note", "title", "question")  # elsewhere on the page
-    values = {key: plain(value) for key, value in manifest.items() if isinstance(value, str | int) and key not in told}
+    shown = ("note", "title", "question")  # elsewhere on the page
+    values = {key: plain(value) for key, value in manifest.items() if isinstance(value, str | int) and key not in shown}
     values |= {key: f"{value:.6g}" for key, value in manifest.items() if isinstance(value, float)}
     if manifest.get("versions"):
         values["versions"] = plain(", ".join(f"{name} {number}" for name, number in manifest["versions"].items()))

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from scipy.stats import truncnorm
 from torch.nn import init as torch_init
 
 
@@ -97,6 +96,8 @@ def _orthogonal_moments(fan_in, fan_out, gain):
 
 
 def _trunc_normal_moments(fan_in, fan_out, mean, std, a, b):
+    from scipy.stats import truncnorm  # half a second, which most starts need not pay
+
     shift, variance = truncnorm.stats(a, b, moments="mv")
     return mean + std * float(shift), std**2 * float(variance)
 

@@ -269,11 +269,14 @@ def find_sweeps(root="results"):
     """What has been found so far: {study: {sweep: its folder}}, in alphabetical order, `local` last.
 
     A study is a folder under `root`, a sweep any folder in it that holds a summary and a manifest with a CONFIG (or a
-    damaged one: `load_sweep` then says so). Where the study's own folder is the sweep, both have one name.
+    damaged one: `load_sweep` then says so). Where the study's own folder is the sweep, both have one name. Left out are
+    folders whose name begins with a dot: `--retrain` has set them aside.
     """
     found = {}
     for manifest in Path(root).glob("**/manifest.json"):
         folder = manifest.parent
+        if any(part[0] == "." for part in folder.relative_to(root).parts):
+            continue
         if folder != Path(root) and (folder / "summary.csv").exists() and _may_have_config(folder):
             study, *rest = folder.relative_to(root).parts
             found.setdefault(study, {})["/".join(rest) or study] = folder
@@ -307,6 +310,14 @@ def load_sweep(folder):
         raise ValueError(f"{folder / 'manifest.json'} is no manifest of a sweep: it lacks {lacks}")
     _history.cache_clear()
     return SweepResults(folder, _read_summary(folder / "summary.csv", config), manifest)
+
+
+def is_finished(folder):
+    """Whether a folder holds a sweep that can be read and is finished."""
+    try:
+        return bool(load_sweep(folder).manifest.get("finished"))
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def _read_summary(path, config):

@@ -1,6 +1,7 @@
 """Whole or not at all, states with a checksum, the lock."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -17,13 +18,20 @@ def replace_fails(source, target):
     raise OSError(errno.EIO, "Input/output error")
 
 
-def write_fails_midway(path, content):
-    with open(path, "wb") as file:
-        file.write(content[: len(content) // 2])
-    raise OSError(errno.ENOSPC, "No space left on device")
+class FullFile(io.BytesIO):
+    """A file on a full disk: half of what is written gets there."""
+
+    def __init__(self, path, mode):
+        super().__init__()
+        self.path = Path(path)
+
+    def writelines(self, parts):
+        content = b"".join(parts)
+        self.path.write_bytes(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
-FAILURES = {"replace": (os, "replace", replace_fails), "write": (Path, "write_bytes", write_fails_midway)}
+FAILURES = {"replace": (os, "replace", replace_fails), "write": (files, "open", FullFile)}
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -32,7 +40,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch, failure
     path = tmp_path / "summary.csv"
     if old is not None:
         files.write_whole(path, old)
-    monkeypatch.setattr(*FAILURES[failure])
+    monkeypatch.setattr(*FAILURES[failure], raising=False)
     with pytest.raises(OSError, match=r"\[Errno"):
         files.write_whole(path, "a longer new text")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == (

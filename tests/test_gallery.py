@@ -96,7 +96,7 @@ class Reader(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.tags, self.links, self.pictures, self.said = set(), [], [], []
+        self.tags, self.links, self.pictures, self.texts = set(), [], [], []
         render = mistune.create_markdown(escape=False, plugins=["table", "strikethrough", "math"])
         self.feed(render(Path(page).read_text()))
 
@@ -107,11 +107,11 @@ class Reader(HTMLParser):
         self.pictures += [(Path(attributes["src"]).stem, attributes["alt"])] if tag == "img" else []
 
     def handle_data(self, data):
-        self.said.append(data)
+        self.texts.append(data)
 
     @property
     def text(self):
-        return " ".join("".join(self.said).split())
+        return " ".join("".join(self.texts).split())
 
 
 def test_every_study_has_a_page_and_the_users_own_has_none(published):
@@ -203,7 +203,7 @@ def test_a_page_says_where_its_numbers_come_from(published):
     assert cells_of(bench, "gflops") == ["gflops", "0.333333"]
 
 
-def test_an_unfinished_sweep_is_said_to_be_one(published, tmp_path):
+def test_an_unfinished_sweep_is_marked_as_one(published, tmp_path):
     copy = shutil.copytree(published, tmp_path / "results")
     lines = (copy / "wide/summary.csv").read_text().splitlines(keepends=True)
     (copy / "wide/summary.csv").write_text("".join(lines[:4]))
@@ -241,7 +241,7 @@ def test_what_has_changed_is_stale_until_it_is_written(published, tmp_path, caps
     assert "It has another sentence now." in Reader(copy / "wide/README.md").text
 
 
-def test_a_picture_without_a_sentence_is_shown_and_told(published, tmp_path, capsys):
+def test_a_picture_without_a_sentence_is_shown_and_reported(published, tmp_path, capsys):
     copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
     figure, _ = plt.subplots(figsize=(1, 1))
     figure.savefig(copy / "wide/figures/mute.png")
@@ -265,13 +265,13 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_file_is_told_and_left_out(published, tmp_path, capsys, name):
+def test_a_damaged_file_is_reported_and_left_out(published, tmp_path, capsys, name):
     copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
     (copy / name).write_bytes(DAMAGES[name])
     assert gallery.main([str(copy)]) == 1
-    told = capsys.readouterr().err
-    assert f"{copy / name}" in told
-    assert "is left out" in told
+    errors = capsys.readouterr().err
+    assert f"{copy / name}" in errors
+    assert "is left out" in errors
     assert "apart" in Reader(copy / "README.md").text
     links = Reader(copy / "README.md").links
     assert name.startswith(("wide/m", "bench/m")) or not [link for link in links if link.endswith(name)]
@@ -301,7 +301,7 @@ def test_plain_text_reads_as_it_was_written():
         assert html.unescape(rendered) == f"<p>x {text}</p>\n"
 
 
-def test_a_folder_that_is_not_there_is_told_in_a_sentence(tmp_path, capsys):
+def test_a_folder_that_is_not_there_is_one_sentence(tmp_path, capsys):
     assert gallery.main([str(tmp_path / "nowhere")]) == 2
     assert "there is no folder" in capsys.readouterr().err
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.interpolate import CubicSpline
-from scipy.special import expit
 from torch import nn
 
 from helpers.activations import spline_kernel
@@ -157,6 +155,9 @@ class SplineSigmoid(PiecewiseCubic):
         _check_knots(segments, limit)
         if tail_slope != SMOOTH and not is_number(tail_slope):
             raise ValueError(f"tail_slope is {tail_slope!r}; allowed is a finite number or 'smooth'")
+        from scipy.interpolate import CubicSpline  # half a second, which most starts need not pay
+        from scipy.special import expit
+
         self.tail_slope = tail_slope
         knots = np.linspace(-limit, limit, segments + 1)
         values = expit(knots)

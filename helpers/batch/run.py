@@ -5,8 +5,8 @@
     python -m helpers.batch run.ipynb                                  a notebook with its own parameters
 
 A YAML file names its notebook under `notebook`; everything else in it are the parameters that papermill gives the
-notebook. The executed notebook and a log of what its cells print lie with its results. A notebook that was finished
-with the same cells, parameters and helper code is skipped.
+notebook, see parameters.py. The executed notebook and a log of what its cells print lie with its results. A notebook
+that was finished with the same cells, parameters and imported code is skipped.
 """
 
 import argparse
@@ -20,19 +20,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers.batch import jobs as notebooks
-from helpers.batch.jobs import BatchError, NotebookError
+from helpers import progress
+from helpers.batch import jobs
+from helpers.batch.jobs import NotebookError, made_from
+from helpers.batch.parameters import BatchError, opened
+from helpers.notebooks import code_cells
 from helpers.progress import duration
 
 PARAMETERS = "notebooks/parameters"
 # Seconds between two lines of progress: on a terminal the line is rewritten in place.
 EVERY, EVERY_IN_PLACE = 20.0, 1.0
 # Seconds after which a Ctrl-C that has ended nothing is repeated; a kernel needs one or two to go.
-UNHEARD = 10.0
+REPEAT_AFTER = 10.0
 # the worst first
 EXIT_CODES = {"stopped": 130, "failed": 1, "refused": 2}
-UNITS = {"h": 3600, "min": 60, "s": 1}
-PROGRESS = re.compile(r"\s*(.*?)[, ]*\bETA (unknown|(?:\d+ (?:h|min|s)\b ?)+)")
 
 
 # ---- what is known of a notebook while it runs
@@ -42,17 +43,17 @@ class Watch:
     """Listens to a notebook while it runs, and keeps its log: papermill writes what the cells print into it.
 
     cells, done  code cells to execute, and those that are
-    said         how far the notebook itself says it is, from its latest line with an ETA: "64/192 runs finished"
+    step         how far the cell is, from the latest line of progress it printed: "64/192 runs finished"
     """
 
     def __init__(self, job):
-        cells, last = notebooks.code_cells(notebooks.read_notebook(job.notebook)), notebooks.last_run(job)
+        cells, last = code_cells(opened(job.notebook)), jobs.last_run(job)
         self.cells = len(cells) + bool(job.parameters)  # papermill adds a cell that assigns them
-        self.done, self.said = 0, ""
+        self.done, self.step = 0, ""
         self._log_path, self._log, self._line = job.log, None, ""
         self._started = self._cell_started = time.monotonic()
-        self._said_end = None
-        took = [c.metadata.get("papermill", {}).get("duration") for c in notebooks.code_cells(last)] if last else []
+        self._printed_end = None  # when the cell will have ended, as it printed last
+        took = [cell["metadata"].get("papermill", {}).get("duration") for cell in code_cells(last)] if last else []
         self._took = took if len(took) == self.cells and None not in took else None
 
     def write(self, text):
@@ -61,9 +62,8 @@ class Watch:
             self._log = open(self._log_path, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         self._log.write(text)
         *lines, self._line = re.split(r"[\r\n]", self._line + text)
-        for found in filter(None, map(PROGRESS.match, lines)):
-            left = seconds_in(found[2])
-            self.said, self._said_end = found[1], None if left is None else time.monotonic() + left
+        for self.step, left in filter(None, map(progress.parse, lines)):
+            self._printed_end = None if left is None else time.monotonic() + left
 
     def flush(self):
         self._log.flush()
@@ -74,7 +74,7 @@ class Watch:
 
     def cell_has_run(self, execute_reply, **_):
         self.done += execute_reply["content"]["status"] == "ok"
-        self._cell_started, self._said_end = time.monotonic(), None
+        self._cell_started, self._printed_end = time.monotonic(), None
 
     def elapsed(self):
         return time.monotonic() - self._started
@@ -86,20 +86,14 @@ class Watch:
         after it their times in that run.
         """
         took = (self._took or [])[self.done :]
-        end = self._said_end
+        end = self._printed_end
         if end is None and took:
             end = self._cell_started + took[0]
         left = None if end is None else end - time.monotonic()
         return None if left is None or left < 0 else left + sum(took[1:])
 
     def __str__(self):
-        return f"{self.done}/{self.cells} cells" + (f", {self.said}" if self.said else "")
-
-
-def seconds_in(words):
-    """The inverse of `duration`: "2 min 10 s" -> 130; None where there is no number."""
-    parts = re.findall(r"(\d+) (h|min|s)\b", words)
-    return sum(int(n) * UNITS[unit] for n, unit in parts) if parts else None
+        return f"{self.done}/{self.cells} cells" + (f", {self.step}" if self.step else "")
 
 
 # ---- what people see
@@ -166,49 +160,68 @@ def read_jobs(files):
     files = files or sorted(map(str, [*Path(PARAMETERS).glob("*.yaml"), *Path("sigmoid").glob("parameters.yaml")]))
     if not files:
         raise BatchError(f"there is no {PARAMETERS}/*.yaml here; name a file, or start in the project's own folder")
-    jobs = [notebooks.read_job(file) for file in files]
+    found = [job for file in files for job in jobs.read_jobs(file)]
     taken = {}
-    for job in jobs:
+    for job in found:
         other = taken.setdefault(job.executed.resolve(), job)
         if other is not job:
             raise BatchError(f"{other.file} and {job.file} would both write {job.executed}; give one another save_dir")
-    return jobs
+    return found
 
 
-def planned(job, force):
-    """The job's row of the table before it runs."""
-    last = notebooks.last_run(job)
-    again = force or not notebooks.is_unchanged(job, notebooks.key_of(job))
-    return Row(job.file, "to run" if again else "unchanged", last and last.metadata.plumbline.seconds, job.executed)
+def planned(job, force=""):
+    """The job's row of the table before it runs: whether it must, and why.
+
+    force  the option that makes it run in any case
+    """
+    last, why = jobs.last_run(job), force or jobs.why_run(job, made_from(job))
+    seconds = last and last["metadata"]["plumbline"]["seconds"]
+    return Row(job.file, f"to run: {why}" if why else "unchanged", seconds, job.executed)
 
 
-def run(job, label, force):
-    """Run one job, unless nothing has changed since it was finished. Returns its row of the table."""
+def run(job, label, force=""):
+    """Run one job, unless nothing has changed since it was finished. Returns its row of the table.
+
+    force  "--force" or "--retrain", which run it in any case
+    """
     try:
-        row, watch = planned(job, force), Watch(job)
-    except BatchError as error:  # its notebook was edited while others ran
-        print(f"{job.file}: {error}", file=sys.stderr, flush=True)
+        row = planned(job, force)
+        if row.outcome == "unchanged":
+            print(f"{label}  unchanged, skipped (--force runs it again)", flush=True)
+            return row
+        if force:
+            print(f"{label}  {what_becomes_of_finished_runs(job, force)}", flush=True)
+        watch = Watch(job)
+    except BatchError as error:  # its notebook was edited while others ran, or its results cannot be set aside
+        print(error, file=sys.stderr, flush=True)
         return Row(job.file, "refused", None, "")
-    if row.outcome == "unchanged":
-        print(f"{label}  unchanged, skipped (--force runs it again)", flush=True)
-        return row
     line = Line(label, watch)
-    outcome, copy, told = outcome_of(job, watch)
+    outcome, copy, message = outcome_of(job, watch)
     watch.close()
     line.end(outcome)
-    if told:
-        print(f"{job.file}: {told}", file=sys.stderr, flush=True)
+    if outcome == "stopped" and force == "--retrain":
+        message += ", if --retrain is left out"
+    if message:
+        print(f"{job.file}: {message}", file=sys.stderr, flush=True)
     return Row(job.file, outcome, watch.elapsed(), copy)
 
 
+def what_becomes_of_finished_runs(job, force):
+    """Set the results aside where they are to be made anew. Returns a sentence on what is done with them."""
+    if force != "--retrain":
+        return f"executes the notebook again; finished runs in {job.folder} are kept and only read"
+    aside = jobs.set_aside(job)
+    return f"trains anew; {job.folder} is now {aside}, delete it when nobody needs it" if aside else "trains anew"
+
+
 @contextmanager
-def ctrl_c_is_heard():
-    """Ctrl-C comes again after a while: where it arrives in a callback of compiled code, Python drops it."""
+def repeated_ctrl_c():
+    """Repeat a Ctrl-C after a while: where it arrives in a callback of compiled code, Python drops it."""
     timers = []
 
     def interrupt(*_):
         main_thread = threading.main_thread().ident
-        timers.append(threading.Timer(UNHEARD, signal.pthread_kill, [main_thread, signal.SIGINT]))
+        timers.append(threading.Timer(REPEAT_AFTER, signal.pthread_kill, [main_thread, signal.SIGINT]))
         timers[-1].daemon = True
         timers[-1].start()
         raise KeyboardInterrupt
@@ -223,10 +236,10 @@ def ctrl_c_is_heard():
 
 
 def outcome_of(job, watch):
-    """Execute a job. Returns what became of it, where its copy is, and what is to be told about it."""
+    """Execute a job. Returns what became of it, where its copy is, and a message for the reader or None."""
     try:
-        with ctrl_c_is_heard():
-            notebooks.execute(job, notebooks.key_of(job), watch)
+        with repeated_ctrl_c():
+            jobs.execute(job, made_from(job), watch)
     except BatchError as error:
         return "refused", "", error
     except NotebookError as error:
@@ -243,22 +256,40 @@ def main(arguments=None):
 
     Exit code 0: all went well; 1: a notebook failed; 2: bad input; 130: stopped by Ctrl-C.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", nargs="*", help="a YAML file with parameters, or a notebook to run with its own")
-    parser.add_argument("--force", action="store_true", help="run what is unchanged as well")
-    parser.add_argument("--list", action="store_true", help="only say what would run")
+    parser = argparse.ArgumentParser(prog="python -m helpers.batch", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "file",
+        nargs="*",
+        help="a YAML file with parameters, a batch of its `each` (file.yaml:name), or a notebook to run with its own",
+    )
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--force",
+        action="store_const",
+        const="--force",
+        default="",
+        help="execute what is unchanged as well; finished runs in its folder are kept and only read",
+    )
+    again.add_argument(
+        "--retrain",
+        dest="force",
+        action="store_const",
+        const="--retrain",
+        help="train everything anew; the folder of results is first set aside, as .<folder>.<time> beside it",
+    )
+    parser.add_argument("--list", action="store_true", help="only say what would run, and why")
     given = parser.parse_args(arguments)
     try:
-        jobs = read_jobs(given.file)
+        found = read_jobs(given.file)
     except BatchError as error:
         print(error, file=sys.stderr)
         return 2
     if given.list:
-        print("\n".join(table([planned(job, given.force) for job in jobs])))
+        print("\n".join(table([planned(job, given.force) for job in found])))
         return 0
     rows = []
-    for number, job in enumerate(jobs, 1):
-        rows.append(run(job, f"[{number}/{len(jobs)}] {job.file.removeprefix(PARAMETERS + '/')}", given.force))
+    for number, job in enumerate(found, 1):
+        rows.append(run(job, f"[{number}/{len(found)}] {job.file.removeprefix(PARAMETERS + '/')}", given.force))
         if rows[-1].outcome == "stopped":
             break
     print("\n" + "\n".join(table(rows)))

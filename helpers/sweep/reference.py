@@ -89,9 +89,9 @@ def train_in_both(config, data, run, in_numpy):
               epoch(x, y, x_test, y_test, order) -> train loss, which trains on the samples in that order and evaluates
     """
     training = StackTraining(config, data, [run], torch.device("cpu"))
-    born = _arrays(training.stack.network(0))
-    parameters_there, epoch = in_numpy(born[::2], run)
-    for theirs, ours in zip(parameters_there[1::2], born[1::2], strict=True):
+    initial = _arrays(training.stack.network(0))
+    parameters_there, epoch = in_numpy(initial[::2], run)
+    for theirs, ours in zip(parameters_there[1::2], initial[1::2], strict=True):
         theirs[...] = ours  # not all inits have biases of 0
     samples = arrays(data)
     with one_core():

@@ -3,7 +3,7 @@
     results = await panels.train(sweep)
 
 The sweep trains in a thread while the cell awaits it, so that the kernel goes on answering clicks. Where nobody watches
-(papermill, a script), the same is told in plain lines.
+(papermill, a script), plain lines say the same.
 """
 
 import asyncio
@@ -58,6 +58,9 @@ class SweepPanel:
     def __init__(self, sweep):
         self.sweep, self.config = sweep, sweep.config
         self.trained = {}  # run -> its rows so far, as its CSV will have them
+        self.cells = {}  # cell -> its runs, of all seeds and learning rates
+        for run in self.config.runs():
+            self.cells.setdefault(self._cell(run), []).append(run)
         self.changed = set()  # cells with news that the map does not show yet
         self.choice = None  # the cell whose curves are drawn, once there is one
         self._choosing = False  # while the choosers are set from here
@@ -87,7 +90,7 @@ class SweepPanel:
             axis.observe(lambda _: self._chosen_from_lists(), "value")
         self.lr = widgets.Dropdown(options=c.lrs, description="lr", layout=widgets.Layout(width="180px"))
         self.lr.observe(lambda _: self._choose_lr(), "value")
-        # a picture in a box is stretched to the box, unless told
+        # a picture in a box is stretched to the box by default
         self.picture = widgets.Image(format="png", layout=widgets.Layout(align_self="flex-start", max_width="100%"))
         self.picture.add_class("sweep-curves")
         choosers = [*self.axes.values(), *([self.lr] if len(c.lrs) > 1 else [])]
@@ -146,8 +149,9 @@ class SweepPanel:
         figures = progress.event.figures
         runs = [self.config.named[name] for name in figures["runs"]]
         for run, rows in zip(runs, figures["rows"], strict=True):
-            before = [row for row in self.trained.get(run, ()) if row[0] < rows[0][0]]
-            self.trained[run] = before + rows
+            if rows:  # a stack that begins anew shows epochs again
+                before = [row for row in self.trained.get(run, ()) if row[0] < rows[0][0]]
+                self.trained[run] = before + rows
             self.changed.add(self._cell(run))
         if self.choice is None:
             self.choose(self._cell(runs[0]))
@@ -167,7 +171,7 @@ class SweepPanel:
 
     def _runs_of(self, cell):
         """The runs of a cell: one a seed, at the chosen learning rate."""
-        return [run for run in self.config.runs() if self._cell(run) == cell and run.lr == self.lr.value]
+        return [run for run in self.cells[cell] if run.lr == self.lr.value]
 
     def _accuracy(self, run):
         """The last test accuracy of a run: None before there is one, NaN once it has diverged."""

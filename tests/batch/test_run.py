@@ -5,42 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import nbformat
 import pytest
-import yaml
-from made_up_results import write_sweep
+from small_notebooks import write_notebook, write_yaml
 
 from helpers import ROOT
-from helpers.batch import jobs as notebooks
-from helpers.batch import run as batch
-from helpers.batch.jobs import BatchError, key_of, notebook_parameters, read_job
-from helpers.batch.run import Line, Watch, main, seconds_in
-from helpers.progress import duration
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """An empty folder to work in."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("PLUMBLINE_HEADLESS", "PYDEVD_DISABLE_FILE_VALIDATION"):
-        monkeypatch.setenv(name, "1")  # so that what the batch sets is taken back
-    return tmp_path
-
-
-def write_notebook(path, parameters, *cells, **metadata):
-    """A notebook of code cells, the first of which is tagged `parameters`."""
-    tagged = nbformat.v4.new_code_cell(parameters, id="p", metadata={"tags": ["parameters"]})
-    others = [nbformat.v4.new_code_cell(source, id=f"c{i}") for i, source in enumerate(cells)]
-    nbformat.write(nbformat.v4.new_notebook(cells=[tagged, *others], metadata=metadata), path)
-    return str(path)
-
-
-def write_yaml(path, **content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(content))
-    return str(path)
+from helpers.batch import jobs, run
+from helpers.batch.parameters import notebook_parameters
+from helpers.batch.run import Line, Watch, main, read_jobs
 
 
 def outputs(path):
@@ -72,11 +48,11 @@ def test_bad_yaml_is_one_sentence_and_stops_the_batch_before_it_begins(folder, m
     path = folder / "bad.yaml"
     path.write_text(text.replace("run.ipynb", str(ROOT / "run.ipynb")))
     assert main([good, str(path)]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert word in told.err
-    assert str(path) in told.err
-    assert told.err.count("\n") == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert word in output.err
+    assert str(path) in output.err
+    assert output.err.count("\n") == 1
     assert files_in(folder) == ["bad.yaml", "good.ipynb"]
 
 
@@ -86,60 +62,21 @@ def test_absent_file(folder, capsys):
     assert capsys.readouterr().err.count("\n") == 2
 
 
-def test_parameters_of_the_notebook_are_its_literals():
-    config = notebook_parameters(ROOT / "run.ipynb")["CONFIG"]
-    assert config["dataset"] == "digits"
-    assert config["init_params"]["trunc_normal"]["b"] == 2.0
-
-
 @pytest.mark.parametrize("cell", ["CONFIG = dict(range(3))", "CONFIG['lr'] = 1"])
-def test_a_parameters_cell_that_cannot_be_read_is_told(folder, capsys, cell):
+def test_a_parameters_cell_that_cannot_be_read_is_refused(folder, capsys, cell):
     assert main([write_notebook(folder / "odd.ipynb", cell)]) == 2
-    told = capsys.readouterr().err
-    assert "plain values" in told
-    assert told.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("cell", "allowed"),
-    [("register_activation('mine', abs)", True), ("# register_activation('mine', abs)", False), ("1", False)],
-)
-def test_an_activation_of_the_readers_own_is_left_to_the_notebook_that_registers_it(folder, cell, allowed):
-    path = write_notebook(folder / "own.ipynb", "CONFIG = {'activations': ['mine', 'relu']}", cell)
-    if allowed:
-        assert read_job(path).parameters == {}
-    else:
-        with pytest.raises(BatchError, match="'mine' is not known"):
-            read_job(path)
-    twice = write_notebook(folder / "twice.ipynb", "CONFIG = {'activations': ['relu', 'relu']}", cell)
-    with pytest.raises(BatchError, match="twice"):
-        read_job(twice)
-
-
-@pytest.mark.parametrize(
-    ("cell", "where"),
-    [
-        ("CONFIG = {'save_dir': 'here'}; save_dir = 'there'", "here"),
-        ("CONFIG = {'dataset': 'mnist'}", "results/local/mnist"),
-        ("save_dir = 'there'", "there"),
-        ("RESULTS = 'results'", "results/local/one"),
-        ("save_dir = None", "results/local/one"),
-        ("save_dir = '~/there'", os.path.expanduser("~/there")),
-        ("CONFIG = {'save_dir': '~/here'}", os.path.expanduser("~/here")),
-    ],
-)
-def test_where_the_results_go(folder, cell, where):
-    job = read_job(write_notebook(folder / "one.ipynb", cell))
-    assert str(job.executed) == f"{where}/one.ipynb"
+    output = capsys.readouterr().err
+    assert "plain values" in output
+    assert output.count("\n") == 1
 
 
 def test_a_parameter_file_moves_the_results(folder):
     write_notebook(folder / "one.ipynb", "CONFIG = {'save_dir': 'here'}")
     write_notebook(folder / "two.ipynb", "save_dir = 'here'")
     given = write_yaml(folder / "one.yaml", notebook="one.ipynb", CONFIG={"dataset": "mnist"})
-    assert str(read_job(given).log) == "results/local/mnist/one.log"  # CONFIG is replaced as a whole
+    assert str(read_jobs([given])[0].log) == "results/local/mnist/one.log"  # CONFIG is replaced as a whole
     given = write_yaml(folder / "two.yaml", notebook="two.ipynb", save_dir="there")
-    assert str(read_job(given).failed) == "there/two.failed.ipynb"
+    assert str(read_jobs([given])[0].failed) == "there/two.failed.ipynb"
 
 
 def test_two_jobs_for_one_copy_are_refused(folder, capsys):
@@ -167,7 +104,7 @@ def test_neither_the_notebook_nor_a_foreign_file_is_written_over(folder, capsys)
 
 
 def test_a_batch_from_beginning_to_end(folder, monkeypatch, capsys):
-    monkeypatch.setattr(batch, "EVERY", 1000)  # a first and a last line are all there is
+    monkeypatch.setattr(run, "EVERY", 1000)  # a first and a last line are all there is
     print_progress = "for i in range(3):\n    print(f' {i}/2 rows finished, ETA {2 - i} s | so far {n}')"
     write_notebook(folder / "good.ipynb", "save_dir = 'out'\nn = 1", print_progress, "", "21 * 2")
     good = write_yaml(folder / "good.yaml", notebook="good.ipynb", n=7)
@@ -183,8 +120,8 @@ def test_a_batch_from_beginning_to_end(folder, monkeypatch, capsys):
     (out / "bad.txt").write_text("not the batch's")
 
     assert main([good, bad, dead, last]) == 1
-    told = capsys.readouterr()
-    table = [line.split() for line in told.out.split("\n\n")[1].splitlines()]
+    output = capsys.readouterr()
+    table = [line.split() for line in output.out.split("\n\n")[1].splitlines()]
     assert table[0] == ["file", "outcome", "took", "executed", "copy"]
     assert [(row[0], row[1], row[-1]) for row in table[1:]] == [
         (good, "ran", "out/good.ipynb"),
@@ -193,14 +130,14 @@ def test_a_batch_from_beginning_to_end(folder, monkeypatch, capsys):
         (last, "ran", "elsewhere/last.ipynb"),
     ]
     assert all(row[3] == "s" for row in table[1:])
-    errors = told.err.splitlines()
+    errors = output.err.splitlines()
     assert len(errors) == 2
     assert "FileNotFoundError" in errors[0]
     assert "its kernel died" in errors[1]
-    lines = [line.split() for line in told.out.split("\n\n")[0].splitlines()]
+    lines = [line.split() for line in output.out.split("\n\n")[0].splitlines()]
     files = [good, bad, dead, last]
     assert [line[:2] for line in lines] == [[f"[{i}/4]", file] for i, file in enumerate(files, 1) for _ in range(2)]
-    assert "4/4 cells, 2/2 rows finished" in told.out  # one of the cells is papermill's, with n = 7
+    assert "4/4 cells, 2/2 rows finished" in output.out  # one of the cells is papermill's, with n = 7
 
     assert files_in(out) == [
         "bad.failed.ipynb", "bad.log", "bad.txt", "dead.failed.ipynb", "dead.log", "good.ipynb", "good.log",
@@ -215,9 +152,9 @@ def test_a_batch_from_beginning_to_end(folder, monkeypatch, capsys):
     assert [output.ename for output in outputs(out / "bad.failed.ipynb") if output.output_type == "error"] == [
         "FileNotFoundError"
     ]
-    assert outputs(out / "dead.failed.ipynb")[-1].evalue == notebooks.DEATH
+    assert outputs(out / "dead.failed.ipynb")[-1].evalue == jobs.DEATH
     done = nbformat.read(out / "good.ipynb", as_version=4).metadata
-    assert set(done.plumbline) == {"key", "seconds", "finished"}
+    assert set(done.plumbline) == {"made_from", "seconds", "finished"}
     assert done.papermill.output_path == "out/good.ipynb"
 
     # what was finished is skipped; what failed is run again, and its failed copy goes when it succeeds
@@ -226,9 +163,9 @@ def test_a_batch_from_beginning_to_end(folder, monkeypatch, capsys):
     assert main(["--list", good, bad]) == 0
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["outcome", "unchanged", "to"]
     assert main([good, bad]) == 0
-    told = capsys.readouterr().out
-    assert "[1/2] " + good + "  unchanged, skipped" in told
-    assert [line.split()[1] for line in told.split("\n\n")[1].splitlines()] == ["outcome", "unchanged", "ran"]
+    output = capsys.readouterr().out
+    assert "[1/2] " + good + "  unchanged, skipped" in output
+    assert [line.split()[1] for line in output.split("\n\n")[1].splitlines()] == ["outcome", "unchanged", "ran"]
     assert (out / "good.ipynb").stat().st_mtime_ns == before
     assert files_in(out) == [
         "bad.ipynb",
@@ -242,6 +179,16 @@ def test_a_batch_from_beginning_to_end(folder, monkeypatch, capsys):
 
     assert main(["--force", good]) == 0
     assert (out / "good.ipynb").stat().st_mtime_ns > before
+    assert "finished runs in out are kept and only read" in capsys.readouterr().out
+
+    # --retrain sets all of a folder aside, but not one with another notebook's results
+    assert main(["--retrain", good, last]) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith(f"{good}: out holds more than this notebook's results (out/bad.ipynb)")
+    (aside,) = folder.glob(".elsewhere.*")
+    assert f"trains anew; elsewhere is now {aside.name}" in output.out
+    assert files_in(aside) == [".lock", "last.ipynb"]
+    assert files_in(folder / "elsewhere") == ["last.ipynb"]
 
 
 @pytest.mark.parametrize(("name", "code", "kept"), [("DataError", 2, []), ("SweepError", 1, ["out"])])
@@ -249,13 +196,13 @@ def test_what_the_notebook_refuses_is_a_sentence_and_leaves_nothing(folder, caps
     cells = f"class {name}(Exception): pass", f"raise {name}('there is no folder nowhere')"
     path = write_notebook(folder / "one.ipynb", "save_dir = 'out'", *cells)
     assert main([path]) == code
-    assert f"{path}: there is no folder nowhere" in (told := capsys.readouterr().err)
-    assert told.count("\n") == 1
+    assert f"{path}: there is no folder nowhere" in (output := capsys.readouterr().err)
+    assert output.count("\n") == 1
     assert files_in(folder) == ["one.ipynb", *kept]
 
 
 @pytest.mark.parametrize("cell", ["1", "print('for the log')"])
-def test_a_results_folder_that_cannot_be_made_is_told(folder, capsys, cell):
+def test_a_results_folder_that_cannot_be_made_is_one_sentence(folder, capsys, cell):
     (folder / "file").write_text("")
     path = write_notebook(folder / "one.ipynb", "save_dir = 'file/out'", cell)
     assert main([path]) == 1
@@ -281,16 +228,17 @@ def test_ctrl_c_stops_the_notebook_and_keeps_the_log(folder):
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     log = folder / "out" / "slow.log"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (log.exists() and log.read_text().endswith("\n")):  # the log is written as it goes
         assert time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    told, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors == f"{path}: stopped; the same command goes on where it was\n"
-    assert "stopped | 1/2 cells" in told
-    assert "after" not in told
+    assert "stopped | 1/2 cells" in output
+    assert "after" not in output
     assert files_in(folder / "out") == ["slow.log"]
     kernel = int(log.read_text().split()[1])
     with pytest.raises(ProcessLookupError):
@@ -298,86 +246,19 @@ def test_ctrl_c_stops_the_notebook_and_keeps_the_log(folder):
 
 
 def test_a_ctrl_c_that_was_dropped_comes_again(monkeypatch):
-    monkeypatch.setattr(batch, "UNHEARD", 0.2)
-    before, heard = signal.getsignal(signal.SIGINT), []
-    with batch.ctrl_c_is_heard():
+    monkeypatch.setattr(run, "REPEAT_AFTER", 0.2)
+    before, arrived = signal.getsignal(signal.SIGINT), []
+    with run.repeated_ctrl_c():
         for _ in range(2):
             try:
-                if not heard:
+                if not arrived:
                     os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(5)
+                time.sleep(60)  # passed only where none comes
             except KeyboardInterrupt:
-                heard.append(time.monotonic())
-    assert 0.1 < heard[1] - heard[0] < 3
+                arrived.append(time.monotonic())
+    assert arrived[1] - arrived[0] > 0.1
     assert signal.getsignal(signal.SIGINT) is before
     time.sleep(0.4)  # none comes afterwards
-
-
-# ---- the key
-
-
-def test_the_key_is_the_content_of_cells_parameters_and_code(folder):
-    sources = [folder / "helpers", folder / "courselib"]
-    for source in sources:
-        source.mkdir()
-        (source / "one.py").write_text("a = 1\n")
-
-    def key(*cells, **metadata):
-        write_notebook(folder / "one.ipynb", "save_dir = 'out'\nn = 1", *cells, **metadata)
-        return key_of(read_job("given.yaml"), sources)
-
-    write_notebook(folder / "one.ipynb", "save_dir = 'out'\nn = 1")
-    write_yaml(folder / "given.yaml", notebook="one.ipynb", n=2)
-    first = key("1 + 1")
-    assert key("1 + 1", "  ", kernelspec={"name": "another", "display_name": "another"}) == first
-    notebook = nbformat.read("one.ipynb", as_version=4)
-    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="2")]
-    notebook.cells[1].metadata.collapsed = True
-    nbformat.write(notebook, "one.ipynb")
-    assert key_of(read_job("given.yaml"), sources) == first
-
-    keys = [first, key("1 + 2")]
-    write_yaml(folder / "given.yaml", notebook="one.ipynb", n=3)
-    keys.append(key("1 + 1"))
-    for source in sources:
-        (source / "one.py").write_text("a = 2\n")
-        keys.append(key("1 + 1"))
-    (sources[1] / "two.py").write_text("")
-    keys.append(key("1 + 1"))
-    (sources[1] / "two.py").rename(sources[1] / "three.py")
-    keys.append(key("1 + 1"))
-    assert len(set(keys)) == len(keys)
-    (sources[1] / "notes.txt").write_text("")
-    assert key("1 + 1") == keys[-1]
-
-
-def test_a_run_that_failed_later_is_no_reason_to_skip(folder):
-    job = read_job(write_notebook(folder / "one.ipynb", "save_dir = 'out'"))
-    assert not notebooks.is_unchanged(job, "k")
-    job.folder.mkdir()
-    write_notebook(job.executed, "", papermill={}, plumbline={"key": "k", "seconds": 1, "finished": "2025"})
-    assert notebooks.is_unchanged(job, "k")
-    assert not notebooks.is_unchanged(job, "another")
-    write_notebook(job.failed, "", papermill={})  # somebody's own
-    assert notebooks.is_unchanged(job, "k")
-    write_notebook(job.failed, "", papermill={}, plumbline={"key": "l", "failed": "2026", "error": "no"})
-    assert not notebooks.is_unchanged(job, "k")
-
-
-def test_a_sweep_whose_results_are_gone_is_run_again(folder):
-    job = read_job(write_notebook(folder / "one.ipynb", "CONFIG = {'save_dir': 'out', 'layers_list': [1]}"))
-    config = write_sweep(job.folder, {"layers_list": [1], "activations": ["relu"], "save_dir": "out"})
-    write_notebook(job.executed, "", papermill={}, plumbline={"key": "k", "seconds": 1, "finished": "2025"})
-    assert notebooks.is_unchanged(job, "k")
-    write_sweep(job.folder, {"layers_list": [1], "activations": ["relu"]}, missing=[config.runs()[0].name])
-    assert not notebooks.is_unchanged(job, "k")  # it was stopped
-    (job.folder / "summary.csv").unlink()
-    assert not notebooks.is_unchanged(job, "k")
-
-
-def test_the_code_that_counts_is_the_projects():
-    assert set(notebooks.SOURCES) == {ROOT / "helpers", ROOT / "courselib"}
-    assert ROOT / "helpers" / "sweep" / "stack.py" in notebooks.SOURCES[0].rglob("*.py")
 
 
 # ---- lines and ETA
@@ -388,7 +269,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
-        monkeypatch.setattr(batch.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(run.time, "monotonic", lambda: self.now)
 
 
 DONE = {"content": {"status": "ok"}}
@@ -400,18 +281,18 @@ def watched(folder, took=None):
     if took is not None:
         (folder / "out").mkdir(exist_ok=True)
         copy = nbformat.read(path, as_version=4)
-        copy.metadata.update(papermill={}, plumbline={"key": "", "seconds": sum(took), "finished": "2025"})
+        copy.metadata.update(papermill={}, plumbline={"made_from": {}, "seconds": sum(took), "finished": "2025"})
         for cell, seconds in zip(copy.cells, took, strict=True):
             cell.metadata["papermill"] = {"duration": seconds}
         nbformat.write(copy, folder / "out" / "one.ipynb")
-    return Watch(read_job(path))
+    return Watch(*read_jobs([path]))
 
 
-def test_eta_without_an_earlier_run_is_what_the_cell_says(folder, monkeypatch):
+def test_eta_without_an_earlier_run_is_what_the_cell_printed(folder, monkeypatch):
     clock = Clock(monkeypatch)
     watch = watched(folder)
     assert watch.eta() is None
-    watch.write("nothing said\n  64/192 runs finished, ETA 2 min 10 s  | relu 5 lay")
+    watch.write("nothing of note\n  64/192 runs finished, ETA 2 min 10 s  | relu 5 lay")
     assert watch.eta() is None  # the line is not complete
     watch.write("ers\n")
     clock.now += 30
@@ -425,7 +306,7 @@ def test_eta_without_an_earlier_run_is_what_the_cell_says(folder, monkeypatch):
     assert watch.eta() is None  # overdue
     watch.write("4 rows, ETA 5 s\n")
     watch.cell_has_run(execute_reply=DONE, cell_index=0)
-    assert watch.eta() is None  # what the first cell said holds no more
+    assert watch.eta() is None  # what the first cell printed holds no more
     watch.cell_has_run(execute_reply={"content": {"status": "error"}})
     assert str(watch) == "1/3 cells, 4 rows"
     watch.close()
@@ -445,18 +326,6 @@ def test_eta_with_an_earlier_run(folder, monkeypatch):
     assert watch.eta() is None  # it takes longer than it did
     assert watch.elapsed() == 316
     watch.close()
-
-
-@pytest.mark.parametrize("seconds", [0, 42, 60, 200, 3599, 3600, 7500, 360000])
-def test_seconds_in_words_and_back(seconds):
-    assert seconds_in(duration(seconds)) == seconds
-    assert batch.PROGRESS.match(f"  1/2 runs finished, ETA {duration(seconds):<12} | relu")[2].strip() == duration(
-        seconds
-    )
-
-
-def test_no_number_of_seconds():
-    assert seconds_in(duration(None)) is None
 
 
 class Counted:
@@ -480,15 +349,23 @@ class Counted:
 
 
 def test_elsewhere_than_on_a_terminal_each_line_is_printed_once(monkeypatch, capsys):
-    monkeypatch.setattr(batch, "EVERY", 0.2)
-    watch, started = Counted(), time.monotonic()
+    waits = []
+
+    class Over(threading.Event):
+        def wait(self, seconds):
+            waits.append(seconds)
+            return super().wait(0.01)
+
+    monkeypatch.setattr(run, "threading", SimpleNamespace(Event=Over, Thread=threading.Thread))
+    watch = Counted()
     line = Line("one", watch)
     watch.wait_for(3)
     line.end("ran")
     printed = capsys.readouterr().out.splitlines()
     assert printed[:-1] == [f"one  {i} s, ETA unknown | cells" for i in range(1, len(printed))]
     assert printed[-1] == f"one  {len(printed)} s, ran | cells"
-    assert 4 <= len(printed) <= 2 + (time.monotonic() - started) / 0.2  # the first, one every 0.2 s, the last
+    assert waits == [run.EVERY] * (len(printed) - 1)  # one after each, but for the last
+    assert len(printed) >= 4
 
 
 class Terminal(io.StringIO):
@@ -497,7 +374,7 @@ class Terminal(io.StringIO):
 
 
 def test_on_a_terminal_the_line_is_rewritten_in_place(monkeypatch):
-    monkeypatch.setattr(batch, "EVERY_IN_PLACE", 0.02)
+    monkeypatch.setattr(run, "EVERY_IN_PLACE", 0.02)
     monkeypatch.setenv("COLUMNS", "24")
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
     watch = Counted()

@@ -1,3 +1,5 @@
+import dataclasses
+import functools
 import json
 
 import pandas as pd
@@ -11,6 +13,7 @@ from helpers.bench import stack as bench
 from helpers.config import Run
 
 TINY_SWEEP = {"layers_list": [1], "init_types": ["he_normal"], "num_epochs": 1, "hidden_size": 8, "train_size": 100}
+bench_config = bench.bench_config
 bench_panel_measure = bench.bench_panel.measure
 bench_splines_measure = bench.bench_splines.measure
 
@@ -25,9 +28,18 @@ def test_step_flops_are_what_torch_counts_in_a_lone_network(layers):
     assert bench.step_flops(config, layers) == counter.get_total_flops()
 
 
+def narrow(*given):
+    return dataclasses.replace(bench_config(*given), hidden_size=16, init_types=("he_normal", "zero"))
+
+
 def test_bench_prints_and_saves_every_way(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "SECONDS", 0.02)
+    for timed in ("stacks", "matrix_rate", "onednn_rate"):  # their default is the SECONDS of before
+        monkeypatch.setattr(bench, timed, functools.partial(getattr(bench, timed), seconds=0.02))
     monkeypatch.setattr(bench, "DEPTHS", (2, 3))
+    monkeypatch.setattr(bench, "INPUTS", 64)
+    monkeypatch.setattr(bench, "PUBLISHED_INITS", ("he_normal", "zero"))
+    monkeypatch.setattr(bench, "bench_config", lambda precision="float32", device="auto": narrow(precision, device))
     monkeypatch.setattr(bench.bench_splines, "measure", lambda rounds: bench_splines_measure(rounds, 5000))
     monkeypatch.setattr(bench.bench_panel, "measure", lambda rounds: bench_panel_measure(rounds, TINY_SWEEP))
     threads = torch.get_num_threads()

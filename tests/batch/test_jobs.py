@@ -1,0 +1,128 @@
+import json
+
+import nbformat
+import pytest
+from made_up_results import write_sweep
+from small_notebooks import write_notebook, write_yaml
+
+from helpers import files, records
+from helpers.batch.jobs import made_from, read_jobs, set_aside, why_run
+from helpers.batch.parameters import BatchError
+
+NOW = {"cells": "1", "parameters": "2", "code": {"helpers/a.py": "3", "helpers/b.py": "4"}}
+
+
+def test_what_a_copy_is_made_from(folder):
+    """Cells and parameters change it; outputs, empty cells and metadata do not."""
+
+    def now(*cells, **metadata):
+        write_notebook(folder / "one.ipynb", "save_dir = 'out'\nn = 1", *cells, **metadata)
+        return made_from(read_jobs("given.yaml")[0], folder)
+
+    write_notebook(folder / "one.ipynb", "save_dir = 'out'\nn = 1")
+    write_yaml(folder / "given.yaml", notebook="one.ipynb", n=2)
+    first = now("1 + 1")
+    assert now("1 + 1", "  ", kernelspec={"name": "another", "display_name": "another"}) == first
+    notebook = nbformat.read("one.ipynb", as_version=4)
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="2")]
+    notebook.cells[1].metadata.collapsed = True
+    nbformat.write(notebook, "one.ipynb")
+    assert made_from(read_jobs("given.yaml")[0], folder) == first
+    assert now("1 + 2") == {**first, "cells": now("1 + 2")["cells"]} != first
+    write_yaml(folder / "given.yaml", notebook="one.ipynb", n=3)
+    assert now("1 + 1") == {**first, "parameters": now("1 + 1")["parameters"]} != first
+
+
+def write_copy(job, **origin):
+    job.folder.mkdir(exist_ok=True)
+    write_notebook(job.executed, "", papermill={}, plumbline={"seconds": 1, "finished": "2025", **origin})
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        ({}, ""),
+        ({"cells": "0"}, "cells changed"),
+        ({"cells": "0", "parameters": "0"}, "cells and parameters changed"),
+        ({"code": {"helpers/a.py": "0", "helpers/b.py": "4"}}, "helpers/a.py changed"),
+        ({"code": {"helpers/b.py": "4"}}, "helpers/a.py changed"),
+        ({"code": {"helpers/a.py": "3", "helpers/b.py": "0", "helpers/c.py": "0"}}, "helpers/b.py changed, and 1 more"),
+    ],
+)
+def test_why_a_job_must_run(folder, before, why):
+    (job,) = read_jobs(write_notebook(folder / "one.ipynb", "save_dir = 'out'"))
+    assert why_run(job, NOW) == "new"
+    job.folder.mkdir()
+    assert why_run(job, NOW) == "not finished yet"
+    write_copy(job, made_from={**NOW, **before})
+    assert why_run(job, NOW) == why
+
+
+def test_a_copy_of_the_time_before_is_not_said_to_have_changed(folder):
+    (job,) = read_jobs(write_notebook(folder / "one.ipynb", "save_dir = 'out'"))
+    write_copy(job, key="of all code there was")
+    assert why_run(job, NOW) == "made by an earlier version of the code"
+
+
+def test_a_run_that_failed_later_is_no_reason_to_skip(folder):
+    (job,) = read_jobs(write_notebook(folder / "one.ipynb", "save_dir = 'out'"))
+    write_copy(job, made_from=NOW)
+    write_notebook(job.failed, "", papermill={})  # somebody's own
+    assert why_run(job, NOW) == ""
+    write_notebook(job.failed, "", papermill={}, plumbline={"failed": "2026", "error": "no"})
+    assert why_run(job, NOW) == "failed when it ran last"
+
+
+def test_a_sweep_whose_results_are_gone_is_run_again(folder):
+    (job,) = read_jobs(write_notebook(folder / "one.ipynb", "CONFIG = {'save_dir': 'out', 'layers_list': [1]}"))
+    config = write_sweep(job.folder, {"layers_list": [1], "activations": ["relu"], "save_dir": "out"})
+    write_copy(job, made_from=NOW)
+    assert why_run(job, NOW) == ""
+    write_sweep(job.folder, {"layers_list": [1], "activations": ["relu"]}, missing=[config.runs()[0].name])
+    assert why_run(job, NOW) == "results are not complete"  # it was stopped
+    (job.folder / "summary.csv").unlink()
+    assert why_run(job, NOW) == "results are not complete"
+
+
+# ---- setting results aside
+
+
+def test_results_that_are_set_aside_are_all_there_and_no_results_any_more(folder):
+    (job,) = read_jobs(write_notebook(folder / "one.ipynb", "CONFIG = {'save_dir': 'results/study/out'}"))
+    assert set_aside(job) is None
+    write_sweep(job.folder, {"layers_list": [1], "activations": ["relu"], "save_dir": "out"})
+    write_copy(job, made_from=NOW)
+    before = {path.relative_to(job.folder): path.read_bytes() for path in job.folder.rglob("*") if path.is_file()}
+    assert list(records.find_sweeps()) == ["study"]
+    aside = set_aside(job)
+    assert not job.folder.exists()
+    assert aside.parent == job.folder.parent
+    assert {path: (aside / path).read_bytes() for path in before} == before
+    assert records.find_sweeps() == {}
+    assert why_run(job, NOW) == "new"
+
+
+@pytest.mark.parametrize("other", ["other.ipynb", "inner/other.ipynb", "inner/manifest.json"])
+def test_a_folder_that_holds_others_results_is_not_set_aside(folder, other):
+    (job,) = read_jobs(write_notebook(folder / "one.ipynb", "save_dir = 'out'"))
+    write_copy(job, made_from=NOW)
+    path = job.folder / other
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({}))
+    with pytest.raises(BatchError, match="holds more than this notebook's results"):
+        set_aside(job)
+    assert path.exists()
+
+
+def test_the_folder_of_the_notebook_itself_is_not_set_aside(folder):
+    (folder / "notebooks").mkdir()
+    (job,) = read_jobs(write_notebook(folder / "notebooks" / "one.ipynb", f"save_dir = '{folder}'"))
+    with pytest.raises(BatchError, match="holds more than this notebook's results"):
+        set_aside(job)
+
+
+def test_a_folder_in_which_somebody_trains_is_not_set_aside(folder):
+    (job,) = read_jobs(write_notebook(folder / "one.ipynb", "save_dir = 'out'"))
+    with files.locked(job.folder), pytest.raises(BatchError, match="another process is training in out"):
+        set_aside(job)
+    assert job.folder.exists()
