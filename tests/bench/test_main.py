@@ -14,6 +14,7 @@ measure_panel, measure_splines = panel.measure, splines.measure
 def test_bench_prints_and_saves_every_way(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(stack, "SECONDS", 0.02)
     monkeypatch.setattr(stack, "DEPTHS", (2, 3))
+    monkeypatch.setattr(stack, "FORECAST_ROUNDS", 1)
     monkeypatch.setattr(splines, "measure", lambda rounds: measure_splines(rounds, 5000))
     monkeypatch.setattr(panel, "measure", lambda rounds: measure_panel(rounds, TINY_SWEEP))
     threads = torch.get_num_threads()
