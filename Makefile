@@ -8,7 +8,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help setup run all mnist digits test test-browser chromium lint lab browse gallery bench
+.PHONY: help setup run all mnist digits test test-browser test-processors chromium lint lab browse gallery bench
+
+TRAINING = $(BIN)/python -m pytest -q -m training
 
 # the browsers that the tests can drive
 AS_ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -57,6 +59,14 @@ chromium:
 	@$(CHROMIUM) > /dev/null || { $(AS_ROOT) apt-get update -qq && \
 	  $(AS_ROOT) apt-get install -y -qq --no-install-recommends chromium > /dev/null; } || \
 	  { echo "No Chromium could be installed: put chromium or google-chrome on the PATH"; exit 1; }
+
+## make test-processors  the tests of training as other processors round: older instructions, weights times 1 + 1e-6 noise
+test-processors: setup
+	ATEN_CPU_CAPABILITY=default $(TRAINING)
+	ATEN_CPU_CAPABILITY=avx2 $(TRAINING)
+	MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell $(TRAINING)
+	$(TRAINING) --perturb 1e-6
+	$(TRAINING) --perturb 1e-6 --perturb-seed 1
 
 lint: setup
 	$(BIN)/ruff check .

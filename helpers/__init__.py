@@ -12,7 +12,7 @@ FLOORS = (
     # 1: what varies, what stays
     "activations initializers data records config",
     # 2: networks and how they train
-    "theory networks training",
+    "theory networks training cluster",
     # 3: the studies
     "sweep he_factor plateaus phase spline_study",
     # 4: what people touch

@@ -88,6 +88,7 @@ class SweepConfig:
     precision: str = "float32"
     stack_size: int | str = "auto"
     save_dir: str | None = None
+    cluster: str | None = None
     resume: bool = True
     keep_state: bool = False
 
@@ -247,6 +248,13 @@ def _stack_size(key, value):
     return value
 
 
+def _cluster(key, value):
+    """Where stacks train: None, here; "local", in worker processes of this machine; or a Dask scheduler's address."""
+    if value != "local" and not (isinstance(value, str) and re.fullmatch(r"(tcp|tls)://\S+:\d+", value)):
+        _refuse(key, value, 'None, "local", or the address of a Dask scheduler, like "tcp://host:8786"')
+    return value
+
+
 def _init_params(key, value):
     """Per init the parameters that are given, completed with the defaults of its row.
 
@@ -352,6 +360,7 @@ CHECKS = {
     "precision": _one_of(PRECISIONS),
     "stack_size": _stack_size,
     "save_dir": _text,
+    "cluster": _cluster,
     "resume": _flag,
     "keep_state": _flag,
 }
@@ -366,6 +375,7 @@ OPTIONAL = (
     "train_size",
     "test_size",
     "save_dir",
+    "cluster",
 )
 
 

@@ -1,7 +1,7 @@
 """The engine under every study: tasks, advanced step by step, side by side in this process.
 
 A study says what its tasks are and how a step of one goes; everything else is here, once: order, states, stopping, the
-first error, too little memory, signals. `cluster.py` does the same on several machines.
+first error, too little memory, signals. `cluster.py` does the same in other processes, here or on several machines.
 
 A **task** is plain data. A **worker** makes a *work* of it, an object with
 
@@ -65,6 +65,13 @@ class Event(NamedTuple):
     steps: int
     figures: dict
     results: object = None
+
+
+class Ended(NamedTuple):
+    """A task is at rest: complete, stopped, or failed with an error."""
+
+    task: Task
+    error: Exception | None = None
 
 
 class Stop:
@@ -158,6 +165,31 @@ class Lanes:
         torch.set_num_threads(self.cores)
 
 
+class Threads:
+    """The crew of this process: all tasks wait in the queue of a pool, which holds their order."""
+
+    def __init__(self, pool, worker, states, stop):
+        self.pool, self.worker, self.states, self.stop = pool, worker, states, stop
+        self.happened, self.futures = queue.SimpleQueue(), []  # Events, and an Ended behind a task's last one
+
+    def room(self, going):
+        return True
+
+    def begin(self, task):
+        future = self.pool.submit(drive, task, self.worker, self.states, self.stop, self.happened.put)
+        future.add_done_callback(lambda future: self.happened.put(Ended(task, future.exception())))
+        self.futures.append(future)
+
+    def news(self):
+        try:
+            return self.happened.get(timeout=1.0)  # an endless wait keeps Ctrl-C out on some systems
+        except queue.Empty:
+            return None
+
+    def settle(self):
+        wait(self.futures)
+
+
 def run(tasks, worker, record, watch=None, *, device, states=None, stop=None, whole=None):
     """Work on all tasks, the costliest first, until they are complete or stopped.
 
@@ -170,43 +202,50 @@ def run(tasks, worker, record, watch=None, *, device, states=None, stop=None, wh
 
     The first error of a task stops the others at once and is raised when they have stopped; so is an interrupt.
     """
-    stop, meter, watch = stop or Stop(), Meter(tasks, whole), Watched(watch)
-    happened = queue.SimpleQueue()  # Events, and each task's future behind its last one
+    stop = stop or Stop()
     with Lanes(device, len(tasks)) as pool, terminable():
-        going, first_error = {}, None
+        attend(Threads(pool, worker, states, stop), tasks, worker, record, watch, states, stop, whole)
 
-        def submit(task):
-            future = pool.submit(drive, task, worker, states, stop, happened.put)
-            going[future] = task
-            future.add_done_callback(happened.put)
 
-        try:
-            for task in sorted(tasks, key=lambda task: -task.cost):
-                submit(task)
-            while going:
-                try:
-                    news = happened.get(timeout=1.0)  # an endless wait keeps Ctrl-C out on some systems
-                except queue.Empty:
+def attend(crew, tasks, worker, record, watch, states, stop, whole):
+    """What `run` does, of both engines, in the thread that calls it.
+
+    crew  who does the work:
+          room(going)  whether it takes another task beside the `going` ones
+          begin(task)  take it
+          news()       the next Event or Ended; None when there was none for a while
+          settle()     return when nothing goes on any more; `stop.now` is set
+    """
+    meter, watch, first_error = Meter(tasks, whole), Watched(watch), None
+    waiting, going = sorted(tasks, key=lambda task: -task.cost), set()
+    try:
+        while waiting or going:
+            while waiting and not stop.is_set() and crew.room(len(going)):
+                going.add(waiting[0].name)
+                crew.begin(waiting.pop(0))
+            if stop.is_set():
+                waiting = []
+            if not going:
+                continue
+            news = crew.news()
+            if isinstance(news, Event):
+                record(news)
+                watch(news, *meter.count(news))
+            elif isinstance(news, Ended):
+                going.remove(news.task.name)
+                if news.error is None or first_error is not None:
                     continue
-                if isinstance(news, Event):
-                    record(news)
-                    watch(news, *meter.count(news))
-                    continue
-                task, error = going.pop(news), news.exception()
-                if error is None or first_error is not None:
-                    continue
-                parts = halved(task, worker, states) if is_out_of_memory(error) else None
+                parts = halved(news.task, worker, states) if is_out_of_memory(news.error) else None
                 if parts:
-                    meter.replace(task, parts)
-                    for part in parts:
-                        submit(part)
+                    meter.replace(news.task, parts)
+                    waiting += parts
                 else:
-                    first_error = error
+                    first_error = news.error
                     stop.now.set()
-        finally:
-            if going:
-                stop.now.set()
-                wait(going)
+    finally:
+        if going:
+            stop.now.set()
+            crew.settle()
     if first_error is not None:
         raise first_error
 

@@ -102,7 +102,7 @@ def _environment(folder):
     return {**os.environ, **{name: str(folder / name) for name in JUPYTER_FOLDERS}, "PATH": path}
 
 
-def _wait(server, port, log, seconds=90):
+def _wait(server, port, log, seconds=300):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         assert server.poll() is None, log.read_text()

@@ -1,13 +1,53 @@
-import pytest
-import torch
+import os
+import sys
+from pathlib import Path
 
-from helpers import data
-from helpers.config import SweepConfig
+import pytest
+
+TESTS = Path(__file__).parent
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("other processors")
+    group.addoption("--perturb", type=float, default=0.0, help="times 1 + this * noise: every weight that is drawn")
+    group.addoption("--perturb-seed", type=int, default=0, help="seed of that noise")
+
+
+def pytest_configure(config):
+    """What tests start imports this tree, wherever it runs and whatever is installed."""
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    if config.getoption("--perturb"):
+        sys.path.insert(0, str(TESTS / "perturb"))
+        import perturbed_draws
+
+        perturbed_draws.begin(config.getoption("--perturb"), config.getoption("--perturb-seed"))
+
+
+@pytest.fixture(autouse=True)
+def exact_draws(request, monkeypatch):
+    """Tests marked `exact_draws` hold draws against a formula: --perturb leaves them alone."""
+    if request.node.get_closest_marker("exact_draws"):
+        monkeypatch.setenv("PLUMBLINE_PERTURB", "0")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small matrices are slower on two threads, and far slower where another program wants the cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
 def digits():
     """A function, CONFIG's keys -> (config, data): the digits and narrow networks, float64 unless asked otherwise."""
+    import torch  # not at the top: --perturb is to be there before anything of helpers is imported
+
+    from helpers import data
+    from helpers.config import SweepConfig
 
     def fitted(**given):
         config = SweepConfig.from_dict({"hidden_size": 16, "precision": "float64", "device": "cpu", **given})

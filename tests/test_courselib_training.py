@@ -21,11 +21,11 @@ from courselib.softmax_regression import softmax_regression
 from courselib.training import evaluate, train, train_epoch
 from helpers import data
 from helpers.config import Run, SweepConfig
-from helpers.initializers import draw_weights
-from helpers.networks import DeepMLP
+from helpers.networks import DeepMLP, draw_parameters
 from helpers.records import EPOCH_COLUMNS
 from helpers.sweep import StackTraining, epoch_order, parameters, reference
 
+pytestmark = pytest.mark.training
 SIZES = {"input_size": 6, "hidden_size": 5, "output_size": 3, "layers": 3}
 every_activation = pytest.mark.parametrize("activation", list(ACTIVATIONS))
 
@@ -168,7 +168,7 @@ def test_training_agrees_with_the_stack(digits, init, optimizer):
     run = Run(init, "gelu", 4, 1)
     training = StackTraining(config, data, [run], torch.device("cpu"))
     training.advance()
-    drawn = draw_weights(init, config.init_params[init], 4, 16, data.input_size, data.classes, 1)
+    drawn, _ = draw_parameters(config, run)
     net, ours = MLP([weight.numpy() for weight in drawn], "gelu"), OPTIMIZERS[optimizer](config.lr)
     x, y, x_test, y_test = (getattr(data, part).numpy() for part in ("x_train", "y_train", "x_test", "y_test"))
     assert largest_difference(net, training.stack.network(0)) == 0
@@ -235,16 +235,26 @@ def test_running_averages_weigh_a_small_last_batch_by_its_size():
     assert running[0] == pytest.approx(net.loss(x, y), rel=1e-14)
 
 
+def standard_error(values):
+    """Of a mean over seeds."""
+    return np.std(values, ddof=1) / len(values) ** 0.5
+
+
 def test_history_of_a_training(digits):
-    data = digits()[1]
+    """In the mean over seeds the loss falls by half and the error of guessing too, by more than 4 standard errors."""
+    data, falls, accuracies = digits()[1], [], []
     parts = [getattr(data, name).numpy() for name in ("x_train", "y_train", "x_test", "y_test")]
-    net = small("relu", input_size=64, hidden_size=32, output_size=10)
-    history = train(net, OPTIMIZERS["momentum"](0.05), *parts, 5, 32, np.random.default_rng(0))
-    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
-    assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
-    last = history[-1]["test_loss"], history[-1]["test_acc"]
-    assert last == pytest.approx(evaluate(net, *parts[2:]), rel=1e-14)
-    assert last[1] > 0.9
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        net = build_mlp(64, 32, 10, 3, "relu", "he_normal", rng)
+        history = train(net, OPTIMIZERS["momentum"](0.05), *parts, 5, 32, rng)
+        assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
+        last = history[-1]["test_loss"], history[-1]["test_acc"]
+        assert last == pytest.approx(evaluate(net, *parts[2:]), rel=1e-14)
+        falls.append(history[-1]["train_loss"] / history[0]["train_loss"])
+        accuracies.append(last[1])
+    assert np.mean(falls) + 4 * standard_error(falls) < 0.5
+    assert np.mean(accuracies) - 4 * standard_error(accuracies) > (data.commonest_class_share + 1) / 2
 
 
 def test_a_network_that_explodes_is_told_by_its_loss_and_without_warnings():
@@ -258,15 +268,23 @@ def test_a_network_that_explodes_is_told_by_its_loss_and_without_warnings():
 
 
 def test_softmax_regression_finds_the_floor_that_scikit_learn_finds(digits):
+    """The same accuracy, as far as samples on which two classifiers differ can say: by chance each takes its half.
+
+    And largely the same errors: the two differ on fewer samples than either gets wrong, in the mean over seeds.
+    """
     data = digits()[1]
     x, y, x_test, y_test = (getattr(data, name).numpy() for name in ("x_train", "y_train", "x_test", "y_test"))
-    net, history = softmax_regression(x, y, x_test, y_test, 10, np.random.default_rng(0), epochs=30)
     theirs = LogisticRegression(C=10.0, max_iter=2000).fit(x, y)
-    assert net.parameters[0].shape == (10, 64)
-    # 360 test samples: two accuracies near 0.96 differ by 0.015, one standard deviation, for no reason
-    assert history[-1]["test_acc"] == pytest.approx(theirs.score(x_test, y_test), abs=0.015)
-    agree = (net.forward(x_test).argmax(1) == theirs.predict(x_test)).mean()
-    assert agree > 0.96
+    accuracies, differ = [], []
+    for seed in range(6):
+        net, history = softmax_regression(x, y, x_test, y_test, 10, np.random.default_rng(seed), epochs=30)
+        assert net.parameters[0].shape == (10, 64)
+        accuracies.append(history[-1]["test_acc"])
+        differ.append((net.forward(x_test).argmax(1) != theirs.predict(x_test)).mean())
+    gap = np.mean(accuracies) - theirs.score(x_test, y_test)
+    assert abs(gap) < 4 * (np.mean(differ) / len(x_test)) ** 0.5
+    fewer = 1 - np.array(accuracies) - differ
+    assert np.mean(fewer) > 4 * standard_error(fewer)
 
 
 def test_mlp_without_hidden_layers_is_softmax_regression_by_hand():
@@ -311,8 +329,8 @@ def test_an_epoch_costs_little_more_than_its_matrix_products():
         ratios = [
             seconds(lambda: train_epoch(net, optimizer, x, y, 128, np.arange(len(y)))) / seconds(bare) for _ in range(8)
         ]
-    # Measured: 1.3. A loop over samples, a copy of all weights in a step or float128 would show.
-    assert min(ratios) < 2
+    # Measured: 1.3; a processor whose products are faster has more. A loop over samples would take 10 times as long.
+    assert min(ratios) < 4
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
-import papermill
 import pytest
 import yaml
 
@@ -15,6 +14,7 @@ from helpers.batch.parameters import notebook_parameters
 from helpers.batch.run import main, read_jobs
 from helpers.config import SweepConfig
 from helpers.spline_study.experiments import experiments
+from helpers.sweep import Sweep
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [path for path in ROOT.rglob("*.ipynb") if not {"results", ".venv"} & set(path.relative_to(ROOT).parts)]
@@ -29,17 +29,24 @@ SMALL = {
 }
 
 
-def run_batch(folder, config, notebook="run.ipynb"):
-    """`python -m helpers.batch` on a parameter file made for the test."""
-    parameters = folder / "small.yaml"
-    parameters.write_text(yaml.safe_dump({"notebook": notebook, "CONFIG": config}))
-    command = [sys.executable, "-m", "helpers.batch", str(parameters)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def parameter_file(folder, notebook="run.ipynb", **parameters):
+    """A parameter file made for the test; returns its path."""
+    file = folder / "small.yaml"
+    file.write_text(yaml.safe_dump({"notebook": notebook, **parameters}))
+    return str(file)
 
 
 def test_run_notebook_leaves_a_complete_sweep(tmp_path):
+    """By the command itself; other tests call its function, which spares the imports."""
     save_dir = tmp_path / "sweep"
-    done = run_batch(tmp_path, {**SMALL, "save_dir": str(save_dir)})
+    file = parameter_file(tmp_path, CONFIG={**SMALL, "save_dir": str(save_dir)})
+    command = [sys.executable, "-m", "helpers.batch", file]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "ETA" in done.stdout
     assert "16/16 runs finished" in done.stdout
@@ -73,23 +80,22 @@ def test_run_notebook_leaves_a_complete_sweep(tmp_path):
         ({"batch_size": 5000}, "1437"),
     ],
 )
-def test_bad_config_is_one_sentence_and_writes_nothing(tmp_path, config, word):
+def test_bad_config_is_one_sentence_and_writes_nothing(tmp_path, capsys, config, word):
     save_dir = tmp_path / "sweep"
-    done = run_batch(tmp_path, {**config, "save_dir": str(save_dir)})
-    assert done.returncode == 2
-    assert word in done.stderr
-    assert "Traceback" not in done.stderr
+    assert main([parameter_file(tmp_path, CONFIG={**config, "save_dir": str(save_dir)})]) == 2
+    errors = capsys.readouterr().err
+    assert word in errors
+    assert "Traceback" not in errors
     assert not save_dir.exists()
 
 
-def test_a_refused_config_leaves_the_other_sweep_alone(tmp_path):
+def test_a_refused_config_leaves_the_other_sweep_alone(tmp_path, capsys):
     save_dir = tmp_path / "sweep"
     small = {**SMALL, "layers_list": [2], "seeds": [0], "num_epochs": 1, "save_dir": str(save_dir)}
-    assert run_batch(tmp_path, small).returncode == 0
+    Sweep(small).run(lambda event: None)
     before = {path: path.stat().st_mtime_ns for path in save_dir.rglob("*")}
-    done = run_batch(tmp_path, {**small, "lr": 0.5})
-    assert done.returncode == 2
-    assert "lr is 0.05 there and 0.5 here" in done.stderr
+    assert main([parameter_file(tmp_path, CONFIG={**small, "lr": 0.5})]) == 2
+    assert "lr is 0.05 there and 0.5 here" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in save_dir.rglob("*")} == before
 
 
@@ -100,8 +106,7 @@ def test_notebooks_have_parameters_and_no_outputs(notebook):
     assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")]
 
 
-def test_parameter_files_are_a_batch_that_can_run(monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_parameter_files_are_a_batch_that_can_run():
     jobs = read_jobs([])
     assert {Path(job.file) for job in jobs} >= set(Path("notebooks/parameters").glob("*.yaml"))
     assert all(job.folder.parts[0] == "results" for job in jobs)
@@ -113,12 +118,8 @@ def test_default_config_of_the_notebook_is_the_default():
 
 
 def run_small(folder, notebook, parameters):
-    """`python -m helpers.batch` on a notebook with small parameters; returns the outputs of its executed copy."""
-    file = folder / "small.yaml"
-    file.write_text(yaml.safe_dump({"notebook": notebook, **parameters}))
-    command = [sys.executable, "-m", "helpers.batch", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
+    """Run a notebook with small parameters as a batch does; returns the outputs of its executed copy."""
+    assert main([parameter_file(folder, notebook, **parameters)]) == 0
     executed = nbformat.read(folder / "results" / Path(notebook).name, as_version=4)
     return [output for cell in executed.cells for output in cell.get("outputs", [])]
 
@@ -141,7 +142,7 @@ def test_he_factor_ends_with_a_verdict_for_each_depth(tmp_path):
     config |= {"hidden_size": 32, "num_epochs": 6, "seeds": [0, 1], "save_dir": str(tmp_path / "results")}
     outputs = run_small(tmp_path, "notebooks/he_factor.ipynb", {"CONFIG": config})
     assert len(pictures(outputs)) == 4 + 2 + 1 + 1
-    assert "- 1 layers: factor" in printed(outputs)
+    assert "- 1 layers: " in printed(outputs)
     assert "- 3 layers: " in printed(outputs)
 
 
@@ -191,8 +192,7 @@ def test_splines_logs_gradients_and_answers_its_questions(tmp_path):
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
-def test_the_published_spline_batches_have_the_published_sizes(monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_the_published_spline_batches_have_the_published_sizes():
     cells = [(activation, dataset) for activation in ("relu", "sigmoid", "spline") for dataset in PUBLISHED_DATA]
     found = read_jobs(["notebooks/parameters/splines/published.yaml"])
     assert [job.file.split(":")[1] for job in found] == [f"{activation}_{dataset}" for activation, dataset in cells]
@@ -219,8 +219,7 @@ def test_the_published_spline_batches_have_the_published_sizes(monkeypatch):
         ({"EXPERIMENTS": {}}, "at least one entry"),
     ],
 )
-def test_bad_experiments_are_one_sentence_and_nothing_runs(tmp_path, monkeypatch, capsys, given, word):
-    monkeypatch.chdir(ROOT)
+def test_bad_experiments_are_one_sentence_and_nothing_runs(tmp_path, capsys, given, word):
     file = tmp_path / "bad.yaml"
     file.write_text(yaml.safe_dump({"notebook": "notebooks/splines.ipynb", **given, "save_dir": str(tmp_path / "new")}))
     assert main([str(file)]) == 2
@@ -231,33 +230,13 @@ def test_bad_experiments_are_one_sentence_and_nothing_runs(tmp_path, monkeypatch
     assert not (tmp_path / "new").exists()
 
 
-def test_run_notebook_takes_critical(tmp_path):
-    config = {"activations": ["gelu", "tanh"], "layers_list": [2], "init_types": ["critical"], "num_epochs": 1}
-    config |= {"hidden_size": 8, "train_size": 200, "save_dir": str(tmp_path / "results")}
+def test_run_notebook_takes_variants_critical_and_learning_rates(tmp_path):
+    """Figures and sentences show the first learning rate."""
+    config = {"activations": ["gelu", "tanh"], "layers_list": [2], "init_types": ["he_1.5", "critical", "zero"]}
+    config |= {"init_params": variants(**{"he_1.5": 1.5}), "lr": [0.1, 0.01], "hidden_size": 8, "num_epochs": 1}
+    config |= {"train_size": 200, "save_dir": str(tmp_path / "results")}
     outputs = run_small(tmp_path, "run.ipynb", {"CONFIG": config})
+    assert "12/12 runs finished" in printed(outputs)
+    assert "Of 6 runs" in printed(outputs)
     assert "Theory alone, nothing fitted, called" in printed(outputs)
-    assert "Before training, theory expects 2 of 2 runs to train" in str(outputs)
-
-
-def test_browse_needs_no_front_end(tmp_path, monkeypatch):
-    (tmp_path / "results").mkdir()
-    monkeypatch.chdir(ROOT)
-    (job,) = read_jobs(["notebooks/browse.ipynb"])
-    outputs = execute_in(tmp_path / "results", job)
-    assert any("application/vnd.jupyter.widget-view+json" in output.get("data", {}) for output in outputs)
-
-
-def execute_in(folder, job):
-    """Run a notebook with its own parameters, and keep its copy in `folder`."""
-    papermill.execute_notebook(str(job.notebook), str(folder / "copy.ipynb"), progress_bar=False, kernel_name="python3")
-    executed = nbformat.read(folder / "copy.ipynb", as_version=4)
-    return [output for cell in executed.cells for output in cell.get("outputs", [])]
-
-
-def test_run_notebook_takes_variants_and_learning_rates(tmp_path):
-    """Figures show the first learning rate."""
-    config = {"activations": ["relu"], "layers_list": [1, 2], "init_types": ["he_1.5", "zero"], "lr": [0.1, 0.01]}
-    config |= {"init_params": variants(**{"he_1.5": 1.5}), "hidden_size": 8, "num_epochs": 1, "train_size": 200}
-    outputs = run_small(tmp_path, "run.ipynb", {"CONFIG": {**config, "save_dir": str(tmp_path / "results")}})
-    assert "8/8 runs finished" in printed(outputs)
-    assert "Of 4 runs" in printed(outputs)
+    assert "Before training, theory expects 8 of 12 runs to train" in str(outputs)

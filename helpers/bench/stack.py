@@ -38,7 +38,6 @@ DEPTHS = (5, 30, 50)
 BATCH, INPUTS, CLASSES, TRAIN, TEST, EPOCHS = 128, 784, 10, 60_000, 10_000, 50
 STEPS = -(-TRAIN // BATCH)  # of an epoch of MNIST
 SECONDS = 0.6  # of every measurement
-FORECAST_ROUNDS = 3
 
 
 def step_flops(config, layers, batch=BATCH):
@@ -86,7 +85,7 @@ def onednn_rate(device, seconds=SECONDS):
 
 def _product_rate(device, shape, seconds):
     n, rows, columns = shape
-    a, b, c = (torch.rand(n, rows, columns, device=device) for _ in range(FORECAST_ROUNDS))
+    a, b, c = (torch.rand(n, rows, columns, device=device) for _ in range(3))
     seconds_each = _time(lambda: torch.bmm(a, b, out=c), seconds, device)
     return 2 * n * rows * columns * columns / seconds_each / 1e9
 
@@ -273,7 +272,7 @@ def forecast_published(device, precision):
     total = 0.0
     for activation in config.activations:
         steps = [
-            statistics.median(stack_of_depth(config, data, layers, device, activation) for _ in range(FORECAST_ROUNDS))
+            statistics.median(stack_of_depth(config, data, layers, device, activation) for _ in range(3))
             for layers in DEPTHS
         ]
         each = np.interp(config.layers_list, DEPTHS, steps).sum() * len(config.init_types)

@@ -175,7 +175,7 @@ class SweepFolder:
                 path.unlink()
             if self.states.is_dir() and not any(self.states.iterdir()):
                 self.states.rmdir()
-        if device.type == "cuda":
+        if device.type == "cuda" and self.config.cluster is None:  # other processes have a peak of their own
             self.manifest["peak_gpu_gib"] = round(torch.cuda.max_memory_allocated(device) / 2**30, 2)
         if self.is_complete and not self.manifest["finished"]:
             self.manifest["finished"] = files.now()

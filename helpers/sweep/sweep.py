@@ -69,7 +69,7 @@ class Sweep:
         left = (
             f"left: {len(todo)} stacks of up to {max(len(task.what['runs']) for task in todo)} networks"
             + (f" ({resumed} go on where they stopped)" if resumed else "")
-            + f", {lanes.Lanes(self.device, len(todo)).count} at a time, {c.num_epochs} epochs each"
+            + f", {self.side_by_side(len(todo))} at a time, {c.num_epochs} epochs each"
             if todo
             else "nothing is left to train"
         )
@@ -79,25 +79,47 @@ class Sweep:
                 f"{d.classes} classes",
                 f"{len(c.runs())} runs = {grid}; {len(self.finished)} are finished",
                 left,
-                f"on {files.device_name(self.device)} in {c.precision}, seeds {', '.join(map(str, c.seeds))}; "
+                f"on {self._where()} in {c.precision}, seeds {', '.join(map(str, c.seeds))}; "
                 f"results go to {self.folder}",
             ]
         )
 
+    def _where(self):
+        """Where stacks train, in words."""
+        here = files.device_name(self.device)
+        words = {None: here, "local": f"worker processes of this machine ({here})"}
+        return words.get(self.config.cluster, f"the workers of {self.config.cluster}")
+
+    def side_by_side(self, stacks):
+        """How many of some stacks train at a time. Raises SweepError when a cluster does not answer."""
+        if self.config.cluster is None:
+            return lanes.Lanes(self.device, stacks).count
+        from helpers import cluster  # Dask takes its time to import
+
+        try:
+            return min(stacks, cluster.workers(self.config.cluster, self.device))
+        except cluster.ClusterError as error:
+            raise SweepError(f"{error}; nothing was trained") from error
+
     def forecast(self, seconds=1.0):
-        """How long what is left will take, in seconds, by a few timed steps of a stack of middling depth."""
+        """How long what is left will take, in seconds, by a few timed steps of a stack of middling depth.
+
+        They are timed here; that each worker of a scheduler is as fast as this machine is an assumption.
+        """
         todo = self.todo()
         if not todo:
             return 0.0
-        side_by_side = lanes.Lanes(self.device, len(todo))
+        count = self.side_by_side(len(todo))
+        share_the_machine = self.config.cluster is None or (self.config.cluster, self.device.type) == ("local", "cpu")
+        timed_at_once = lanes.Lanes(self.device, count if share_the_machine else 1)
         runs = todo[len(todo) // 2].what["runs"]
-        with side_by_side as pool:  # all lanes at once, since they share the machine
-            timed = list(pool.map(lambda _: self._time_steps(runs, seconds), range(side_by_side.count)))
+        with timed_at_once as pool:
+            timed = list(pool.map(lambda _: self._time_steps(runs, seconds), range(timed_at_once.count)))
         cost, elapsed = (sum(values) for values in zip(*timed, strict=True))
         # An epoch also reads the test set, forward only, which is a third of a step's work, and the probe.
         samples = self.data.train_size + self.data.test_size / 3 + len(self.data.probe)
         left = sum(task.cost * (1 - max(0, task.done) / task.steps) for task in todo)
-        return elapsed / cost * left * samples / side_by_side.count
+        return elapsed / cost * left * samples / (timed_at_once.count if share_the_machine else count)
 
     def _time_steps(self, runs, seconds):
         """Train a throw-away stack for about `seconds`; returns the cost of its steps and how long they took."""
@@ -125,6 +147,8 @@ class Sweep:
         """
         progress = progress or Lines(news_of)
         self.stop.clear()
+        if not self.on_disk.is_complete:
+            self.side_by_side(1)  # a cluster that does not answer says so before anything is written
         try:
             with self._locked():
                 self._run(progress)
@@ -143,7 +167,7 @@ class Sweep:
             progress(Progress(event, len(self.finished), runs, fraction, eta))
 
         with self._write_errors_explained():
-            lanes.run(
+            self._engine(
                 tasks,
                 StackWorker(self.config, self.device, self.data),
                 record,
@@ -154,6 +178,19 @@ class Sweep:
                 whole=stack_parameters(self.config, self.config.runs()) * self.config.num_epochs,
             )
             self.on_disk.close(self.device)
+
+    def _engine(self, *work, **how):
+        """`run` of the engine that CONFIG chooses."""
+        if self.config.cluster is None:
+            return lanes.run(*work, **how)
+        from helpers import cluster
+
+        try:
+            return cluster.run(*work, address=self.config.cluster, **how)
+        except cluster.ClusterError as error:
+            raise SweepError(
+                f"{error}; {len(self.finished)} runs are finished and kept, start again to go on"
+            ) from error
 
     @contextmanager
     def _locked(self):

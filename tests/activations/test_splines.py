@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import statistics
 import time
 from pathlib import Path
 
@@ -171,17 +170,21 @@ def test_limits_far_out_are_no_overflow():
 
 
 def test_time_does_not_grow_with_the_number_of_knots():
-    z, seconds = random(1_000_000, dtype=torch.float32), {}
+    """One look-up a number, whatever the segments: a walk over 400 of them would take some 100 times as long as over 2.
+
+    The least of several processor times is free of what others do on the machine.
+    """
+    z, seconds = random(200_000, dtype=torch.float32), {}
     for segments in (2, 400):
         spline, out = SplineSigmoid(segments, 2.0), torch.empty_like(z)
         spline.value(z, out)
         took = []
         for _ in range(9):
-            start = time.perf_counter()
+            start = time.process_time()
             spline.value(z, out)
-            took.append(time.perf_counter() - start)
-        seconds[segments] = statistics.median(took)
-    assert seconds[400] < 4 * seconds[2]
+            took.append(time.process_time() - start)
+        seconds[segments] = min(took)
+    assert seconds[400] < 20 * seconds[2]
 
 
 # ---- the kernel: compiled C, and torch

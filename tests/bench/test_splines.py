@@ -1,9 +1,11 @@
 """The bench of the splines: that all its ways compute the same, and that its sentence says what was measured."""
 
+from types import FunctionType
+
 import pytest
 import torch
 
-from helpers.activations.splines import SplineSigmoid
+from helpers.activations.splines import LearnableSpline, SplineSigmoid
 from helpers.bench import splines
 
 
@@ -29,6 +31,22 @@ def test_every_way_takes_its_turn():
     assert all(ratio > 0 for ratio in measured["chain"].values())  # 16 and more where nothing disturbs
     assert measured["forecast"] > 0
     assert (measured["numbers"], measured["rounds"]) == (20000, 1)
+
+
+def test_ratios_are_medians_within_rounds(monkeypatch):
+    """With made-up times: 1, 2, 3 and 4 s for the sigmoid in a warm-up and three rounds, twice that for a spline, six
+    times that for a chain.
+    """
+    bases = iter([base for turns in (5, 4) for base in (1, 2, 3, 4) for _ in range(turns)])
+    factors = {SplineSigmoid: 2.0, LearnableSpline: 2.0, FunctionType: 6.0}
+    monkeypatch.setattr(splines, "_seconds", lambda f, z, grad: next(bases) * factors.get(type(f), 1.0))
+    monkeypatch.setattr(splines, "forecast_seconds", lambda: 0.5)
+    measured = splines.measure(rounds=3, numbers=10)
+    (sigmoid, *others) = measured["ways"].values()
+    assert sigmoid == [3000.0, 1.0]
+    assert others == [[6000.0, 2.0]] * 4
+    assert measured["chain"] == {2: 3.0, 16: 3.0}
+    assert next(bases, None) is None
 
 
 def test_the_sentence_says_what_was_measured(monkeypatch, capsys):

@@ -111,6 +111,7 @@ def test_the_penalty_of_a_network_is_the_sum_over_its_splines(layers):
     assert small("learnable_spline")[0].penalty() == 0
 
 
+@pytest.mark.exact_draws
 @pytest.mark.parametrize("init", PUBLISHED_INITS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_build_gives_the_drawn_weights_and_no_bias(init, dtype):
@@ -126,6 +127,7 @@ def test_build_gives_the_drawn_weights_and_no_bias(init, dtype):
         assert layer.bias.abs().max() == 0
 
 
+@pytest.mark.exact_draws
 def test_build_takes_the_parameters_of_its_own_init():
     config = SweepConfig.from_dict(
         {"hidden_size": 8, "input_size": 6, "output_size": 4, "init_params": {"normal": {"mean": 5.0, "std": 0.0}}}

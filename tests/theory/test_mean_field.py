@@ -1,6 +1,6 @@
 """Mean-field theory against published values, finite differences, iteration, and sampled wide networks."""
 
-import time
+import dataclasses
 
 import numpy as np
 import pytest
@@ -12,7 +12,8 @@ from helpers.config import Run, SweepConfig
 from helpers.data import Data
 from helpers.initializers import draw_weights
 
-WIDTH = 1500
+pytestmark = pytest.mark.usefixtures("one_thread")
+WIDTH, DRAWS = 300, 60
 every_activation = pytest.mark.parametrize("activation", list(ACTIVATIONS))
 
 
@@ -42,7 +43,7 @@ def test_maps_against_a_sampled_wide_layer(activation):
     phi, sigma_w2, sigma_b2, q, c = ACTIVATIONS[activation].f, 1.7, 0.3, 0.8, 0.4
     generator = torch.Generator().manual_seed(0)
     found = {"variance": [], "chi1": [], "correlation": []}
-    for _ in range(12):
+    for _ in range(DRAWS):
         z = torch.randn(2, WIDTH, dtype=torch.float64, generator=generator)
         u = q**0.5 * torch.stack([z[0], c * z[0] + (1 - c * c) ** 0.5 * z[1]])
         weight = torch.randn(WIDTH, WIDTH, dtype=torch.float64, generator=generator) * (sigma_w2 / WIDTH) ** 0.5
@@ -120,6 +121,15 @@ def test_some_activations_have_no_critical_point():
 # ---- fixed points and scales
 
 
+def still(step, x):
+    """Where an iteration ends: when a step moves by less than the integrals are good for."""
+    for _ in range(400):
+        x, before = step(x), x
+        if abs(x - before) < 1e-12 * abs(x):
+            break
+    return x
+
+
 @pytest.mark.parametrize(
     ("activation", "sigma_w2", "sigma_b2"),
     [
@@ -132,18 +142,14 @@ def test_some_activations_have_no_critical_point():
     ],
 )
 def test_fixed_points_and_scales_are_those_of_an_iteration(activation, sigma_w2, sigma_b2):
-    q = 1.0
-    for _ in range(3000):
-        q = theory.variance_map(activation, q, sigma_w2, sigma_b2)
+    q = still(lambda q: theory.variance_map(activation, q, sigma_w2, sigma_b2), 1.0)
     point, scales = (f(activation, sigma_w2, sigma_b2) for f in (theory.fixed_point, theory.depth_scales))
     assert point.stable
     assert point.q == pytest.approx(q, rel=1e-9)
     moved = q * (1 + 1e-6)
     after = theory.variance_map(activation, moved, sigma_w2, sigma_b2) - q
     assert np.exp(-1 / scales.xi_q) == pytest.approx(abs(after) / (moved - q), rel=1e-3)
-    c = 0.5
-    for _ in range(400):
-        c = theory.correlation_map(activation, c, q, sigma_w2, sigma_b2)
+    c = still(lambda c: theory.correlation_map(activation, c, q, sigma_w2, sigma_b2), 0.5)
     assert scales.c == pytest.approx(c, abs=1e-4)
 
 
@@ -172,23 +178,27 @@ def test_critical_points_are_fixed_points_that_keep_gradients(activation, sigma_
 # ---- the forecast
 
 
-def wide(activation, init, layers, **given):
-    axes = {"activations": [activation], "init_types": [init], "layers_list": [layers], **given}
-    return SweepConfig.from_dict({**axes, "hidden_size": 1000, "input_size": 300, "output_size": 10})
+@pytest.fixture(scope="module", params=["he_normal", "xavier_uniform", "orthogonal", "trunc_normal"])
+def wide(request):
+    """(config, one tuple of weights and biases a seed) of networks of 8 layers; all activations start from the same."""
+    axes = {"init_types": [request.param], "layers_list": [8], "init_params": {"trunc_normal": {"std": 0.06}}}
+    config = SweepConfig.from_dict({**axes, "hidden_size": 500, "input_size": 300, "output_size": 10})
+    return config, [networks.draw_parameters(config, Run(request.param, "relu", 8, seed)) for seed in range(6)]
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "sigmoid"])
-@pytest.mark.parametrize("init", ["he_normal", "xavier_uniform", "orthogonal", "trunc_normal"])
-def test_profiles_are_those_of_wide_networks(activation, init):
-    """Three networks of width 1000: the logarithm of what has passed l layers has an error of order sqrt(l / width)."""
-    config = wide(activation, init, 8, init_params={"trunc_normal": {"std": 0.04}})
+def test_profiles_are_those_of_wide_networks(wide, activation):
+    """The logarithm of what has passed l layers has an error of order sqrt(l / width), and that of a mean over six
+    networks of width 500 one of order sqrt(l / 3000).
+    """
+    config = dataclasses.replace(wide[0], activations=(activation,))
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(64, 300, dtype=torch.float64, generator=generator)
     y = torch.randint(10, (64,), generator=generator)
     (profile,) = theory.profiles(config, theory.input_moments(x)).values()
     logs = {"pre_std": [], "act_std": [], "backward": [], "apart": []}
-    for seed in range(3):
-        net = networks.build(config, Run(init, activation, 8, seed), torch.float64)
+    for drawn in wide[1]:
+        net = networks.DeepMLP(300, 500, 10, 8, activation).double().set_weights(*drawn)
         found, z = networks.probe(net, x, y), []
         hooks = [layer.register_forward_hook(lambda layer, inputs, out, z=z: z.append(out)) for layer in net.hidden]
         loss = torch.nn.functional.cross_entropy(net(x[:1]), y[:1])
@@ -206,7 +216,7 @@ def test_profiles_are_those_of_wide_networks(activation, init):
     for name, values in logs.items():
         off = np.abs(np.mean(values, axis=0) - predicted[name])
         passed = np.arange(1, 9)[:: -1 if name == "backward" else 1]
-        assert (off < 4 * (passed / 1000) ** 0.5).all(), (name, off)
+        assert (off < 7 * (passed / 3000) ** 0.5).all(), (name, off)
 
 
 def mean_correlation(z):
@@ -262,12 +272,29 @@ def test_each_regime_has_its_network():
     assert table.backward["he_normal_relu_50L_s0"] == pytest.approx(1, rel=1e-6)
 
 
-def test_the_forecast_of_the_published_sweep_is_a_matter_of_seconds():
-    """Asked for are 2 s on two cores; machines are noisy."""
-    data = digits_like({})
-    started = time.perf_counter()
-    assert len(theory.forecast({}, data)) == 192
-    assert time.perf_counter() - started < 4
+def test_the_forecast_costs_as_much_as_its_deepest_networks(monkeypatch):
+    """Shallower ones and other seeds come with them: counted are the numbers at which phi and phi' are taken.
+
+    A layer of one init takes some 24,000, mostly for its integral over pairs.
+    """
+    taken = []
+
+    def counted(function):
+        return lambda z: taken.append(z.numel()) or function(z)
+
+    row = ACTIVATIONS["gelu"]
+    counting = dataclasses.replace(row, f=counted(row.f), df=counted(row.df))
+    monkeypatch.setitem(ACTIVATIONS, "gelu", counting)
+    moments, costs = theory.InputMoments(0.1, 0.04), []
+    sizes = {"input_size": 784, "output_size": 10, "activations": ["gelu"]}
+    for axes in ({"layers_list": [50]}, {"seeds": [0, 1, 2]}):
+        taken.clear()
+        found = theory.profiles(SweepConfig.from_dict({**sizes, **axes}), moments)
+        costs.append(sum(taken))
+    assert len(found) == 8 * 6 * 3
+    assert costs[0] == costs[1]
+    births = {theory.birth_of(SweepConfig.from_dict(sizes), run) for run in found}
+    assert costs[0] < 40_000 * 50 * len(births)
 
 
 def test_recommendations_are_ranked_and_say_why():

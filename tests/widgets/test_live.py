@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 from PIL import Image
 
 from helpers import records
-from helpers.sweep import Sweep
+from helpers.sweep import StackTraining, Sweep
 from helpers.widgets import live as panels
 from helpers.widgets.live import Budget, SweepPanel, SweepStopped
 
+pytestmark = pytest.mark.training
 SMALL = {
     "layers_list": [2, 1],
     "init_types": ["he_normal", "zero"],
@@ -99,16 +101,23 @@ def test_the_curves_are_the_runs_own(tmp_path):
         np.testing.assert_allclose(live, kept, rtol=1e-3)
 
 
-def test_stop_lets_the_epoch_end_and_the_next_start_goes_on(tmp_path):
-    sweep = a_sweep(tmp_path, num_epochs=40)
+def test_stop_lets_the_epoch_end_and_the_next_start_goes_on(tmp_path, monkeypatch):
+    """No stack goes beyond epoch 2 before the click, however slowly the panel draws."""
+    sweep, clicked = a_sweep(tmp_path, num_epochs=6), threading.Event()
     panel = SweepPanel(sweep)
-    show = panel.show
+    show, advance = panel.show, StackTraining.advance
+
+    def patient(work, stop=None):
+        assert work.epoch < 2 or clicked.wait(600)
+        return advance(work, stop)
 
     def stop_once(progress):
         show(progress)
-        if progress.event.step == 2 and not sweep.stop.is_set():
+        if progress.event.step == 2 and not clicked.is_set():
             panel.stop.click()
+            clicked.set()
 
+    monkeypatch.setattr(StackTraining, "advance", patient)
     panel.show = stop_once
     with pytest.raises(SweepStopped, match=r"0 of 16 runs are finished and kept.*Run this cell again"):
         asyncio.run(panel.train())
@@ -123,7 +132,7 @@ def test_stop_lets_the_epoch_end_and_the_next_start_goes_on(tmp_path):
     again.show = lambda progress: first.setdefault(progress.event.task, progress.event.step)
     results = asyncio.run(again.train())
     assert len(results.summary) == 16
-    assert max(first.values()) >= 3
+    assert max(first.values()) >= 2  # what was saved is shown again
 
 
 def test_a_second_click_stops_at_once(tmp_path):
@@ -178,7 +187,7 @@ def test_each_learning_rate_has_a_map_of_its_own(tmp_path):
 
 
 def test_a_diverged_run_gets_an_x_and_curves_that_end(tmp_path):
-    panel, results = trained(tmp_path, lr=1e6, num_epochs=2, seeds=[0])
+    panel, results = trained(tmp_path, lr=1e6, num_epochs=2, seeds=[0], activations=["linear"])
     diverged = results.summary[results.summary.diverged]
     assert len(diverged) > 0
     row = diverged.iloc[0]
