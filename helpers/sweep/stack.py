@@ -217,7 +217,7 @@ class Stack:
                 self._step_shape(l, shape)
 
     def _step_shape(self, l, shape):
-        """The optimiser's step of what the activations of layer l learn. Their penalty is no part of the layers' sum."""
+        """The optimiser's step of what the activations of layer l learn. Their penalty is no part of the pairs."""
         gradient, learns = shape.grad, self.activation.learns
         if learns.penalty > 0:
             scale = self.optimizer.loss_scale
