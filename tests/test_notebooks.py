@@ -161,7 +161,7 @@ def test_sigmoid_leaves_figures_and_a_summary_where_its_parameters_say(tmp_path)
 def test_signal_draws_the_plane_and_trains_its_map(tmp_path):
     config = {"activations": ["tanh"], "layers_list": [2, 5], "hidden_size": 16, "num_epochs": 1, "train_size": 200}
     parameters = {"CONFIG": {**config, "save_dir": str(tmp_path / "results")}, "SIGMA_W2": [1.0, 2.0]}
-    outputs = run_small(tmp_path, "notebooks/signal.ipynb", {**parameters, "SAMPLED_WIDTH": 100})
+    outputs = run_small(tmp_path, "notebooks/signal.ipynb", {**parameters, "SAMPLED_WIDTH": 100, "PLANE": [8, 6]})
     assert len(pictures(outputs)) == 3
     assert "critical: 1 times the last hidden layer's gradient" in printed(outputs)
     assert "Traceback" not in printed(outputs)
