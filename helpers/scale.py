@@ -20,7 +20,7 @@ import pandas as pd
 
 from helpers import records
 from helpers.config import Run, SweepConfig
-from helpers.figures import grid_of_panels, legend
+from helpers.figures import COLOURS, grid_of_panels, legend
 from helpers.lanes import Task
 from helpers.sweep.plan import STACK_SIZES, parameters
 
@@ -238,11 +238,11 @@ def money(machine_hours, stored, prices):
 
 def against_networks(table, networks, size, machines):
     """Hours of each cost against the number of networks."""
-    figure, (axes,) = grid_of_panels(1, 1, width=5.5, height=3.4)
+    figure, (axes,) = grid_of_panels(1, 1, width=5.0, height=3.4)
     counts = np.geomspace(size, networks * 10, 60)
-    for name, cost in table.iterrows():
+    for colour, (name, cost) in zip(COLOURS, table.iterrows(), strict=False):
         style = "-" if cost.grows == "once" else "--"
-        axes.plot(counts, [hours(cost, n, size, machines) for n in counts], style, label=name)
+        axes.plot(counts, [hours(cost, n, size, machines) for n in counts], style, color=colour, label=name)
     axes.axvline(networks, color="0.6", lw=1)
     axes.set(xscale="log", yscale="log", xlabel="networks", ylabel="hours")
     legend(figure, axes)
@@ -256,41 +256,38 @@ def about_networks(table, networks, size, machines):
     first = rewritten["as long as training at"].idxmin()
     return (
         f"{networks:,} networks in stacks of {size} on {machines} machines like this one: training takes "
-        f"{found.hours['training']:,.3g} hours, writing their CSVs {found.hours['CSVs']:,.3g}, and all that is written "
-        f"again at every stack (dashed) {rewritten.hours.sum():,.3g}. The first wall is the {first}: from "
-        f"{rewritten['as long as training at'][first]:,.3g} networks on it takes longer than the training."
+        f"{_short(found.hours['training'])} hours, writing their CSVs {_short(found.hours['CSVs'])}, and all that is "
+        f"written again at every stack (dashed) {_short(rewritten.hours.sum())}. The first wall is the {first}: from "
+        f"{_short(rewritten['as long as training at'][first])} networks on it takes longer than the training."
     )
 
 
 def against_machines(table, networks, size, machines):
     """Hours against the number of machines: training divides, what one process writes does not."""
-    figure, (axes,) = grid_of_panels(1, 1, width=5.5, height=3.4)
+    figure, (axes,) = grid_of_panels(1, 1, width=5.0, height=3.4)
     counts = np.geomspace(1, machines * 100, 60)
-    training, *others = (cost for _, cost in table.iterrows())
-    once = _hours_once(table, networks, size)
-    again = sum(hours(cost, networks, size) for cost in others if cost.grows == "rewritten")
-    axes.plot(counts, [hours(training, networks, size, n) for n in counts], label="training")
-    axes.axhline(once, color="C1", label="one writer, once a network")
-    axes.axhline(again, color="C2", ls="--", label="one writer, again at every stack")
+    training = [hours(table.loc["training"], networks, size, n) for n in counts]
+    axes.plot(counts, training, color=COLOURS[0], label="training")
+    for colour, grows, style in ((COLOURS[1], "once", "-"), (COLOURS[2], "rewritten", "--")):
+        label = f"what one process writes, {grows}"
+        axes.axhline(_writer_hours(table, networks, size, grows), color=colour, ls=style, label=label)
     axes.set(xscale="log", yscale="log", xlabel="machines like this one", ylabel="hours")
     legend(figure, axes)
     return figure
 
 
-def enough_machines(table):
-    """The number of machines that one writer keeps up with, if nothing is written again at every stack."""
-    writer = table[(table.who == "writer") & (table.grows == "once")].seconds.sum()
-    return table.loc["training"].seconds / writer
-
-
 def about_machines(table, networks, size):
     """The sentence of `against_machines`."""
-    again = sum(hours(cost, networks, size) for _, cost in table[table.grows == "rewritten"].iterrows())
     return (
         f"{networks:,} networks: one process that writes each result once keeps up with "
-        f"{enough_machines(table):,.3g} machines like this one; what it writes again at every stack takes it "
-        f"{again:,.3g} hours, however many there are."
+        f"{_short(enough_machines(table))} machines like this one; what it writes again at every stack takes it "
+        f"{_short(_writer_hours(table, networks, size, 'rewritten'))} hours, however many there are."
     )
+
+
+def enough_machines(table):
+    """The number of machines that one writer keeps up with, if nothing is written again at every stack."""
+    return table.loc["training"].seconds / _of_the_writer(table, "once").seconds.sum()
 
 
 def verdict(table, stored, bill, networks, size, machines):
@@ -299,30 +296,38 @@ def verdict(table, stored, bill, networks, size, machines):
     rewritten = found[found.grows == "rewritten"].sort_values("as long as training at")
     training = found.hours["training"]
     yield (
-        f"{networks:,} networks take {training * machines:,.3g} machine hours: {training:,.3g} hours on {machines} "
-        f"machines, at the prices above {bill.cost['machine hour']:,.3g}."
+        f"{networks:,} networks take {_short(training * machines)} machine hours: {_short(training)} hours on "
+        f"{machines} machines, at the prices above {_short(bill.cost['machine hour'])}."
     )
     for name, wall in rewritten.iterrows():
         yield (
-            f"The {name}, made again at every stack, takes one process {wall.hours:,.3g} hours; from "
-            f"{wall['as long as training at']:,.3g} networks on, longer than the training on {machines} machines."
+            f"Made again at every stack: the {name}, {_short(wall.hours)} hours of one process; from "
+            f"{_short(wall['as long as training at'])} networks on longer than the training on {machines} machines."
         )
     yield (
-        f"Written once a network, results would take one process {_hours_once(table, networks, size):,.3g} hours: "
-        f"enough for {enough_machines(table):,.3g} machines."
+        "Written once a network, results take one process "
+        f"{_short(_writer_hours(table, networks, size, 'once'))} hours: enough for {_short(enough_machines(table))} "
+        "machines."
     )
     yield (
-        f"They are {stored['CSVs'] / TERABYTE:,.3g} TB in {networks:,} files, packed "
-        f"{stored['CSVs, packed'] / TERABYTE:,.3g} TB; the list of runs alone takes "
-        f"{stored['list of runs, in memory'] / 1e9:,.3g} GB of memory."
+        f"They are {_short(stored['CSVs'] / TERABYTE)} TB in {networks:,} files, packed "
+        f"{_short(stored['CSVs, packed'] / TERABYTE)} TB; the list of runs alone takes "
+        f"{_short(stored['list of runs, in memory'] / 1e9)} GB of memory."
     )
 
 
-def _hours_once(table, networks, size):
-    """Hours of the writer for what grows like the number of networks."""
-    return sum(
-        hours(cost, networks, size) for _, cost in table.iterrows() if (cost.who, cost.grows) == ("writer", "once")
-    )
+def _of_the_writer(table, grows):
+    return table[(table.who == "writer") & (table.grows == grows)]
+
+
+def _writer_hours(table, networks, size, grows):
+    """Hours of the one process that writes, for what grows in one of the two ways."""
+    return sum(hours(cost, networks, size) for _, cost in _of_the_writer(table, grows).iterrows())
+
+
+def _short(number):
+    """Three digits, with commas: 16,900."""
+    return f"{float(f'{number:.3g}'):,.12g}"
 
 
 def seeds_for(config, networks):
