@@ -7,6 +7,7 @@ Runs that diverged have no loss and no speed; each sentence counts them.
 import numpy as np
 
 from helpers.config import ConfigError
+from helpers.records import AXES, axis_values
 from helpers.sweep.findings import crossing
 
 KEEPS_VARIANCE = 2.0  # of a relu network, He et al. 2015
@@ -18,8 +19,9 @@ def factors(config):
     Raises ConfigError for a CONFIG that the study cannot compare: an init without a factor, several activations or
     several learning rates.
     """
-    for key in ("activations", "lr"):
-        if isinstance(config[key], list) and len(config[key]) > 1:
+    for axis in ("activation", "lr"):
+        if len(axis_values(config, axis)) > 1:
+            key = AXES[axis]
             raise ConfigError(f"{key} is {config[key]}; the He-factor study compares factors at one of them")
     params = {init: config["init_params"][init] for init in config["init_types"]}
     without = [init for init, given in params.items() if "factor" not in given]

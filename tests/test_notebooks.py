@@ -226,7 +226,10 @@ def test_the_published_spline_files_have_the_published_sizes():
     [
         ({"EXPERIMENTS": {"a": {"activation": "spline"}}}, "'spline' is not known"),
         ({"EXPERIMENTS": {"a": {"layer": 3}}}, "EXPERIMENTS['a'] has no key 'layer'"),
-        ({"COMMON": {"lr": [0.1, 0.2]}, "EXPERIMENTS": {"a": {}}}, "and one number"),
+        (
+            {"COMMON": {"lr": [0.1, 0.2]}, "EXPERIMENTS": {"a": {}}},
+            "lr is [0.1, 0.2]; allowed is a finite number above 0",
+        ),
         ({"EXPERIMENTS": {}}, "at least one entry"),
     ],
 )

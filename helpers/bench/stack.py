@@ -119,7 +119,7 @@ def _wait_for(device):
 def usual_loop(config, data, layers, device):
     """The loop that people write: statistics of every layer in every step, fetched one by one."""
     net = networks.build(config, Run("he_normal", "relu", layers, 0)).to(device)
-    optimizer = torch.optim.SGD(net.parameters(), config.lr)
+    optimizer = torch.optim.SGD(net.parameters(), config.lrs[0])
     log = {}
 
     def note_forward(name):
@@ -165,7 +165,7 @@ def usual_loop(config, data, layers, device):
 def in_memory(config, data, layers, device):
     """One network, its data in memory, no hooks, nothing fetched."""
     net = networks.build(config, Run("he_normal", "relu", layers, 0)).to(device)
-    optimizer = torch.optim.SGD(net.parameters(), config.lr)
+    optimizer = torch.optim.SGD(net.parameters(), config.lrs[0])
     index = torch.randperm(data.train_size, device=device)[: data.train_size // BATCH * BATCH].split(BATCH)
     i = 0
 
@@ -217,7 +217,7 @@ def stack_of_depth(config, data, layers, device, activation="relu"):
     """Seconds per network and step of as many stacks of one depth as the device trains side by side."""
     lanes = Lanes(device, 1_000_000).count
     seeds = 1 if device.type == "cpu" else 6
-    runs = [Run(init, activation, layers, seed) for init in PUBLISHED_INITS for seed in range(seeds)]
+    runs = [Run(init, activation, layers, seed, config.lrs[0]) for init in PUBLISHED_INITS for seed in range(seeds)]
     return stacks(config, data, [runs] * lanes, device) / (lanes * len(runs))
 
 
@@ -271,8 +271,8 @@ def forecast_published(device, precision):
     config, data = bench_config(precision, device.type), made_up_data(device)
     evaluation = 1 + TEST / 3 / TRAIN
     if device.type == "cuda":  # all networks at once, as the sweep trains them
-        axes = config.init_types, config.layers_list
-        families = [[Run(i, a, layers, 0) for i in axes[0] for layers in axes[1]] for a in config.activations]
+        one_seed = [run for run in config.runs() if run.seed == config.seeds[0]]
+        families = [[run for run in one_seed if run.activation == name] for name in config.activations]
         return stacks(config, data, families, device, seconds=3.0) * STEPS * EPOCHS * evaluation
     total = 0.0
     for activation in config.activations:

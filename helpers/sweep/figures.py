@@ -28,8 +28,8 @@ __all__ = ["picture", "save", "show"]
 
 
 def _at_one_lr(results):
-    if isinstance(results.config["lr"], list):
-        raise ValueError(f"this sweep has the learning rates {results.config['lr']}; choose one: results.at(lr=...)")
+    if len(results.lrs) > 1:
+        raise ValueError(f"this sweep has the learning rates {results.lrs}; choose one: results.at(lr=...)")
 
 
 def _curves(results, rows, column):

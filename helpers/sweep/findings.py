@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pandas as pd
 
+from helpers.records import AXES, axis_values
+
 
 def settings(results):
     """How a sweep was trained, in words: data, number of runs, seeds, epochs, optimiser, batch, width."""
@@ -163,7 +165,7 @@ def cells(results, **fixed):
              learned): means over the seeds, each with its deviation in a column that ends in _std
     """
     rows = results.select(**fixed)
-    axes = ["activation", "init", "layers", *(["lr"] if isinstance(results.config["lr"], list) else [])]
+    axes = ["activation", "init", "layers", *(["lr"] if len(results.lrs) > 1 else [])]
     count = {"seeds": ("seed", "count"), "learned": ("learned", "sum"), "diverged": ("diverged", "sum")}
     measured = {"train_acc": "final_train_acc", "test_acc": "final_test_acc", "epochs": "epochs_to_95"}
     means = {name: (column, "mean") for name, column in measured.items()}
@@ -460,9 +462,7 @@ def _depth_of(activation, depths):
 
 def _sentence(results, clauses, **fixed):
     """Clauses as one sentence; where runs with the values `fixed` are missing, the last clause counts them."""
-    axes = {"activation": "activations", "init": "init_types", "layers": "layers_list", "seed": "seeds", "lr": "lr"}
-    lists = [results.config[key] for axis, key in axes.items() if axis not in fixed]
-    runs = math.prod(len(values) for values in lists if isinstance(values, list))
+    runs = math.prod(len(axis_values(results.config, axis)) for axis in AXES if axis not in fixed)
     missing = runs - len(results.select(**fixed))
     said = list(clauses) or [f"No combination is finished{_in_every_seed(results)}"]
     return "; ".join(said + ([f"{missing} of {_count(runs, 'run')} are missing"] if missing else [])) + "."

@@ -164,5 +164,5 @@ def _draw_heat_maps(row, tables, stat):
 def _run_title(results, run):
     """What a run is, in three short lines."""
     row = results.select(run=run).iloc[0]
-    lr = f", lr {row.lr:g}" if isinstance(results.config["lr"], list) else ""
+    lr = f", lr {row.lr:g}" if len(results.lrs) > 1 else ""
     return f"{row.activation}, {row.layers} layers\n{row.init}\n{results.folder.name}, seed {row.seed}{lr}"

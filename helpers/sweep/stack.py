@@ -34,21 +34,18 @@ class Stack:
     """R networks of one activation, as batched tensors.
 
     config  a SweepConfig whose sizes are known (`fitted_to` its data)
-    runs    the R runs, in any order; `self.runs` holds them deepest first, and every result is in that order
-    lrs     one learning rate a run, in the order of `runs`; what CONFIG says where left out
+    runs    the R runs, in any order, each with its lr; `self.runs` holds them deepest first, as every result does
 
     weights[l]  (rows[l], fan_in, fan_out), transposed against `torch.nn.Linear`; weights[depth] is the output's
     biases[l]   (rows[l], 1, fan_out)
     shapes[l]   (rows[l], units, 2, segments + 1), of activations that learn: each network has its own
     """
 
-    def __init__(self, config, runs, device="cpu", lrs=None):
+    def __init__(self, config, runs, device="cpu"):
         if len({run.activation for run in runs}) != 1:
             raise ValueError(f"a stack has one activation; got {sorted({run.activation for run in runs})}")
-        lrs = [config.lr_of(run) for run in runs] if lrs is None else lrs
-        order = sorted(range(len(runs)), key=lambda i: (-runs[i].layers, runs[i].seed))
         self.config, self.device = config, torch.device(device)
-        self.runs = [runs[i] for i in order]
+        self.runs = sorted(runs, key=lambda run: (-run.layers, run.seed))
         self.activation = config.activation(runs[0].activation)
         self.learns = self.activation.learns
         self.depth = self.runs[0].layers
@@ -62,7 +59,7 @@ class Stack:
         self.type = torch.float32 if config.precision == "bf16" else self.working_type
         self.sum_type = torch.float32 if self.device.type == "mps" else torch.float64
 
-        self.lr = torch.tensor([lrs[i] for i in order], dtype=self.type, device=self.device).view(-1, 1, 1)
+        self.lr = torch.tensor([run.lr for run in self.runs], dtype=self.type, device=self.device).view(-1, 1, 1)
         self.seed_of = torch.tensor([self.seeds.index(run.seed) for run in self.runs], device=self.device)
         self.blocks = list(_blocks([self.seeds.index(run.seed) for run in self.runs]))
         # On a CPU the first layer of networks that share their batch is one wide product.

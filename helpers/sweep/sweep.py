@@ -63,8 +63,8 @@ class Sweep:
         c, d, todo = self.config, self.data, self.todo()
         resumed = sum(task.done >= 0 for task in todo)
         axes = {"inits": c.init_types, "activations": c.activations, "depths": c.layers_list, "seeds": c.seeds}
-        if isinstance(c.lr, tuple):
-            axes["learning rates"] = c.lr
+        if len(c.lrs) > 1:
+            axes["learning rates"] = c.lrs
         grid = " x ".join(f"{len(values)} {axis if len(values) > 1 else axis[:-1]}" for axis, values in axes.items())
         left = (
             f"left: {len(todo)} stacks of up to {max(len(task.what['runs']) for task in todo)} networks"

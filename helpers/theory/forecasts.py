@@ -188,7 +188,7 @@ def forecast(config, data=None):
     known, rows = profiles(config, input_moments(data.x_train)), []
     regimes = {id(profile): regime_of(profile) for profile in known.values() if profile is not None}
     for run, profile in known.items():
-        row = {"run": run.name, **dataclasses.asdict(run), "lr": config.lr_of(run)}
+        row = {"run": run.name, **dataclasses.asdict(run)}
         if profile is not None:
             first, last = profile.iloc[0], profile.iloc[-1]
             row |= {"pre_std_first": first.pre_std, "pre_std_last": last.pre_std, "correlation": last.correlation}
