@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import records
-from helpers.config import Run, SweepConfig
+from helpers.config import SweepConfig
 from helpers.figures import COLOURS, grid_of_panels, legend
 from helpers.lanes import Task
 from helpers.sweep.plan import STACK_SIZES, parameters
@@ -90,7 +90,8 @@ def writing(results, rows=4000):
     rows  of a made-up summary, long enough for what is the same at any length not to count
     """
     with tempfile.TemporaryDirectory() as folder:
-        runs = [Run(row.init, row.activation, row.layers, row.seed) for row in results.summary.itertuples()]
+        named = SweepConfig.from_dict(results.config).named
+        runs = [named[name] for name in results.summary.run]
         tables = [results.history(name).to_numpy(float) for name in results.summary.run]
         (Path(folder) / "runs").mkdir()
         started = time.perf_counter()
@@ -108,17 +109,22 @@ def writing(results, rows=4000):
 
 
 def listing(config, runs=20_000):
-    """Seconds and bytes a run of the list of all runs by name, which is made whenever a stack is written: a Series."""
+    """What each run costs by its place in the list of all runs, which is gone through at every stack: a Series.
+
+    seconds   of looking its row up
+    memory    bytes of the list
+    manifest  bytes of the CONFIG there, which names each seed
+    """
     cells = len(dataclasses.replace(config, seeds=(0,)).runs())
     large = dataclasses.replace(config, seeds=tuple(range(-(-runs // cells))))
-    count = len(large.seeds) * cells
-    seconds = _seconds(lambda: {run.name: run for run in large.runs()}) / count
     tracemalloc.start()
-    kept = {run.name: run for run in large.runs()}
-    size = tracemalloc.get_traced_memory()[0] / count
+    count = len(large.runs())
+    memory = tracemalloc.get_traced_memory()[0] / count
     tracemalloc.stop()
-    manifest = len(json.dumps(large.to_dict())) - len(json.dumps(config.to_dict()))
-    return pd.Series({"seconds": seconds, "memory": size, "manifest": manifest / len(kept)})
+    rows = {run: {} for run in large.runs()}
+    seconds = _seconds(lambda: [rows[run] for run in large.runs() if run in rows]) / count
+    manifest = (len(json.dumps(large.to_dict())) - len(json.dumps(config.to_dict()))) / count
+    return pd.Series({"seconds": seconds, "memory": memory, "manifest": manifest})
 
 
 def _seconds(action, least=0.2):
