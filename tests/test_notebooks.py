@@ -168,6 +168,16 @@ def test_signal_draws_the_plane_and_trains_its_map(tmp_path):
     assert len(records.load_sweep(tmp_path / "results").summary) == 4
 
 
+def test_scale_multiplies_what_it_has_measured(tmp_path):
+    config = {"activations": ["relu"], "layers_list": [1, 3], "init_types": ["he_normal"], "seeds": [0, 1]}
+    config |= {"hidden_size": 16, "num_epochs": 2, "save_dir": str(tmp_path / "results")}
+    outputs = run_small(tmp_path, "notebooks/scale.ipynb", {"CONFIG": config, "NETWORKS": 1000, "MACHINES": 2})
+    assert len(pictures(outputs)) == 2
+    assert "1,000 networks: these cells with 500 seeds each" in printed(outputs)
+    assert "- 1,000 networks take " in printed(outputs)
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
 def test_splines_logs_gradients_and_answers_its_questions(tmp_path):
     common = {"layers": 3, "hidden_size": 16, "num_epochs": 2, "seeds": [0, 1], "train_size": 200, "batch_size": 64}
     given = {name: {"activation": name} for name in ("relu", "sigmoid", "learnable_spline")}
