@@ -161,11 +161,21 @@ def test_sigmoid_leaves_figures_and_a_summary_where_its_parameters_say(tmp_path)
 def test_signal_draws_the_plane_and_trains_its_map(tmp_path):
     config = {"activations": ["tanh"], "layers_list": [2, 5], "hidden_size": 16, "num_epochs": 1, "train_size": 200}
     parameters = {"CONFIG": {**config, "save_dir": str(tmp_path / "results")}, "SIGMA_W2": [1.0, 2.0]}
-    outputs = run_small(tmp_path, "notebooks/signal.ipynb", {**parameters, "SAMPLED_WIDTH": 100})
+    outputs = run_small(tmp_path, "notebooks/signal.ipynb", {**parameters, "SAMPLED_WIDTH": 100, "PLANE": [8, 6]})
     assert len(pictures(outputs)) == 3
     assert "critical: 1 times the last hidden layer's gradient" in printed(outputs)
     assert "Traceback" not in printed(outputs)
     assert len(records.load_sweep(tmp_path / "results").summary) == 4
+
+
+def test_scale_multiplies_what_it_has_measured(tmp_path):
+    config = {"activations": ["relu"], "layers_list": [1, 3], "init_types": ["he_normal"], "seeds": [0, 1]}
+    config |= {"hidden_size": 16, "num_epochs": 2, "save_dir": str(tmp_path / "results")}
+    outputs = run_small(tmp_path, "notebooks/scale.ipynb", {"CONFIG": config, "NETWORKS": 1000, "MACHINES": 2})
+    assert len(pictures(outputs)) == 2
+    assert "1,000 networks: these cells with 500 seeds each" in printed(outputs)
+    assert "- 1,000 networks take " in printed(outputs)
+    assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
 def test_splines_logs_gradients_and_answers_its_questions(tmp_path):

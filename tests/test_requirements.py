@@ -20,7 +20,9 @@ NOTEBOOKS = [ROOT / "run.ipynb", *(ROOT / "notebooks").glob("*.ipynb"), ROOT / "
 def pinned():
     """{name: version} as requirements.txt has them."""
     lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    return dict(re.fullmatch(r"([\w.-]+)==([\w.]+)", line).groups() for line in lines)
+    pins = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line).groups() for line in lines]
+    assert len(dict(pins)) == len(pins), "a package is pinned twice"
+    return dict(pins)
 
 
 def imported():
