@@ -147,7 +147,7 @@ class Study:
         self.device = resolve_device(found[0].config)
         self._data, self._trained = {}, set()
         for experiment in found:
-            networks.check_births(experiment.config.fitted_to(self.data_of(experiment.config)))
+            networks.check_inits(experiment.config.fitted_to(self.data_of(experiment.config)))
             there = log.read_about(experiment.folder)
             if there is not None and (key := _first_difference(there.get("experiment"), experiment.to_dict())):
                 raise ConfigError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from helpers import data as datasets
 from helpers import files, lanes, records
 from helpers.config import SweepConfig, resolve_device
-from helpers.networks import check_births
+from helpers.networks import check_inits
 from helpers.progress import Lines, Progress
 from helpers.sweep.folder import SweepError, SweepFolder
 from helpers.sweep.news import news_of
@@ -34,7 +34,7 @@ class Sweep:
         self.folder = Path(config.save_dir)
         self.data = datasets.load(config, self.device, data_type(config))
         self.config = config.fitted_to(self.data)
-        check_births(self.config)
+        check_inits(self.config)
         self.on_disk = SweepFolder(self.folder, self.config, self.data.commonest_class_share)
         # Set `stop.now` or `stop.at_step`, and the sweep ends: at the next batch, or when every stack has completed the
         # epoch it is in. A second start goes on at each stack's last complete epoch.

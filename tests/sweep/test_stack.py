@@ -11,7 +11,7 @@ from torch.nn import functional
 from helpers import networks
 from helpers.activations import ACTIVATIONS
 from helpers.config import OPTIMIZERS, PUBLISHED_INITS, Run
-from helpers.sweep.stack import EVAL_CHUNK, GraphedSteps, Stack
+from helpers.sweep.stack import EVALUATED_AT_ONCE, GraphedSteps, Stack
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_thread")]
 TORCH_OPTIMIZERS = {
@@ -112,7 +112,7 @@ def test_running_figures_are_those_of_the_lone_loop(pair):
     pair.stack.correct.copy_(sums[1])
 
 
-@pytest.mark.parametrize("size", [1, EVAL_CHUNK, EVAL_CHUNK + 1, 2 * EVAL_CHUNK + 200])
+@pytest.mark.parametrize("size", [1, EVALUATED_AT_ONCE, EVALUATED_AT_ONCE + 1, 2 * EVALUATED_AT_ONCE + 200])
 def test_evaluate_is_that_of_lone_networks(pair, size):
     x, y = pair.data.x_train[:size], pair.data.y_train[:size]
     loss, accuracy = pair.stack.evaluate(x, y)
@@ -199,12 +199,12 @@ def test_variants_train_as_lone_networks_do(digits, name, optimizer):
 
 def test_a_penalty_makes_splines_straighter(digits):
     """In the mean over eight seeds a network's splines lose variation by it, by more than 4 standard errors."""
-    variations, runs = [], [Run("he_normal", "mine", 2, seed) for seed in range(8)]
+    variations, runs = [], [Run("he_normal", "mine", 2, seed, 0.05) for seed in range(8)]
     for penalty in (0.0, 0.3):
         given = {"mine": {**LEARNABLE, "base": "sin", "penalty": penalty}}
         config, data = digits(activation_params=given)
         stack = train(Stack(config, runs), data, batches(data, seeds=8))
-        variations.append(sum(stack.learns.variation(shapes).flatten() for shapes in stack.shapes))
+        variations.append(sum(stack.activation.learns.variation(shapes).flatten() for shapes in stack.shapes))
     lost = variations[0] - variations[1]
     assert lost.mean() > 4 * lost.std() / len(lost) ** 0.5
 
