@@ -208,14 +208,14 @@ def test_a_folder_with_something_else_is_told(found, tmp_path):
     app.study.value = "torn"
     assert "not readable JSON" in app.about.value
     app.study.value = "whole"
-    assert ", 1 run, " in app.about.value
+    assert ", 1 runs, " in app.about.value
     assert app.body.layout.display is None
 
 
 @pytest.mark.parametrize("content", [b"", b"epoch,train_loss\n", b"\xff\xfe\x00"])
 def test_a_damaged_log_is_told_and_the_rest_is_shown(tmp_path, content):
-    config = write_sweep(tmp_path / "sweep", {"activations": ["relu"], "init_types": ["zero"], "layers_list": [2, 3]})
-    torn, whole = (run.name for run in config.runs())
+    results = write_sweep(tmp_path / "sweep", {"activations": ["relu"], "init_types": ["zero"], "layers_list": [2, 3]})
+    torn, whole = results.summary.run
     (tmp_path / "sweep" / "runs" / f"{torn}.csv").write_bytes(content)
     app = ResultsBrowser(tmp_path)
     app.run.value = torn
