@@ -53,6 +53,11 @@ def median(values, form=".2f", what=""):
     return middle, f"median of {' '.join([str(len(values)), what]).strip()}; 10 to 90 %: {low} to {high}"
 
 
+def share(flags):
+    """ "3 of 8": how many are true, of how many."""
+    return f"{int(np.sum(flags))} of {len(flags)}"
+
+
 def listed(names):
     """ "a", "a and b", "a, b and c"; an empty text for none."""
     *first, last = [str(name) for name in names] or [""]
