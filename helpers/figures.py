@@ -108,6 +108,14 @@ def line_with_band(axes, x, mean, low, high, **style):
     axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, lw=0)
 
 
+def log_scale(subplots):
+    """Make y axes logarithmic, where a line has a value above 0: without one, nothing can be drawn on such an axis."""
+    for axes in subplots:
+        drawn = np.ma.concatenate([np.ma.masked_invalid(np.ma.asarray(line.get_ydata(), float)) for line in axes.lines])
+        if (drawn > 0).any():
+            axes.set_yscale("log")
+
+
 def label_outer(subplots, xlabel, ylabel):
     """Label the axes that stand at the left and at the bottom of their figure."""
     for axes in subplots:

@@ -20,6 +20,7 @@ from helpers.figures import (
     label_outer,
     legend,
     line_with_band,
+    log_scale,
     log_ticks,
     style_of,
     whole_ticks,
@@ -110,8 +111,9 @@ def accuracy_against_depth(results):
         for axes, activation in zip(row, activations, strict=True):
             for init in inits:
                 found = results.select(activation=activation, init=init).groupby("layers")[column]
-                mean, low, high = (getattr(found, f)().reindex(config["layers_list"]) for f in ("mean", "min", "max"))
-                line_with_band(axes, mean.index, mean, low, high, label=init, lw=1.3, ms=4, **style_of(inits, init))
+                by_depth = found.agg(["mean", "min", "max"]).reindex(config["layers_list"]).astype(float)
+                style = {**style_of(inits, init), "lw": 1.3, "ms": 4}
+                line_with_band(axes, by_depth.index, *by_depth.to_numpy().T, label=init, **style)
             axes.axhline(chance(results), color="0.4", ls=":", lw=1)
             axes.set(ylim=(0, 1.02), xticks=config["layers_list"])
             if column == "final_train_acc":
@@ -225,11 +227,11 @@ def draw_curves(results, lines, column="train_acc", **fixed):
             style = {**style_of(names, name), "lw": 1.4, "ms": 4, "markevery": max(1, len(mean) // 5)}
             line_with_band(axes, range(len(mean)), mean, low, high, label=name, **style)
         axes.set_title(f"{layers} layers")
-        if column.endswith("_loss"):
-            axes.set_yscale("log")
-        else:
+        if not column.endswith("_loss"):
             axes.axhline(chance(results), color="0.4", ls=":", lw=1)
             axes.set_ylim(0, 1.02)
+    if column.endswith("_loss"):
+        log_scale(subplots)
     label_outer(subplots, "epoch", column.replace("_acc", " accuracy").replace("_", " "))
     legend(figure, subplots[0])
     figure.suptitle(", ".join(fixed.values()))
@@ -318,9 +320,9 @@ def gradient_norms(results, activation, layers=None, epochs=None, profiles=None)
             top = np.ma.exp(np.ma.log(norms[:, 0, -1]).mean())
             axes.plot(profile.gradient * top, color=COLOURS[1], ls=":", lw=2, label="predicted", zorder=3)
         axes.set_title(init, fontsize=9)
-        axes.set_yscale("log")
         if norms.count() == 0:
             axes.text(0.5, 0.5, "none above 0", transform=axes.transAxes, ha="center", color="0.4")
+    log_scale(subplots)
     label_outer(subplots, "layer", STAT_LABELS["grad_norm"])
     legend(figure, subplots[0])
     figure.suptitle(f"{activation}, {layers} layers")
@@ -404,8 +406,10 @@ def signal_before_training(results, profiles, stat="act_std", layers=None):
             profile = profile_of(profiles, **cell)
             if profile is not None:
                 axes.plot(np.ma.masked_less_equal(profile[stat], 0), lw=1, color=style["color"])
-        axes.set(title=activation, yscale="log")
-        log_ticks(axes.yaxis, *axes.get_ylim())
+        axes.set_title(activation)
+        log_scale([axes])
+        if axes.get_yscale() == "log":
+            log_ticks(axes.yaxis, *axes.get_ylim())
     label_outer(subplots, "layer", STAT_LABELS[stat])
     legend(figure, subplots[0])
     figure.suptitle(f"{layers} layers before training; dots measured (seed {seed}), lines predicted")

@@ -33,7 +33,7 @@ def cells(results, **fixed):
     means = {name: (column, "mean") for name, column in measured.items()}
     spreads = {f"{name}_std": (column, "std") for name, column in measured.items()}
     table = rows.groupby(axes, sort=False).agg(**count, **means, **spreads)
-    table = table.astype({"epochs": float, "epochs_std": float})  # from whole numbers with gaps, a type of its own
+    table = table.astype(dict.fromkeys([*means, *spreads], float))  # else not, of whole numbers with gaps or of no run
     return table[table.seeds == (1 if "seed" in fixed else len(results.config["seeds"]))]
 
 
