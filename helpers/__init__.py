@@ -8,13 +8,13 @@ ROOT = Path(__file__).resolve().parents[1]
 # Files and rooms (folders). Imports run downward, and on one floor from right to left; tests/test_floors.py holds them.
 FLOORS = (
     # 0: the ground: no study, no network
-    "words files notebooks progress quadrature lanes figures",
+    "words checks files notebooks progress quadrature lanes figures",
     # 1: what varies, what stays
     "activations initializers data records config",
     # 2: networks and how they train
     "theory networks training cluster",
     # 3: the studies
-    "sweep he_factor plateaus phase spline_study",
+    "sweep he_factor plateaus phase scale spline_study",
     # 4: what people touch
     "widgets gallery batch bench",
 )

@@ -35,6 +35,7 @@ from helpers import files, lanes
 from helpers.lanes import Ended, Event, Stop
 
 CONNECT = 20.0  # seconds until a scheduler must have answered, and until it must have a worker
+TAKE = 20.0  # seconds within which a value comes, or Dask has made it again after its process was lost
 SETTLE = 30.0  # seconds within which workers stop at a batch; then they are left to themselves
 POLL = 0.2  # seconds between two looks at Stop
 MOST_WORKERS = 8  # of one core each; more cores make larger workers, up to CORES
@@ -116,6 +117,9 @@ class Crew:
     def begin(self, task):
         if self.states and task.done < 0:  # a state of another CONFIG, or one that is not to be used
             lanes.state_file(self.states, task.name).unlink(missing_ok=True)
+        self._submit(task)
+
+    def _submit(self, task):
         key = f"{task.name}-{uuid.uuid4().hex}"
         future = self.client.submit(_work, self.order, pickle.dumps(task), pure=False, key=key)
         self.futures[task.name] = future
@@ -124,9 +128,10 @@ class Crew:
     def _take(self, task, future):
         """Take the value of a task, in a thread of Dask's."""
         try:
-            value = future.result(timeout=5)
-        except TimeoutError:  # the process is lost that held it: it is made again, from the state at the last step
-            future.add_done_callback(partial(self._take, task))
+            value = future.result(timeout=TAKE)
+        except TimeoutError:  # the process is lost that held it, and nobody makes it again: begin at the last state
+            future.cancel()
+            self._submit(task)
             return
         except Exception as error:
             self.happened.put(Ended(task, _explained(error, task)))

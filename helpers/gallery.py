@@ -396,7 +396,7 @@ def _run_table(results, rows, page):
     """Links to runs: a row an activation and init, a column a depth, a link a seed (and learning rate)."""
     depths, links = sorted({row.layers for row in rows}), {}
     for row in rows:
-        text = f"s{row.seed}" + (f" lr {row.lr:g}" if isinstance(results.config["lr"], list) else "")
+        text = f"s{row.seed}" + (f" lr {row.lr:g}" if len(results.lrs) > 1 else "")
         by_depth = links.setdefault((row.activation, row.init), {depth: [] for depth in depths})
         by_depth[row.layers].append(link(text, results.run_file(row.run), page))
     body = [[*map(plain, names), *map(" ".join, by_depth.values())] for names, by_depth in links.items()]

@@ -10,6 +10,7 @@ import numpy as np
 from helpers import words
 from helpers.config import ConfigError
 from helpers.figures import STYLE, Picture, grid_of_subplots, legend, line_with_band, style_of
+from helpers.records import AXES, axis_values
 from helpers.sweep.figures import draw_curves, draw_layer_statistics
 from helpers.sweep.tables import STAT_LABELS, crossing, is_logarithmic
 
@@ -29,8 +30,9 @@ def factors(config):
     Raises ConfigError for a CONFIG that the study cannot compare: an init without a factor, several activations or
     several learning rates.
     """
-    for key in ("activations", "lr"):
-        if isinstance(config[key], list) and len(config[key]) > 1:
+    for axis in ("activation", "lr"):
+        if len(axis_values(config, axis)) > 1:
+            key = AXES[axis]
             raise ConfigError(f"{key} is {config[key]}; the He-factor study compares factors at one of them")
     params = {init: config["init_params"][init] for init in config["init_types"]}
     without = [init for init, given in params.items() if "factor" not in given]

@@ -1,8 +1,8 @@
 """The weight initialisations: one table, one row an init.
 
-Every weight matrix of a network is drawn by the same init, the output layer's too; biases start at 0, but for two
-inits: `gaussian` draws those of hidden layers with variance sigma_b2, `critical` where the activation needs them. A
-weight has shape (fan_out, fan_in), as in `torch.nn.Linear`.
+Every weight matrix of a network is drawn by the same init, the output layer's too; biases start at 0, but for inits
+with a parameter sigma_b2, the variance of those of hidden layers. A weight has shape (fan_out, fan_in), as in
+`torch.nn.Linear`. A parameter that is a tuple of three differs from layer to layer: first, other hidden ones, output.
 """
 
 import hashlib
@@ -22,7 +22,9 @@ class Initializer:
     formula   the same in LaTeX
     source    where it was published
     moments   (fan_in, fan_out, **params) -> (mean, variance) of a weight, as it is really drawn
-    defaults  its parameters
+    defaults  its parameters, as CONFIG may give them
+    solved    whether it has others, which CONFIG does not give: `theory.critical` finds them for a network's
+              activation, depth and data
     """
 
     draw: Callable
@@ -30,6 +32,7 @@ class Initializer:
     source: str
     moments: Callable
     defaults: dict = field(default_factory=dict)
+    solved: bool = False
 
 
 def _fan(weight, mode):
@@ -57,6 +60,13 @@ def xavier_uniform(weight, generator):
 
 def normal(weight, generator, mean, std):
     weight.normal_(mean, std, generator=generator)
+
+
+def critical(weight, generator, sigma_w2, sigma_b2):
+    """Orthogonal rows or columns, with the variance sigma_w2 / fan_in of a weight."""
+    # rows or columns of length 1 have the variance 1 / max(fan_in, fan_out)
+    gain = (sigma_w2 * max(weight.shape) / _fan(weight, "fan_in")) ** 0.5
+    torch_init.orthogonal_(weight, gain, generator=generator)
 
 
 def zero(weight, generator):
@@ -102,11 +112,6 @@ def _trunc_normal_moments(fan_in, fan_out, mean, std, a, b):
     return mean + std * float(shift), std**2 * float(variance)
 
 
-def _by_activation(*_, **__):
-    """In the place of what `critical` would have here: it depends on the activation, see `critical.py`."""
-    raise ValueError("init 'critical' depends on the activation; helpers.networks.draw_parameters draws it")
-
-
 _HE = {"factor": 2.0, "mode": "fan_in"}
 
 INITIALIZERS = {
@@ -149,29 +154,30 @@ INITIALIZERS = {
         {"sigma_w2": 1.0, "sigma_b2": 0.0},
     ),
     "critical": Initializer(
-        _by_activation,
+        critical,
         r"\sigma_w Q,\ \prod_l \chi_1(q_l) = 1",
         "Schoenholz et al. 2017; Pennington et al. 2017",
-        _by_activation,
+        lambda fan_in, fan_out, sigma_w2, sigma_b2: (0.0, sigma_w2 / fan_in),
+        solved=True,
     ),
 }
 
 
-def draw_biases(init, params, layers, hidden_size, input_size, output_size, seed):
-    """The starting biases of one network, (H,) for each hidden layer and (C,) for the output layer, in float64.
-
-    init, params  as in `draw_weights`; hidden ones have the variance `sigma_b2` where the init has one, else they are 0
-    """
-    generator = generator_for("biases", seed, params.get("init", init), layers, hidden_size, input_size)
-    deviation = params.get("sigma_b2", 0.0) ** 0.5
-    hidden = torch.randn(layers, hidden_size, dtype=torch.float64, generator=generator) * deviation
-    return [*hidden, torch.zeros(output_size, dtype=torch.float64)]
+def weight_moments(init, params, fan_in, fan_out, layer=1, layers=2):
+    """(mean, variance) of one weight in a layer, under an init and its parameters, as in `draw_weights`."""
+    init, params = row_and_params(init, params)
+    return INITIALIZERS[init].moments(fan_in, fan_out, **at_layer(params, layer, layers))
 
 
-def weight_moments(init, params, fan_in, fan_out):
-    """(mean, variance) of one weight under an init and its parameters; those of a variant name its row under "init"."""
-    given = {name: value for name, value in params.items() if name != "init"}
-    return INITIALIZERS[params.get("init", init)].moments(fan_in, fan_out, **given)
+def row_and_params(init, params):
+    """The name of a row of INITIALIZERS, and its parameters alone; those of a variant name their row under "init"."""
+    return params.get("init", init), {name: value for name, value in params.items() if name != "init"}
+
+
+def at_layer(params, layer, layers):
+    """The parameters in one layer: hidden ones are counted from 0, the output layer is number `layers`."""
+    place = 0 if layer == 0 else 2 if layer == layers else 1
+    return {name: value[place] if isinstance(value, tuple) else value for name, value in params.items()}
 
 
 def generator_for(*key):
@@ -181,22 +187,37 @@ def generator_for(*key):
 
 
 def draw_weights(init, params, layers, hidden_size, input_size, output_size, seed):
-    """The starting weights of one network, first hidden layer to output layer, in float64.
+    """The starting weights of one network, first hidden layer to output layer, in float64: see `draw_parameters`."""
+    return draw_parameters(init, params, layers, hidden_size, input_size, output_size, seed)[0]
+
+
+def draw_parameters(init, params, layers, hidden_size, input_size, output_size, seed):
+    """(weights, biases) of one network before training, first hidden layer to output layer, in float64.
 
     init, params  a row of INITIALIZERS and its parameters; those of a variant name its row under "init"
     layers        number of hidden layers, L
-    returns       L + 1 tensors (fan_out, fan_in): (H, D), L - 1 times (H, H), (C, H)
+    returns       L + 1 tensors (fan_out, fan_in): (H, D), L - 1 times (H, H), (C, H); and L + 1 of (fan_out,)
 
     They depend on (seed, init, layers, hidden_size, input_size) alone, so the four activations of a sweep start from
     the same weights, and variants of one init from the same numbers, scaled. Drawn in float64 on the CPU and rounded
     later: every precision and device starts alike.
     """
-    init, params = params.get("init", init), {name: value for name, value in params.items() if name != "init"}
-    generator = generator_for("weights", seed, init, layers, hidden_size, input_size)
+    init, params = row_and_params(init, params)
+    if INITIALIZERS[init].solved and not params:
+        raise ValueError(f"init {init!r} depends on the activation; helpers.networks.draw_parameters draws it")
+    key, row = (seed, init, layers, hidden_size, input_size), INITIALIZERS[init]
+    generator = generator_for("weights", *key)
     sizes = [input_size] + [hidden_size] * layers + [output_size]
     weights = []
-    for fan_in, fan_out in itertools.pairwise(sizes):
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         weight = torch.empty(fan_out, fan_in, dtype=torch.float64)
-        INITIALIZERS[init].draw(weight, generator, **params)
+        row.draw(weight, generator, **at_layer(params, layer, layers))
         weights.append(weight)
-    return weights
+    deviation = at_layer(params, 1, layers).get("sigma_b2", 0.0) ** 0.5
+    if row.solved:  # the numbers that follow those of the weights, layer by layer
+        hidden = [torch.randn(hidden_size, dtype=torch.float64, generator=generator) for _ in range(layers)]
+    else:
+        generator = generator_for("biases", *key)
+        hidden = torch.randn(layers, hidden_size, dtype=torch.float64, generator=generator)
+    biases = [bias * deviation for bias in hidden]
+    return weights, [*biases, torch.zeros(output_size, dtype=torch.float64)]

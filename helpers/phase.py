@@ -31,9 +31,11 @@ def plane(activation, sigma_w2, sigma_b2):
     w, b = np.meshgrid(np.asarray(sigma_w2, float), np.asarray(sigma_b2, float))
     phi, q = phi_of(activation), np.ones_like(w)
     for _ in range(ROUNDS):
-        q = np.minimum(w * expectation(lambda u: phi.f(u) ** 2, q, kinks=phi.kinks, nodes=QUICK) + b, theory.GRID[-1])
+        q = np.minimum(
+            w * expectation(lambda u: phi.value(u) ** 2, q, kinks=phi.kinks, nodes=QUICK) + b, theory.GRID[-1]
+        )
     endless = q >= theory.GRID[-1]
-    slopes = w * expectation(lambda u: phi.df(u) ** 2, q, kinks=phi.kinks, nodes=QUICK)
+    slopes = w * expectation(lambda u: phi.slope(u) ** 2, q, kinks=phi.kinks, nodes=QUICK)
     chaotic, c, at_c = slopes > 1 + theory.ALIKE, np.ones_like(q), slopes.copy()
     if chaotic.any():
         c[chaotic] = _second_correlations(activation, w[chaotic], q[chaotic])

@@ -41,12 +41,14 @@ SUMMARY_COLUMNS = [
 
 SUMMARY_TYPES = {"best_epoch": "Int64", "epochs_to_95": "Int64"}
 
-# the axes of a sweep: column of summary.csv, key of CONFIG
-AXIS_KEYS = {"activation": "activations", "init": "init_types", "layers": "layers_list", "seed": "seeds", "lr": "lr"}
-# what readers of a manifest find in its CONFIG
-READ_OF_CONFIG = (
-    *AXIS_KEYS.values(), "dataset", "init_params", "hidden_size", "num_epochs", "optimizer", "batch_size", "precision"
-)  # fmt: skip
+# The axes of a sweep: field of a Run and column of summary.csv, key of CONFIG. The map stands here only.
+AXES = {"activation": "activations", "init": "init_types", "layers": "layers_list", "seed": "seeds", "lr": "lr"}
+
+
+def axis_values(config, axis):
+    """The values of an axis in a CONFIG as a manifest holds it, a list also where it has one number, as `lr` may."""
+    values = config[AXES[axis]]
+    return values if isinstance(values, list) else [values]
 
 
 def columns(layers):
@@ -146,7 +148,7 @@ def summarise(run, history, floor):
         "seconds": float(f"{trained.epoch_time.sum():.6g}"),
     }
     row = {name: values[name] for name in SUMMARY_COLUMNS}
-    return row if run.lr is None else {**row, "lr": repr(run.lr)}  # in full: it is looked up again
+    return {**row, "lr": repr(run.lr)} if run.lr_mark else row  # in full: it is looked up again
 
 
 def read_rows(folder):
@@ -221,8 +223,7 @@ class SweepResults:
     @property
     def lrs(self):
         """The learning rates, a list also where there is one."""
-        lr = self.config["lr"]
-        return lr if isinstance(lr, list) else [lr]
+        return axis_values(self.config, "lr")
 
     def run_file(self, run):
         """Where the CSV of a run lies, or would lie if it had been kept; `run` is its name."""
@@ -303,7 +304,7 @@ def load_sweep(folder):
             raise FileNotFoundError(f"{folder} holds no sweep: there is no {name} in it")
     manifest = read_manifest(folder)
     config = manifest.get("config") if isinstance(manifest, dict) else None
-    missing = [key for key in READ_OF_CONFIG if key not in config] if isinstance(config, dict) else ["config"]
+    missing = [key for key in AXES.values() if key not in config] if isinstance(config, dict) else ["config"]
     if missing or "commonest_class_share" not in manifest:
         lacks = ", ".join(missing or ["commonest_class_share"])
         raise ValueError(f"{folder / 'manifest.json'} is no manifest of a sweep: it lacks {lacks}")
@@ -325,10 +326,10 @@ def _read_summary(path, config):
     missing = [name for name in SUMMARY_COLUMNS if name not in summary]
     if missing:
         raise ValueError(f"{path} is no summary of a sweep: it lacks {', '.join(missing)}")
-    if not isinstance(config["lr"], list):
+    if "lr" not in summary:
         summary = summary.assign(lr=config["lr"])
-    for column, key in AXIS_KEYS.items():
-        allowed = config[key] if isinstance(config[key], list) else [config[key]]
+    for column in AXES:
+        allowed = axis_values(config, column)
         strange = summary[column][~summary[column].isin(allowed)]
         if len(strange):
             raise ValueError(f"{path} has the {column} {strange.iloc[0]}, which is not in the CONFIG of its manifest")

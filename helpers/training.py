@@ -22,7 +22,7 @@ from helpers.initializers import generator_for
 from helpers.lanes import Stop
 
 MOMENTUM = 0.9
-OPTIMIZERS = {
+TORCH_OPTIMIZERS = {
     "sgd": torch.optim.SGD,
     "momentum": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=MOMENTUM),
     "adam": torch.optim.Adam,
@@ -49,7 +49,7 @@ def sum_type(tensor):
 class Recipe:
     """How a network is trained.
 
-    optimizer  a name in OPTIMIZERS
+    optimizer  a name in TORCH_OPTIMIZERS
     clip       the largest norm of the whole gradient; None for no limit
     seed       of the order of the samples, the same as a sweep's: see `epoch_order`
     loss       (outputs, targets, reduction=...) -> loss; cross entropy for classes, squared error for numbers, where
@@ -86,7 +86,7 @@ class Training:
 
     def __init__(self, net, data, recipe, observers=()):
         self.net, self.data, self.recipe, self.observers = net, data, recipe, list(observers)
-        self.optimizer = OPTIMIZERS[recipe.optimizer](net.parameters(), lr=recipe.lr)
+        self.optimizer = TORCH_OPTIMIZERS[recipe.optimizer](net.parameters(), lr=recipe.lr)
         self.classifies = not data.y_train.is_floating_point()
         self.loss = recipe.loss or (functional.cross_entropy if self.classifies else functional.mse_loss)
         self.device = data.x_train.device

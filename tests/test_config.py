@@ -158,7 +158,7 @@ BAD = {
     "misspelt key": ({"hiden_size": 8}, ["'hiden_size'", "did you mean 'hidden_size'", "layers_list"]),
     "unknown key": ({"qqq": 8}, ["'qqq'", "allowed: dataset"]),
     "key is no text": ({3: 8}, ["3", "allowed"]),
-    "no dict": (["relu"], ["CONFIG", "list", "dict"]),
+    "no dict": (["relu"], ["CONFIG", "['relu']", "a dict of dataset"]),
     "misspelt data set": ({"dataset": "minst"}, ["dataset", "'minst'", "did you mean 'mnist'", "digits", "folder:"]),
     "folder without path": ({"dataset": "folder:"}, ["dataset", "'folder:'", "folder:<path>"]),
     "misspelt init": ({"init_types": ["he_norml"]}, ["init_types", "'he_norml'", "did you mean 'he_normal'"]),
@@ -398,10 +398,24 @@ def test_several_learning_rates_are_an_axis():
     assert [run.name for run in config.runs()] == [
         f"zero_relu_1L_lr{lr}_s{seed}" for seed in (0, 1) for lr in ("0.01", "1")
     ]
-    assert [config.lr_of(run) for run in config.runs()] == [0.01, 1.0] * 2
+    assert [run.lr for run in config.runs()] == [0.01, 1.0] * 2
+    assert config.lrs == (0.01, 1.0)
     assert SweepConfig.from_dict(config.to_dict()) == config
     one = from_dict(lr=0.3)
-    assert one.lr_of(one.runs()[0]) == 0.3
+    assert (one.lrs, one.runs()[0].lr, one.runs()[0].lr_mark) == ((0.3,), 0.3, "")
+    assert one.to_dict()["lr"] == 0.3
+    alone = from_dict(lr=[0.3])
+    assert alone.runs()[0].name == "he_normal_relu_5L_lr0.3_s0"
+    assert alone.to_dict()["lr"] == [0.3]
+
+
+def test_the_runs_are_made_once():
+    config = from_dict()
+    assert config.runs()[7] is config.runs()[7]
+    assert config.named["zero_gelu_5L_s0"] in config.runs()
+    config.runs().clear()  # the caller's own list
+    assert len(config.runs()) == 192
+    assert len(dataclasses.replace(config, seeds=(0, 1)).runs()) == 384
 
 
 def test_std_0_is_allowed_where_it_is_said_to_be():

@@ -10,9 +10,8 @@ import pytest
 import yaml
 
 from helpers import records
-from helpers.batch import run as batch
-from helpers.batch.jobs import notebook_parameters, read_job
-from helpers.batch.run import read_jobs
+from helpers.batch.parameters import notebook_parameters
+from helpers.batch.run import main, read_jobs
 from helpers.config import SweepConfig
 from helpers.spline_study.experiments import experiments
 from helpers.sweep import Sweep
@@ -83,7 +82,7 @@ def test_run_notebook_leaves_a_complete_sweep(tmp_path):
 )
 def test_bad_config_is_one_sentence_and_writes_nothing(tmp_path, capsys, config, word):
     save_dir = tmp_path / "sweep"
-    assert batch.main([parameter_file(tmp_path, CONFIG={**config, "save_dir": str(save_dir)})]) == 2
+    assert main([parameter_file(tmp_path, CONFIG={**config, "save_dir": str(save_dir)})]) == 2
     errors = capsys.readouterr().err
     assert word in errors
     assert "Traceback" not in errors
@@ -95,7 +94,7 @@ def test_a_refused_config_leaves_the_other_sweep_alone(tmp_path, capsys):
     small = {**SMALL, "layers_list": [2], "seeds": [0], "num_epochs": 1, "save_dir": str(save_dir)}
     Sweep(small).run(lambda event: None)
     before = {path: path.stat().st_mtime_ns for path in save_dir.rglob("*")}
-    assert batch.main([parameter_file(tmp_path, CONFIG={**small, "lr": 0.5})]) == 2
+    assert main([parameter_file(tmp_path, CONFIG={**small, "lr": 0.5})]) == 2
     assert "lr is 0.05 there and 0.5 here" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in save_dir.rglob("*")} == before
 
@@ -120,7 +119,7 @@ def test_default_config_of_the_notebook_is_the_default():
 
 def run_small(folder, notebook, parameters):
     """Run a notebook with small parameters as a batch does; returns the outputs of its executed copy."""
-    assert batch.main([parameter_file(folder, notebook, **parameters)]) == 0
+    assert main([parameter_file(folder, notebook, **parameters)]) == 0
     executed = nbformat.read(folder / "results" / Path(notebook).name, as_version=4)
     return [output for cell in executed.cells for output in cell.get("outputs", [])]
 
@@ -147,7 +146,7 @@ def test_he_factor_ends_with_a_verdict_for_each_depth(tmp_path):
     assert "- 3 layers: " in printed(outputs)
 
 
-def test_sigmoid_leaves_figures_and_a_summary_where_it_is_told(tmp_path):
+def test_sigmoid_leaves_figures_and_a_summary_where_its_parameters_say(tmp_path):
     config = {"activations": ["sigmoid"], "layers_list": [3], "init_types": ["he_normal", "zero"], "lr": [0.1, 1.0]}
     config |= {"hidden_size": 16, "num_epochs": 4, "batch_size": 32, "save_dir": str(tmp_path / "results")}
     figures = tmp_path / "figures of sigmoid"
@@ -162,11 +161,21 @@ def test_sigmoid_leaves_figures_and_a_summary_where_it_is_told(tmp_path):
 def test_signal_draws_the_plane_and_trains_its_map(tmp_path):
     config = {"activations": ["tanh"], "layers_list": [2, 5], "hidden_size": 16, "num_epochs": 1, "train_size": 200}
     parameters = {"CONFIG": {**config, "save_dir": str(tmp_path / "results")}, "SIGMA_W2": [1.0, 2.0]}
-    outputs = run_small(tmp_path, "notebooks/signal.ipynb", {**parameters, "SAMPLED_WIDTH": 100})
+    outputs = run_small(tmp_path, "notebooks/signal.ipynb", {**parameters, "SAMPLED_WIDTH": 100, "PLANE": [8, 6]})
     assert len(pictures(outputs)) == 3
     assert "critical: 1 times the last hidden layer's gradient" in printed(outputs)
     assert "Traceback" not in printed(outputs)
     assert len(records.load_sweep(tmp_path / "results").summary) == 4
+
+
+def test_scale_multiplies_what_it_has_measured(tmp_path):
+    config = {"activations": ["relu"], "layers_list": [1, 3], "init_types": ["he_normal"], "seeds": [0, 1]}
+    config |= {"hidden_size": 16, "num_epochs": 2, "save_dir": str(tmp_path / "results")}
+    outputs = run_small(tmp_path, "notebooks/scale.ipynb", {"CONFIG": config, "NETWORKS": 1000, "MACHINES": 2})
+    assert len(pictures(outputs)) == 2
+    assert "1,000 networks: these cells with 500 seeds each" in printed(outputs)
+    assert "- 1,000 networks take " in printed(outputs)
+    assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
 def test_splines_logs_gradients_and_answers_its_questions(tmp_path):
@@ -185,30 +194,30 @@ def test_splines_logs_gradients_and_answers_its_questions(tmp_path):
     for row in table.itertuples():
         log = pd.read_csv(save_dir / f"{row.experiment}_s{row.seed}" / "metrics.csv")
         assert row.acc_val == log.acc_val.iloc[-1] == epochs.get_group((row.experiment, row.seed)).acc_val.iloc[-1]
-    said = printed(outputs)
-    assert "10 networks: 5 experiments (clipped, learnable_spline, relu, sigmoid, spline); 0 are finished" in said
-    assert "in 4 runs): at initialisation the spline does not help." in said
-    assert "- Of 2 runs of the published spline" in said
-    assert "Beside it: relu (lr 0.0003) learned in" in said
+    text = printed(outputs)
+    assert "10 networks: 5 experiments (clipped, learnable_spline, relu, sigmoid, spline); 0 are finished" in text
+    assert "in 4 runs): at initialisation the spline does not help." in text
+    assert "- Of 2 runs of the published spline" in text
+    assert "Beside it: relu (lr 0.0003) learned in" in text
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
-def test_the_published_spline_files_have_the_published_sizes():
-    files = sorted(Path("notebooks/parameters/splines").glob("*.yaml"))
+def test_the_published_spline_batches_have_the_published_sizes():
     cells = [(activation, dataset) for activation in ("relu", "sigmoid", "spline") for dataset in PUBLISHED_DATA]
-    assert [file.stem for file in files] == [f"{activation}_{dataset}" for activation, dataset in cells]
-    for file, (activation, dataset) in zip(files, cells, strict=True):
-        job = read_job(file)
+    found = read_jobs(["notebooks/parameters/splines/published.yaml"])
+    assert [job.file.split(":")[1] for job in found] == [f"{activation}_{dataset}" for activation, dataset in cells]
+    for job, (activation, dataset) in zip(found, cells, strict=True):
         assert job.notebook == Path("notebooks/splines.ipynb")
-        assert job.folder.parts[0] == "results"
-        assert job.folder.parts[-3:] == ("splines", dataset, activation)
-        (found,) = experiments(job.parameters["COMMON"], job.parameters["EXPERIMENTS"], job.parameters["save_dir"])
-        config, run = found.config, found.run
+        assert job.folder == Path("results/local/splines", dataset, activation)
+        given = job.parameters
+        (experiment,) = experiments(given["COMMON"], given["EXPERIMENTS"], given["save_dir"])
+        config, run = experiment.config, experiment.run
+        assert experiment.folder == job.folder / f"{activation}_s42"
         assert run.activation == activation.replace("spline", "spline_sigmoid")
         assert (run.layers, config.hidden_size, config.normalize) == (16, 512, True)
         assert (config.dataset, config.optimizer, config.num_epochs, config.batch_size) == (dataset, "adam", 250, 1024)
         assert (config.lr, run.init) == ((1e-3, "he_uniform") if activation == "relu" else (3e-4, "xavier_uniform"))
-        assert (found.clip, config.train_size, Path(job.parameters["COMPARE"])) == (None, None, job.folder.parent)
+        assert (experiment.clip, config.train_size, Path(given["COMPARE"])) == (None, None, job.folder.parent)
 
 
 @pytest.mark.parametrize(
@@ -216,19 +225,21 @@ def test_the_published_spline_files_have_the_published_sizes():
     [
         ({"EXPERIMENTS": {"a": {"activation": "spline"}}}, "'spline' is not known"),
         ({"EXPERIMENTS": {"a": {"layer": 3}}}, "EXPERIMENTS['a'] has no key 'layer'"),
-        ({"COMMON": {"lr": [0.1, 0.2]}, "EXPERIMENTS": {"a": {}}}, "and one number"),
+        (
+            {"COMMON": {"lr": [0.1, 0.2]}, "EXPERIMENTS": {"a": {}}},
+            "lr is [0.1, 0.2]; allowed is a finite number above 0",
+        ),
         ({"EXPERIMENTS": {}}, "at least one entry"),
     ],
 )
 def test_bad_experiments_are_one_sentence_and_nothing_runs(tmp_path, capsys, given, word):
     file = tmp_path / "bad.yaml"
     file.write_text(yaml.safe_dump({"notebook": "notebooks/splines.ipynb", **given, "save_dir": str(tmp_path / "new")}))
-    assert batch.main([str(file)]) == 2
+    assert main([str(file)]) == 2
     out, err = capsys.readouterr()
-    said = err.splitlines()
-    assert (out, len(said)) == ("", 1)  # not even a notebook was begun
-    assert said[0].startswith(str(file))
-    assert word in said[0]
+    assert (out, err.count("\n")) == ("", 1)  # not even a notebook was begun
+    assert err.startswith(str(file))
+    assert word in err
     assert not (tmp_path / "new").exists()
 
 

@@ -40,7 +40,7 @@ def test_polynomials_are_exact():
 
 
 def test_closed_forms():
-    erf, sin, relu = (phi_of(name).f for name in ("erf", "sin", "relu"))
+    erf, sin, relu = (phi_of(name).value for name in ("erf", "sin", "relu"))
     np.testing.assert_allclose(expectation(lambda u: relu(u) ** 2, VARIANCES), VARIANCES / 2, rtol=1e-13)
     # Williams 1997
     arcsine = 2 / np.pi * np.arcsin(2 * VARIANCES / (1 + 2 * VARIANCES))
@@ -53,7 +53,7 @@ def test_closed_forms():
 def test_every_activation_against_scipy(name, variance):
     """1e-9 for smooth and 1e-8 for kinked ones is asked for; SciPy itself is no better than that."""
     phi = phi_of(name)
-    for g in (lambda u: phi.f(u) ** 2, lambda u: phi.df(u) ** 2, lambda u: phi.f(u) * phi.df(u) * u):
+    for g in (lambda u: phi.value(u) ** 2, lambda u: phi.slope(u) ** 2, lambda u: phi.value(u) * phi.slope(u) * u):
         theirs = by_scipy(g, variance)
         assert expectation(g, variance, kinks=phi.kinks) == pytest.approx(theirs, rel=1e-9, abs=1e-12)
 
@@ -88,7 +88,7 @@ def test_what_is_not_finite_stays_so():
 @pytest.mark.parametrize("nodes", [QUICK, 16])
 def test_pairs_of_relus_follow_the_arc_cosine_kernel(nodes):
     """Cho & Saul 2009."""
-    c, relu = CORRELATIONS, phi_of("relu").f
+    c, relu = CORRELATIONS, phi_of("relu").value
     angle = np.arccos(c)
     exact = 1.7 * (np.sin(angle) + (np.pi - angle) * c) / (2 * np.pi)
     found = pair_expectation(lambda u, v: relu(u) * relu(v), c, 1.7, nodes=nodes)
@@ -96,7 +96,7 @@ def test_pairs_of_relus_follow_the_arc_cosine_kernel(nodes):
 
 
 def test_pairs_of_erfs_follow_the_arcsine_kernel():
-    erf, c = phi_of("erf").f, CORRELATIONS
+    erf, c = phi_of("erf").value, CORRELATIONS
     for q in (1e-3, 1.0, 100.0):
         found = pair_expectation(lambda u, v: erf(u) * erf(v), c, q)
         np.testing.assert_allclose(found, 2 / np.pi * np.arcsin(2 * q * c / (1 + 2 * q)), rtol=1e-9, atol=1e-12)
@@ -107,9 +107,9 @@ def test_pairs_against_sampling(name):
     phi, c, q, rng = phi_of(name), 0.6, 2.3, np.random.default_rng(0)
     z = rng.standard_normal((2, 400_000))
     u, v = q**0.5 * z[0], q**0.5 * (c * z[0] + (1 - c * c) ** 0.5 * z[1])
-    samples = phi.f(u) * phi.f(v)
+    samples = phi.value(u) * phi.value(v)
     error = samples.std() / len(samples) ** 0.5
-    assert abs(pair_expectation(lambda u, v: phi.f(u) * phi.f(v), c, q) - samples.mean()) < 5 * error
+    assert abs(pair_expectation(lambda u, v: phi.value(u) * phi.value(v), c, q) - samples.mean()) < 5 * error
 
 
 # ---- activations
@@ -120,8 +120,8 @@ def test_an_activation_may_be_a_name_a_row_or_anybodys_function():
     row = Activation(torch.tanh, lambda z: 1 - torch.tanh(z) ** 2)
     for activation in ("tanh", row, torch.tanh, np.tanh, lambda z: (torch.exp(2 * z) - 1) / (torch.exp(2 * z) + 1)):
         phi = phi_of(activation)
-        np.testing.assert_allclose(phi.f(u), np.tanh(u), rtol=1e-12, atol=1e-15)
-        np.testing.assert_allclose(phi.df(u), 1 / np.cosh(u) ** 2, rtol=1e-10)
+        np.testing.assert_allclose(phi.value(u), np.tanh(u), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(phi.slope(u), 1 / np.cosh(u) ** 2, rtol=1e-10)
 
 
 @pytest.mark.parametrize(

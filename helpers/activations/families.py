@@ -11,6 +11,7 @@ from functools import cache
 
 import torch
 
+from helpers.activations import spline_kernel
 from helpers.activations.splines import SplineShape, SplineSigmoid, calibration, is_number
 from helpers.activations.table import ACTIVATIONS, BUILT_IN, Activation
 
@@ -31,7 +32,7 @@ def _spline_sigmoid(segments, limit, tail_slope):
     return _of_spline(SplineSigmoid(segments, limit, tail_slope))
 
 
-def _of_spline(spline, learns=None):
+def _of_spline(spline):
     def forward(z, out):
         # The slope costs little on the way, and saves finding the segments again on the way back.
         return spline.value(z, out) if out is z else spline.value_and_slope(z, out, slope=z)[0]
@@ -39,13 +40,31 @@ def _of_spline(spline, learns=None):
     def backward(grad, slope, out):
         return torch.mul(grad, slope, out=out)
 
-    return Activation(spline, spline.df, "slope", forward, backward, spline.kinks, learns)
+    return Activation(spline, spline.df, "slope", forward, backward, spline.kinks)
 
 
 def _learnable_spline(base, segments, limit, per, calibrated, penalty):
     _check_base(base)
-    shape = SplineShape(base, segments, limit, per, calibrated, penalty)
-    return _of_spline(shape.at_birth(), shape)
+    recipe = SplineShape(base, segments, limit, per, calibrated, penalty)
+    start = recipe.at_birth()
+
+    def forward(z, out, shape=None):
+        if shape is None:
+            return start.value(z, out)
+        into = out if out.dtype == shape.dtype else None
+        found = spline_kernel.value(z.to(shape.dtype), recipe.tables(shape).contiguous(), limit, into)
+        return out if into is out else out.copy_(found)
+
+    def backward(grad, z, out, shape=None):
+        if shape is None:
+            return torch.mul(grad, start.df(z), out=out)
+        wide, z_wide, tables = grad.to(shape.dtype), z.to(shape.dtype), recipe.tables(shape).contiguous()
+        # The gradient of the shape first: the other one may take the place of z.
+        shape.grad = recipe.shape_gradient(spline_kernel.sums(wide, z_wide, tables, limit).to(shape.dtype))
+        dz = spline_kernel.pull_back(wide, z_wide, tables, limit, out=z_wide)
+        return out if dz is out else out.copy_(dz)
+
+    return Activation(start, start.df, "input", forward, backward, start.kinks, recipe)
 
 
 def _calibrated(base, input_scale):

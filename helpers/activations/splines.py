@@ -52,7 +52,7 @@ def calibration(activation, input_scale=1.0):
     """
     phi, a = phi_of(activation), float(input_scale)
     kinks = tuple(kink / a for kink in phi.kinks)
-    moments = (lambda z: phi.f(a * z), lambda z: phi.f(a * z) ** 2, lambda z: (a * phi.df(a * z)) ** 2)
+    moments = (lambda z: phi.value(a * z), lambda z: phi.value(a * z) ** 2, lambda z: (a * phi.slope(a * z)) ** 2)
     mean, square, slope = (float(expectation(g, 1.0, kinks=kinks)) for g in moments)
     if not slope > 0:
         raise ValueError(f"an activation without a slope cannot be calibrated; E phi'^2 is {slope}")
@@ -219,7 +219,7 @@ class SplineShape:
     def birth(self):
         """The shape at the start, (2, segments + 1) in float64."""
         phi, knots = phi_of(self.base), np.linspace(-self.limit, self.limit, self.segments + 1)
-        shape = torch.from_numpy(np.stack([phi.f(knots), phi.df(knots)]))
+        shape = torch.from_numpy(np.stack([phi.value(knots), phi.slope(knots)]))
         if self.calibrated:
             spline = PiecewiseCubic(self.tables(shape), self.limit)
             scale, shift = calibration(spline)

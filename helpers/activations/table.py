@@ -24,7 +24,9 @@ class Activation:
     forward   (z, out): writes phi(z) into out, which may be z itself; it may change z
     backward  (grad_a, kept, out): writes grad_a * phi'(z) into out, which may be `kept` itself; it may change `kept`
     kinks     where phi or a derivative of it jumps, for integrals over it
-    learns    None, or the `SplineShape` of an activation that is trained: f and df are then what it is at birth
+    learns    None, or the `SplineShape` of an activation that is trained: f and df are then what it is before training.
+              Its forward and backward take one thing more, the `shape` that has been learned; backward leaves the
+              gradient by it in shape.grad, as autograd would
     """
 
     f: Callable
@@ -34,6 +36,14 @@ class Activation:
     backward: Callable | None = None
     kinks: tuple = (0.0,)
     learns: object = None
+
+    def value(self, u):
+        """phi(u) of a NumPy array of any shape: what integrals over the function take."""
+        return self.f(torch.from_numpy(u)).detach().numpy()
+
+    def slope(self, u):
+        """phi'(u) of a NumPy array of any shape."""
+        return self.df(torch.from_numpy(u)).detach().numpy()
 
     def __post_init__(self):
         if self.forward is None:
@@ -185,43 +195,37 @@ def register_activation(name, f, df=None):
 BUILT_IN = set(ACTIVATIONS)  # `families.py` adds its own
 
 
-# ---- in NumPy
-
-
-@dataclass(frozen=True)
-class Phi:
-    """An activation as the integrals need it: NumPy in, NumPy out, any shape.
-
-    f, df  phi and phi'
-    kinks  where phi or phi' is not smooth
-    """
-
-    f: callable
-    df: callable
-    kinks: tuple
+# ---- whatever stands for an activation
 
 
 def phi_of(activation):
-    """The Phi of a name, a row of the table, or a callable. Raises ValueError for anything else."""
+    """The row of a name, a row itself, or one made of an elementwise function of tensors or of NumPy arrays.
+
+    Raises ValueError, one sentence, for anything else.
+    """
+    if isinstance(activation, Activation):
+        return activation
     if isinstance(activation, str):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}; allowed is {', '.join(ACTIVATIONS)}, or a function")
-        activation = ACTIVATIONS[activation]
-    if isinstance(activation, Activation):
-        return Phi(_in_numpy(activation.f), _in_numpy(activation.df), tuple(activation.kinks))
+        return ACTIVATIONS[activation]
     if not callable(activation):
         raise ValueError(f"activation is {activation!r}; allowed is a name of the table or an elementwise function")
-    by_torch = _is_differentiable(activation)
-    f = _in_numpy(activation) if by_torch else lambda u: np.asarray(activation(u), float)
+    kinks = tuple(getattr(activation, "kinks", (0.0,)))
+    if _is_differentiable(activation):
+        row = Activation(activation, derivative(activation), kinks=kinks)
+    else:
+        row = Activation(_of_tensors(activation), _of_tensors(_differences(activation)), kinks=kinks)
     z = np.linspace(-2, 2, 6).reshape(2, 3)
-    if f(z).shape != z.shape:
-        raise ValueError(f"activation made shape {f(z).shape} from {z.shape}; allowed is an elementwise function")
-    df = _in_numpy(derivative(activation)) if by_torch else _differences(f)
-    return Phi(f, df, tuple(getattr(activation, "kinks", (0.0,))))
+    a = row.value(z)
+    if a.shape != z.shape:
+        raise ValueError(f"activation made shape {a.shape} from {z.shape}; allowed is an elementwise function")
+    return row
 
 
-def _in_numpy(function):
-    return lambda u: function(torch.from_numpy(u)).detach().numpy()
+def _of_tensors(function):
+    """A function of NumPy arrays as one of tensors."""
+    return lambda z: torch.from_numpy(np.asarray(function(z.numpy()), float))
 
 
 def _is_differentiable(activation):

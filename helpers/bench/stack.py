@@ -1,6 +1,6 @@
 """How fast is the stack? Measured against the loop that people write, in one process, taking turns.
 
-    python -m helpers.bench [--rounds 5] [--save results/local/bench]
+    python -m helpers.bench.stack [--rounds 5] [--device auto]
 
 Four ways to train networks of MNIST's shape, batch 128, at 5, 30 and 50 layers:
 
@@ -11,8 +11,6 @@ stack     many networks at once in float32, statistics on: loss and accuracy of 
           has in the probe of its epoch
 stack bf16
 
-What the live panel costs is measured with whole sweeps, see panel.py; splines and forecast: splines.py.
-
 The rate of the machine's own matrix products is measured in the same rounds. Machines are noisy: what counts are the
 ratios within a round, of which the median is given.
 """
@@ -21,7 +19,6 @@ import argparse
 import statistics
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,9 +26,7 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from helpers import files, networks, records
-from helpers.bench import panel as bench_panel
-from helpers.bench import splines as bench_splines
+from helpers import networks
 from helpers.config import PUBLISHED_INITS, ConfigError, Run, SweepConfig, resolve_device
 from helpers.data import PROBE_SIZE, Data
 from helpers.lanes import Lanes
@@ -119,7 +114,7 @@ def _wait_for(device):
 def usual_loop(config, data, layers, device):
     """The loop that people write: statistics of every layer in every step, fetched one by one."""
     net = networks.build(config, Run("he_normal", "relu", layers, 0)).to(device)
-    optimizer = torch.optim.SGD(net.parameters(), config.lr)
+    optimizer = torch.optim.SGD(net.parameters(), config.lrs[0])
     log = {}
 
     def note_forward(name):
@@ -165,7 +160,7 @@ def usual_loop(config, data, layers, device):
 def in_memory(config, data, layers, device):
     """One network, its data in memory, no hooks, nothing fetched."""
     net = networks.build(config, Run("he_normal", "relu", layers, 0)).to(device)
-    optimizer = torch.optim.SGD(net.parameters(), config.lr)
+    optimizer = torch.optim.SGD(net.parameters(), config.lrs[0])
     index = torch.randperm(data.train_size, device=device)[: data.train_size // BATCH * BATCH].split(BATCH)
     i = 0
 
@@ -217,7 +212,7 @@ def stack_of_depth(config, data, layers, device, activation="relu"):
     """Seconds per network and step of as many stacks of one depth as the device trains side by side."""
     lanes = Lanes(device, 1_000_000).count
     seeds = 1 if device.type == "cpu" else 6
-    runs = [Run(init, activation, layers, seed) for init in PUBLISHED_INITS for seed in range(seeds)]
+    runs = [Run(init, activation, layers, seed, config.lrs[0]) for init in PUBLISHED_INITS for seed in range(seeds)]
     return stacks(config, data, [runs] * lanes, device) / (lanes * len(runs))
 
 
@@ -225,7 +220,7 @@ def stack_of_depth(config, data, layers, device, activation="relu"):
 
 
 def compare(rounds, device):
-    """The table: one row a depth and way, medians over the rounds."""
+    """The rows of the table, dicts: one a depth and way, medians over the rounds."""
     data = made_up_data(device)
     plain, bf16 = bench_config(device=device.type), bench_config("bf16", device.type)
     ways = {
@@ -259,7 +254,7 @@ def compare(rounds, device):
                     "rounds": rounds,
                 }
             )
-    return pd.DataFrame(rows)
+    return rows
 
 
 def forecast_published(device, precision):
@@ -271,8 +266,8 @@ def forecast_published(device, precision):
     config, data = bench_config(precision, device.type), made_up_data(device)
     evaluation = 1 + TEST / 3 / TRAIN
     if device.type == "cuda":  # all networks at once, as the sweep trains them
-        axes = config.init_types, config.layers_list
-        families = [[Run(i, a, layers, 0) for i in axes[0] for layers in axes[1]] for a in config.activations]
+        one_seed = [run for run in config.runs() if run.seed == config.seeds[0]]
+        families = [[run for run in one_seed if run.activation == name] for name in config.activations]
         return stacks(config, data, families, device, seconds=3.0) * STEPS * EPOCHS * evaluation
     total = 0.0
     for activation in config.activations:
@@ -285,48 +280,56 @@ def forecast_published(device, precision):
     return total
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def measure(rounds, device):
+    """{"rows", "onednn_gflops", "published_sweep_seconds", "peak_gpu_gib"}; `rows` are those of the table."""
+    rows = compare(rounds, device)
+    seconds = {precision: round(forecast_published(device, precision)) for precision in ("float32", "bf16")}
+    memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
+    return {
+        "rows": rows,
+        "onednn_gflops": onednn_rate(device),
+        "published_sweep_seconds": seconds,
+        "peak_gpu_gib": memory,
+    }
+
+
+def sentence(measured):
+    """What `measure` found: its table, and a line for each of the rest."""
+    table = pd.DataFrame(measured["rows"]).drop(columns="rounds").round(3)
+    lines = [table.to_string(index=False)]
+    if measured["onednn_gflops"]:
+        rate = measured["onednn_gflops"]
+        lines.append(f"oneDNN's large float32 products, as in the wide first layer: {rate:.0f} GFLOP/s")
+    for precision, seconds in measured["published_sweep_seconds"].items():
+        lines.append(f"the published sweep on this device in {precision}: about {duration(seconds)}")
+    if measured["peak_gpu_gib"] is not None:
+        lines.append(f"peak memory on the device: {measured['peak_gpu_gib']:.2f} GiB")
+    return "\n".join(lines)
+
+
+def add_options(parser):
+    """The options that every part of the bench understands which has a device."""
     parser.add_argument("--rounds", type=int, default=5, help="how often everything takes its turn (default 5)")
-    parser.add_argument("--save", default="results/local/bench", help="folder for bench.csv and manifest.json")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+
+
+def read_options(parser, arguments):
+    """(options, torch.device); ends with a sentence where they cannot be used."""
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error(f"--rounds is {options.rounds}; allowed is a whole number from 1 up")
     try:
-        device = resolve_device(bench_config(device=options.device))
+        return options, resolve_device(bench_config(device=options.device))
     except ConfigError as error:
         parser.error(str(error))
-    origin = files.provenance(device)
-    print(f"{origin['device']} on {origin['machine']}, torch {origin['versions']['torch']}", flush=True)
-    table = compare(options.rounds, device)
-    print(table.drop(columns="rounds").round(3).to_string(index=False), flush=True)
-    onednn = onednn_rate(device)
-    if onednn:
-        print(f"oneDNN's large float32 products, as in the wide first layer: {onednn:.0f} GFLOP/s")
-    forecasts = {precision: forecast_published(device, precision) for precision in ("float32", "bf16")}
-    for precision, seconds in forecasts.items():
-        print(f"the published sweep on this device in {precision}: about {duration(seconds)}")
-    panel = bench_panel.measure(options.rounds)
-    print(bench_panel.sentence(panel))
-    splines = bench_splines.measure(options.rounds)
-    print(bench_splines.sentence(splines))
-    memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
-    if memory is not None:
-        print(f"peak memory on the device: {memory:.2f} GiB")
-    folder = Path(options.save)
-    files.write_whole(folder / "bench.csv", table.to_csv(index=False, float_format="%.4g"))
-    rounded = {precision: round(seconds) for precision, seconds in forecasts.items()}
-    manifest = {
-        "title": "How fast is the stack?",
-        "question": "How long does a network take for one training step, against the loop that people write?",
-        **origin,
-        "made": files.now(),
-        "rounds": options.rounds,
-        "published_sweep_seconds": rounded,
-        "onednn_gflops": onednn,
-        "panel": panel,
-        "splines": splines,
-    }
-    records.write_manifest(folder, {**manifest, "peak_gpu_gib": memory})
-    print(f"saved in {folder}")
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m helpers.bench.stack", description=__doc__.splitlines()[0])
+    add_options(parser)
+    options, device = read_options(parser, arguments)
+    print(sentence(measure(options.rounds, device)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,5 @@
 """The networks, one at a time and readable."""
 
-from helpers.networks.mlp import DeepMLP, build, check_births, draw_parameters, probe
+from helpers.networks.mlp import DeepMLP, build, check_inits, draw_parameters, probe
 
-__all__ = ["DeepMLP", "build", "check_births", "draw_parameters", "probe"]
+__all__ = ["DeepMLP", "build", "check_inits", "draw_parameters", "probe"]

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from helpers import initializers
 from helpers.activations import ACTIVATIONS, Activation
 from helpers.activations.splines import LearnableSpline
-from helpers.initializers import draw_biases, draw_weights
 from helpers.records import LAYER_STATS
 from helpers.theory import critical
 
@@ -72,23 +72,15 @@ class DeepMLP(nn.Module):
 
 
 def draw_parameters(config, run):
-    """(weights, biases) that init and seed give a run: see `draw_weights` and `draw_biases`."""
+    """(weights, biases) that init and seed give a run, in float64: see `initializers.draw_parameters`."""
     sizes = config.hidden_size, config.input_size, config.output_size
-    if config.row_of(run.init) == "critical":
-        return critical.draw(_critical(config, run), run.layers, *sizes, run.seed)
-    key = run.init, config.init_params[run.init], run.layers, *sizes, run.seed
-    return draw_weights(*key), draw_biases(*key)
+    return initializers.draw_parameters(run.init, critical.params_of(config, run), run.layers, *sizes, run.seed)
 
 
-def check_births(config):
+def check_inits(config):
     """Raises ConfigError, one sentence, where a run of the sweep cannot be drawn: `critical` does not suit everyone."""
     for run in config.runs():
-        if config.row_of(run.init) == "critical":
-            _critical(config, run)
-
-
-def _critical(config, run):
-    return critical.solve(config.activation(run.activation), run.layers, config.input_square, run.activation)
+        critical.params_of(config, run)
 
 
 def build(config, run, dtype=torch.float32):

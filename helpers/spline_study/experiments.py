@@ -9,9 +9,11 @@ from pathlib import Path
 
 from helpers import data as datasets
 from helpers import files, lanes, networks
-from helpers.config import CHECKS, ConfigError, SweepConfig, resolve_device
+from helpers.checks import ConfigError, checked, name_in, optional, path, positive, whole
+from helpers.config import CHECKS, SweepConfig, resolve_device
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress
+from helpers.records import AXES
 from helpers.spline_study import log
 from helpers.sweep.folder import SweepError
 from helpers.sweep.plan import parameters
@@ -29,12 +31,17 @@ DEFAULTS = {
     "seeds": [0],
 }
 # what an experiment calls otherwise than a sweep, which has lists of them
-LISTS = {"activation": "activations", "init": "init_types", "layers": "layers_list"}
-KEYS = (
-    *LISTS,
-    "clip",
-    *(key for key in CHECKS if key not in (*LISTS.values(), "save_dir", "stack_size", "keep_state")),
-)
+LISTS = {axis: AXES[axis] for axis in ("activation", "init", "layers")}
+# the keys of COMMON and of an entry of EXPERIMENTS: a sweep's, but for these
+EXPERIMENT_CHECKS = {
+    "activation": lambda key, value: value,  # a row or a variant: looked up by SweepConfig, which knows both
+    "init": lambda key, value: value,
+    "layers": whole(1),
+    "clip": optional(positive),
+    **{key: CHECKS[key] for key in CHECKS if key not in (*LISTS.values(), "save_dir", "stack_size", "keep_state")},
+    "lr": optional(positive),
+    "precision": name_in(("float32", "float64")),
+}
 SAVE_EVERY = 30.0  # seconds between two states on disk
 
 
@@ -74,16 +81,9 @@ def experiments(common, given, save_dir):
     """
     if not isinstance(given, dict) or not given:
         raise ConfigError("EXPERIMENTS is a dict from a name to what differs in it, with at least one entry")
-    if not isinstance(save_dir, str | Path) or not str(save_dir):
-        raise ConfigError(f"save_dir is {save_dir!r}; allowed is a path")
-    found = []
+    save_dir, common, found = path("save_dir", save_dir), checked(common, EXPERIMENT_CHECKS, "COMMON"), []
     for name, own in given.items():
-        for part, where in ((common, "COMMON"), (own, f"EXPERIMENTS[{name!r}]")):
-            if not isinstance(part, dict):
-                raise ConfigError(f"{where} is {part!r}; allowed is a dict")
-            unknown = [key for key in part if key not in KEYS]
-            if unknown:
-                raise ConfigError(f"{where} has no key {unknown[0]!r} (allowed: {', '.join(KEYS)})")
+        own = checked(own, EXPERIMENT_CHECKS, f"EXPERIMENTS[{name!r}]", within=True)
         for key in ("device", "data_dir"):
             if key in own:
                 raise ConfigError(
@@ -93,18 +93,11 @@ def experiments(common, given, save_dir):
             raise ConfigError(f"an experiment's name is made of letters, digits, dots, - and _; got {name!r}")
         settings = {**DEFAULTS, **common, **own}
         clip = settings.pop("clip")
-        if clip is not None:
-            clip = CHECKS["input_square"]("clip", clip)  # a finite number above 0
         for key, many in LISTS.items():
             settings[many] = [settings.pop(key)]
-        for seed in CHECKS["seeds"]("seeds", settings["seeds"]):
+        for seed in settings["seeds"]:
             folder = Path(save_dir) / f"{name}_s{seed}"
             config = SweepConfig.from_dict({**settings, "seeds": [seed], "save_dir": str(folder)})
-            if config.precision not in ("float32", "float64") or isinstance(config.lr, tuple):
-                raise ConfigError(
-                    f"EXPERIMENTS[{name!r}]: precision is {config.precision!r} and lr is {config.lr}; allowed are "
-                    "float32 or float64, and one number"
-                )
             found.append(Experiment(str(name), config, clip, folder))
     return found
 
@@ -117,7 +110,7 @@ def training_of(experiment, data, device):
     config = experiment.config.fitted_to(data)
     net = networks.build(config, experiment.run, data_type(config)).to(device)
     recipe = Recipe(
-        config.optimizer, config.lr, config.batch_size, config.num_epochs, experiment.clip, experiment.run.seed
+        config.optimizer, experiment.run.lr, config.batch_size, config.num_epochs, experiment.clip, experiment.run.seed
     )
     return Training(net, data, recipe, [log.GradientObserver()])
 
@@ -154,7 +147,7 @@ class Study:
         self.device = resolve_device(found[0].config)
         self._data, self._trained = {}, set()
         for experiment in found:
-            networks.check_births(experiment.config.fitted_to(self.data_of(experiment.config)))
+            networks.check_inits(experiment.config.fitted_to(self.data_of(experiment.config)))
             there = log.read_about(experiment.folder)
             if there is not None and (key := _first_difference(there.get("experiment"), experiment.to_dict())):
                 raise ConfigError(

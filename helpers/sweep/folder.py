@@ -9,8 +9,8 @@ import torch
 
 from helpers import files, lanes, records
 from helpers.activations import ACTIVATIONS, BUILT_IN
-from helpers.config import ConfigError, Run
-from helpers.sweep.plan import AXES, FREE_KEYS, PARAMS_OF, fixed_part, stack_task
+from helpers.config import ConfigError
+from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
 
 
 class SweepError(RuntimeError):
@@ -101,15 +101,15 @@ class SweepFolder:
 
     def begun(self):
         """The stacks that were interrupted, as tasks that go on where they were."""
-        left, tasks = set(self.config.runs()) - self.finished, []
+        named, left, tasks = self.config.named, set(self.config.runs()) - self.finished, []
         for path in sorted(self.states.glob("*.pt")) if self.config.resume else []:
             try:
                 about = files.read_about(path)
             except (files.DamagedError, OSError) as error:
                 self._set_aside(path, f"{error}; its runs are trained from their start")
                 continue
-            runs = [Run(*cell) for cell in about["runs"]]
-            ours = set(runs) <= set(self.config.runs()) and about["config"] == _as_json(fixed_part(self.config, runs))
+            runs = [named[name] for name in about["runs"] if name in named]
+            ours = len(runs) == len(about["runs"]) and about["config"] == _as_json(fixed_part(self.config, runs))
             if not ours or about["step"] > self.config.num_epochs:
                 self._set_aside(
                     path, f"{path} belongs to another CONFIG; it is not used, and removed when this sweep is complete"
@@ -153,8 +153,7 @@ class SweepFolder:
 
     def keep(self, event):
         """Write the runs of a stack that is complete; its state is removed unless CONFIG keeps it. Raises OSError."""
-        runs = {run.name: run for run in self.config.runs()}
-        trained = [runs[name] for name in event.results]
+        trained = [self.config.named[name] for name in event.results]
         for run in trained:
             if run not in self.finished:
                 records.write_run(self.path, run, event.results[run.name])
@@ -196,7 +195,8 @@ def _goes_on(key, there, here):
         return True
     if key in PARAMS_OF:  # parameters of what is not used do not matter
         return all(there.get(key, {}).get(name) == here[key].get(name) for name in there[PARAMS_OF[key]])
-    if key in AXES and isinstance(there.get(key), list) and isinstance(here[key], list):
+    # an axis may grow: what is there is kept, the rest is trained
+    if key in records.AXES.values() and isinstance(there.get(key), list) and isinstance(here[key], list):
         return set(there[key]) <= set(here[key])
     return key == "num_epochs" and there.get(key, 0) < here[key]
 

@@ -1,15 +1,14 @@
 """The plan of a sweep: which networks train together, in which order, and what that costs."""
 
 from helpers.lanes import Task
+from helpers.records import AXES
 
 # Networks in a stack: on a CPU few, so that a layer's tensors stay in the cache; on a GPU many, to fill it.
 STACK_SIZES = {"cpu": 8, "mps": 48, "cuda": 192}
 # CONFIG keys that may change between two starts in one folder: they move time, or rounding, but no result
 FREE_KEYS = ("data_dir", "input_square", "device", "stack_size", "save_dir", "resume", "keep_state", "cluster")
-# ... and keys that may grow: what is there is kept, the rest is trained
-AXES = ("layers_list", "init_types", "activations", "seeds", "lr")
 # ... and those that hold parameters: only of what is used do they matter
-PARAMS_OF = {"init_params": "init_types", "activation_params": "activations"}
+PARAMS_OF = {f"{axis}_params": AXES[axis] for axis in ("init", "activation")}
 
 
 def parameters(config, layers):
@@ -50,8 +49,8 @@ def stack_task(config, runs, done=-1):
 def fixed_part(config, runs):
     """What of a CONFIG, beside the runs' own names, decides the weights of some runs after an epoch."""
     plain = config.to_dict()
-    fixed = {key: value for key, value in plain.items() if key not in (*FREE_KEYS, *AXES, "num_epochs")}
-    fixed["lr"] = [config.lr_of(run) for run in runs]
+    fixed = {key: value for key, value in plain.items() if key not in (*FREE_KEYS, *AXES.values(), "num_epochs")}
+    fixed["lr"] = [run.lr for run in runs]
     fixed["init_params"] = {run.init: plain["init_params"][run.init] for run in runs}
     fixed["activation_params"] = {run.activation: plain["activation_params"].get(run.activation) for run in runs}
     return fixed

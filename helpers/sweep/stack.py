@@ -15,42 +15,36 @@ import threading
 import numpy as np
 import torch
 
-from helpers.activations import spline_kernel
 from helpers.config import PRECISIONS
 from helpers.networks import DeepMLP, draw_parameters
 from helpers.records import LAYER_STATS
+from helpers.sweep.optimizers import STACK_OPTIMIZERS
 
 # oneDNN's float32 product for one large pair of matrices, which torch calls for its compiled graphs. On the AMD
 # processor it was measured on it takes half the time of torch.mm's MKL; the small products of the hidden layers gain
 # nothing by it.
 ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 
-MOMENTUM = 0.9
-ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-8  # Kingma & Ba 2015
-EVAL_CHUNK = 512
+EVALUATED_AT_ONCE = 512  # samples
 
 
 class Stack:
     """R networks of one activation, as batched tensors.
 
     config  a SweepConfig whose sizes are known (`fitted_to` its data)
-    runs    the R runs, in any order; `self.runs` holds them deepest first, and every result is in that order
-    lrs     one learning rate a run, in the order of `runs`; what CONFIG says where left out
+    runs    the R runs, in any order, each with its lr; `self.runs` holds them deepest first, as every result does
 
     weights[l]  (rows[l], fan_in, fan_out), transposed against `torch.nn.Linear`; weights[depth] is the output's
     biases[l]   (rows[l], 1, fan_out)
     shapes[l]   (rows[l], units, 2, segments + 1), of activations that learn: each network has its own
     """
 
-    def __init__(self, config, runs, device="cpu", lrs=None):
+    def __init__(self, config, runs, device="cpu"):
         if len({run.activation for run in runs}) != 1:
             raise ValueError(f"a stack has one activation; got {sorted({run.activation for run in runs})}")
-        lrs = [config.lr_of(run) for run in runs] if lrs is None else lrs
-        order = sorted(range(len(runs)), key=lambda i: (-runs[i].layers, runs[i].seed))
         self.config, self.device = config, torch.device(device)
-        self.runs = [runs[i] for i in order]
+        self.runs = sorted(runs, key=lambda run: (-run.layers, run.seed))
         self.activation = config.activation(runs[0].activation)
-        self.learns = self.activation.learns
         self.depth = self.runs[0].layers
         self.rows = [sum(run.layers > l for run in self.runs) for l in range(self.depth)]
         self.seeds = sorted({run.seed for run in runs})
@@ -62,7 +56,7 @@ class Stack:
         self.type = torch.float32 if config.precision == "bf16" else self.working_type
         self.sum_type = torch.float32 if self.device.type == "mps" else torch.float64
 
-        self.lr = torch.tensor([lrs[i] for i in order], dtype=self.type, device=self.device).view(-1, 1, 1)
+        self.lr = torch.tensor([run.lr for run in self.runs], dtype=self.type, device=self.device).view(-1, 1, 1)
         self.seed_of = torch.tensor([self.seeds.index(run.seed) for run in self.runs], device=self.device)
         self.blocks = list(_blocks([self.seeds.index(run.seed) for run in self.runs]))
         # On a CPU the first layer of networks that share their batch is one wide product.
@@ -70,7 +64,7 @@ class Stack:
         self._draw()
         self.loss_sum = torch.zeros(len(runs), dtype=self.sum_type, device=self.device)
         self.correct = torch.zeros(len(runs), dtype=torch.int64, device=self.device)
-        self.optimizer = OPTIMIZER_STATES[config.optimizer](self)
+        self.optimizer = STACK_OPTIMIZERS[config.optimizer](self)
         self._spaces = {}
 
     def __len__(self):
@@ -92,9 +86,9 @@ class Stack:
         self.weights = [weight.to(self.device) for weight in self.weights]
         self.biases = [bias.to(self.device) for bias in self.biases]
         self.shapes = []
-        if self.learns:
-            birth = self.learns.birth().to(self.device, self.type)
-            self.shapes = [birth.repeat(n, self.learns.units(c.hidden_size), 1, 1) for n in self.rows]
+        if learns := self.activation.learns:
+            start = learns.birth().to(self.device, self.type)
+            self.shapes = [start.repeat(n, learns.units(c.hidden_size), 1, 1) for n in self.rows]
         self._copy_to_working_type()
 
     def _copy_to_working_type(self):
@@ -116,35 +110,24 @@ class Stack:
         """z = a W_l + b_l for all networks that have a layer l."""
         torch.baddbmm(self.working_biases[l], a, self.working_weights[l], out=z)
 
+    @staticmethod
+    def wide_product(a, b, bias=None):
+        """a b' + bias of one large pair of matrices, (n, k) and (m, k), by oneDNN."""
+        return ONEDNN_LINEAR(a, b, bias, "none", [], "")
+
     def _affine_first(self, batches, z):
         """The first hidden layer: networks of one seed share their batch, so it is not copied for each."""
         for rows, s in self.blocks if len(batches) > 1 else [(slice(None), 0)]:
             block, weight, bias = z[rows], self.working_weights[0][rows], self.working_biases[0][rows]
             if self.wide_first:
-                wide = ONEDNN_LINEAR(batches[s], weight.mT.flatten(0, 1), bias.flatten(), "none", [], "")  # (n, R H)
+                wide = self.wide_product(batches[s], weight.mT.flatten(0, 1), bias.flatten())  # (n, R H)
                 block.copy_(wide.view(len(wide), *bias.shape[::2]).transpose(0, 1))
             else:
                 torch.baddbmm(bias, batches[s].expand(len(block), *batches[s].shape), weight, out=block)
 
-    def _activate(self, l, z, out):
-        """a = phi(z) of layer l, into out."""
-        if not self.learns:
-            return self.activation.forward(z, out)
-        into = out if out.dtype == self.type else None
-        found = spline_kernel.value(z.to(self.type), self._tables(l), self.learns.limit, into)
-        return out if into is out else out.copy_(found)
-
-    def _activate_back(self, l, grad, kept):
-        """(dL/dz, dL/d shape) of layer l; the first takes the place of what was kept, the second is None at times."""
-        if not self.learns:
-            return self.activation.backward(grad, kept, kept), None
-        wide, z, tables = grad.to(self.type), kept.to(self.type), self._tables(l)
-        by_tables = spline_kernel.sums(wide, z, tables, self.learns.limit).to(self.type)
-        dz = spline_kernel.pull_back(wide, z, tables, self.learns.limit, out=z)
-        return (dz if z is kept else kept.copy_(dz)), self.learns.shape_gradient(by_tables)
-
-    def _tables(self, l):
-        return self.learns.tables(self.shapes[l]).contiguous()
+    def _own(self, l):
+        """What the activation of layer l has learned, to be given to its forward and backward: [its shape], or []."""
+        return self.shapes[l : l + 1]
 
     def _forward(self, batches, space, keep=True, look=None):
         """Logits (R, n, C) in float32 or better.
@@ -162,7 +145,7 @@ class Stack:
                 self._affine(l, a[:n], z)
             if look:
                 look("pre", l, z)
-            a = self._activate(l, z, out)
+            a = self.activation.forward(z, out, *self._own(l))
             if look:
                 look("act", l, a)
             # networks that end here hand their last activations to the output layer
@@ -175,31 +158,34 @@ class Stack:
     # ---- backward
 
     def _backward(self, grad_logits, batches, space):
-        """Walk from the output layer down and yield (l, pairs, by_shape): dL/dW_l is the sum of a' dz over samples.
+        """Walk from the output layer down and yield (l, pairs): dL/dW_l is the sum of a' dz over samples.
 
-        pairs     [(rows, a, dz)], a (n, batch, fan_in), dz (n, batch, fan_out); one triple, but for the first
-                  layer, which has one a block of networks with the same seed
-        by_shape  dL/d shapes[l], None where nothing learns
+        pairs  [(rows, a, dz)], a (n, batch, fan_in), dz (n, batch, fan_out); one triple, but for the first layer, which
+               has one a block of networks with the same seed
 
-        A layer is yielded when its weights are no longer needed, so that the caller may change them in place.
+        A layer is yielded when its weights are no longer needed, so that the caller may change them in place. What an
+        activation learns has its gradient in `shapes[l].grad` by then.
         """
         every = slice(None)
-        dz = grad_logits.to(self.working_type)
-        torch.bmm(dz, self.working_weights[self.depth].mT, out=space.grad)
-        yield self.depth, [(every, space.last, dz)], None
+        # dL/da = dL/dlogits W'. `space.grad` holds dL/da of one layer at a time, a row a network.
+        dz = grad_logits.to(self.working_type)  # (R, batch, C)
+        torch.bmm(dz, self.working_weights[self.depth].mT, out=space.grad)  # (R, batch, C) x (R, C, H)
+        yield self.depth, [(every, space.last, dz)]
         for l in reversed(range(self.depth)):
-            n = self.rows[l]
-            # Rows of networks that end at layer l still hold what the output layer sent back; layer l + 1 has
-            # overwritten the deeper ones'. dz takes the place of the activations, which nobody reads any more.
-            kept = space.a[l] if self.activation.keeps == "output" else space.z[l]
-            dz, by_shape = self._activate_back(l, space.grad[:n], kept)
+            n = self.rows[l]  # networks that have a layer l: the first n, since the deepest stand first
+            # The trap: two kinds of rows meet in `space.grad`. Those of networks that end at layer l, from rows[l + 1]
+            # on, still hold what the output layer sent above; those of deeper ones layer l + 1 has just overwritten.
+            grad = space.grad[:n]  # (n, batch, H)
+            # dL/dz = dL/da phi'(z). It takes the place of the activations, which nobody reads any more.
+            kept = space.a[l] if self.activation.keeps == "output" else space.z[l]  # (n, batch, H)
+            dz = self.activation.backward(grad, kept, kept, *self._own(l))
             if l == 0:
+                # The inputs are the same for all networks of a seed: (batch, D) stands for (networks, batch, D).
                 blocks = self.blocks if len(batches) > 1 else [(every, 0)]
-                pairs = [(rows, batches[s].expand(len(dz[rows]), *batches[s].shape), dz[rows]) for rows, s in blocks]
-                yield 0, pairs, by_shape
+                yield 0, [(rows, batches[s].expand(len(dz[rows]), *batches[s].shape), dz[rows]) for rows, s in blocks]
             else:
-                torch.bmm(dz, self.working_weights[l].mT, out=space.grad[:n])
-                yield l, [(every, space.a[l - 1][:n], dz)], by_shape
+                torch.bmm(dz, self.working_weights[l].mT, out=grad)  # before the caller changes the weights
+                yield l, [(every, space.a[l - 1][:n], dz)]  # of the layer below, the rows that go on to this one
 
     def _grad_logits(self, logits, y, scale):
         """Losses (R, n), and the gradient of scale * the sum of them by the logits; y (R, n)."""
@@ -225,17 +211,18 @@ class Stack:
         losses, grad = self._grad_logits(logits, labels, self.optimizer.loss_scale / index.shape[1])
         self.loss_sum += losses.sum(1)
         self.optimizer.before_step()
-        for l, pairs, by_shape in self._backward(grad, batches, space):
+        for l, pairs in self._backward(grad, batches, space):
             self.optimizer.step(l, pairs)
-            if by_shape is not None:
-                self._step_shape(l, by_shape)
+            for shape in self._own(l):
+                self._step_shape(l, shape)
 
-    def _step_shape(self, l, gradient):
-        """The optimiser's step of a layer's splines, with their penalty, which does not come through the layers."""
-        if self.learns.penalty > 0:
+    def _step_shape(self, l, shape):
+        """The optimiser's step of what the activations of layer l learn. Their penalty is no part of the pairs."""
+        gradient, learns = shape.grad, self.activation.learns
+        if learns.penalty > 0:
             scale = self.optimizer.loss_scale
-            scale = scale[: len(gradient), :, :, None] if isinstance(scale, torch.Tensor) else scale
-            gradient = gradient + scale * self.learns.penalty_gradient(self.shapes[l])
+            scale = scale[: len(shape), :, :, None] if isinstance(scale, torch.Tensor) else scale
+            gradient = gradient + scale * learns.penalty_gradient(shape)
         self.optimizer.step_shape(l, gradient)
 
     def train_figures(self):
@@ -250,7 +237,7 @@ class Stack:
         """Mean loss and accuracy of every network on (N, D), (N,): two (R,) arrays."""
         loss = torch.zeros_like(self.loss_sum)
         correct = torch.zeros_like(self.correct)
-        for part, labels in zip(x.split(EVAL_CHUNK), y.split(EVAL_CHUNK), strict=True):
+        for part, labels in zip(x.split(EVALUATED_AT_ONCE), y.split(EVALUATED_AT_ONCE), strict=True):
             logits = self._forward([part.to(self.working_type)], self._space(len(part)), keep=False)
             log_p = torch.log_softmax(logits, 2)
             labels = labels.expand(len(self), -1)
@@ -281,7 +268,7 @@ class Stack:
         batches = [x.to(self.working_type)]
         logits = self._forward(batches, space, look=look)
         _, grad = self._grad_logits(logits, y.expand(len(self), -1), 1 / len(x))
-        for l, pairs, _ in self._backward(grad, batches, space):
+        for l, pairs in self._backward(grad, batches, space):
             if l == self.depth:
                 continue
             for rows, a, dz in pairs:
@@ -418,102 +405,3 @@ def _blocks(seed_of):
         if r == len(seed_of) or seed_of[r] != seed_of[start]:
             yield slice(start, r), seed_of[start]
             start = r
-
-
-# ---- optimisers: `step` takes one layer's share of the backward pass and changes its weights
-
-
-class _Sgd:
-    """w <- w - lr g, in place: the learning rate is already in dz, through `loss_scale`."""
-
-    def __init__(self, stack):
-        self.stack = stack
-        self.tensors = []
-        self.steps = torch.zeros((), dtype=stack.sum_type, device=stack.device)
-
-    @property
-    def loss_scale(self):
-        return self.stack.lr
-
-    def before_step(self):
-        self.steps += 1
-
-    def step(self, l, pairs):
-        stack = self.stack
-        weight, bias = stack.weights[l], stack.biases[l]
-        for rows, a, dz in pairs:
-            if l == 0 and stack.wide_first:
-                by_unit = dz.mT.reshape(-1, dz.shape[1])  # (R H, batch)
-                gradient = ONEDNN_LINEAR(by_unit, a[0].mT, None, "none", [], "")  # (R H, D)
-                weight[rows].mT.view(gradient.shape).sub_(gradient)
-            elif stack.working_type == stack.type:
-                weight[rows].baddbmm_(a.mT, dz, alpha=-1)
-            else:
-                weight[rows].sub_(torch.bmm(a.mT, dz))
-                stack.working_weights[l][rows].copy_(weight[rows])
-            bias[rows].sub_(dz.sum(1, keepdim=True, dtype=stack.type))
-            if stack.working_type != stack.type:
-                stack.working_biases[l][rows].copy_(bias[rows])
-
-    def step_shape(self, l, gradient):
-        self.stack.shapes[l].sub_(gradient)
-
-
-class _WithMoments:
-    """Optimisers that remember: they form the gradient, and `change` turns it into a step."""
-
-    moments = 1
-
-    def __init__(self, stack):
-        self.stack = stack
-        self.memory = [
-            [torch.zeros_like(p) for _ in range(self.moments)] for p in stack.weights + stack.biases + stack.shapes
-        ]  # fmt: skip
-        self.tensors = [moment for moments in self.memory for moment in moments]
-        self.steps = torch.zeros((), dtype=stack.sum_type, device=stack.device)
-        self.loss_scale = 1.0
-
-    def before_step(self):
-        self.steps += 1
-
-    def step(self, l, pairs):
-        stack = self.stack
-        weight, bias = stack.weights[l], stack.biases[l]
-        lr = stack.lr[: len(weight)]
-        products = [torch.bmm(a.mT, dz).to(stack.type) for _, a, dz in pairs]
-        sums = [dz.sum(1, keepdim=True, dtype=stack.type) for _, _, dz in pairs]
-        weight.sub_(self.change(torch.cat(products), self.memory[l]) * lr)
-        bias.sub_(self.change(torch.cat(sums), self.memory[len(stack.weights) + l]) * lr)
-        if stack.working_type != stack.type:
-            stack.working_weights[l].copy_(weight)
-            stack.working_biases[l].copy_(bias)
-
-    def step_shape(self, l, gradient):
-        shape = self.stack.shapes[l]
-        memory = self.memory[2 * len(self.stack.weights) + l]
-        shape.sub_(self.change(gradient, memory) * self.stack.lr[: len(shape), :, :, None])
-
-
-class _Momentum(_WithMoments):
-    """v <- mu v + g; w <- w - lr v, with mu = 0.9, as torch.optim.SGD(momentum=0.9)."""
-
-    def change(self, gradient, memory):
-        (v,) = memory
-        return v.mul_(MOMENTUM).add_(gradient)
-
-
-class _Adam(_WithMoments):
-    """Kingma & Ba 2015, as torch.optim.Adam with its defaults."""
-
-    moments = 2
-
-    def change(self, gradient, memory):
-        m, v = memory
-        m.lerp_(gradient, 1 - ADAM_BETA1)
-        v.mul_(ADAM_BETA2).addcmul_(gradient, gradient, value=1 - ADAM_BETA2)
-        t = self.steps
-        root = v.sqrt() / (1 - ADAM_BETA2**t).sqrt().to(v.dtype)
-        return m / (1 - ADAM_BETA1**t).to(m.dtype) / root.add_(ADAM_EPS)
-
-
-OPTIMIZER_STATES = {"sgd": _Sgd, "momentum": _Momentum, "adam": _Adam}

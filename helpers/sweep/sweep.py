@@ -12,7 +12,7 @@ from pathlib import Path
 from helpers import data as datasets
 from helpers import files, lanes, records
 from helpers.config import SweepConfig, resolve_device
-from helpers.networks import check_births
+from helpers.networks import check_inits
 from helpers.progress import Lines, Progress
 from helpers.sweep.folder import SweepError, SweepFolder
 from helpers.sweep.news import news_of
@@ -34,7 +34,7 @@ class Sweep:
         self.folder = Path(config.save_dir)
         self.data = datasets.load(config, self.device, data_type(config))
         self.config = config.fitted_to(self.data)
-        check_births(self.config)
+        check_inits(self.config)
         self.on_disk = SweepFolder(self.folder, self.config, self.data.commonest_class_share)
         # Set `stop.now` or `stop.at_step`, and the sweep ends: at the next batch, or when every stack has completed the
         # epoch it is in. A second start goes on at each stack's last complete epoch.
@@ -63,8 +63,8 @@ class Sweep:
         c, d, todo = self.config, self.data, self.todo()
         resumed = sum(task.done >= 0 for task in todo)
         axes = {"inits": c.init_types, "activations": c.activations, "depths": c.layers_list, "seeds": c.seeds}
-        if isinstance(c.lr, tuple):
-            axes["learning rates"] = c.lr
+        if len(c.lrs) > 1:
+            axes["learning rates"] = c.lrs
         grid = " x ".join(f"{len(values)} {axis if len(values) > 1 else axis[:-1]}" for axis, values in axes.items())
         left = (
             f"left: {len(todo)} stacks of up to {max(len(task.what['runs']) for task in todo)} networks"

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from helpers.records import AXIS_KEYS, LAYER_STATS
+from helpers.records import AXES, LAYER_STATS, axis_values
 
 STAT_LABELS = dict(
     zip(
@@ -39,8 +39,7 @@ def cells(results, **fixed):
 
 def planned(results, **fixed):
     """How many runs with these values the sweep has when it is finished."""
-    axes = {axis: results.lrs if axis == "lr" else results.config[key] for axis, key in AXIS_KEYS.items()}
-    return math.prod(len(values) for axis, values in axes.items() if axis not in fixed)
+    return math.prod(len(axis_values(results.config, axis)) for axis in AXES if axis not in fixed)
 
 
 def trainable_depth(results):

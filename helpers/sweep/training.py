@@ -29,9 +29,9 @@ class StackTraining:
     epoch   the last epoch that is complete; -1 before the first measurement
     """
 
-    def __init__(self, config, data, runs, device, lrs=None):
+    def __init__(self, config, data, runs, device):
         self.config, self.data = config, data
-        self.stack = Stack(config, runs, device, lrs)
+        self.stack = Stack(config, runs, device)
         self.runs = self.stack.runs
         self.epoch = -1
         self.graphed = None
@@ -170,7 +170,7 @@ class StackWorker:
 
     def about(self, task):
         runs = task.what["runs"]
-        return {"runs": [dataclasses.astuple(run) for run in runs], "config": fixed_part(self.config, runs)}
+        return {"runs": [run.name for run in runs], "config": fixed_part(self.config, runs)}
 
     def halve(self, task, state):
         runs = deepest_first(task.what["runs"])
@@ -188,12 +188,12 @@ class StackWorker:
 # ---- some networks alone
 
 
-def train_alone(config, data, runs, epochs, device="cpu", lrs=None):
+def train_alone(config, data, runs, epochs, device="cpu"):
     """Train some runs as one stack, in memory, and return the StackTraining: nothing is written."""
     device = torch.device(device)
 
     def train():
-        training = StackTraining(dataclasses.replace(config, num_epochs=epochs), data, runs, device, lrs)
+        training = StackTraining(dataclasses.replace(config, num_epochs=epochs), data, runs, device)
         for _ in range(epochs + 1):
             training.advance()
         return training
@@ -217,10 +217,9 @@ def rebuild(config, run, epoch=None):
     data = datasets.load(config, device, data_type(config))
     config = config.fitted_to(data)
     if isinstance(run, str):
-        named = {known.name: known for known in config.runs()}
-        if run not in named:
-            raise ConfigError(f"the sweep has no run {run!r}; its runs are named like {next(iter(named))!r}")
-        run = named[run]
+        if run not in config.named:
+            raise ConfigError(f"the sweep has no run {run!r}; its runs are named like {next(iter(config.named))!r}")
+        run = config.named[run]
     training = train_alone(config, data, [run], config.num_epochs if epoch is None else epoch, device)
     if training.diverged[0]:
         raise SweepError(f"{run.name} has diverged by epoch {training.epoch}; there is no network to return")

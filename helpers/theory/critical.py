@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from scipy.optimize import brentq
-from torch.nn import init as torch_init
 
 from helpers.activations import ACTIVATIONS, Activation, phi_of
 from helpers.config import ConfigError
-from helpers.initializers import generator_for
+from helpers.initializers import INITIALIZERS
 from helpers.quadrature import QUICK, expectation
 from helpers.theory.mean_field import GRID, NEUTRAL, chi_parallel, critical_limit, critical_line
 
@@ -37,6 +35,19 @@ class Critical:
     sigma_b2: float
     output: float
     q: float
+
+
+def params_of(config, run):
+    """The parameters of a run's init: CONFIG's, and where they are solved for, what `solve` finds for the run.
+
+    Raises ConfigError, one sentence, where there are none for its activation.
+    """
+    params = config.init_params[run.init]
+    if not INITIALIZERS[config.row_of(run.init)].solved:
+        return params
+    found = solve(config.activation(run.activation), run.layers, config.input_square, run.activation)
+    sigma_w2 = (found.first, found.sigma_w2, found.output)
+    return {**params, "sigma_w2": sigma_w2, "sigma_b2": found.sigma_b2}
 
 
 def solve(activation, layers, input_square, name=None):
@@ -72,7 +83,7 @@ def _solve(name, row, layers, input_square):
         sigma_b2 = max(0.0, sigma_b2)
         first, last = (q - sigma_b2) / input_square, q
     phi = phi_of(row)
-    square = expectation(lambda u: phi.f(u) ** 2, last, kinks=phi.kinks)
+    square = expectation(lambda u: phi.value(u) ** 2, last, kinks=phi.kinks)
     return Critical(first, sigma_w2, sigma_b2, 1 / max(1.0, square), q)
 
 
@@ -127,29 +138,9 @@ def _signal(row, sigma_w2, layers, input_square):
     phi, q, gain = phi_of(row), sigma_w2 * input_square, 0.0
     for _ in range(layers - 1):
         slopes, square = (
-            expectation(g, q, kinks=phi.kinks, nodes=QUICK) for g in (lambda u: phi.df(u) ** 2, lambda u: phi.f(u) ** 2)
+            expectation(g, q, kinks=phi.kinks, nodes=QUICK)
+            for g in (lambda u: phi.slope(u) ** 2, lambda u: phi.value(u) ** 2)
         )
         gain += np.log(sigma_w2 * slopes)
         q = sigma_w2 * square
     return q, gain
-
-
-def draw(found, layers, hidden_size, input_size, output_size, seed):
-    """(weights, biases) of a network at birth, first hidden layer to output layer, in float64: see `draw_weights`.
-
-    found  the Critical of its activation, as `solve` finds it
-    """
-    generator = generator_for("weights", seed, "critical", layers, hidden_size, input_size)
-    sizes = [input_size] + [hidden_size] * layers + [output_size]
-    scales = [found.first] + [found.sigma_w2] * (layers - 1) + [found.output]
-    weights, biases = [], []
-    for fan_in, fan_out, scale in zip(sizes[:-1], sizes[1:], scales, strict=True):
-        weight = torch.empty(fan_out, fan_in, dtype=torch.float64)
-        # rows or columns of length 1 have the variance 1 / max(fan_in, fan_out)
-        torch_init.orthogonal_(weight, (scale * max(fan_in, fan_out) / fan_in) ** 0.5, generator=generator)
-        bias = torch.zeros(fan_out, dtype=torch.float64)
-        weights.append(weight)
-        biases.append(bias)
-    for bias in biases[:-1]:
-        bias.normal_(0, found.sigma_b2**0.5, generator=generator)
-    return weights, biases

@@ -64,19 +64,13 @@ class Birth:
 
 def birth_of(config, run):
     """The Birth of one run; None where its weights have a mean that is not 0, for which there is no theory here."""
-    activation = config.activation(run.activation)
-    if config.row_of(run.init) == "critical":
-        found = critical.solve(activation, run.layers, config.input_square, run.activation)
-        return Birth(activation, found.first, found.sigma_w2, found.sigma_b2)
-    drawn = [
-        weight_moments(run.init, config.init_params[run.init], fan_in, config.hidden_size)
-        for fan_in in (config.input_size, config.hidden_size)
-    ]
+    params = critical.params_of(config, run)
+    sizes = ((config.input_size, 0), (config.hidden_size, 1))
+    drawn = [weight_moments(run.init, params, fan_in, config.hidden_size, layer) for fan_in, layer in sizes]
     if any(mean != 0 for mean, _ in drawn):
         return None
-    (_, first), (_, other) = drawn
-    sigma_b2 = config.init_params[run.init].get("sigma_b2", 0.0)
-    return Birth(activation, first * config.input_size, other * config.hidden_size, sigma_b2)
+    first, other = (variance * fan_in for (_, variance), (fan_in, _) in zip(drawn, sizes, strict=True))
+    return Birth(config.activation(run.activation), first, other, params.get("sigma_b2", 0.0))
 
 
 def signals(births, moments, layers):
@@ -97,7 +91,7 @@ def signals(births, moments, layers):
             q[q > MOST_VARIANCE] = np.inf
             mean, square, slopes = (
                 expectation(g, q, kinks=phi.kinks, nodes=QUICK)
-                for g in (phi.f, lambda u: phi.f(u) ** 2, lambda u: phi.df(u) ** 2)
+                for g in (phi.value, lambda u: phi.value(u) ** 2, lambda u: phi.slope(u) ** 2)
             )
             values = (q, mean, square, apart, sigma_w2 * slopes)
             for name, value in zip(names, values, strict=True):
@@ -188,7 +182,7 @@ def forecast(config, data=None):
     known, rows = profiles(config, input_moments(data.x_train)), []
     regimes = {id(profile): regime_of(profile) for profile in known.values() if profile is not None}
     for run, profile in known.items():
-        row = {"run": run.name, **dataclasses.asdict(run), "lr": config.lr_of(run)}
+        row = {"run": run.name, **dataclasses.asdict(run)}
         if profile is not None:
             first, last = profile.iloc[0], profile.iloc[-1]
             row |= {"pre_std_first": first.pre_std, "pre_std_last": last.pre_std, "correlation": last.correlation}

@@ -32,7 +32,7 @@ GRID = np.geomspace(1e-10, 1e5, 481)  # variances among which fixed points and c
 def variance_map(activation, q, sigma_w2, sigma_b2):
     """q' = sigma_w2 Int Dz phi(sqrt(q) z)^2 + sigma_b2 of a variance or an array of them (Poole et al. 2016, eq. 3)."""
     phi = phi_of(activation)
-    return sigma_w2 * expectation(lambda u: phi.f(u) ** 2, q, kinks=phi.kinks) + sigma_b2
+    return sigma_w2 * expectation(lambda u: phi.value(u) ** 2, q, kinks=phi.kinks) + sigma_b2
 
 
 def chi1(activation, q, sigma_w2):
@@ -41,7 +41,7 @@ def chi1(activation, q, sigma_w2):
     At q = 0 it is the limit from above.
     """
     phi, q = phi_of(activation), np.maximum(np.asarray(q, float), GRID[0])
-    return sigma_w2 * expectation(lambda u: phi.df(u) ** 2, q, kinks=phi.kinks)
+    return sigma_w2 * expectation(lambda u: phi.slope(u) ** 2, q, kinks=phi.kinks)
 
 
 def chi_parallel(activation, q, sigma_w2):
@@ -50,7 +50,7 @@ def chi_parallel(activation, q, sigma_w2):
     It does not depend on sigma_b2. At q = 0 it is the limit from above.
     """
     phi, q = phi_of(activation), np.maximum(np.asarray(q, float), GRID[0])
-    return sigma_w2 * expectation(lambda u: phi.f(u) * phi.df(u) * u, q, kinks=phi.kinks) / q
+    return sigma_w2 * expectation(lambda u: phi.value(u) * phi.slope(u) * u, q, kinks=phi.kinks) / q
 
 
 def correlation_map(activation, c, q, sigma_w2, sigma_b2):
@@ -61,13 +61,13 @@ def correlation_map(activation, c, q, sigma_w2, sigma_b2):
 def half_distance(activation, c, q, nodes=EXACT):
     """E[(phi(u1) - phi(u2))^2] / 2 for u1, u2 of variance q and correlation c; a difference, so exact near c = 1."""
     phi = phi_of(activation)
-    return pair_expectation(lambda u, v: 0.5 * (phi.f(u) - phi.f(v)) ** 2, c, q, phi.kinks, nodes)
+    return pair_expectation(lambda u, v: 0.5 * (phi.value(u) - phi.value(v)) ** 2, c, q, phi.kinks, nodes)
 
 
 def chi_c(activation, c, q, sigma_w2, nodes=EXACT):
     """The slope of the correlation map where q stays: sigma_w2 Int Dz1 Dz2 phi'(u1) phi'(u2); chi1 at c = 1."""
     phi = phi_of(activation)
-    return sigma_w2 * pair_expectation(lambda u, v: phi.df(u) * phi.df(v), c, q, phi.kinks, nodes)
+    return sigma_w2 * pair_expectation(lambda u, v: phi.slope(u) * phi.slope(v), c, q, phi.kinks, nodes)
 
 
 # ---- fixed points
@@ -124,7 +124,7 @@ def _root(f, a, b):
 
 
 def _zero_or_infinity(phi, sigma_b2):
-    return 0.0 if sigma_b2 == 0 and float(phi.f(np.zeros(1))[0]) == 0 else math.inf
+    return 0.0 if sigma_b2 == 0 and float(phi.value(np.zeros(1))[0]) == 0 else math.inf
 
 
 @dataclass(frozen=True)
@@ -197,8 +197,8 @@ def critical_line(activation, q):
     that no network has that point.
     """
     phi = phi_of(activation)
-    squares = expectation(lambda u: phi.f(u) ** 2, q, kinks=phi.kinks)
-    slopes = expectation(lambda u: phi.df(u) ** 2, q, kinks=phi.kinks)
+    squares = expectation(lambda u: phi.value(u) ** 2, q, kinks=phi.kinks)
+    slopes = expectation(lambda u: phi.slope(u) ** 2, q, kinks=phi.kinks)
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma_w2 = 1 / slopes
         return sigma_w2, q - sigma_w2 * squares
@@ -206,7 +206,7 @@ def critical_line(activation, q):
 
 def critical_limit(activation):
     """sigma_w2 of the critical line where q goes to 0: 1 over the mean of the squared slopes on either side of 0."""
-    slopes = phi_of(activation).df(np.array([-1e-12, 1e-12]))
+    slopes = phi_of(activation).slope(np.array([-1e-12, 1e-12]))
     with np.errstate(divide="ignore"):
         return float(1 / np.mean(slopes**2))
 
@@ -217,7 +217,7 @@ def critical_points(activation, sigma_b2):
     _, needed = critical_line(activation, GRID)
     beyond = needed - sigma_b2
     beyond[np.abs(beyond) <= NEUTRAL * GRID] = 0
-    if sigma_b2 == 0 and float(phi.f(np.zeros(1))[0]) == 0:
+    if sigma_b2 == 0 and float(phi.value(np.zeros(1))[0]) == 0:
         if (beyond == 0).all():
             return [_critical_point(activation, 1.0)]
         limit = critical_limit(activation)

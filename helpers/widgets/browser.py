@@ -14,13 +14,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from helpers import ROOT
-from helpers.records import SUMMARY_COLUMNS, find_sweeps, load_sweep
+from helpers.records import AXES, SUMMARY_COLUMNS, find_sweeps, load_sweep
 from helpers.sweep import run_figures
 from helpers.sweep.findings import settings
 from helpers.widgets.accuracy_map import AccuracyGrid
 
 MOST_COMPARED = 6
-FILTERS = {"activation": "activations", "init": "init_types", "layers": "layers_list"}  # the key of CONFIG behind each
+FILTERS = {axis: AXES[axis] for axis in ("activation", "init", "layers")}  # the key of CONFIG behind each
 OUTCOMES = ("learned", "did not learn", "diverged")
 CSS = """<style>
 .results-browser h3 { margin: 10px 0 2px 0; font-size: 16px; line-height: 22px }
@@ -118,9 +118,8 @@ class ResultsBrowser(widgets.VBox):
             return
         _show(self.body, True)
         config = self.whole.config
-        lrs = self.whole.lrs if isinstance(config["lr"], list) else []
-        _show(self.lr, len(lrs) > 0)
-        self._offer(self.lr, lrs)
+        _show(self.lr, len(self.whole.lrs) > 1)
+        self._offer(self.lr, self.whole.lrs)
         for name, key in FILTERS.items():
             self._offer(self.filters[name], [("all", None), *((str(value), value) for value in config[key])])
         self._offer(self.filters["outcome"], [("all", None), *((outcome, outcome) for outcome in OUTCOMES)])
@@ -129,7 +128,7 @@ class ResultsBrowser(widgets.VBox):
         self._open_lr()
 
     def _open_lr(self):
-        self.results = self.whole if self.lr.value is None else self.whole.at(self.lr.value)
+        self.results = self.whole.at(self.lr.value)
         self._filter()
 
     def _filter(self):

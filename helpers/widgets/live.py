@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from helpers import records
 from helpers.figures import COLOURS, STYLE
 from helpers.progress import duration, person_watches
-from helpers.records import EPOCH_COLUMNS
+from helpers.records import AXES, EPOCH_COLUMNS
 from helpers.sweep import run_figures
 from helpers.widgets.accuracy_map import AccuracyGrid
 
@@ -58,9 +58,8 @@ class SweepPanel:
     def __init__(self, sweep):
         self.sweep, self.config = sweep, sweep.config
         self.trained = {}  # run -> its rows so far, as its CSV will have them
-        self.named = {run.name: run for run in self.config.runs()}
         self.cells = {}  # cell -> its runs, of all seeds and learning rates
-        for run in self.named.values():
+        for run in self.config.runs():
             self.cells.setdefault(self._cell(run), []).append(run)
         self.changed = set()  # cells with news that the map does not show yet
         self.choice = None  # the cell whose curves are drawn, once there is one
@@ -84,18 +83,17 @@ class SweepPanel:
         self.stop.on_click(lambda _: self._stop())
         self.grid = AccuracyGrid(c)
         self.grid.on_click(lambda *cell: self.choose(cell))
-        axes = {"activation": c.activations, "init": c.init_types, "layers": c.layers_list}
+        axes = {axis: getattr(c, AXES[axis]) for axis in ("activation", "init", "layers")}
         self.axes = {name: widgets.Dropdown(options=values, description=name) for name, values in axes.items()}
         for axis in self.axes.values():
             axis.layout.width = "220px"
             axis.observe(lambda _: self._chosen_from_lists(), "value")
-        lrs = list(c.lr) if isinstance(c.lr, tuple) else [None]
-        self.lr = widgets.Dropdown(options=lrs, description="lr", layout=widgets.Layout(width="180px"))
+        self.lr = widgets.Dropdown(options=c.lrs, description="lr", layout=widgets.Layout(width="180px"))
         self.lr.observe(lambda _: self._choose_lr(), "value")
         # a picture in a box is stretched to the box by default
         self.picture = widgets.Image(format="png", layout=widgets.Layout(align_self="flex-start", max_width="100%"))
         self.picture.add_class("sweep-curves")
-        choosers = [*self.axes.values(), *([self.lr] if len(lrs) > 1 else [])]
+        choosers = [*self.axes.values(), *([self.lr] if len(c.lrs) > 1 else [])]
         self.widget = widgets.VBox(
             [widgets.HBox([self.stop, self.bar, self.status]), self.grid, widgets.HBox(choosers), self.picture]
         )
@@ -149,7 +147,7 @@ class SweepPanel:
     def show(self, progress):
         """The progress function: note what a stack has learned, and draw it when it is time."""
         figures = progress.event.figures
-        runs = [self.named[name] for name in figures["runs"]]
+        runs = [self.config.named[name] for name in figures["runs"]]
         for run, rows in zip(runs, figures["rows"], strict=True):
             if rows:  # a stack that begins anew shows epochs again
                 before = [row for row in self.trained.get(run, ()) if row[0] < rows[0][0]]
@@ -173,7 +171,7 @@ class SweepPanel:
 
     def _runs_of(self, cell):
         """The runs of a cell: one a seed, at the chosen learning rate."""
-        return [run for run in self.cells[cell] if run.lr in (None, self.lr.value)]
+        return [run for run in self.cells[cell] if run.lr == self.lr.value]
 
     def _accuracy(self, run):
         """The last test accuracy of a run: None before there is one, NaN once it has diverged."""

@@ -172,8 +172,8 @@ def softsign_slope(z):
 @pytest.mark.parametrize("df", [None, softsign_slope])
 def test_own_function_trains(digits, df):
     register_activation("softsign", softsign, df)
-    config, data = digits(activations=["softsign"], lr=0.05)
-    stack = Stack(config, [Run("he_normal", "softsign", layers, 0) for layers in (3, 1)])
+    config, data = digits(activations=["softsign"])
+    stack = Stack(config, [Run("he_normal", "softsign", layers, 0, 0.05) for layers in (3, 1)])
     nets = [stack.network(r) for r in range(2)]
     index = torch.arange(32).view(1, -1)
     for _ in range(5):

@@ -114,9 +114,9 @@ def test_a_folder_that_holds_others_results_is_not_set_aside(folder, other):
     assert path.exists()
 
 
-def test_the_folder_of_the_notebook_itself_is_not_set_aside(folder):
-    (folder / "notebooks").mkdir()
-    (job,) = read_jobs(write_notebook(folder / "notebooks" / "one.ipynb", f"save_dir = '{folder}'"))
+def test_the_folder_in_which_one_works_is_not_set_aside(folder, tmp_path_factory):
+    path = tmp_path_factory.mktemp("elsewhere") / "one.ipynb"
+    (job,) = read_jobs(write_notebook(path, f"save_dir = '{folder}'"))
     with pytest.raises(BatchError, match="holds more than this notebook's results"):
         set_aside(job)
 

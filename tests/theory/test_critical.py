@@ -76,7 +76,7 @@ def test_an_activation_without_such_a_point_is_refused_in_a_sentence():
     variant = {"mine": {"activation": "spline_sigmoid", "segments": 4}}
     config = wide("mine", 3, activation_params=variant)
     with pytest.raises(ConfigError, match="init 'critical': mine has no variance"):
-        networks.check_births(config)
+        networks.check_inits(config)
     with pytest.raises(ConfigError, match="input_square"):
         critical.solve("tanh", 5, None)
     with pytest.raises(ValueError, match="depends on the activation"):
@@ -170,7 +170,7 @@ def test_fifty_layers_of_gelu_learn(digits):
     given = {"layers_list": [50], "hidden_size": 64, "num_epochs": 4, "precision": "float32", "test_size": 50}
     config, data = digits(**given, activations=["gelu"], optimizer="momentum", lr=0.001, batch_size=32)
     seeds = {"critical": 6, "he_normal": 3, "orthogonal": 3}
-    runs = [Run(init, "gelu", 50, seed) for init, count in seeds.items() for seed in range(count)]
+    runs = [Run(init, "gelu", 50, seed, config.lrs[0]) for init, count in seeds.items() for seed in range(count)]
     trained = train_alone(config, data, runs, config.num_epochs)
     accuracy = {init: [] for init in seeds}
     for run, table in zip(trained.runs, trained.tables, strict=True):

@@ -1,0 +1,106 @@
+"""The optimisers of a stack: `step` takes one layer's share of the backward pass and changes its weights.
+
+The table `STACK_OPTIMIZERS` has them; each does for R networks at once what its namesake in torch.optim does for one.
+"""
+
+import torch
+
+from helpers.training import MOMENTUM
+
+ADAM_BETA1, ADAM_BETA2, ADAM_EPS = 0.9, 0.999, 1e-8  # Kingma & Ba 2015
+
+
+class _Sgd:
+    """w <- w - lr g, in place: the learning rate is already in dz, through `loss_scale`."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.tensors = []
+        self.steps = torch.zeros((), dtype=stack.sum_type, device=stack.device)
+
+    @property
+    def loss_scale(self):
+        return self.stack.lr
+
+    def before_step(self):
+        self.steps += 1
+
+    def step(self, l, pairs):
+        stack = self.stack
+        weight, bias = stack.weights[l], stack.biases[l]
+        for rows, a, dz in pairs:
+            if l == 0 and stack.wide_first:
+                by_unit = dz.mT.reshape(-1, dz.shape[1])  # (R H, batch)
+                gradient = stack.wide_product(by_unit, a[0].mT)  # (R H, D)
+                weight[rows].mT.view(gradient.shape).sub_(gradient)
+            elif stack.working_type == stack.type:
+                weight[rows].baddbmm_(a.mT, dz, alpha=-1)
+            else:
+                weight[rows].sub_(torch.bmm(a.mT, dz))
+                stack.working_weights[l][rows].copy_(weight[rows])
+            bias[rows].sub_(dz.sum(1, keepdim=True, dtype=stack.type))
+            if stack.working_type != stack.type:
+                stack.working_biases[l][rows].copy_(bias[rows])
+
+    def step_shape(self, l, gradient):
+        self.stack.shapes[l].sub_(gradient)
+
+
+class _WithMoments:
+    """Optimisers that remember: they form the gradient, and `change` turns it into a step."""
+
+    moments = 1
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.memory = [
+            [torch.zeros_like(p) for _ in range(self.moments)] for p in stack.weights + stack.biases + stack.shapes
+        ]  # fmt: skip
+        self.tensors = [moment for moments in self.memory for moment in moments]
+        self.steps = torch.zeros((), dtype=stack.sum_type, device=stack.device)
+        self.loss_scale = 1.0
+
+    def before_step(self):
+        self.steps += 1
+
+    def step(self, l, pairs):
+        stack = self.stack
+        weight, bias = stack.weights[l], stack.biases[l]
+        lr = stack.lr[: len(weight)]
+        products = [torch.bmm(a.mT, dz).to(stack.type) for _, a, dz in pairs]
+        sums = [dz.sum(1, keepdim=True, dtype=stack.type) for _, _, dz in pairs]
+        weight.sub_(self.change(torch.cat(products), self.memory[l]) * lr)
+        bias.sub_(self.change(torch.cat(sums), self.memory[len(stack.weights) + l]) * lr)
+        if stack.working_type != stack.type:
+            stack.working_weights[l].copy_(weight)
+            stack.working_biases[l].copy_(bias)
+
+    def step_shape(self, l, gradient):
+        shape = self.stack.shapes[l]
+        memory = self.memory[2 * len(self.stack.weights) + l]
+        shape.sub_(self.change(gradient, memory) * self.stack.lr[: len(shape), :, :, None])
+
+
+class _Momentum(_WithMoments):
+    """v <- mu v + g; w <- w - lr v, with mu = 0.9, as torch.optim.SGD(momentum=0.9)."""
+
+    def change(self, gradient, memory):
+        (v,) = memory
+        return v.mul_(MOMENTUM).add_(gradient)
+
+
+class _Adam(_WithMoments):
+    """Kingma & Ba 2015, as torch.optim.Adam with its defaults."""
+
+    moments = 2
+
+    def change(self, gradient, memory):
+        m, v = memory
+        m.lerp_(gradient, 1 - ADAM_BETA1)
+        v.mul_(ADAM_BETA2).addcmul_(gradient, gradient, value=1 - ADAM_BETA2)
+        t = self.steps
+        root = v.sqrt() / (1 - ADAM_BETA2**t).sqrt().to(v.dtype)
+        return m / (1 - ADAM_BETA1**t).to(m.dtype) / root.add_(ADAM_EPS)
+
+
+STACK_OPTIMIZERS = {"sgd": _Sgd, "momentum": _Momentum, "adam": _Adam}
