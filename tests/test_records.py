@@ -311,7 +311,7 @@ def indexed_sweep(folder):
     for table in tables.values():
         table[:, 3:5] = [[0.1], [0.2], [0.9], [0.95]]
     tables[runs[1]][-1, 1:5] = np.nan
-    write_sweep(folder, tables)
+    write_tables(folder, tables)
     records.write_checksums(folder, {run.name: (records.run_checksum(folder, run.name), 3) for run in runs})
     return {run.name: records.summarise(run, records.read_run(records.run_file(folder, run)), 0.1) for run in runs}
 
