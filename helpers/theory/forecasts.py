@@ -168,20 +168,22 @@ def regime_of(profile):
     return "trainable" if first.backward >= 1 / MOST_CHANGE else "vanishing"
 
 
-def forecast(config, data=None):
+def forecast(config, data=None, known=None):
     """Will it train? One row a run of a sweep, before any training: a DataFrame.
 
     config  a SweepConfig, or a CONFIG as the notebooks have it
     data    the Data of the sweep; loaded where left out, for the theory starts from the inputs' real variance
+    known   {run: profile} from `profiles`, where they have been computed already
 
     columns: run, activation, init, layers, seed, lr; pre_std_first, pre_std_last; correlation, of two inputs in the
     last hidden layer; backward and gradient, first over last hidden layer (see `profiles`); regime; trainable. Where
     weights are drawn with a mean that is not 0 there is no theory: the numbers are NaN, the regime is "unknown".
     """
     config = config if isinstance(config, SweepConfig) else SweepConfig.from_dict(config)
-    data = load(config) if data is None else data
-    config = config.fitted_to(data)
-    known, rows = profiles(config, input_moments(data.x_train)), []
+    if known is None:
+        data = load(config) if data is None else data
+        known = profiles(config.fitted_to(data), input_moments(data.x_train))
+    rows = []
     regimes = {id(profile): regime_of(profile) for profile in known.values() if profile is not None}
     for run, profile in known.items():
         row = {"run": run.name, **dataclasses.asdict(run)}
