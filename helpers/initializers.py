@@ -164,7 +164,7 @@ INITIALIZERS = {
 
 
 def weight_moments(init, params, fan_in, fan_out, layer=1, layers=2):
-    """(mean, variance) of one weight in a layer, under an init and its parameters, as in `draw_weights`."""
+    """(mean, variance) of one weight in a layer, under an init and its parameters, as in `draw_parameters`."""
     init, params = row_and_params(init, params)
     return INITIALIZERS[init].moments(fan_in, fan_out, **at_layer(params, layer, layers))
 
@@ -184,11 +184,6 @@ def generator_for(*key):
     """A CPU random generator that depends on the key alone: the same on every machine, whatever was drawn before."""
     digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-def draw_weights(init, params, layers, hidden_size, input_size, output_size, seed):
-    """The starting weights of one network, first hidden layer to output layer, in float64: see `draw_parameters`."""
-    return draw_parameters(init, params, layers, hidden_size, input_size, output_size, seed)[0]
 
 
 def draw_parameters(init, params, layers, hidden_size, input_size, output_size, seed):

@@ -90,8 +90,8 @@ def critical_table(activations, sigma_b2s):
 
 def predicted(activation, sigma_w2, sigma_b2, layers, moments):
     """What becomes of a signal layer by layer, all layers alike: {name: (layers,) array}, as in `theory.signals`."""
-    birth = theory.Birth(activation, sigma_w2, sigma_w2, sigma_b2)
-    return {name: values[0] for name, values in theory.signals([birth], moments, layers).items()}
+    ensemble = theory.Ensemble(activation, sigma_w2, sigma_w2, sigma_b2)
+    return {name: values[0] for name, values in theory.signals([ensemble], moments, layers).items()}
 
 
 def sampled(activation, sigma_w2, sigma_b2, layers, width, inputs, seed=0):

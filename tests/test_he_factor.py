@@ -12,7 +12,7 @@ from made_up_results import table_of, write_sweep
 
 from helpers import he_factor
 from helpers.config import ConfigError, Run, SweepConfig
-from helpers.initializers import draw_weights
+from helpers.initializers import draw_parameters
 from helpers.records import LAYER_STATS
 from helpers.sweep import Sweep
 
@@ -152,7 +152,7 @@ def sentences_of(results):
 def test_variance_grows_by_half_the_factor_a_layer(factor):
     """The prediction against one wide network drawn by the sweep's own init; a layer's error is about 1/sqrt(width)."""
     layers, width = 6, 2000
-    weights = draw_weights(
+    weights, _ = draw_parameters(
         "mine", {"init": "he_normal", "factor": factor, "mode": "fan_in"}, layers, width, width, 2, 0
     )
     a = torch.randn(50, width, dtype=torch.float64)
@@ -175,6 +175,6 @@ def test_before_training_reads_the_layers_of_a_real_sweep(tmp_path):
 
 def test_runs_of_a_factor_start_from_the_same_numbers():
     config = SweepConfig.from_dict({"init_types": list(NAMES), "init_params": NAMES, "input_size": 4, "output_size": 2})
-    drawn = [draw_weights(init, config.init_params[init], 1, 3, 4, 2, 0)[0] for init in NAMES]
+    drawn = [draw_parameters(init, config.init_params[init], 1, 3, 4, 2, 0)[0][0] for init in NAMES]
     assert Run("he_1", "relu", 1, 0).name == "he_1_relu_1L_s0"
     torch.testing.assert_close(drawn[2], 2 * drawn[0])

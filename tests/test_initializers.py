@@ -5,17 +5,18 @@ import torch
 
 from helpers import networks
 from helpers.config import Run, SweepConfig
-from helpers.initializers import INITIALIZERS, draw_weights, generator_for
+from helpers.initializers import INITIALIZERS, draw_parameters, generator_for
 
-# `critical` depends on the activation and has tests of its own
-INITS = [init for init in INITIALIZERS if init != "critical"]
+# What theory solves for has no defaults.
+PARAMS = {init: row.defaults for init, row in INITIALIZERS.items()} | {"critical": {"sigma_w2": 1.5, "sigma_b2": 0.1}}
+INITS = list(INITIALIZERS)
 every_init = pytest.mark.parametrize("init", INITS)
 FAN_OUT, FAN_IN = 300, 500
 
 
 def drawn(init, shape=(FAN_OUT, FAN_IN), **params):
     weight = torch.full(shape, torch.nan, dtype=torch.float64)
-    INITIALIZERS[init].draw(weight, generator_for("test"), **{**INITIALIZERS[init].defaults, **params})
+    INITIALIZERS[init].draw(weight, generator_for("test"), **{**PARAMS[init], **params})
     return weight
 
 
@@ -54,6 +55,7 @@ MOMENTS = {
     "orthogonal": lambda o, i: (0, 1 / max(i, o), NORMAL),
     "trunc_normal": lambda o, i: (0, 0.1**2 * truncated_moments(-2, 2)[1], NORMAL),
     "gaussian": lambda o, i: (0, 1 / i, NORMAL),
+    "critical": lambda o, i: (0, 1.5 / i, NORMAL),
 }
 
 
@@ -146,7 +148,7 @@ def test_std_0_gives_the_mean(init):
 
 
 def weights_of(init, layers=3, hidden_size=20, input_size=12, output_size=5, seed=0):
-    return draw_weights(init, INITIALIZERS[init].defaults, layers, hidden_size, input_size, output_size, seed)
+    return draw_parameters(init, PARAMS[init], layers, hidden_size, input_size, output_size, seed)[0]
 
 
 def same(some, others):
@@ -155,7 +157,7 @@ def same(some, others):
 
 @every_init
 @pytest.mark.parametrize("layers", [1, 2, 5])
-def test_draw_weights_has_the_shapes_of_the_layers(init, layers):
+def test_drawn_weights_have_the_shapes_of_the_layers(init, layers):
     shapes = [tuple(weight.shape) for weight in weights_of(init, layers)]
     assert shapes == [(20, 12)] + [(20, 20)] * (layers - 1) + [(5, 20)]
     assert {weight.dtype for weight in weights_of(init, layers)} == {torch.float64}
@@ -206,8 +208,27 @@ def test_hidden_weights_do_not_depend_on_the_output(init):
     assert same(weights_of(init)[:-1], weights_of(init, output_size=9)[:-1])
 
 
-@every_init
+@pytest.mark.parametrize("init", [init for init, row in INITIALIZERS.items() if not row.solved])
 def test_activations_start_from_the_same_weights(init):
     config = SweepConfig.from_dict({"hidden_size": 8, "input_size": 6, "output_size": 3})
     relu, tanh = (list(networks.build(config, Run(init, phi, 3, 0)).parameters()) for phi in ("relu", "tanh"))
     assert same(relu, tanh)
+
+
+@pytest.mark.parametrize("init", ["gaussian", "critical"])
+@pytest.mark.parametrize("hidden_size", [400, 7])
+def test_hidden_biases_have_their_variance_and_those_of_the_output_are_zero(init, hidden_size):
+    layers = 2800 // hidden_size
+    _, biases = draw_parameters(init, {"sigma_w2": 1.0, "sigma_b2": 0.3}, layers, hidden_size, 6, 5, 0)
+    assert [len(bias) for bias in biases] == [hidden_size] * layers + [5]
+    check_moments(torch.cat(biases[:-1]), 0, 0.3)
+    assert not biases[-1].any()
+
+
+def test_a_parameter_may_differ_from_layer_to_layer():
+    """First, other hidden ones, output; with one hidden layer there are no others."""
+    for layers in (1, 3):
+        given = {"sigma_w2": (1.0, 4.0, 9.0), "sigma_b2": 0.0}
+        weights, _ = draw_parameters("critical", given, layers, 12, 12, 12, 0)
+        scales = [weight.square().mean().item() * 12 for weight in weights]
+        assert scales == pytest.approx([1.0, *[4.0] * (layers - 1), 9.0])

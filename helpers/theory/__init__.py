@@ -1,9 +1,9 @@
 """Mean-field theory of wide random networks: its maps, the init `critical`, and the forecast of a sweep."""
 
 from helpers.theory.forecasts import (
-    Birth,
+    Ensemble,
     InputMoments,
-    birth_of,
+    ensemble_of,
     forecast,
     input_moments,
     profiles,
@@ -31,8 +31,8 @@ from helpers.theory.mean_field import (
 )  # fmt: skip
 
 __all__ = [
-    "ALIKE", "GRID", "Birth", "CriticalPoint", "DepthScales", "FixedPoint", "InputMoments", "birth_of", "chi1", "chi_c",
+    "ALIKE", "GRID", "CriticalPoint", "DepthScales", "Ensemble", "FixedPoint", "InputMoments", "chi1", "chi_c",
     "chi_parallel", "correlation_map", "critical_limit", "critical_line", "critical_points", "depth_scales",
-    "fixed_point", "forecast", "half_distance", "input_moments", "profiles", "recommend", "regime_of", "signals",
-    "variance_map",
+    "ensemble_of", "fixed_point", "forecast", "half_distance", "input_moments", "profiles", "recommend", "regime_of",
+    "signals", "variance_map",
 ]  # fmt: skip

@@ -48,12 +48,13 @@ def input_moments(x):
 
 
 @dataclass(frozen=True)
-class Birth:
-    """How one network is drawn, as far as the theory asks: sigma_w2 of the first layer and of the others, and sigma_b2.
-
-    Two networks of the same Birth have the same forecast, up to their depth.
+class Ensemble:
+    """The random networks of which a run is one, as far as theory sees them: of one depth, all have the same forecast.
 
     activation  whatever `phi_of` takes
+    first       the variance of a weight of the first layer, times its fan-in
+    sigma_w2    the same of the other hidden layers
+    sigma_b2    the variance of a hidden layer's bias
     """
 
     activation: object
@@ -62,28 +63,27 @@ class Birth:
     sigma_b2: float
 
 
-def birth_of(config, run):
-    """The Birth of one run; None where its weights have a mean that is not 0, for which there is no theory here."""
+def ensemble_of(config, run):
+    """The Ensemble of one run; None where its weights have a mean that is not 0, for which there is no theory here."""
     params = critical.params_of(config, run)
     sizes = ((config.input_size, 0), (config.hidden_size, 1))
     drawn = [weight_moments(run.init, params, fan_in, config.hidden_size, layer) for fan_in, layer in sizes]
     if any(mean != 0 for mean, _ in drawn):
         return None
     first, other = (variance * fan_in for (_, variance), (fan_in, _) in zip(drawn, sizes, strict=True))
-    return Birth(config.activation(run.activation), first, other, params.get("sigma_b2", 0.0))
+    return Ensemble(config.activation(run.activation), first, other, params.get("sigma_b2", 0.0))
 
 
-def signals(births, moments, layers):
-    """What the theory says of networks with these births, layer by layer, before training.
+def signals(ensembles, moments, layers):
+    """What theory predicts layer by layer, before training, for some Ensembles of one activation.
 
-    births   of one activation
-    returns  {name: (births, layers) array}: q, the variance of pre-activations; act_mean, act_square, moments of
+    returns  {name: (ensembles, layers) array}: q, the variance of pre-activations; act_mean, act_square, moments of
              activations; distance, 1 - the correlation of two inputs; chi, the layer's factor on squared gradients
     """
-    phi = phi_of(births[0].activation)
-    first, sigma_w2, sigma_b2 = np.array([(b.first, b.sigma_w2, b.sigma_b2) for b in births]).T
+    phi = phi_of(ensembles[0].activation)
+    first, sigma_w2, sigma_b2 = np.array([(e.first, e.sigma_w2, e.sigma_b2) for e in ensembles]).T
     names = ("q", "act_mean", "act_square", "distance", "chi")
-    found = {name: np.full((len(births), layers), np.nan) for name in names}
+    found = {name: np.full((len(ensembles), layers), np.nan) for name in names}
     q = first * moments.square + sigma_b2
     distance = _divided(first * (moments.square - moments.product), q)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -96,7 +96,7 @@ def signals(births, moments, layers):
             values = (q, mean, square, distance, sigma_w2 * slopes)
             for name, value in zip(names, values, strict=True):
                 found[name][:, layer] = value
-            difference = half_distance(births[0].activation, 1 - distance, q, QUICK)
+            difference = half_distance(ensembles[0].activation, 1 - distance, q, QUICK)
             # so close together that 1 - c is rounding, two signals differ by the slope of the activation alone
             difference = np.where(distance < 1e-10, slopes * q * distance, difference)
             q = sigma_w2 * square + sigma_b2
@@ -119,20 +119,20 @@ def profiles(config, moments):
     backward                    ||dL/dz|| over that of the last hidden layer, the square root of the product of chi1
     gradient                    ||dL/dW|| over that of the last hidden layer
     """
-    births = {run: birth_of(config, run) for run in config.runs()}
+    ensembles = {run: ensemble_of(config, run) for run in config.runs()}
     found = {}
     for activation in map(config.activation, config.activations):
-        mine = list(dict.fromkeys(b for b in births.values() if b is not None and b.activation == activation))
+        mine = list(dict.fromkeys(e for e in ensembles.values() if e is not None and e.activation == activation))
         if mine:
             layers = signals(mine, moments, max(config.layers_list))
-            found |= {b: {name: values[i] for name, values in layers.items()} for i, b in enumerate(mine)}
+            found |= {e: {name: values[i] for name, values in layers.items()} for i, e in enumerate(mine)}
     inputs = moments.square * config.input_size / config.hidden_size
-    made = {(b, n): _profile(found[b], n, inputs) for b in found for n in config.layers_list}
-    return {run: None if b is None else made[b, run.layers] for run, b in births.items()}
+    made = {(e, n): _profile(signal, n, inputs) for e, signal in found.items() for n in config.layers_list}
+    return {run: None if e is None else made[e, run.layers] for run, e in ensembles.items()}
 
 
 def _profile(signal, layers, inputs):
-    """A profile from the signals of its birth; `inputs` is the sum of squared inputs over the width."""
+    """A profile from the signals of its ensemble; `inputs` is the sum of squared inputs over the width."""
     q, mean, square, distance, chi = (
         signal[name][:layers] for name in ("q", "act_mean", "act_square", "distance", "chi")
     )

@@ -6,7 +6,7 @@ from hermite import layer_by_scipy
 from helpers import networks
 from helpers.activations import ACTIVATIONS, FAMILIES, Activation, row_of_family
 from helpers.config import PUBLISHED_INITS, Run, SweepConfig
-from helpers.initializers import draw_weights
+from helpers.initializers import draw_parameters
 from helpers.networks import DeepMLP
 from helpers.records import LAYER_STATS
 
@@ -120,7 +120,7 @@ def test_build_gives_the_drawn_weights_and_no_bias(init, dtype):
     net = networks.build(config, Run(init, "relu", 3, 2), dtype)
     torch.manual_seed(1)
     again = networks.build(config, Run(init, "relu", 3, 2), dtype)
-    drawn = draw_weights(init, config.init_params[init], 3, 8, 6, 4, 2)
+    drawn, _ = draw_parameters(init, config.init_params[init], 3, 8, 6, 4, 2)
     for layer, twin, weight in zip(net.linear_layers, again.linear_layers, drawn, strict=True):
         assert torch.equal(layer.weight, weight.to(dtype))
         assert torch.equal(layer.weight, twin.weight)

@@ -10,7 +10,7 @@ import torch
 from helpers import networks, records, theory
 from helpers.activations import ACTIVATIONS
 from helpers.config import ConfigError, Run, SweepConfig
-from helpers.initializers import draw_weights
+from helpers.initializers import draw_parameters
 from helpers.records import EPOCH_COLUMNS
 from helpers.sweep import Sweep, train_alone
 from helpers.sweep.stack import Stack
@@ -80,7 +80,7 @@ def test_an_activation_without_such_a_point_is_refused_in_a_sentence():
     with pytest.raises(ConfigError, match="input_square"):
         critical.solve("tanh", 5, None)
     with pytest.raises(ValueError, match="depends on the activation"):
-        draw_weights("critical", {}, 2, 8, 8, 2, 0)
+        draw_parameters("critical", {}, 2, 8, 8, 2, 0)
 
 
 @pytest.mark.exact_draws

@@ -10,7 +10,7 @@ from helpers import networks, theory
 from helpers.activations import ACTIVATIONS, derivative
 from helpers.config import Run, SweepConfig
 from helpers.data import Data
-from helpers.initializers import draw_weights
+from helpers.initializers import draw_parameters
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WIDTH, DRAWS = 300, 60
@@ -228,10 +228,10 @@ def mean_correlation(z):
 def test_sigma_w2_is_that_of_the_weights_drawn():
     config = SweepConfig.from_dict({"hidden_size": 200, "input_size": 700, "output_size": 10, "layers_list": [2]})
     for init in config.init_types:
-        birth = theory.birth_of(config, Run(init, "tanh", 2, 0))
-        first, second, _ = draw_weights(init, config.init_params[init], 2, 200, 700, 10, 0)
-        assert birth.first == pytest.approx(first.square().mean().item() * 700, rel=0.02)
-        assert birth.sigma_w2 == pytest.approx(second.square().mean().item() * 200, rel=0.03)
+        ensemble = theory.ensemble_of(config, Run(init, "tanh", 2, 0))
+        (first, second, _), _ = draw_parameters(init, config.init_params[init], 2, 200, 700, 10, 0)
+        assert ensemble.first == pytest.approx(first.square().mean().item() * 700, rel=0.02)
+        assert ensemble.sigma_w2 == pytest.approx(second.square().mean().item() * 200, rel=0.03)
 
 
 def test_input_moments_are_means_over_samples_and_pairs():
@@ -293,8 +293,8 @@ def test_the_forecast_costs_as_much_as_its_deepest_networks(monkeypatch):
         costs.append(sum(taken))
     assert len(found) == 8 * 6 * 3
     assert costs[0] == costs[1]
-    births = {theory.birth_of(SweepConfig.from_dict(sizes), run) for run in found}
-    assert costs[0] < 40_000 * 50 * len(births)
+    ensembles = {theory.ensemble_of(SweepConfig.from_dict(sizes), run) for run in found}
+    assert costs[0] < 40_000 * 50 * len(ensembles)
 
 
 def test_recommendations_are_ranked_and_say_why():
