@@ -46,18 +46,14 @@ def _of_spline(spline):
 def _learnable_spline(base, segments, limit, per, calibrated, penalty):
     _check_base(base)
     recipe = SplineShape(base, segments, limit, per, calibrated, penalty)
-    start = recipe.at_birth()
+    start = recipe.before_training()
 
-    def forward(z, out, shape=None):
-        if shape is None:
-            return start.value(z, out)
+    def forward(z, out, shape):
         into = out if out.dtype == shape.dtype else None
         found = spline_kernel.value(z.to(shape.dtype), recipe.tables(shape).contiguous(), limit, into)
         return out if into is out else out.copy_(found)
 
-    def backward(grad, z, out, shape=None):
-        if shape is None:
-            return torch.mul(grad, start.df(z), out=out)
+    def backward(grad, z, out, shape):
         wide, z_wide, tables = grad.to(shape.dtype), z.to(shape.dtype), recipe.tables(shape).contiguous()
         # The gradient of the shape first: the other one may take the place of z.
         shape.grad = recipe.shape_gradient(spline_kernel.sums(wide, z_wide, tables, limit).to(shape.dtype))

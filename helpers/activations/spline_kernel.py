@@ -1,7 +1,7 @@
 """Piecewise cubics on even knots: values, slopes and sums, in one pass over the numbers.
 
-On a CPU by `spline_kernel.c`, which is compiled at its first use; elsewhere, and where there is no C compiler, by torch
-operations that say the same.
+On a CPU by `spline_kernel.c`, which is compiled at its first use with a number type; elsewhere, and where there is no C
+compiler, by torch operations that do the same.
 
 All functions take z (members, rows, units) and tables (members, units, 4, segments + 2), or units 1 for tables that all
 units share: coefficients of 1, s, s^2, s^3, where s counts segments from the left end of each, the tails first and
@@ -26,13 +26,11 @@ import torch
 from helpers import files
 
 SOURCE = Path(__file__).with_suffix(".c")
-# of each number type: itself in Python, and what its compilation defines
-NUMBERS = {
-    torch.float32: (ctypes.c_float, ("-DREAL=float", "-DINDEX=int32_t", "-DFLOOR=floorf")),
-    torch.float64: (ctypes.c_double, ("-DREAL=double", "-DINDEX=int64_t", "-DFLOOR=floor")),
-}
+NUMBERS = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double}
+OF_TYPE = {torch.float32: ["-DSINGLE"], torch.float64: []}
 # Without the two -fno no rounding could be done in vectors; neither changes a result.
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
+OPENMP = (["-fopenmp"], ["-fopenmp-simd"], [])  # the first that works: Apple's compiler has no threads of OpenMP
 COMPILING = threading.Lock()
 
 
@@ -124,7 +122,7 @@ def _call(name, z, tables, limit, *tensors):
     """One function of the C file; its own tensors come first there."""
     if not all(t.is_contiguous() for t in (z, tables, *tensors)) or not z.dtype == tables.dtype:
         raise ValueError("splines want contiguous tensors, z and tables of one number type")
-    number, _ = NUMBERS[z.dtype]
+    number = NUMBERS[z.dtype]
     members, rows, width = z.shape
     units, segments = tables.shape[1], tables.shape[3] - 2
     threads = min(torch.get_num_threads(), 1 + z.numel() // 16384)  # a thread is not worth its start for a few numbers
@@ -143,8 +141,8 @@ def _compiled(dtype):
 
     None without a compiler.
     """
-    compiler, (_, defines) = shlex.split(os.environ.get("CC") or "cc"), NUMBERS[dtype]
-    made_from = SOURCE.read_bytes() + "\n".join([*compiler, *FLAGS, *defines, _machine()]).encode()
+    compiler = [*shlex.split(os.environ.get("CC") or "cc"), *OF_TYPE[dtype]]
+    made_from = SOURCE.read_bytes() + "\n".join([*compiler, *FLAGS, _machine()]).encode()
     name = f"spline_kernel-{hashlib.sha256(made_from).hexdigest()[:16]}.so"
     kept = SOURCE.parent / "__pycache__" / name
     if kept.exists():
@@ -152,9 +150,9 @@ def _compiled(dtype):
     errors = []
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, name)
-        for flags in ([*FLAGS, "-fopenmp"], FLAGS):  # Apple's compiler has no OpenMP
+        for openmp in OPENMP:
             try:
-                command = [*compiler, *flags, *defines, str(SOURCE), "-o", str(made), "-lm"]
+                command = [*compiler, *FLAGS, *openmp, str(SOURCE), "-o", str(made), "-lm"]
                 subprocess.run(command, check=True, capture_output=True, text=True)
                 break
             except (OSError, subprocess.CalledProcessError) as error:
