@@ -1,18 +1,23 @@
-"""What all figures share: colours, scales and grids of panels, and how a figure is kept.
+"""What all figures share: colours, scales and grids of subplots, and how a picture is kept with its sentence.
 
-`save` writes a figure as PNG with a sentence in it, `show` shows both as well. Scales are shared within a figure, axes
-are logarithmic where values span decades, colours are safe for the colour-blind.
+A function that draws gives a `Picture`: the figure, its name on disk, and a sentence made from the same numbers. `save`
+writes it, `show` shows it as well. Scales are shared within a figure, axes are logarithmic where values span decades,
+colours are safe for the colour-blind.
 """
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+from helpers import files
 
 # Okabe & Ito 2008, "Color Universal Design"; the yellow is darkened to be seen on white
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#B8A000"]
@@ -32,42 +37,43 @@ STYLE = {
 }
 
 
-def save(figure, folder, name, sentence):
-    """Write a figure to folder/figures/name.png and return it, closed.
+@dataclass(frozen=True)
+class Picture:
+    """A figure, its name on disk, and what it shows in plain words, from the same numbers."""
 
-    sentence  what the picture shows, in plain words: it lies in the PNG itself (its text chunk `Description`), so that
-              the two cannot be separated
+    name: str
+    figure: Figure
+    sentence: str
 
-    The file has a palette of 256 colours, a third of the size and to the eye the same.
+
+def save(picture, folder):
+    """Write a picture to folder/figures/<name>.png, whole, close its figure and return the path.
+
+    The sentence lies in the PNG itself (its text chunk `Description`), so that the two cannot be separated. The file
+    has a palette of 256 colours, a third of the size and to the eye the same.
     """
-    path = picture(folder, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn, part, text = io.BytesIO(), path.with_suffix(".part"), PngInfo()
-    figure.savefig(drawn, format="png")
-    plt.close(figure)
-    text.add_itxt("Description", sentence)
+    path = Path(folder) / "figures" / f"{picture.name}.png"
+    drawn, content, text = io.BytesIO(), io.BytesIO(), PngInfo()
+    picture.figure.savefig(drawn, format="png")
+    plt.close(picture.figure)
+    text.add_itxt("Description", picture.sentence)
     with Image.open(drawn) as image:
         few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(part, format="png", optimize=True, pnginfo=text)
-    part.replace(path)
-    return figure
+    few.save(content, format="png", optimize=True, pnginfo=text)
+    files.write_whole(path, content.getbuffer())
+    return path
 
 
-def picture(folder, name):
-    """Where `save` puts a figure."""
-    return Path(folder) / "figures" / f"{name}.png"
-
-
-def show(figure, folder, name, sentence):
-    """Save a figure as `save` does, and show the picture in the notebook, with its sentence under it."""
+def show(picture, folder):
+    """Save a picture as `save` does, and show it in the notebook with its sentence under it."""
     from IPython import display
 
-    save(figure, folder, name, sentence)
-    display.display(display.Image(filename=picture(folder, name)), display.Markdown(sentence))
+    path = save(picture, folder)
+    display.display(display.Image(filename=path), display.Markdown(picture.sentence))
 
 
-def grid_of_panels(n, columns, width=3.0, height=2.3, **kwargs):
-    """A figure of n panels in rows of `columns`, and its n axes."""
+def grid_of_subplots(n, columns, width=3.0, height=2.3, **kwargs):
+    """A figure of n subplots in rows of `columns`, and its n axes."""
     columns = min(n, columns)
     rows = -(-n // columns)
     with plt.rc_context(STYLE):
@@ -80,18 +86,39 @@ def grid_of_panels(n, columns, width=3.0, height=2.3, **kwargs):
 
 
 def legend(figure, axes):
+    """One legend for the whole figure, of the lines of one of its axes."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
 
 
-def style_of(table, name):
+def style_of(names, name):
     """The colour and marker of the i-th name of a list, the same in every figure; the ninth has a marker of its own."""
-    i, again = list(table).index(name), list(table).index(name) // len(COLOURS)
+    i, again = list(names).index(name), list(names).index(name) // len(COLOURS)
     return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[(i + again) % len(MARKERS)]}
 
 
-def label_outer(panels, xlabel, ylabel):
-    for axes in panels:
+def line_style(i):
+    """The colour and dashes of the i-th of many lines without markers."""
+    return {"color": COLOURS[i % len(COLOURS)], "ls": ("-", "--", ":")[i // len(COLOURS) % 3]}
+
+
+def line_with_band(axes, x, mean, low, high, **style):
+    """A line and, in its colour, the band that its seeds span."""
+    (line,) = axes.plot(x, mean, **style)
+    axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, lw=0)
+
+
+def log_scale(subplots):
+    """Make y axes logarithmic, where a line has a value above 0: without one, nothing can be drawn on such an axis."""
+    for axes in subplots:
+        drawn = np.ma.concatenate([np.ma.masked_invalid(np.ma.asarray(line.get_ydata(), float)) for line in axes.lines])
+        if (drawn > 0).any():
+            axes.set_yscale("log")
+
+
+def label_outer(subplots, xlabel, ylabel):
+    """Label the axes that stand at the left and at the bottom of their figure."""
+    for axes in subplots:
         spec = axes.get_subplotspec()
         if spec.is_first_col():
             axes.set_ylabel(ylabel)
@@ -100,6 +127,7 @@ def label_outer(panels, xlabel, ylabel):
 
 
 def whole_ticks(axis, most=5):
+    """At most so many ticks on an axis, at whole numbers."""
     axis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10]))
 
 
@@ -111,9 +139,9 @@ def log_ticks(axis, low, high):
     axis.set_minor_formatter(NullFormatter())
 
 
-def colour_scale(tables, logarithmic):
-    """One scale for all tables, over the finite values; a logarithmic one spans at most twelve decades."""
-    values = np.concatenate([table.ravel() for table in tables])
+def colour_scale(arrays, logarithmic):
+    """One scale for all arrays, over the finite values; a logarithmic one spans at most twelve decades."""
+    values = np.concatenate([array.ravel() for array in arrays])
     values = values[np.isfinite(values)]
     if logarithmic:
         values = values[values > 0]

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from helpers import files, records
+from helpers import files, records, words
 from helpers.notebooks import read_notebook
-from helpers.sweep import findings
+from helpers.sweep import findings, tables
 
 OVERVIEW = ("accuracy_map", "effect_of_the_factor")  # pictures for the overview; of a study without them, the first one
 BEST = 10  # so many combinations are listed as the best
@@ -282,7 +282,7 @@ def _counts(sweeps, **fixed):
     if not sum(map(len, runs)):
         return [""] * len(COUNTS)
     learned, diverged = (sum(int(rows[name].sum()) for rows in runs) for name in ("learned", "diverged"))
-    cells = pd.concat([findings.cells(results, **fixed) for results in sweeps])
+    cells = pd.concat([tables.cells(results, **fixed) for results in sweeps])
     best = cells.test_acc[cells.diverged == 0].max()
     return [sum(map(len, runs)), learned, diverged, "" if np.isnan(best) else f"{best:.3f}"]
 
@@ -342,22 +342,17 @@ def study_page(study, page):
 
 def _best(results):
     """The combinations with the highest test accuracy, of those that learned in every seed."""
-    cells = findings.cells(results)
+    cells = tables.cells(results)
     always = cells[cells.learned == cells.seeds].sort_values("test_acc", ascending=False, kind="stable")
     if always.empty:
         yield "No combination learned in every seed."
         return
     rows = [[*always.index.names, "test accuracy", "train accuracy", "epochs to 95 % of own peak"]]
     for axes, cell in list(zip(always.index, always.itertuples(), strict=True))[:BEST]:
-        accuracies = [_mean(cell, "test_acc", ".3f"), _mean(cell, "train_acc", ".3f")]
-        rows.append([*map(plain, axes), *accuracies, _mean(cell, "epochs", ".2f")])
+        test, train = words.mean(cell.test_acc, cell.test_acc_std), words.mean(cell.train_acc, cell.train_acc_std)
+        rows.append([*map(plain, axes), test, train, words.mean(cell.epochs, cell.epochs_std, ".2f")])
     yield f"{len(always)} of {len(cells)} finished combinations learned in every seed; of these the most accurate:"
     yield table(rows)
-
-
-def _mean(cell, name, digits):
-    mean, deviation = getattr(cell, name), getattr(cell, f"{name}_std")
-    return f"{mean:{digits}}" + (f" +- {deviation:{digits}}" if cell.seeds > 1 else "")
 
 
 def _counts_by_axis(results):

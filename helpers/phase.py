@@ -1,19 +1,22 @@
 """The study of `notebooks/signal.ipynb`: where in the plane of (sigma_w2, sigma_b2) signals and gradients survive.
 
-`plane` computes q*, chi1 and xi_c over a grid, `profile` what one point of it does layer by layer, `sampled` the same
-measured on a random network; `trainable_against_scale` reads off a sweep over sigma_w2 and depth how deep networks
-train, to be held against multiples of xi_c.
+`plane` computes q*, chi1 and xi_c over a grid, `predicted` what one point of it does to a signal layer by layer,
+`sampled` the same measured on a random network; `trainable_against_scale` reads off a sweep over sigma_w2 and depth how
+deep networks train, to be held against multiples of xi_c. The pictures come with their sentences.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.colors import LogNorm, Normalize
 
-from helpers import networks, theory
+from helpers import networks, theory, words
 from helpers.activations import phi_of
 from helpers.config import Run, SweepConfig
+from helpers.figures import COLOURS, STYLE, Picture, grid_of_subplots, legend, log_ticks
 from helpers.quadrature import QUICK, expectation
-from helpers.sweep.findings import trainable_depth
+from helpers.sweep.tables import trainable_depth
 
 SCALES = (4.5, 6.0)  # multiples of xi_c at which Schoenholz et al. 2017 and later work found that training ends
 ROUNDS = 400  # of the variance map, from which nearly every fixed point is reached
@@ -85,14 +88,14 @@ def critical_table(activations, sigma_b2s):
     return pd.DataFrame(rows, columns=columns).set_index(["activation", "sigma_b2"])
 
 
-def profile(activation, sigma_w2, sigma_b2, layers, moments):
+def predicted(activation, sigma_w2, sigma_b2, layers, moments):
     """What becomes of a signal layer by layer, all layers alike: {name: (layers,) array}, as in `theory.signals`."""
     birth = theory.Birth(activation, sigma_w2, sigma_w2, sigma_b2)
     return {name: values[0] for name, values in theory.signals([birth], moments, layers).items()}
 
 
 def sampled(activation, sigma_w2, sigma_b2, layers, width, inputs, seed=0):
-    """The same as `profile` says, measured on one network of finite width: {q, apart, backward: (layers,) arrays}.
+    """What `predicted` says, measured on one network of finite width: {q, distance, backward: (layers,) arrays}.
 
     inputs  (n, width), at least two
     """
@@ -114,7 +117,7 @@ def sampled(activation, sigma_w2, sigma_b2, layers, width, inputs, seed=0):
     with torch.no_grad():
         moments = [theory.input_moments(layer) for layer in z]
     squares, products = (np.array([getattr(m, name) for m in moments]) for name in ("square", "product"))
-    return {"q": squares, "apart": 1 - products / squares, "backward": norms / norms[-1]}
+    return {"q": squares, "distance": 1 - products / squares, "backward": norms / norms[-1]}
 
 
 def trainable_against_scale(results):
@@ -134,28 +137,121 @@ def trainable_against_scale(results):
     return pd.DataFrame(rows, columns=columns).set_index("init").sort_values("sigma_w2")
 
 
-# ---- sentences
+# ---- pictures, each with its sentence
 
 
-def about_plane(activation, found):
-    """How much of the plane is ordered and how much chaotic."""
+def plane_maps(activation, sigma_w2, sigma_b2):
+    """Three maps over sigma_w2 (across) and sigma_b2 (up): q*, chi1 and xi_c, with the critical line over each.
+
+    The sentence says how much of the plane is ordered and how much chaotic.
+    """
+    found, line = plane(activation, sigma_w2, sigma_b2), theory.critical_line(activation, theory.GRID)
+    names = {
+        "q": "fixed point q* of the variance",
+        "chi1": "chi1, a layer's factor",
+        "xi_c": "depth scale xi_c (layers)",
+    }
+    figure, subplots = grid_of_subplots(3, 3, width=3.6, height=2.9, sharex=True, sharey=True)
+    for axes, (name, label) in zip(subplots, names.items(), strict=True):
+        values = np.ma.masked_invalid(found[name])
+        norm = LogNorm(0.25, 4) if name == "chi1" else LogNorm(1, 100) if name == "xi_c" else None
+        colours = "RdBu_r" if name == "chi1" else "viridis"
+        image = axes.pcolormesh(sigma_w2, sigma_b2, values, cmap=colours, norm=norm, shading="nearest", rasterized=True)
+        inside = (line[0] >= min(sigma_w2)) & (line[0] <= max(sigma_w2)) & (line[1] <= max(sigma_b2)) & (line[1] >= 0)
+        axes.plot(line[0][inside], line[1][inside], color="k", lw=1.5)
+        axes.set(xlabel="sigma_w2", xlim=(min(sigma_w2), max(sigma_w2)), ylim=(min(sigma_b2), max(sigma_b2)))
+        axes.set_facecolor("0.85")
+        axes.grid(False)
+        bar = figure.colorbar(image, ax=axes, label=label)
+        if norm is not None:
+            log_ticks(bar.ax.yaxis, norm.vmin, norm.vmax)
+    subplots[0].set_ylabel("sigma_b2")
+    figure.suptitle(f"{activation}; black: chi1 = 1")
     ordered = (found["chi1"] < 1).mean()
-    return (
+    sentence = (
         f"{activation}: on {ordered:.0%} of this plane chi1 < 1, where gradients vanish and inputs come to look alike "
-        f"(or as large as the activation lets them); on the rest they explode and inputs drift apart. Between lies the "
+        "(or as large as the activation lets them); on the rest they explode and inputs drift apart. Between lies the "
         "critical line."
     )
+    return Picture("plane", figure, sentence)
 
 
-def about_map(table, deepest):
-    """How the trainable depth compares with multiples of xi_c, where neither end of the map cuts it off."""
+def sampled_signals(activation, sigma_w2, sigma_b2, layers, width):
+    """Theory against one sampled network each, for several sigma_w2; the sentence says how far the variances differ."""
+    inputs = torch.randn(24, width, generator=torch.Generator().manual_seed(0)) + 0.6
+    moments, signals, measured = theory.input_moments(inputs), {}, {}
+    for w in sigma_w2:
+        label = f"sigma_w2 = {w:g}"
+        signals[label] = predicted(activation, w, sigma_b2, layers, moments)
+        measured[label] = sampled(activation, w, sigma_b2, layers, width, inputs)
+    off = max(np.abs(np.log(measured[label]["q"] / signals[label]["q"])).max() for label in signals)
+    sentence = (
+        f"{activation}, width {width}, sigma_b2 = {sigma_b2:g}: dots are one sampled network each, lines the theory; "
+        f"the variance is off by {np.expm1(off):.0%} at most."
+    )
+    return Picture("profiles", draw_signals(signals, measured), sentence)
+
+
+def draw_signals(signals, measured=None):
+    """Three subplots by layer: variance q, correlation of two inputs, and the gradient's share; a line a network.
+
+    signals   {label: arrays from `predicted`}
+    measured  {label: arrays from `sampled`}, drawn as dots
+    """
+    figure, (variance, correlation, gradient) = grid_of_subplots(3, 3, width=3.4, height=2.6, sharex=True)
+    for i, (label, signal) in enumerate(signals.items()):
+        style = {"color": COLOURS[i % len(COLOURS)], "lw": 1.4}
+        share = np.exp(0.5 * np.cumsum(np.log(np.maximum(signal["chi"][:-1][::-1], 1e-300))))[::-1]
+        variance.plot(signal["q"], label=label, **style)
+        correlation.plot(1 - signal["distance"], **style)
+        gradient.plot([*share, 1.0], **style)
+        if measured:
+            dots = {"ls": "", "marker": ".", "ms": 4, "color": style["color"]}
+            variance.plot(measured[label]["q"], **dots)
+            correlation.plot(1 - measured[label]["distance"], **dots)
+            gradient.plot(measured[label]["backward"], **dots)
+    variance.set(yscale="log", ylabel="variance q of pre-activations", xlabel="layer")
+    correlation.set(ylabel="correlation of two inputs", xlabel="layer", ylim=(-0.1, 1.02))
+    gradient.set(yscale="log", ylabel="||dL/dz|| over the last layer's", xlabel="layer")
+    legend(figure, variance)
+    return figure
+
+
+def depth_map(results, table, multiples=SCALES):
+    """Depth against sigma_w2, colour = train accuracy after the last epoch, with multiples of xi_c over it.
+
+    table      from `trainable_against_scale`
+    multiples  of xi_c, a curve each
+
+    The sentence compares the trainable depth with xi_c.
+    """
+    config = results.config
+    grid = results.summary.pivot_table(index="layers", columns="init", values="final_train_acc", dropna=False)
+    grid = grid.reindex(index=sorted(config["layers_list"]), columns=table.index)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(7.2, 4.4))
+    image = axes.pcolormesh(table.sigma_w2, grid.index, grid, cmap="cividis", norm=Normalize(0, 1), shading="nearest")
+    bottom, top = axes.get_ylim()
+    for multiple, style in zip(multiples, ("--", "-", ":"), strict=False):
+        axes.plot(table.sigma_w2, multiple * table.xi_c, "w", ls=style, lw=2)
+        axes.plot(table.sigma_w2, multiple * table.xi_c, COLOURS[1], ls=style, lw=1.4, label=f"{multiple:g} xi_c")
+    axes.set(ylim=(bottom, top), xlabel="sigma_w2", ylabel="hidden layers")
+    axes.grid(False)
+    axes.legend(loc="upper right", frameon=True)
+    figure.colorbar(image, ax=axes, label="train accuracy after the last epoch")
+    sigma_b2 = ", ".join(f"{value:g}" for value in sorted(set(table.sigma_b2)))
+    figure.suptitle(f"{', '.join(config['activations'])}, width {config['hidden_size']}, sigma_b2 = {sigma_b2}")
+    return Picture("depth_map", figure, depth_in_scales(table, max(config["layers_list"])))
+
+
+def depth_in_scales(table, deepest):
+    """How the trainable depth compares with xi_c, where neither end of the map cuts it off, in words."""
     inside = table[(table.depth > 0) & (table.depth < deepest) & np.isfinite(table.xi_c)]
     if len(inside) < 3:
         return "Too few of these networks have a trainable depth inside the map to compare it with xi_c."
-    ratio = inside.depth / inside.xi_c
-    low, middle, high = ratio.quantile([0.1, 0.5, 0.9])
+    middle, spread = words.median(inside.depth / inside.xi_c, ".1f", "values of sigma_w2")
     rank = inside.depth.rank().corr(inside.xi_c.rank())
     return (
-        f"The deepest network that learned is {middle:.1f} xi_c deep (median of {len(inside)} values of sigma_w2; 10 "
-        f"to 90 %: {low:.1f} to {high:.1f}); depth and xi_c rank these alike with a correlation of {rank:.2f}."
+        f"The deepest network that learned is {middle} xi_c deep ({spread}); depth and xi_c rank these alike with a "
+        f"correlation of {rank:.2f}."
     )

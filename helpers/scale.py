@@ -20,7 +20,7 @@ import pandas as pd
 
 from helpers import records
 from helpers.config import SweepConfig
-from helpers.figures import COLOURS, grid_of_panels, legend
+from helpers.figures import COLOURS, Picture, grid_of_subplots, legend
 from helpers.lanes import Task
 from helpers.sweep.plan import STACK_SIZES, parameters
 
@@ -239,12 +239,12 @@ def money(machine_hours, stored, prices):
     return pd.DataFrame(rows).set_index("what")
 
 
-# ---- figures, and what they say
+# ---- pictures, each with its sentence
 
 
 def against_networks(table, networks, size, machines):
-    """Hours of each cost against the number of networks."""
-    figure, (axes,) = grid_of_panels(1, 1, width=5.0, height=3.4)
+    """Hours of each cost against the number of networks; the sentence has the first wall."""
+    figure, (axes,) = grid_of_subplots(1, 1, width=5.0, height=3.4)
     counts = np.geomspace(size, networks * 10, 60)
     for colour, (name, cost) in zip(COLOURS, table.iterrows(), strict=False):
         style = "-" if cost.grows == "once" else "--"
@@ -252,25 +252,24 @@ def against_networks(table, networks, size, machines):
     axes.axvline(networks, color="0.6", lw=1)
     axes.set(xscale="log", yscale="log", xlabel="networks", ylabel="hours")
     legend(figure, axes)
-    return figure
-
-
-def about_networks(table, networks, size, machines):
-    """The sentence of `against_networks`."""
     found = walls(table, networks, size, machines)
     rewritten = found[found.grows == "rewritten"]
     first = rewritten["as long as training at"].idxmin()
-    return (
+    sentence = (
         f"{networks:,} networks in stacks of {size} on {machines} machines like this one: training takes "
         f"{_short(found.hours['training'])} hours, writing their CSVs {_short(found.hours['CSVs'])}, and all that is "
         f"written again at every stack (dashed) {_short(rewritten.hours.sum())}. The first wall is the {first}: from "
         f"{_short(rewritten['as long as training at'][first])} networks on it takes longer than the training."
     )
+    return Picture("against_networks", figure, sentence)
 
 
 def against_machines(table, networks, size, machines):
-    """Hours against the number of machines: training divides, what one process writes does not."""
-    figure, (axes,) = grid_of_panels(1, 1, width=5.0, height=3.4)
+    """Hours against the number of machines: training divides, what one process writes does not.
+
+    The sentence has the number of machines that one process keeps up with.
+    """
+    figure, (axes,) = grid_of_subplots(1, 1, width=5.0, height=3.4)
     counts = np.geomspace(1, machines * 100, 60)
     training = [hours(table.loc["training"], networks, size, n) for n in counts]
     axes.plot(counts, training, color=COLOURS[0], label="training")
@@ -279,16 +278,12 @@ def against_machines(table, networks, size, machines):
         axes.axhline(_writer_hours(table, networks, size, grows), color=colour, ls=style, label=label)
     axes.set(xscale="log", yscale="log", xlabel="machines like this one", ylabel="hours")
     legend(figure, axes)
-    return figure
-
-
-def about_machines(table, networks, size):
-    """The sentence of `against_machines`."""
-    return (
+    sentence = (
         f"{networks:,} networks: one process that writes each result once keeps up with "
         f"{_short(enough_machines(table))} machines like this one; what it writes again at every stack takes it "
         f"{_short(_writer_hours(table, networks, size, 'rewritten'))} hours, however many there are."
     )
+    return Picture("against_machines", figure, sentence)
 
 
 def enough_machines(table):

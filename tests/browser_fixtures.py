@@ -13,7 +13,7 @@ import sys
 import time
 
 import pytest
-from made_up_results import write_sweep
+from made_up_results import random_histories, write_sweep
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
@@ -132,7 +132,7 @@ def found(tmp_path_factory):
     write_sweep(
         root / "grid",
         {**cells, "init_params": variant, "seeds": [0, 1]},
-        diverged=["he_normal_0.5_tanh_12L_s1"],
+        random_histories(diverged=["he_normal_0.5_tanh_12L_s1"]),
         missing=["zero_tanh_12L_s0", "zero_tanh_12L_s1"],
     )
     for name, layers in (("a", [2, 4]), ("b", [4, 8])):

@@ -18,9 +18,8 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from helpers import gallery
+from helpers import figures, gallery
 from helpers.sweep import Sweep
-from helpers.sweep import figures as plots
 
 ROOT = Path(__file__).parents[1]
 ODD = "he_normal_0.5 *learned* <fast> | 3 [of] 4 for $1 ~~or~~ `more` _x_ # ≥ 1."
@@ -41,8 +40,7 @@ CONFIG = {
 def draw(folder, name, sentence):
     figure, axes = plt.subplots(figsize=(1, 1))
     axes.set_title(name)  # so that no two pictures have the same bytes
-    plots.save(figure, folder, name, sentence)
-    return plots.picture(folder, name)
+    return figures.save(figures.Picture(name, figure, sentence), folder)
 
 
 def notebook_showing(path, cells):
@@ -194,8 +192,8 @@ def test_a_page_says_where_its_numbers_come_from(published):
     manifest = json.loads((published / "wide/manifest.json").read_text())
     for known in (manifest["machine"], manifest["versions"]["torch"], manifest["started"], '"stack_size"'):
         assert known.strip('"') in wide
-    assert "digits, 8 runs, seeds 0 and 1, 1 epoch, sgd with lr 0.5, batch 32, width 8; trained on" in wide
-    assert "8 runs, seeds 0 and 1, 1 epoch, sgd with lr 0.1 and 0.5, batch" in apart
+    assert "digits, 8 runs, seed 0 and 1, 1 epochs, sgd with lr 0.5, batch 32, width 8; trained on" in wide
+    assert "8 runs, seed 0 and 1, 1 epochs, sgd with lr 0.1 and 0.5, batch" in apart
     assert cells_of(published / "apart/README.md", "lr 0.5")[1] == "4"
     bench = published / "bench/README.md"
     assert cells_of(bench, "way")[1] == "ms\\"  # the bar in the name is escaped

@@ -1,18 +1,20 @@
 """The He-factor study: speeds against closed forms, the theory of variance against wide random networks, sentences."""
 
 import dataclasses
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_up_results import table_of, write_sweep
 
-from helpers import he_factor, records
+from helpers import he_factor
 from helpers.config import ConfigError, Run, SweepConfig
 from helpers.initializers import draw_weights
+from helpers.records import LAYER_STATS
 from helpers.sweep import Sweep
-from helpers.sweep import figures as plots
 
 FACTORS = (1.0, 2.0, 4.0)
 NAMES = {f"he_{factor:g}": {"init": "he_normal", "factor": factor} for factor in FACTORS}
@@ -21,28 +23,22 @@ NAMES = {f"he_{factor:g}": {"init": "he_normal", "factor": factor} for factor in
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Train losses that fall at a rate of their own: factor / 4 at 3 layers; at 8 layers factor 1 does not learn."""
-    folder = tmp_path_factory.mktemp("he_factor")
     axes = {"activations": ["relu"], "init_types": list(NAMES), "layers_list": [3, 8], "seeds": [0, 1, 2]}
-    config = SweepConfig.from_dict({**axes, "init_params": NAMES, "num_epochs": 8})
-    rows = []
-    for run in config.runs():
+    epochs = np.arange(9)
+
+    def history(run, config):
         factor = NAMES[run.init]["factor"]
         rate = factor / 4 * (1 + 0.02 * run.seed) if (run.layers, factor) != (8, 1.0) else 0.0
-        table = np.zeros((9, len(records.columns(run.layers))))
-        table[:, 0] = np.arange(9)
-        table[:, 1] = table[:, 2] = 2.3 * np.exp(-rate * np.arange(9))
-        table[:, 3] = table[:, 4] = 0.1 + 0.8 * (rate > 0) * np.arange(9) / 8
-        table[:, 6:] = np.repeat([factor ** np.arange(run.layers)], 5, axis=0).T.ravel()
-        records.write_run(folder, run, table)
-        rows.append(records.summarise(run, records.read_run(records.run_file(folder, run)), 0.1))
-    records.write_summary(folder, rows)
-    records.write_manifest(folder, {"config": config.to_dict(), "commonest_class_share": 0.1})
-    return records.load_sweep(folder)
+        layers = dict.fromkeys(LAYER_STATS, factor ** np.arange(run.layers))
+        return table_of(run, 8, loss=2.3 * np.exp(-rate * epochs), acc=0.1 + 0.1 * (rate > 0) * epochs, **layers)
+
+    given = {**axes, "init_params": NAMES, "num_epochs": 8}
+    return write_sweep(tmp_path_factory.mktemp("he_factor"), given, history)
 
 
 def test_epochs_to_level_follow_from_the_rates(study):
     """At 3 layers the slowest, factor 1 and seed 0, ends at 2.3 exp(-2): the others get there after 2 / rate."""
-    table = he_factor.knob_table(study)
+    table = he_factor.runs_by_factor(study)
     for row in table[table.layers == 3].itertuples():
         assert row.epochs_to_level == pytest.approx(2 / (row.factor / 4 * (1 + 0.02 * row.seed)), rel=1e-4)
     deep = table[table.layers == 8]
@@ -51,7 +47,7 @@ def test_epochs_to_level_follow_from_the_rates(study):
 
 
 def test_the_verdict_compares_with_the_factor_that_keeps_the_variance(study):
-    shallow, deep = he_factor.verdict(he_factor.knob_table(study))
+    shallow, deep = he_factor.verdict(he_factor.runs_by_factor(study))
     epochs = 2 / (1 + 0.02 * np.arange(3))  # of factor 4
     fast, slow = (f"{values.mean():.3g} +- {values.std(ddof=1):.2g}" for values in (epochs, 2 * epochs))
     assert shallow.startswith(f"3 layers: factor 4 reaches the common train loss first, after {fast} epochs")
@@ -60,7 +56,7 @@ def test_the_verdict_compares_with_the_factor_that_keeps_the_variance(study):
 
 
 def test_the_verdict_on_the_kept_factor_itself_and_on_one_that_failed(study):
-    table = he_factor.knob_table(study)
+    table = he_factor.runs_by_factor(study)
     only_two = table[(table.factor <= 2) & (table.layers == 3)]
     text = next(he_factor.verdict(only_two))
     epochs = 8 / (1 + 0.02 * np.arange(3))  # of factor 1
@@ -85,16 +81,29 @@ def test_two_factors_within_the_spread_are_not_told_apart():
     assert "keeps the variance." in text or "within the spread of the seeds" in text
 
 
-def test_sentences_name_the_best_and_the_worst(study):
-    table = he_factor.knob_table(study)
-    loss = he_factor.about_curves(table, "train_loss")
+def test_pictures_name_the_best_and_the_worst(study):
+    loss = he_factor.curves(study, "train_loss")
     finals = 2.3 * np.exp(-8 * 0.25 * (1 + 0.02 * np.arange(3)))  # of factor 1
-    assert f"with factor 4, worst {finals.mean():.3g} +- {finals.std(ddof=1):.2g} with 1;" in loss
-    assert "worst 2.3 +- 0 with 1" in loss
-    assert "8 layers to the common loss: factor 4" in he_factor.about_speed(table)
-    assert "2: 0.25, then 0.25" in he_factor.about_layers(study, 3)  # 1 over factor^2
+    assert loss.name == "train_loss"
+    assert f"with factor 4, worst {finals.mean():.3g} +- {finals.std(ddof=1):.2g} with 1;" in loss.sentence
+    assert "worst 2.3 +- 0 with 1" in loss.sentence
+    accuracy = he_factor.curves(study, "test_acc").sentence
+    assert "8 layers: best 0.9 +- 0 with factor 2, worst 0.1 +- 0 with 1" in accuracy
+    effect = he_factor.effect_of_the_factor(he_factor.runs_by_factor(study))
+    assert "8 layers to the common loss: factor 4" in effect.sentence
+    layers = he_factor.layer_statistics(study, 3)
+    assert (layers.name, "2: 0.25, then 0.25" in layers.sentence) == ("layers_3L", True)  # 1 over factor^2
     # the mean of 1, f, f^2 over three layers: 1 for factor 1, 7 for factor 4
-    assert "3 layers before training 1 to 7" in he_factor.about_averages(study)
+    assert "3 layers before training 1 to 7" in he_factor.layer_averages(study).sentence
+    plt.close("all")
+
+
+def test_layer_averages_are_drawn(study):
+    grid = np.reshape(he_factor.layer_averages(study).figure.axes, (3, 2))
+    assert [axes.get_title() for axes in grid[0]] == ["3 layers", "8 layers"]
+    drawn = {line.get_label(): line.get_ydata() for line in grid[1, 0].lines}
+    np.testing.assert_allclose(drawn["he_4"], 7)
+    plt.close("all")
 
 
 @pytest.mark.parametrize(
@@ -117,24 +126,26 @@ def test_seeds_that_diverged_are_counted(study):
     changed = {"diverged": lost, "learned": study.summary.learned & ~lost}
     changed |= {"final_train_loss": study.summary.final_train_loss.mask(lost)}
     results = dataclasses.replace(study, summary=study.summary.assign(**changed))
-    table = he_factor.knob_table(results)
-    counted = "runs with factor 4"
-    said = [he_factor.about_curves(table, "train_loss"), he_factor.about_layers(results, 3)]
-    said += [he_factor.about_averages(results), he_factor.about_speed(table)]
-    assert [sentence for sentence in said if counted not in sentence] == []
-    assert "diverged: 2 of 3 runs with factor 4" in said[1]
+    table = he_factor.runs_by_factor(results)
+    assert [
+        sentence for sentence in sentences_of(results) if not re.search("2 of [36] runs with factor 4", sentence)
+    ] == []
     assert "3 layers: factor 2 reaches" in next(he_factor.verdict(table))
-    figure = plots.effect_of(table, "factor", {"final_train_loss": ("loss", "log")})
+    figure = he_factor.effect_of_the_factor(table, {"final_train_loss": ("loss", "log")}).figure
     hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
     assert [list(line.get_xdata()) for line in hollow] == [[4.0]]
-    plt.close(figure)
 
     everything = study.summary.assign(diverged=True, learned=False, final_train_loss=np.nan, final_test_acc=np.nan)
     results = dataclasses.replace(study, summary=everything)
-    table = he_factor.knob_table(results)
-    said = [he_factor.about_curves(table, "test_acc"), he_factor.about_layers(results, 3), he_factor.about_speed(table)]
-    said += [he_factor.about_averages(results), *he_factor.verdict(table)]
-    assert [sentence for sentence in said if " runs with factor 1" not in sentence or "nan" in sentence] == []
+    found = [*sentences_of(results), *he_factor.verdict(he_factor.runs_by_factor(results))]
+    assert [sentence for sentence in found if " runs with factor 1" not in sentence or "nan" in sentence] == []
+
+
+def sentences_of(results):
+    effect = he_factor.effect_of_the_factor(he_factor.runs_by_factor(results))
+    pictures = [he_factor.curves(results, "test_acc"), he_factor.layer_statistics(results, 3), effect]
+    plt.close("all")
+    return [picture.sentence for picture in (*pictures, he_factor.layer_averages(results))]
 
 
 @pytest.mark.parametrize("factor", FACTORS)
@@ -154,10 +165,10 @@ def test_variance_grows_by_half_the_factor_a_layer(factor):
     assert abs(np.log(measured / predicted)) < 4 * (layers - 1) / width**0.5
 
 
-def test_at_birth_reads_the_layers_of_a_real_sweep(tmp_path):
+def test_before_training_reads_the_layers_of_a_real_sweep(tmp_path):
     given = {"activations": ["relu"], "layers_list": [4], "init_types": list(NAMES), "init_params": NAMES}
     sweep = Sweep({**given, "num_epochs": 1, "hidden_size": 256, "seeds": [0, 1], "save_dir": str(tmp_path)})
-    table = he_factor.at_birth(sweep.run(lambda event: None))
+    table = he_factor.before_training(sweep.run(lambda event: None))
     assert list(table.predicted) == pytest.approx([(factor / 2) ** 1.5 for factor in FACTORS])
     assert (np.abs(np.log(table.ratio)) < 4 * 3 / 256**0.5).all()
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 from made_up_results import write_sweep
 
-from helpers import phase, records, theory
+from helpers import phase, theory
 from helpers.config import SweepConfig
-from helpers.sweep import theory_figures as theory_plots
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
@@ -42,12 +41,12 @@ def test_the_table_names_stable_unstable_and_none():
     assert table["relu", 0.0] == "neutral"
 
 
-def test_a_sampled_network_lies_on_the_profile():
+def test_a_sampled_network_has_the_predicted_signal():
     inputs = torch.randn(16, 800, generator=torch.Generator().manual_seed(0)) + 0.5
-    predicted = phase.profile("tanh", 1.5, 0.1, 10, theory.input_moments(inputs))
+    predicted = phase.predicted("tanh", 1.5, 0.1, 10, theory.input_moments(inputs))
     measured = phase.sampled("tanh", 1.5, 0.1, 10, 800, inputs)
     np.testing.assert_allclose(measured["q"], predicted["q"], rtol=0.2)
-    np.testing.assert_allclose(measured["apart"], predicted["apart"], rtol=0.35)
+    np.testing.assert_allclose(measured["distance"], predicted["distance"], rtol=0.35)
     share = np.exp(0.5 * np.cumsum(np.log(predicted["chi"][:-1][::-1])))[::-1]
     np.testing.assert_allclose(np.log(measured["backward"][:-1]), np.log(share), atol=0.3)
 
@@ -57,8 +56,7 @@ def study(tmp_path):
     """Networks that learn down to 4 layers at sigma_w2 = 1, down to 8 at 1.76, never at 3."""
     variants = {f"w{w:g}": {"init": "gaussian", "sigma_w2": w, "sigma_b2": 0.05} for w in (1.76, 1.0, 3.0)}
     given = {"activations": ["tanh"], "layers_list": [4, 8, 12], "init_types": list(variants), "init_params": variants}
-    write_sweep(tmp_path, given)
-    results = records.load_sweep(tmp_path)
+    results = write_sweep(tmp_path, given)
     deepest = results.summary.init.map({"w1": 4, "w1.76": 8, "w3": 0})
     results.summary["learned"] = results.summary.layers <= deepest
     return results
@@ -69,7 +67,9 @@ def test_trainable_depth_stands_beside_xi_c(study):
     assert list(table.index) == ["w1", "w1.76", "w3"]  # by sigma_w2
     assert list(table.depth) == [4, 8, 0]
     assert table.xi_c["w1"] == pytest.approx(theory.depth_scales("tanh", 1.0, 0.05).xi_c)
-    figure = theory_plots.depth_map(study, table, phase.SCALES)
+    picture = phase.depth_map(study, table)
+    figure = picture.figure
+    assert (picture.name, picture.sentence[:7]) == ("depth_map", "Too few")
     (image,) = [c for c in figure.axes[0].collections if hasattr(c, "get_array") and c.get_array() is not None]
     grid = study.summary.pivot_table(index="layers", columns="init", values="final_train_acc")
     np.testing.assert_allclose(np.ravel(image.get_array()), grid[["w1", "w1.76", "w3"]].to_numpy().ravel())
@@ -79,25 +79,37 @@ def test_trainable_depth_stands_beside_xi_c(study):
 def test_sentences_about_the_map():
     rows = [(f"w{i}", 1.0, 0.05, 2.0 * i, 1.0, 8 * i) for i in range(1, 5)]
     table = pd.DataFrame(rows, columns=["init", "sigma_w2", "sigma_b2", "xi_c", "c", "depth"]).set_index("init")
-    said = phase.about_map(table, 80)
-    assert "is 4.0 xi_c deep (median of 4 values" in said
-    assert "correlation of 1.00" in said
-    assert "Too few" in phase.about_map(table, 20)  # the map ends before the networks do
+    sentence = phase.depth_in_scales(table, 80)
+    assert "4.0 xi_c deep" in sentence
+    assert "4.0 to 4.0" in sentence
+    assert "correlation of 1.00" in sentence
+    assert "Too few" in phase.depth_in_scales(table, 20)  # the map ends before the networks do
 
 
 def test_every_figure_draws_what_it_is_given():
     w, b = np.linspace(0.5, 4, 8), np.linspace(0, 0.5, 6)
-    found = phase.plane("tanh", w, b)
-    figure = theory_plots.phase_planes("tanh", w, b, found, theory.critical_line("tanh", theory.GRID))
-    for axes in figure.axes[:3]:
+    picture = phase.plane_maps("tanh", w, b)
+    ordered = np.mean([theory.chi1("tanh", theory.fixed_point("tanh", x, y).q, x) < 1 for x in w for y in b])
+    assert picture.name == "plane"
+    assert f"on {ordered:.0%} of this plane" in picture.sentence
+    for axes in picture.figure.axes[:3]:
         (line,) = axes.lines
         x, y = line.get_data()
         assert (np.abs(np.interp(0.05, y, x) - 1.76) < 0.02).all()
-    signals = {"one": phase.profile("tanh", 1.0, 0.05, 5, theory.InputMoments(1.0, 0.3))}
-    variance, correlation, gradient = theory_plots.signal_profiles(signals).axes
+    signals = {"one": phase.predicted("tanh", 1.0, 0.05, 5, theory.InputMoments(1.0, 0.3))}
+    variance, correlation, gradient = phase.draw_signals(signals).axes
     np.testing.assert_allclose(variance.lines[0].get_ydata(), signals["one"]["q"])
-    np.testing.assert_allclose(correlation.lines[0].get_ydata(), 1 - signals["one"]["apart"])
+    np.testing.assert_allclose(correlation.lines[0].get_ydata(), 1 - signals["one"]["distance"])
     assert gradient.lines[0].get_ydata()[0] == pytest.approx(np.prod(signals["one"]["chi"][:4]) ** 0.5)
+
+
+def test_samples_are_drawn_over_the_theory():
+    picture = phase.sampled_signals("tanh", (1.0, 2.0), 0.05, 6, 200)
+    assert picture.name == "profiles"
+    off = []
+    for line, dots in zip(*[iter(picture.figure.axes[0].lines)] * 2, strict=True):
+        off += [np.abs(np.log(dots.get_ydata() / line.get_ydata())).max()]
+    assert f"off by {np.expm1(max(off)):.0%} at most" in picture.sentence
 
 
 def test_the_gaussian_init_draws_biases():

@@ -5,13 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_up_results import table_of, write_sweep
 from torch.nn import functional
 
-from helpers import networks, plateaus, records
-from helpers.config import Run, SweepConfig
+from helpers import networks, plateaus
+from helpers.config import Run
 from helpers.sweep import Sweep
-from helpers.sweep import figures as plots
-from helpers.sweep.findings import crossing
+from helpers.sweep.tables import crossing
 
 EPOCHS = 200
 LEFT_AT = {("he_normal", 0.1): 40, ("he_normal", 1.0): 10, ("xavier_normal", 1.0): 100}  # the others stay
@@ -21,28 +21,18 @@ GRADIENT = {"he_normal": 1e-2, "xavier_normal": 1e-3, "zero": 0.0}  # of the fir
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A loss that lies at log(10) and then falls by half an epoch: it is below 90 % of it within the first."""
-    folder = tmp_path_factory.mktemp("plateaus")
     axes = {"activations": ["sigmoid"], "init_types": list(GRADIENT), "layers_list": [4], "lr": [0.1, 1.0]}
-    config = SweepConfig.from_dict(
-        {**axes, "num_epochs": EPOCHS, "input_size": 8, "hidden_size": 16, "output_size": 10}
-    )
-    epochs, rows = np.arange(EPOCHS + 1), []
-    for run in config.runs():
+    sizes = {"num_epochs": EPOCHS, "input_size": 8, "hidden_size": 16, "output_size": 10}
+    epochs = np.arange(EPOCHS + 1)
+
+    def history(run, config):
         waits = LEFT_AT.get((run.init, run.lr), np.inf)
-        table = np.zeros((EPOCHS + 1, len(records.columns(run.layers))))
-        table[:, 0] = epochs
-        table[:, 1] = table[:, 2] = (
-            np.log(10) * np.exp2(-np.clip(epochs - waits, 0, 8)) if waits < EPOCHS else np.log(10)
-        )
-        table[:, 3] = table[:, 4] = np.where(epochs > waits, 0.9, 0.1)
+        loss = np.log(10) * np.exp2(-np.clip(epochs - waits, 0, 8)) if waits < EPOCHS else np.log(10)
         norms = GRADIENT[run.init] * 3.0 ** np.arange(run.layers)  # a third is passed on by a layer
-        table[:, 6:] = np.column_stack([np.zeros(4), 0.1 * np.ones(4), np.ones(4), norms, norms]).ravel()
-        records.write_run(folder, run, table)
-        rows.append(records.summarise(run, records.read_run(records.run_file(folder, run)), 0.1))
-    records.write_summary(folder, rows)
-    manifest = {"config": config.to_dict(), "commonest_class_share": 0.1, "classes": 10}
-    records.write_manifest(folder, manifest)
-    return records.load_sweep(folder)
+        layers = {"act_std": 0.1, "pre_std": 1.0, "grad_norm": norms, "grad_mean_abs": norms}
+        return table_of(run, EPOCHS, loss=loss, acc=np.where(epochs > waits, 0.9, 0.1), **layers)
+
+    return write_sweep(tmp_path_factory.mktemp("plateaus"), {**axes, **sizes}, history, classes=10)
 
 
 def test_a_run_has_left_when_its_loss_is_a_tenth_below_guessing(study):
@@ -89,40 +79,64 @@ def test_mean_square_against_sampling(std):
     assert plateaus.mean_square(torch.cos, std) == pytest.approx((1 + np.exp(-2 * std**2)) / 2, rel=1e-12)
 
 
-def test_sentences_say_who_left_when_and_how_much_sooner(study):
-    said = "\n".join(plateaus.verdict(study, plateaus.leaving_table(study)))
-    assert "lr 0.1: 1 of 3 runs left the plateau, 1 learned, best 0.900 with he_normal" in said
-    assert "lr 1: first he_normal after 10 epochs, last xavier_normal after 100, never zero" in said
+def test_what_was_found_says_who_left_when_and_how_much_sooner(study):
+    found = "\n".join(plateaus.verdict(study, plateaus.leaving_table(study)))
+    assert "lr 0.1: 1 of 3 runs left the plateau, 1 learned, best 0.900 with he_normal" in found
+    assert "lr 1: first he_normal after 10 epochs, last xavier_normal after 100, never zero" in found
     ratio = (40 - np.log2(0.9)) / (10 - np.log2(0.9))
-    assert f"10 times as high, left {ratio:.2g} times as soon (he_normal)" in said
-    assert "One seed" in said
+    assert f"10 times as high, left {ratio:.2g} times as soon (he_normal)" in found
+    assert "One seed" in found
     # in the order of steps 1e-2, 1e-3, 1e-3 they left after 10, 40 and 100: ranks 3, 1.5, 1.5 against 1, 2, 3
     correlation = pd.Series([3, 1.5, 1.5]).corr(pd.Series([1, 2, 3]))
-    assert f"with a correlation of {correlation:.2f}" in said
+    assert f"with a correlation of {correlation:.2f}" in found
 
 
 def test_too_few_leavers_are_not_related_to_anything(study):
     table = plateaus.leaving_table(study)
-    assert "too few" in plateaus.about_step(table[table.init != "he_normal"])
-    assert plateaus.about_map(study, table[table.lr == 0.1]).startswith(f"Test accuracy after {EPOCHS} epochs.")
+    assert "too few" in plateaus.first_step(table[table.init != "he_normal"])
+    assert plateaus.who_learned(study, table[table.lr == 0.1]).startswith(f"Test accuracy after {EPOCHS} epochs.")
 
 
-def test_each_figure_draws_what_it_is_given(study):
+def test_each_picture_has_its_numbers_in_figure_and_sentence(study):
     table = plateaus.leaving_table(study)
-    grid = plots.lr_map(study).axes[0]
-    assert [text.get_text() for text in grid.texts] == ["0.90", "0.90", "0.10", "0.90", "0.10", "0.10"]
-    loss = plots.curves_by_lr(study, level=2.07).axes[1]
+    picture = plateaus.accuracy_map(study, table)
+    assert [text.get_text() for text in picture.figure.axes[0].texts] == [
+        "0.90",
+        "0.90",
+        "0.10",
+        "0.90",
+        "0.10",
+        "0.10",
+    ]
+    assert (picture.name, picture.sentence) == ("accuracy_map", plateaus.who_learned(study, table))
+
+    picture = plateaus.curves_by_lr(study, table)
+    loss = picture.figure.axes[1]
     drawn = {line.get_label(): line.get_ydata() for line in loss.lines}
     np.testing.assert_allclose(drawn["he_normal"], study.history("he_normal_sigmoid_4L_lr1_s0").train_loss[1:])
-    by_lr, by_step = plots.leaving(table, EPOCHS).axes[:2]
+    assert loss.lines[-1].get_ydata() == pytest.approx([0.9 * np.log(10)] * 2)
+    assert (picture.name, picture.sentence) == ("train_loss", plateaus.who_left(table))
+
+    picture = plateaus.leaving(table, EPOCHS)
+    by_lr, by_step = picture.figure.axes[:2]
     heights = {line.get_label(): list(line.get_ydata()) for line in by_lr.lines}
     assert heights["he_normal"] == pytest.approx([40.15, 10.15], rel=1e-3)
     assert min(heights["zero"]) > EPOCHS
     assert len(by_step.lines) == 3
-    panels = plots.gradients_over_epochs(study, 1.0, table).axes
-    assert [axes.get_title() for axes in panels[:3]] == list(GRADIENT)
-    assert len(panels[0].lines) == 4 + 1  # its layers, and the line where it left
-    assert len(panels[2].lines) == 4
+    assert (picture.name, picture.sentence) == ("leaving", plateaus.first_step(table))
+
+    picture = plateaus.gradients_over_epochs(study, 1.0, table)
+    subplots = picture.figure.axes
+    assert [axes.get_title() for axes in subplots[:3]] == list(GRADIENT)
+    assert len(subplots[0].lines) == 4 + 1  # its layers, and the line where it left
+    assert len(subplots[2].lines) == 4
+    assert picture.name == "gradients_lr1"
+    assert "he_normal 1.0e-02 (leaves after 10), xavier_normal 1.0e-03 (leaves after 100)" in picture.sentence
+    assert "zero 0.0e+00 (stays)" in picture.sentence
+
+    picture = plateaus.deviations(study, 0.1, table)
+    assert picture.name == "deviations_lr0.1"
+    assert "where it left, 0.1 before training and 0.1 at the end" in picture.sentence
     plt.close("all")
 
 

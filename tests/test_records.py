@@ -1,13 +1,15 @@
 """Results on disk: what is written is read back, whole or not at all."""
 
+import hashlib
 import os
 
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_results import write_sweep
 
 from helpers import records
-from helpers.config import Run, SweepConfig
+from helpers.config import Run
 from helpers.records import LAYER_STATS
 
 AXES = {"activation": "activations", "init": "init_types", "layers": "layers_list", "seed": "seeds"}
@@ -35,16 +37,11 @@ def history(**given):
     return pd.DataFrame(plain | given)
 
 
-def write_sweep(folder, tables, floor=0.1):
+def write_tables(folder, tables, floor=0.1):
     """A folder as a sweep leaves it, from {run: table}."""
-    for run, table in tables.items():
-        records.write_run(folder, run, table)
-    rows = [records.summarise(run, records.read_run(records.run_file(folder, run)), floor) for run in tables]
-    records.write_summary(folder, rows)
     axes = {key: list(dict.fromkeys(getattr(run, axis) for run in tables)) for axis, key in AXES.items()}
-    config = SweepConfig.from_dict({**axes, "dataset": "mnist", "lr": 0.1}).to_dict()
-    records.write_manifest(folder, {"config": config, "commonest_class_share": floor, "seconds": 1.5})
-    return records.load_sweep(folder)
+    given = {**axes, "dataset": "mnist", "lr": 0.1}
+    return write_sweep(folder, given, lambda run, config: tables.get(run), floor=floor, seconds=1.5)
 
 
 # ---- one run's CSV
@@ -67,7 +64,7 @@ def test_a_run_is_named_for_its_cell(tmp_path):
 
 def test_a_run_comes_back_with_six_digits_of_its_losses_and_four_of_its_layers(tmp_path):
     table = random_table(DEEP, 20, np.random.default_rng(0))
-    back = write_sweep(tmp_path, {DEEP: table}).history(DEEP.name)
+    back = write_tables(tmp_path, {DEEP: table}).history(DEEP.name)
     assert list(back.columns) == records.columns(12)
     assert back.epoch.tolist() == list(range(21))
     for columns, digits in ((slice(1, 6), 6), (slice(6, None), 4)):
@@ -77,7 +74,7 @@ def test_a_run_comes_back_with_six_digits_of_its_losses_and_four_of_its_layers(t
 def test_what_is_not_known_is_an_empty_cell(tmp_path):
     table = np.full((2, len(records.columns(1))), np.nan)
     table[:, 0], table[0, 2], table[1, 1] = (0, 1), 0.25, np.inf
-    back = write_sweep(tmp_path, {Run("zero", "relu", 1, 0): table}).history("zero_relu_1L_s0")
+    back = write_tables(tmp_path, {Run("zero", "relu", 1, 0): table}).history("zero_relu_1L_s0")
     lines = (tmp_path / "runs" / "zero_relu_1L_s0.csv").read_text().splitlines()
     assert lines[1:] == ["0,,0.25" + "," * 8, "1,inf" + "," * 9]
     np.testing.assert_array_equal(back.to_numpy(), table)
@@ -104,7 +101,7 @@ def test_halfway_is_halfway_for_a_rounded_figure_too(tmp_path, samples):
     for k in range(samples % 2 + 2, samples, samples // 40 * 2 + 2):
         table = np.full((2, len(records.columns(1))), 0.5)
         table[:, 0], table[:, 3] = (0, 1), (samples + k) / 2 / samples
-        if not write_sweep(tmp_path, {run: table}, floor=k / samples).summary.learned[0]:
+        if not write_tables(tmp_path, {run: table}, floor=k / samples).summary.learned[0]:
             wrong.append(k)
     assert wrong == []
 
@@ -175,7 +172,7 @@ def test_the_summary_comes_back_as_it_was(tmp_path):
         records.summarise(run, history(train_acc=acc, test_acc=acc), 0.1)
         for run, acc in zip(runs, accuracies, strict=True)
     ]
-    back = write_sweep(tmp_path, {run: random_table(run, 1, np.random.default_rng(0)) for run in runs})
+    back = write_tables(tmp_path, {run: random_table(run, 1, np.random.default_rng(0)) for run in runs})
     records.write_summary(tmp_path, rows)
     back = records.load_sweep(tmp_path)
     rows = [{**row, "lr": back.config["lr"]} for row in rows]
@@ -194,7 +191,7 @@ def test_layers_come_in_their_order_and_statistics_do_not_mix(tmp_path):
     table[:, 0] = epochs
     # epoch e, layer l, statistic s as the number els, with l of two digits
     table[:, 6:] = (1000 * epochs[:, None, None] + 10 * np.arange(12)[:, None] + np.arange(stats)).reshape(3, -1)
-    results = write_sweep(tmp_path, {DEEP: table})
+    results = write_tables(tmp_path, {DEEP: table})
     for s, stat in enumerate(LAYER_STATS):
         layers = results.layers(DEEP.name, stat)
         assert list(layers.columns) == list(range(12))
@@ -204,13 +201,13 @@ def test_layers_come_in_their_order_and_statistics_do_not_mix(tmp_path):
 
 @pytest.mark.parametrize("stat", ["act", "grad", "epoch", "act_mean_1", "mean", ""])
 def test_an_unknown_statistic_is_answered_with_the_known_ones(tmp_path, stat):
-    results = write_sweep(tmp_path, {DEEP: random_table(DEEP, 1, np.random.default_rng(0))})
+    results = write_tables(tmp_path, {DEEP: random_table(DEEP, 1, np.random.default_rng(0))})
     with pytest.raises(KeyError, match=f"no layer statistic '{stat}'; allowed is act_mean, act_std, pre_std, grad"):
         results.layers(DEEP.name, stat)
 
 
 def test_a_history_can_be_changed_without_changing_the_next(tmp_path):
-    results = write_sweep(tmp_path, {DEEP: random_table(DEEP, 1, np.random.default_rng(0))})
+    results = write_tables(tmp_path, {DEEP: random_table(DEEP, 1, np.random.default_rng(0))})
     mine = results.history(DEEP.name)
     mine["train_loss"] = 7
     assert (results.history(DEEP.name).train_loss != 7).all()
@@ -218,14 +215,14 @@ def test_a_history_can_be_changed_without_changing_the_next(tmp_path):
 
 def test_a_sweep_that_has_grown_is_read_anew(tmp_path):
     rng = np.random.default_rng(0)
-    assert len(write_sweep(tmp_path, {DEEP: random_table(DEEP, 1, rng)}).history(DEEP.name)) == 2
-    assert len(write_sweep(tmp_path, {DEEP: random_table(DEEP, 4, rng)}).history(DEEP.name)) == 5
+    assert len(write_tables(tmp_path, {DEEP: random_table(DEEP, 1, rng)}).history(DEEP.name)) == 2
+    assert len(write_tables(tmp_path, {DEEP: random_table(DEEP, 4, rng)}).history(DEEP.name)) == 5
 
 
 def test_select_takes_values_and_lists_of_them(tmp_path):
     runs = [Run(i, a, l, s) for i in ("zero", "normal") for a in ("relu", "tanh") for l in (1, 2) for s in (0, 1)]
     rng = np.random.default_rng(0)
-    results = write_sweep(tmp_path, {run: random_table(run, 1, rng) for run in runs})
+    results = write_tables(tmp_path, {run: random_table(run, 1, rng) for run in runs})
     assert results.select(init="zero", activation="tanh", layers=2, seed=1).run.tolist() == ["zero_tanh_2L_s1"]
     assert results.select(layers=[2, 1], seed=(0,), init="normal").run.tolist() == [
         run.name for run in runs if run.init == "normal" and run.seed == 0
@@ -271,7 +268,7 @@ DAMAGES = {
 def test_a_damaged_sweep_is_named_in_a_sentence(tmp_path, damage):
     table = random_table(DEEP, 1, np.random.default_rng(0))
     table[:, 3:5] = 0.1
-    write_sweep(tmp_path, {DEEP: table})
+    write_tables(tmp_path, {DEEP: table})
     DAMAGES[damage](tmp_path)
     told = r"(summary\.csv|manifest\.json) (is no|has the|does not|cannot be read)"
     with pytest.raises(ValueError, match=told) as error:
@@ -290,7 +287,7 @@ LOGS = {
 
 @pytest.mark.parametrize("damage", LOGS)
 def test_a_damaged_log_is_named_in_a_sentence(tmp_path, damage):
-    results = write_sweep(tmp_path, {DEEP: random_table(DEEP, 2, np.random.default_rng(0))})
+    results = write_tables(tmp_path, {DEEP: random_table(DEEP, 2, np.random.default_rng(0))})
     LOGS[damage](results.run_file(DEEP.name))
     with pytest.raises(ValueError, match=rf"{DEEP.name}\.csv (is damaged|cannot be read)") as error:
         results.history(DEEP.name)
@@ -302,3 +299,55 @@ def test_a_manifest_that_cannot_be_read_is_named(tmp_path, damaged):
     (tmp_path / "manifest.json").write_bytes(damaged)
     with pytest.raises(ValueError, match=r"manifest\.json is not readable JSON"):
         records.read_manifest(tmp_path)
+
+
+# ---- what is as it was written
+
+
+def indexed_sweep(folder):
+    """A folder with two runs and runs.json; returns {name: row}."""
+    rng, runs = np.random.default_rng(1), [DEEP, Run("zero", "relu", 1, 0)]
+    tables = {run: np.abs(random_table(run, 3, rng)) for run in runs}
+    for table in tables.values():
+        table[:, 3:5] = [[0.1], [0.2], [0.9], [0.95]]
+    tables[runs[1]][-1, 1:5] = np.nan
+    write_tables(folder, tables)
+    records.write_checksums(folder, {run.name: (records.run_checksum(folder, run.name), 3) for run in runs})
+    return {run.name: records.summarise(run, records.read_run(records.run_file(folder, run)), 0.1) for run in runs}
+
+
+def test_rows_of_the_summary_come_back_as_they_were_made(tmp_path):
+    made, text = indexed_sweep(tmp_path), (tmp_path / "summary.csv").read_text()
+    rows = records.read_rows(tmp_path)
+    assert list(rows) == list(made)
+    for name, row in rows.items():
+        assert list(row) == records.SUMMARY_COLUMNS
+        for column, value in row.items():
+            assert (value is pd.NA) == (made[name][column] is pd.NA), column
+            if value is not pd.NA:
+                np.testing.assert_equal(value, made[name][column], column)
+    records.write_summary(tmp_path, list(rows.values()))
+    assert (tmp_path / "summary.csv").read_text() == text
+
+
+def test_checksums_are_those_of_the_files(tmp_path):
+    made = indexed_sweep(tmp_path)
+    known = records.read_checksums(tmp_path)
+    assert set(known) == set(made)
+    for name, (checksum, last) in known.items():
+        content = (tmp_path / "runs" / f"{name}.csv").read_bytes()
+        assert (checksum, last) == (hashlib.sha256(content).hexdigest()[:16], 3)
+
+
+def test_a_summary_that_was_changed_is_not_trusted(tmp_path):
+    made = indexed_sweep(tmp_path)
+    changed(tmp_path / "summary.csv", ("0.95", "0.99"))
+    assert records.read_rows(tmp_path) == {}
+    assert set(records.read_checksums(tmp_path)) == set(made)  # the runs still are
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", '{"a": ', "{}", '{"a": 1}'])
+def test_a_damaged_index_costs_time_only(tmp_path, damaged):
+    indexed_sweep(tmp_path)
+    (tmp_path / "runs.json").write_text(damaged)
+    assert records.read_checksums(tmp_path) == records.read_rows(tmp_path) == {}

@@ -121,17 +121,20 @@ def test_sentences_say_the_numbers():
     first, *rest = scale.verdict(COSTS, stored, bill, 1_000_000, 8, 10)
     assert first == "1,000,000 networks take 139 machine hours: 13.9 hours on 10 machines, at the prices above 13.9."
     assert rest[0].startswith("Made again at every stack: the summary, 174 hours of one process; from 80,000 networks")
-    assert "The first wall is the summary: from 80,000 networks on" in scale.about_networks(COSTS, 1_000_000, 8, 10)
-    assert "keeps up with 40 machines" in scale.about_machines(COSTS, 1_000_000, 8)
+    assert (
+        "The first wall is the summary: from 80,000 networks on"
+        in scale.against_networks(COSTS, 1_000_000, 8, 10).sentence
+    )
+    assert "keeps up with 40 machines" in scale.against_machines(COSTS, 1_000_000, 8, 10).sentence
 
 
 def test_figures_draw_the_hours():
-    (axes,) = scale.against_networks(COSTS, 1_000_000, 8, 10).axes
+    (axes,) = scale.against_networks(COSTS, 1_000_000, 8, 10).figure.axes
     for line, cost in zip(axes.lines, [cost for _, cost in COSTS.iterrows()], strict=False):
         x, y = line.get_xdata(), line.get_ydata()
         assert (x[0], x[-1]) == pytest.approx((8, 10_000_000))
         assert y[-1] == pytest.approx(scale.hours(cost, 10_000_000, 8, 10))
-    (axes,) = scale.against_machines(COSTS, 1_000_000, 8, 10).axes
+    (axes,) = scale.against_machines(COSTS, 1_000_000, 8, 10).figure.axes
     training, once, again = axes.lines
     assert training.get_ydata()[0] == pytest.approx(0.5 * 1_000_000 / 3600)
     assert once.get_ydata()[0] == pytest.approx((0.01 + 0.02 / 8) * 1_000_000 / 3600)

@@ -84,7 +84,7 @@ def _affine(base, scale, shift, input_scale):
     def forward(z, out):
         z.mul_(input_scale)
         if phi.keeps == "output" and out is not z:
-            # z keeps phi's output: had back from `out`, relu's 0 would come as some 1e-8, and let a gradient through
+            # z keeps phi's output: computed back from `out`, relu's 0 would be some 1e-8, and let a gradient through
             return torch.sub(phi.forward(z, z), shift, out=out).mul_(scale)
         return phi.forward(z, out).sub_(shift).mul_(scale)
 

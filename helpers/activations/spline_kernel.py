@@ -23,8 +23,14 @@ from pathlib import Path
 
 import torch
 
+from helpers import files
+
 SOURCE = Path(__file__).with_suffix(".c")
-NUMBERS = {torch.float32: ("float", ctypes.c_float), torch.float64: ("double", ctypes.c_double)}
+# of each number type: itself in Python, and what its compilation defines
+NUMBERS = {
+    torch.float32: (ctypes.c_float, ("-DREAL=float", "-DINDEX=int32_t", "-DFLOOR=floorf")),
+    torch.float64: (ctypes.c_double, ("-DREAL=double", "-DINDEX=int64_t", "-DFLOOR=floor")),
+}
 # Without the two -fno no rounding could be done in vectors; neither changes a result.
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
 COMPILING = threading.Lock()
@@ -111,19 +117,19 @@ def _located(z, tables, limit):
 
 
 def _on_cpu(z):
-    return z.device.type == "cpu" and _library() is not None
+    return z.device.type == "cpu" and _library(z.dtype) is not None
 
 
 def _call(name, z, tables, limit, *tensors):
     """One function of the C file; its own tensors come first there."""
     if not all(t.is_contiguous() for t in (z, tables, *tensors)) or not z.dtype == tables.dtype:
         raise ValueError("splines want contiguous tensors, z and tables of one number type")
-    kind, number = NUMBERS[z.dtype]
+    number, _ = NUMBERS[z.dtype]
     members, rows, width = z.shape
     units, segments = tables.shape[1], tables.shape[3] - 2
     threads = min(torch.get_num_threads(), 1 + z.numel() // 16384)  # a thread is not worth its start for a few numbers
     ours = [*tensors, z] if name == "sums" else [*tensors, z, tables]
-    getattr(_library(), f"{name}_{kind}")(
+    getattr(_library(z.dtype), name)(
         *(ctypes.c_void_p(t.data_ptr()) for t in ours),
         *map(ctypes.c_int64, (members, rows, units, width, segments)),
         *map(number, (_scale(tables, limit), segments / 2)),
@@ -132,10 +138,13 @@ def _call(name, z, tables, limit, *tensors):
 
 
 @cache
-def _compiled():
-    """The compiled C file, kept beside it, or in memory where that cannot be written; None without a compiler."""
-    compiler = shlex.split(os.environ.get("CC") or "cc")
-    made_from = SOURCE.read_bytes() + "\n".join([*compiler, *FLAGS, _machine()]).encode()
+def _compiled(dtype):
+    """The C file compiled for a number type, kept beside it, or in memory where that cannot be written.
+
+    None without a compiler.
+    """
+    compiler, (_, defines) = shlex.split(os.environ.get("CC") or "cc"), NUMBERS[dtype]
+    made_from = SOURCE.read_bytes() + "\n".join([*compiler, *FLAGS, *defines, _machine()]).encode()
     name = f"spline_kernel-{hashlib.sha256(made_from).hexdigest()[:16]}.so"
     kept = SOURCE.parent / "__pycache__" / name
     if kept.exists():
@@ -145,7 +154,7 @@ def _compiled():
         made = Path(folder, name)
         for flags in ([*FLAGS, "-fopenmp"], FLAGS):  # Apple's compiler has no OpenMP
             try:
-                command = [*compiler, *flags, str(SOURCE), "-o", str(made), "-lm"]
+                command = [*compiler, *flags, *defines, str(SOURCE), "-o", str(made), "-lm"]
                 subprocess.run(command, check=True, capture_output=True, text=True)
                 break
             except (OSError, subprocess.CalledProcessError) as error:
@@ -153,10 +162,7 @@ def _compiled():
         else:
             return _without(f"{SOURCE.name} could not be compiled: {errors[0].strip().splitlines()[0]}")
         try:
-            kept.parent.mkdir(exist_ok=True)
-            part = kept.with_name(f"{name}.{os.getpid()}.part")
-            part.write_bytes(made.read_bytes())
-            os.replace(part, kept)
+            files.write_whole(kept, made.read_bytes())
         except OSError:  # a read-only installation: the compiled file lives as long as this process
             return _loaded(made)
     return _loaded(kept)
@@ -173,9 +179,9 @@ def _without(why):
     warnings.warn(f"splines take some ten times as long here, since {why}", stacklevel=3)
 
 
-def _library():
+def _library(dtype):
     with COMPILING:
-        return _compiled()
+        return _compiled(dtype)
 
 
 def _machine():

@@ -256,8 +256,8 @@ class SplineShape:
         step = 2 * self.limit / self.segments
         left, right = 2 * c2, 2 * c2 + 6 * c3  # step^2 f'' at a segment's ends
         same_sign = left * right >= 0
-        apart = torch.where(same_sign, torch.ones_like(left), (left - right).abs())
-        area = torch.where(same_sign, (left + right).abs() / 2, (left**2 + right**2) / (2 * apart))
+        gap = torch.where(same_sign, torch.ones_like(left), (left - right).abs())
+        area = torch.where(same_sign, (left + right).abs() / 2, (left**2 + right**2) / (2 * gap))
         return area.sum(-1) / step
 
     def penalty_gradient(self, shape):
@@ -283,7 +283,7 @@ class LearnableSpline(nn.Module):
 
     @torch.no_grad()
     def start(self):
-        """Back to the activation it is born as, to the last digit of its number type."""
+        """Back to the activation it starts as, to the last digit of its number type."""
         self.shape.copy_(self.recipe.birth())
 
     def forward(self, z):

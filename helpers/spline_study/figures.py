@@ -1,7 +1,7 @@
-"""What gradient logs show, drawn: one function per figure, its sentence in `spline_study` under the same name.
+"""The pictures of the spline study: one function, one `Picture` with its sentence, from the same logs.
 
-Experiments that are compared share their scales. A figure takes logs as `gradient_log.find_logs` reads them; of several
-seeds, heat maps show the first, curves the mean and the span.
+Experiments that are compared share their scales. A picture takes logs as `log.find_logs` reads them; of several seeds,
+heat maps show the first, curves the mean and the span.
 """
 
 import matplotlib.pyplot as plt
@@ -11,8 +11,29 @@ import torch
 from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
 
-from helpers.figures import COLOURS, STYLE, grid_of_panels, label_outer, legend, log_ticks, whole_ticks
+from helpers import theory
+from helpers.figures import (
+    COLOURS,
+    MARKERS,
+    STYLE,
+    Picture,
+    grid_of_subplots,
+    label_outer,
+    legend,
+    line_style,
+    line_with_band,
+    log_ticks,
+    whole_ticks,
+)
 from helpers.spline_study.log import by_name
+from helpers.spline_study.outcomes import (
+    first_over_last,
+    is_sigmoid_like,
+    outcomes,
+    summary,
+    tails_in_words,
+    takeoffs_in_words,
+)
 
 UNDERFLOWED = "black"
 KINDS = {"weight": "weights", "bias": "biases", "shape": "spline shapes"}
@@ -21,118 +42,159 @@ LEAST = -20  # decades below this are drawn as this
 
 
 def gradient_maps(logs, statistic="mean_abs_gradient", kind="weight"):
-    """log10 of a gradient statistic over epoch (across) and layer (up): a panel an experiment, one scale for all."""
-    first = {name: mine[0] for name, mine in by_name(logs).items()}
-    tables = {name: log.gradients(kind, statistic).to_numpy(float) for name, log in first.items()}
-    tables = {name: table for name, table in tables.items() if table.size}
-    with np.errstate(divide="ignore"):
-        powers = {name: np.log10(table) for name, table in tables.items()}
-    finite = np.concatenate([[], *(table[np.isfinite(table)] for table in powers.values())])
+    """log10 of a gradient statistic over epoch (across) and layer (up): a subplot an experiment, one scale for all.
+
+    The sentence has the decades between the output layer and the first, and how many values have underflowed.
+    """
+    found = {name: log.gradients(kind, statistic).to_numpy(float) for name, (log, *_) in by_name(logs).items()}
+    found = {name: values for name, values in found.items() if values.size}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        powers = {name: np.log10(values) for name, values in found.items()}
+        decades = {name: np.log10(values[[0, -1], 0] / values[[0, -1], -1]) for name, values in found.items()}
+    finite = np.concatenate([[], *(values[np.isfinite(values)] for values in powers.values())])
     low, high = (max(LEAST, finite.min()), finite.max()) if len(finite) else (0, 1)
-    return _maps(powers, Normalize(low, high), f"{STATISTICS[statistic]} of {KINDS[kind]}", "viridis", "underflowed")
+    label = f"{STATISTICS[statistic]} of {KINDS[kind]}"
+    figure = _maps(powers, Normalize(low, high), label, "viridis", "underflowed")
+    parts = [f"{name} {before:.0f} and {after:.0f}" for name, (before, after) in decades.items()]
+    gone = sum(int((values == 0).sum()) for values in found.values())
+    sentence = (
+        f"Decades between the output layer and the first, before training and at the end: {', '.join(parts)}; {gone} "
+        "values are exactly 0 and shown as underflowed."
+    )
+    return Picture(f"{statistic}_{kind}", figure, sentence)
 
 
 def tail_maps(logs):
-    """The share of pre-activations beyond +-2 over epoch and layer: a panel an experiment, first seed."""
-    tables = {name: mine[0].signal("share_beyond").to_numpy(float) for name, mine in by_name(logs).items()}
-    return _maps(tables, Normalize(0, 1), "share of |z| > 2", "magma", None)
+    """The share of pre-activations beyond +-2 over epoch and layer: a subplot an experiment, first seed.
+
+    The sentence says how it changes where the published spline's loss blows up.
+    """
+    shares = {name: log.signal("share_beyond").to_numpy(float) for name, (log, *_) in by_name(logs).items()}
+    return Picture("tail_maps", _maps(shares, Normalize(0, 1), "share of |z| > 2", "magma", None), tails_in_words(logs))
 
 
-def _maps(tables, norm, label, colours, zeros):
-    if not tables:
+def _maps(maps, norm, label, colours, zeros):
+    if not maps:
         return _nothing_to_draw()
-    figure, panels = grid_of_panels(len(tables), 5, width=2.3, height=2.0)
+    figure, subplots = grid_of_subplots(len(maps), 5, width=2.3, height=2.0)
     none_left = False
-    for axes, (name, table) in zip(panels, tables.items(), strict=True):
-        none_left |= bool(np.isneginf(table).any())
+    for axes, (name, values) in zip(subplots, maps.items(), strict=True):
+        none_left |= bool(np.isneginf(values).any())
         axes.set_facecolor("0.85")  # where a run has diverged nothing is known
-        image = axes.pcolormesh(np.ma.masked_invalid(table.T), cmap=colours, norm=norm, rasterized=True)
-        gone = np.ma.masked_where(~np.isneginf(table.T), np.ones(table.T.shape))
+        image = axes.pcolormesh(np.ma.masked_invalid(values.T), cmap=colours, norm=norm, rasterized=True)
+        gone = np.ma.masked_where(~np.isneginf(values.T), np.ones(values.T.shape))
         axes.pcolormesh(gone, cmap=plt.matplotlib.colors.ListedColormap([UNDERFLOWED]), rasterized=True)
         axes.set(title=name)
         whole_ticks(axes.xaxis, 4)
         axes.grid(False)
-    label_outer(panels, "epoch", "layer")
-    figure.colorbar(image, ax=list(panels), label=label, shrink=0.8)
+    label_outer(subplots, "epoch", "layer")
+    figure.colorbar(image, ax=list(subplots), label=label, shrink=0.8)
     if zeros and none_left:
         figure.legend(handles=[Patch(color=UNDERFLOWED, label=zeros)], loc="outside lower right", frameon=False)
     return figure
 
 
 def _nothing_to_draw():
-    figure, (axes,) = grid_of_panels(1, 1)
+    figure, (axes,) = grid_of_subplots(1, 1)
     axes.set_axis_off()
     axes.text(0.5, 0.5, "no such log", ha="center")
     return figure
 
 
 def learning_curves(logs):
-    """Loss and accuracy by epoch, training and validation; a line an experiment, the span of its seeds as a band."""
-    figure, panels = grid_of_panels(4, 2, width=4.0, height=2.4, sharex=True)
+    """Loss and accuracy by epoch, training and validation; a line an experiment, the span of its seeds as a band.
+
+    The sentence has the final validation accuracies.
+    """
+    figure, subplots = grid_of_subplots(4, 2, width=4.0, height=2.4, sharex=True)
     titles = {"loss_train": "training loss", "loss_val": "validation loss"}
     titles |= {"acc_train": "training accuracy", "acc_val": "validation accuracy"}
-    for axes, (column, title) in zip(panels, titles.items(), strict=True):
+    for axes, (column, title) in zip(subplots, titles.items(), strict=True):
         for i, (name, mine) in enumerate(by_name(logs).items()):
-            tables = pd.concat([log.epochs[column] for log in mine], axis=1)  # NaN where a run has ended before
-            style = {"color": COLOURS[i % len(COLOURS)], "ls": ("-", "--", ":")[i // len(COLOURS) % 3]}
-            axes.plot(tables.mean(axis=1), label=name, lw=1.3, **style)
-            low, high = tables.min(axis=1), tables.max(axis=1)
-            axes.fill_between(tables.index, low, high, color=style["color"], alpha=0.15, lw=0)
+            seeds = pd.concat([log.epochs[column] for log in mine], axis=1)  # NaN where a run has ended before
+            mean, low, high = (getattr(seeds, f)(axis=1) for f in ("mean", "min", "max"))
+            line_with_band(axes, seeds.index, mean, low, high, label=name, lw=1.3, **line_style(i))
         axes.set(title=title)
         if column.startswith("loss"):
             axes.set_yscale("log")
             log_ticks(axes.yaxis, *axes.get_ylim())
         else:
             axes.set_ylim(0, 1.02)
-    label_outer(panels, "epoch", "")
-    legend(figure, panels[0])
-    return figure
+    label_outer(subplots, "epoch", "")
+    legend(figure, subplots[0])
+    parts = [f"{name} {row.acc_val}" for name, row in summary(outcomes(logs)).iterrows()]
+    sentence = f"Validation accuracy at the end, mean and standard deviation over seeds: {', '.join(parts)}."
+    return Picture("learning_curves", figure, sentence)
 
 
 def train_times(logs):
-    """Seconds that an epoch of training takes, undisturbed: a dot a seed, a bar an experiment."""
-    found = by_name(logs)
+    """Seconds that an epoch of training takes, undisturbed: a dot a seed, a bar an experiment.
+
+    The sentence has the times as ratios to the fastest experiment.
+    """
+    found = {name: [log.epoch_seconds for log in mine] for name, mine in by_name(logs).items()}
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.4, 0.9 + 0.28 * len(found)))
-    for i, (_name, mine) in enumerate(found.items()):
-        seconds = [log.epoch_seconds for log in mine]
-        axes.barh(i, np.median(seconds), color=COLOURS[0], alpha=0.6)
+    medians = {name: np.median(seconds) for name, seconds in found.items()}
+    for i, (name, seconds) in enumerate(found.items()):
+        axes.barh(i, medians[name], color=COLOURS[0], alpha=0.6)
         axes.plot(seconds, [i] * len(seconds), "o", ms=3, color="black")
     axes.set_yticks(range(len(found)), list(found))
     axes.invert_yaxis()
     axes.set(xlabel="seconds an epoch (one network, its share of the machine)")
-    return figure
+    parts = [f"{name} {value / min(medians.values()):.1f}" for name, value in medians.items()]
+    sentence = (
+        "Time of a training epoch (of each run its fastest tenth, since other work ran beside it) over that of the "
+        f"fastest experiment: {', '.join(parts)}."
+    )
+    return Picture("train_times", figure, sentence)
 
 
-def gradients_at_birth(logs, predicted):
+def gradients_before_training(logs, predicted):
     """||dL/dW|| by hidden layer before training over that of the last one: dots measured (a dot a seed), lines theory.
 
-    predicted  {experiment: (layers,) array} from `spline_study.predicted_gradients`
+    predicted  {experiment: (layers,) array} from `outcomes.predicted_gradients`
+
+    The sentence says how far the two agree in the first layer.
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.4, 4.2))
     for i, (name, mine) in enumerate(by_name(logs).items()):
-        style = {"color": COLOURS[i % len(COLOURS)]}
+        style = line_style(i)
         for log in mine:
             norms = log.gradients("weight", "norm_gradient").iloc[0].to_numpy(float)[:-1]
-            axes.plot(norms / norms[-1], ls="", marker="osv^DPX*"[i % 8], ms=3.5, alpha=0.7, **style)
-        axes.plot(predicted.get(name, []), lw=1.2, ls=("-", "--", ":")[i // len(COLOURS) % 3], label=name, **style)
+            axes.plot(
+                norms / norms[-1], ls="", marker=MARKERS[i % len(MARKERS)], ms=3.5, alpha=0.7, color=style["color"]
+            )
+        axes.plot(predicted.get(name, []), lw=1.2, label=name, **style)
     axes.set(yscale="log", xlabel="hidden layer", ylabel="||dL/dW|| over the last hidden layer's")
     log_ticks(axes.yaxis, *axes.get_ylim())
     whole_ticks(axes.xaxis, 8)
     legend(figure, axes)
-    return figure
+    measured = {name: np.array([first_over_last(log) for log in mine]) for name, mine in by_name(logs).items()}
+    parts = [f"{np.median(values):.1e} ({name})" for name, values in measured.items()]
+    off = [measured[name] / (values[0] / values[-1]) for name, values in predicted.items() if name in measured]
+    with np.errstate(divide="ignore"):  # where a gradient has underflowed
+        worst = f"{np.exp(np.abs(np.log(np.concatenate(off))).max()):.2g} at most" if off else "unknown"
+    sentence = (
+        f"Before training ||dL/dW|| of the first hidden layer over that of the last is {', '.join(parts)} (medians of "
+        f"the seeds); factor by which theory is off: {worst}."
+    )
+    return Picture("gradients_at_birth", figure, sentence)
 
 
 def takeoffs(logs):
     """How each run left its plateau: validation accuracy, the worst batch's loss and the share in the tails, by epoch.
 
-    The share is that of all hidden layers together; a column an experiment, a line a seed.
+    Of the sigmoid and its splines alone; a column an experiment, a line a seed, the share that of all hidden layers.
+    The sentence has what became of the published spline.
     """
+    sentence = takeoffs_in_words(logs)
+    logs = [log for log in logs if is_sigmoid_like(log)]
     found, seeds = by_name(logs), sorted({log.seed for log in logs})
     n = len(found)
     if n == 0:
-        return _nothing_to_draw()
+        return Picture("takeoffs", _nothing_to_draw(), sentence)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(3, n, figsize=(1.2 + 2.4 * n, 5.4), sharex=True, sharey="row", squeeze=False)
     for column, (name, mine) in zip(axes.T, found.items(), strict=True):
@@ -153,21 +215,24 @@ def takeoffs(logs):
     log_ticks(axes[1, 0].yaxis, *axes[1, 0].get_ylim())
     lines = {line.get_label(): line for column in axes[0] for line in column.lines}
     figure.legend(handles=[lines[f"seed {seed}"] for seed in seeds], loc="outside right upper", fontsize=9)
-    return figure
+    return Picture("takeoffs", figure, sentence)
 
 
-def activations_drawn(rows):
-    """phi and phi' of some activations, side by side.
+def activations(rows):
+    """phi and phi' of some activations, side by side; the sentence has chi1 at the fixed point with Xavier's variance.
 
     rows  {name: Activation}
     """
-    figure, (left, right) = grid_of_panels(2, 2, width=4.0, height=2.8, sharex=True)
+    figure, (left, right) = grid_of_subplots(2, 2, width=4.0, height=2.8, sharex=True)
     z = torch.linspace(-5, 5, 1001, dtype=torch.float64)
     for i, (name, row) in enumerate(rows.items()):
-        style = {"color": COLOURS[i % len(COLOURS)], "ls": ("-", "--", ":")[i // len(COLOURS) % 3], "lw": 1.4}
+        style = {**line_style(i), "lw": 1.4}
         left.plot(z, row.f(z), label=name, **style)
         right.plot(z, row.df(z), **style)
     left.set(title="phi", xlabel="z", ylim=(-2.6, 4.1))
     right.set(title="phi'", xlabel="z", ylim=(-0.1, 1.4))
     legend(figure, left)
-    return figure
+    at = {name: theory.fixed_point(row, 1.0, 0.0).q for name, row in rows.items()}
+    parts = [f"{name} {float(theory.chi1(row, at[name], 1.0)):.3g}" for name, row in rows.items()]
+    sentence = f"chi1 at sigma_w2 = 1 (Xavier's), where the signal stands still: {', '.join(parts)}."
+    return Picture("activations", figure, sentence)

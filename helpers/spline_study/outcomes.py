@@ -8,7 +8,7 @@
 import numpy as np
 import pandas as pd
 
-from helpers import theory
+from helpers import theory, words
 from helpers.activations import FAMILIES
 from helpers.activations.splines import SMOOTH
 from helpers.config import SweepConfig
@@ -106,33 +106,15 @@ def summary(table):
                 "seeds": len(mine),
                 "epochs": mine.epochs.max(),
                 "left": int(mine.left_at.notna().sum()),
-                "left_at": _span(mine.left_at),
+                "left_at": words.span(mine.left_at, ".0f"),
                 "learned": int(mine.learned.sum()),
                 "blown_up": int(mine.blown_up_at.notna().sum()),
-                "blown_up_at": _span(mine.blown_up_at),
-                "acc_val": _mean_and_spread(mine.acc_val),
+                "blown_up_at": words.span(mine.blown_up_at, ".0f"),
+                "acc_val": words.mean_of(mine.acc_val),
                 "reach_at_birth": f"{10 ** np.log10(mine.reach_at_birth.clip(lower=1e-300)).mean():.1e}",
             }
         )
     return pd.DataFrame(rows).set_index("experiment")
-
-
-def _mean_and_spread(values):
-    """Mean and standard deviation; runs that diverged have no value, and are counted."""
-    known = values.dropna()
-    said = [f"{known.mean():.3f}"] if len(known) else []
-    said += [f"+- {known.std():.3f}"] if len(known) > 1 else []
-    said += [f"({len(values) - len(known)} of {len(values)} diverged)"] if len(known) < len(values) else []
-    return " ".join(said)
-
-
-def _span(epochs):
-    """Epochs in words: 12, 12 to 30, or empty."""
-    known = epochs.dropna()
-    if len(known) == 0:
-        return ""
-    low, high = int(known.min()), int(known.max())
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def epochs_of(logs):
@@ -171,71 +153,13 @@ def is_published_spline(log):
     return family == "spline_sigmoid" and params == FAMILIES["spline_sigmoid"].defaults
 
 
-# ---- sentences
-
-
-def about_activations(rows):
-    """chi1 of each activation at its fixed point with Xavier's variance."""
-    parts = []
-    for name, row in rows.items():
-        q = theory.fixed_point(row, 1.0, 0.0).q
-        parts.append(f"{name} {float(theory.chi1(row, q, 1.0)):.3g}")
-    return f"chi1 at sigma_w2 = 1 (Xavier's), where the signal stands still: {', '.join(parts)}."
-
-
-def about_maps(logs, statistic, kind):
-    """How much of a gradient reaches the first layer at birth, and whether any has underflowed."""
-    parts, gone = [], 0
-    for name, (log, *_) in by_name(logs).items():
-        table = log.gradients(kind, statistic).to_numpy(float)
-        if table.size == 0:
-            continue
-        gone += int((table == 0).sum())
-        with np.errstate(divide="ignore", invalid="ignore"):
-            decades = np.log10(table[[0, -1], 0] / table[[0, -1], -1])
-        parts.append(f"{name} {decades[0]:.0f} and {decades[1]:.0f}")
-    zeros = f"{gone} values are exactly 0 and shown as underflowed" if gone else "none has underflowed"
-    return (
-        f"Decades between the output layer and the first, before training and at the end: {', '.join(parts)}; {zeros}."
-    )
-
-
-def about_curves(table):
-    """Final validation accuracy of each experiment, from `outcomes`."""
-    parts = [f"{name} {row.acc_val}" for name, row in summary(table).iterrows()]
-    return f"Validation accuracy at the end, mean and standard deviation over seeds: {', '.join(parts)}."
-
-
-def about_times(logs):
-    """Epoch times as ratios to the fastest experiment."""
-    seconds = {name: np.median([log.epoch_seconds for log in mine]) for name, mine in by_name(logs).items()}
-    parts = [f"{name} {value / min(seconds.values()):.1f}" for name, value in seconds.items()]
-    return (
-        f"Time of a training epoch (of each run its fastest tenth, since other work ran beside it) over that of the "
-        f"fastest experiment: {', '.join(parts)}."
-    )
-
-
-def about_birth(logs, predicted):
-    """How far theory and measurement agree before training."""
-    seen = {name: np.array([_reach(log) for log in mine]) for name, mine in by_name(logs).items()}
-    off = [values / (predicted[name][0] / predicted[name][-1]) for name, values in seen.items() if name in predicted]
-    said = (
-        "Before training ||dL/dW|| of the first hidden layer over that of the last is "
-        + ", ".join(f"{np.median(values):.1e} ({name})" for name, values in seen.items())
-        + " (medians of the seeds)"
-    )
-    if not off:
-        return f"{said}."
-    with np.errstate(divide="ignore"):  # where a gradient has underflowed
-        worst = np.exp(np.abs(np.log(np.concatenate(off))).max())
-    return f"{said}; theory is off by a factor of {worst:.2g} at most."
+# ---- the two questions
 
 
 def does_it_help(logs):
     """Question 1: whether the spline helps at initialisation; an empty text where it cannot be said."""
-    sigmoid = [_reach(log) for log in logs if log.about["experiment"]["activations"] == ["sigmoid"]]
-    spline = np.array([_reach(log) for log in logs if is_published_spline(log)])
+    sigmoid = [first_over_last(log) for log in logs if log.about["experiment"]["activations"] == ["sigmoid"]]
+    spline = np.array([first_over_last(log) for log in logs if is_published_spline(log)])
     if len(sigmoid) == 0 or len(spline) == 0:
         return ""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -249,12 +173,13 @@ def does_it_help(logs):
     )
 
 
-def _reach(log):
+def first_over_last(log):
+    """||dL/dW|| of the first hidden layer over that of the last, before training."""
     norms = log.gradients("weight", "norm_gradient").iloc[0].to_numpy(float)[:-1]
     return norms[0] / norms[-1]
 
 
-def about_takeoffs(logs):
+def takeoffs_in_words(logs):
     """What became of the published spline, and of the runs that differ from it in clipping or tails alone."""
     parts = []
     for name, mine in by_name(_published(logs)).items():
@@ -271,13 +196,13 @@ def was_it_an_accident(logs):
         return ""
     left, blown = table[table.left_at.notna()], table[table.blown_up_at.notna()]
     after = (left.blown_up_at <= left.left_at).sum()
-    said = f"Of {len(table)} runs of the published spline {len(left)} left the plateau, {table.learned.sum()} learned"
+    text = f"Of {len(table)} runs of the published spline {len(left)} left the plateau, {table.learned.sum()} learned"
     if len(left) == 0:
-        return f"{said}: there is no gain here to explain."
+        return f"{text}: there is no gain here to explain."
     some = "no accident's" if after == 0 else "at times an accident's"
     verdict = "an accident's, every time" if after == len(left) else some
     return (
-        f"{said}; of those that left it, {after} had seen their loss blow up before, so the gain is {verdict}. "
+        f"{text}; of those that left it, {after} had seen their loss blow up before, so the gain is {verdict}. "
         f"{len(blown) - blown.left_at.notna().sum()} blew up and have not left it."
     )
 
@@ -299,26 +224,26 @@ def _setting(log):
 
 def _difference(log):
     given = log.about["experiment"]
-    tails = given["activation_params"]["tail_slope"]
-    words = ["with smooth tails" if tails == SMOOTH else f"with tails of slope {tails:g}"] if tails != 1 else []
-    words += ["with clipped gradients"] if given["clip"] is not None else []
-    return " and ".join(words)
+    slope = given["activation_params"]["tail_slope"]
+    parts = ["with smooth tails" if slope == SMOOTH else f"with tails of slope {slope:g}"] if slope != 1 else []
+    parts += ["with clipped gradients"] if given["clip"] is not None else []
+    return words.listed(parts)
 
 
 def _fate(name, mine):
     table = outcomes(mine)
     blown, left = table[table.blown_up_at.notna()], table[table.left_at.notna()]
-    said = f"{name}: in {len(blown)} of {len(table)} runs a batch's loss rose above {BLOWN_UP:g} times that of guessing"
+    text = f"{name}: in {len(blown)} of {len(table)} runs a batch's loss rose above {BLOWN_UP:g} times that of guessing"
     if len(blown):
-        ends = dict.fromkeys(f"{loss:.1e}" for loss in (blown.worst_loss.min(), blown.worst_loss.max()))
-        said += f" (epoch {_span(blown.blown_up_at)}; the largest {' to '.join(ends)})"
-    said += f", {len(left)} left the plateau"
+        losses = words.span(blown.worst_loss, ".1e")
+        text += f" (epoch {words.span(blown.blown_up_at, '.0f')}; the largest {losses})"
+    text += f", {len(left)} left the plateau"
     late = (left.left_at - left.blown_up_at).dropna()
     late = late[late >= 0]
-    return said + (f" (after {_span(late)} more)" if len(late) else "") + f", {table.learned.sum()} learned"
+    return text + (f" (after {words.span(late, '.0f')} more)" if len(late) else "") + f", {table.learned.sum()} learned"
 
 
-def about_tails(logs):
+def tails_in_words(logs):
     """How the share in the tails changes across a blow-up of the published spline."""
     pairs = [_tails_across(log) for log in _published(logs)]
     pairs = np.array([pair for pair in pairs if pair is not None])
@@ -350,6 +275,6 @@ def verdicts(logs):
         f"{name} (lr {rates[name]:g}) learned in {row.learned} of {row.seeds}, {row.acc_val}"
         for name, row in rows.iterrows()
     ]
-    said = [does_it_help(logs), was_it_an_accident(logs), about_takeoffs(logs), about_tails(logs)]
-    said += [f"Beside it: {'; '.join(beside)}."] if beside else []
-    return [sentence for sentence in said if sentence]
+    found = [does_it_help(logs), was_it_an_accident(logs), takeoffs_in_words(logs), tails_in_words(logs)]
+    found += [f"Beside it: {'; '.join(beside)}."] if beside else []
+    return [sentence for sentence in found if sentence]

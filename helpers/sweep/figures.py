@@ -1,199 +1,166 @@
-"""One function per figure of a sweep. Each takes a `SweepResults` and returns a matplotlib Figure; the function of the
-same name in `findings` makes its sentence. `save` and `show` of `canvas.py` are here as well.
+"""The pictures of a whole sweep: one function, one `Picture` with its sentence, from one set of numbers.
 
 A run that never learned is drawn as such and never as a fast one; a cell of several seeds shows their mean and spread.
+Every sentence counts the runs behind its picture. Single runs are drawn in `run_figures`, which the results browser and
+the live panel share and which have no sentence; in one file the two would be over 500 lines.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 
+from helpers import words
 from helpers.figures import (
     COLOURS,
     EPOCHS_MAP,
     STYLE,
+    Picture,
     colour_scale,
-    grid_of_panels,
+    grid_of_subplots,
     label_outer,
     legend,
-    picture,
-    save,
-    show,
+    line_with_band,
+    log_scale,
+    log_ticks,
     style_of,
     whole_ticks,
 )
-from helpers.sweep.tables import STAT_LABELS, chance, layers_of, profile_of
+from helpers.sweep.findings import as_predicted, highest, speed
+from helpers.sweep.tables import (
+    STAT_LABELS,
+    cells,
+    chance,
+    curves_of,
+    is_logarithmic,
+    layers_of,
+    measured_over_predicted,
+    planned,
+    profile_of,
+    smallest_mean_gradient,
+    trainable_depth,
+)
 
-__all__ = ["picture", "save", "show"]
+# what theory expects of a network; pale enough for a number on top
+REGIMES = {
+    "trainable": "#8CC9A7",
+    "vanishing": "#A9CBE8",
+    "exploding": "#F0B98A",
+    "collapsed": "#C9C9C9",
+    "unknown": "#FFFFFF",
+}
 
 
-def _at_one_lr(results):
-    if len(results.lrs) > 1:
-        raise ValueError(f"this sweep has the learning rates {results.lrs}; choose one: results.at(lr=...)")
-
-
-def _curves(results, rows, column):
-    """Mean, least and greatest of a column over the runs in `rows`: three (epochs,) arrays; NaN is left out."""
-    if len(rows) == 0:  # not trained yet, as after a sweep that was stopped
-        return (np.ma.masked_all(results.config["num_epochs"] + 1),) * 3
-    values = np.ma.masked_invalid([results.history(run)[column].to_numpy(float) for run in rows.run])
-    return values.mean(0), values.min(0), values.max(0)
+# ---- the whole grid
 
 
 def accuracy_map(results, column="final_test_acc"):
-    """The whole grid at a glance: one panel an activation, init against depth, colour and number = accuracy.
+    """The whole grid at a glance: one subplot an activation, init against depth, colour and number = accuracy.
 
-    Numbers are means over seeds; x marks a cell with a run that diverged.
+    Numbers are means over seeds; x marks a cell with a run that diverged. The sentence says how many cells learned, and
+    the best of them.
     """
-    _at_one_lr(results)
-    config = results.config
-    figure, panels = grid_of_panels(
-        len(config["activations"]), 2, width=max(2.6, 0.55 * len(config["layers_list"]) + 0.9), height=2.7
-    )
-    norm = Normalize(0, 1)
-    for axes, activation in zip(panels, config["activations"], strict=True):
+    _check_one_lr(results)
+    config, table = results.config, cells(results)
+    figure, subplots = _grid_by_activation(config["activations"], config["layers_list"])
+    for axes, activation in zip(subplots, config["activations"], strict=True):
         rows = results.select(activation=activation)
         grid = rows.pivot_table(index="init", columns="layers", values=column, aggfunc="mean", dropna=False)
         grid = grid.reindex(index=config["init_types"], columns=config["layers_list"])
-        diverged = rows[rows.diverged].groupby(["init", "layers"]).size()
-        image = axes.imshow(grid.to_numpy(float), cmap="cividis", norm=norm, aspect="auto")
-        for i, init in enumerate(grid.index):
-            for j, layers in enumerate(grid.columns):
-                value = grid.loc[init, layers]
-                text = "" if np.isnan(value) else f"{value:.2f}"
-                text += " x" if (init, layers) in diverged.index else ""
-                axes.text(j, i, text.strip(), ha="center", va="center", fontsize=8, color="w" if value < 0.6 else "k")
-        axes.set_xticks(range(len(grid.columns)), grid.columns)
-        axes.set_yticks(range(len(grid.index)), grid.index)
+        diverged = rows.pivot_table(index="init", columns="layers", values="diverged", aggfunc="any")
+        image = draw_accuracies(axes, grid, diverged.reindex_like(grid).eq(True).to_numpy())
         axes.set(title=activation, xlabel="hidden layers")
-        axes.grid(False)
     word = column.replace("final_", "").replace("_acc", " accuracy")
-    figure.colorbar(image, ax=list(panels), label=f"{word} after the last epoch", shrink=0.8)
-    return figure
+    figure.colorbar(image, ax=list(subplots), label=f"{word} after the last epoch", shrink=0.8)
+    clauses = [_learned(table), *highest(table[table.diverged == 0])]
+    return Picture("accuracy_map", figure, _sentence(results, clauses))
 
 
-def curves(results, lines, column="train_acc", **fixed):
-    """Training curves, one panel a depth: lines are the inits or the activations, the other one is fixed.
+def _grid_by_activation(activations, depths):
+    return grid_of_subplots(len(activations), 2, width=max(2.6, 0.55 * len(depths) + 0.9), height=2.7)
 
-    lines   "init" or "activation"
-    column  an accuracy (dots mark chance) or a loss (on a logarithmic axis)
-    fixed   the other axis: curves(results, "init", activation="relu"). A band spans the seeds.
+
+def draw_accuracies(axes, grid, crossed=None):
+    """A DataFrame of accuracies as colours with the numbers on them; where `crossed` is true an x follows the number.
+
+    Returns the image, for a colour bar.
     """
-    _at_one_lr(results)
-    config = results.config
-    names = config["init_types" if lines == "init" else "activations"]
-    figure, panels = grid_of_panels(len(config["layers_list"]), 3, sharex=True, sharey=True)
-    for axes, layers in zip(panels, config["layers_list"], strict=True):
-        for name in names:
-            rows = results.select(layers=layers, **{lines: name}, **fixed)
-            mean, low, high = _curves(results, rows, column)
-            style = style_of(names, name)
-            axes.plot(mean, label=name, lw=1.4, ms=4, markevery=max(1, len(mean) // 5), **style)
-            axes.fill_between(range(len(mean)), low, high, color=style["color"], alpha=0.2, lw=0)
-        axes.set_title(f"{layers} layers")
-        if column.endswith("_loss"):
-            axes.set_yscale("log")
-        else:
-            axes.axhline(chance(results), color="0.4", ls=":", lw=1)
-            axes.set_ylim(0, 1.02)
-    label_outer(panels, "epoch", column.replace("_acc", " accuracy").replace("_", " "))
-    legend(figure, panels[0])
-    figure.suptitle(", ".join(fixed.values()))
-    return figure
+    values = grid.to_numpy(float)
+    image = axes.imshow(values, cmap="cividis", norm=Normalize(0, 1), aspect="auto")
+    for (i, j), value in np.ndenumerate(values):
+        text = ("" if np.isnan(value) else f"{value:.2f}") + (" x" if crossed is not None and crossed[i, j] else "")
+        axes.text(j, i, text.strip(), ha="center", va="center", fontsize=8, color="w" if value < 0.6 else "k")
+    axes.set_xticks(range(len(grid.columns)), [f"{value:g}" for value in grid.columns])
+    axes.set_yticks(range(len(grid.index)), grid.index)
+    axes.grid(False)
+    return image
 
 
-def layer_averages(results, activation, stats=("act_mean", "act_std", "grad_norm")):
-    """Layer statistics averaged over the layers, epoch by epoch: a row a statistic, a column a depth, a line an init.
+def accuracy_against_depth(results):
+    """Final train (top) and test (bottom) accuracy against depth: a column an activation, a line an init.
 
-    A band spans the seeds; axes are logarithmic, but for a mean of activations that is not above 0 throughout.
+    The sentence says how deep each activation gets, and the highest accuracy of the shallowest and the deepest.
     """
-    config = results.config
-    depths, inits = config["layers_list"], config["init_types"]
+    _check_one_lr(results)
+    config, table = results.config, cells(results)
+    activations, inits = config["activations"], config["init_types"]
     with plt.rc_context(STYLE):
-        size = (1.6 + 3.2 * len(depths), 0.6 + 2.1 * len(stats))
-        figure, grid = plt.subplots(len(stats), len(depths), figsize=size, sharex=True, sharey="row", squeeze=False)
-    for row, stat in zip(grid, stats, strict=True):
-        for axes, layers in zip(row, depths, strict=True):
+        figure, grid = plt.subplots(
+            2, len(activations), figsize=(1.8 + 2.4 * len(activations), 5), sharex=True, sharey=True, squeeze=False
+        )
+    for row, column in zip(grid, ("final_train_acc", "final_test_acc"), strict=True):
+        for axes, activation in zip(row, activations, strict=True):
             for init in inits:
-                averages = _averages(results, stat, activation=activation, init=init, layers=layers)
-                style = style_of(inits, init)
-                epochs = range(averages.shape[1])
-                axes.plot(averages.mean(0), label=init, lw=1.4, ms=4, markevery=max(1, len(epochs) // 5), **style)
-                axes.fill_between(epochs, averages.min(0), averages.max(0), color=style["color"], alpha=0.2, lw=0)
-            if stat == stats[0]:
-                axes.set_title(f"{layers} layers")
-            if stat == stats[-1]:
-                axes.set_xlabel("epoch")
-        drawn = [np.ma.filled(line.get_ydata(), np.nan) for axes in row for line in axes.lines]
-        row[0].set_yscale("log" if _above_zero(stat, np.concatenate(drawn)) else "linear")
-        row[0].set_ylabel(STAT_LABELS[stat])
+                found = results.select(activation=activation, init=init).groupby("layers")[column]
+                by_depth = found.agg(["mean", "min", "max"]).reindex(config["layers_list"]).astype(float)
+                style = {**style_of(inits, init), "lw": 1.3, "ms": 4}
+                line_with_band(axes, by_depth.index, *by_depth.to_numpy().T, label=init, **style)
+            axes.axhline(chance(results), color="0.4", ls=":", lw=1)
+            axes.set(ylim=(0, 1.02), xticks=config["layers_list"])
+            if column == "final_train_acc":
+                axes.set_title(activation)
+            else:
+                axes.set_xlabel("hidden layers")
+        row[0].set_ylabel(column.replace("final_", "").replace("_acc", " accuracy"))
     legend(figure, grid[0, 0])
-    figure.suptitle(f"{activation}, averaged over layers")
-    return figure
+    depths = trainable_depth(results).loc[table.index.unique("activation")]
+    deepest = [f"{name} {_depth_in_words(row)}" for name, row in depths.iterrows()]
+    clauses = [f"Every run learned down to: {', '.join(deepest)}"] if deepest else []
+    best = table[table.diverged == 0].test_acc.groupby("layers").idxmax()
+    ends = [table.loc[cell] for cell in dict.fromkeys([*best[:1], *best[-1:]])]
+    said = [f"{words.mean(cell.test_acc, cell.test_acc_std)} at {cell.name[2]} layers" for cell in ends]
+    clauses += [f"highest test accuracy {words.listed(said)}"] if said else []
+    return Picture("accuracy_against_depth", figure, _sentence(results, clauses))
 
 
-def _averages(results, stat, **cell):
-    """One statistic averaged over the layers, (runs, epochs); all masked where the cell has no run."""
-    runs = results.select(**cell).run
-    if len(runs) == 0:
-        return np.ma.masked_all((1, results.config["num_epochs"] + 1))
-    return np.ma.masked_invalid([results.layers(run, stat).mean(axis=1) for run in runs])
-
-
-def _above_zero(stat, values):
-    """Whether a statistic belongs on a logarithmic scale: norms and deviations always, the mean of activations where
-    all its values are above 0, as relu's are."""
-    return stat != "act_mean" or not (values[np.isfinite(values)] <= 0).any()
-
-
-def effect_of(table, x, measures, lines="layers"):
-    """What one knob does: a panel a measure, mean over seeds against the knob's value, bars from least to greatest.
-
-    table     one row a run, with the columns that are named, and `diverged`: where a seed did, the point is hollow
-    x         column of the knob's value
-    measures  {column: (label, "linear" or "log")}
-    lines     column whose values are a line each
-    """
-    figure, panels = grid_of_panels(len(measures), 4, width=3.0, height=2.6)
-    names = sorted(table[lines].unique())
-    for axes, (column, (label, scale)) in zip(panels, measures.items(), strict=True):
-        for name in names:
-            cells = table[table[lines] == name].groupby(x)[column]
-            mean, low, high = (getattr(cells, f)().astype(float) for f in ("mean", "min", "max"))
-            style = style_of(names, name)
-            axes.errorbar(mean.index, mean, [mean - low, high - mean], label=f"{name} {lines}", lw=1.4, ms=5, **style)
-            lost = table[table[lines] == name].groupby(x).diverged.any()
-            axes.plot(mean.index[lost], mean[lost], ls="", ms=5, mfc="white", zorder=3, **style)
-        if table.diverged.any():
-            axes.plot([], [], "o", ms=5, mfc="white", color="0.3", label="a seed diverged")
-        axes.set(xlabel=x, ylabel=label, yscale=scale, xticks=sorted(table[x].unique()))
-        axes.set_xticks(sorted(table[x].unique()), [f"{value:g}" for value in sorted(table[x].unique())])
-    legend(figure, panels[0])
-    return figure
+def _depth_in_words(depths):
+    """ "20 layers (he_normal and normal)", from a row of `trainable_depth`."""
+    deepest = depths.max()
+    return f"{deepest} layers ({words.names(depths.index[depths == deepest])})" if deepest else "no depth"
 
 
 def epochs_to_95(results):
-    """How fast each cell learns: epochs to 95 % of its own peak against depth, one panel an activation.
+    """How fast each cell learns: epochs to 95 % of its own peak against depth, one subplot an activation.
 
     Only runs that learned have a speed. A cell in which no seed learned stands in the grey band above, on its own; one
-    in which some seeds learned and some did not has the mean of those that did, drawn hollow.
+    in which some seeds learned and some did not has the mean of those that did, drawn hollow. The sentence has the
+    fastest and the slowest.
     """
-    _at_one_lr(results)
-    config = results.config
+    _check_one_lr(results)
+    config, table = results.config, cells(results)
     never = config["num_epochs"] * 1.12 + 1
-    figure, panels = grid_of_panels(len(config["activations"]), 2, width=3.6, height=2.5, sharex=True, sharey=True)
+    figure, subplots = grid_of_subplots(len(config["activations"]), 2, width=3.6, height=2.5, sharex=True, sharey=True)
     inits = config["init_types"]
-    for axes, activation in zip(panels, config["activations"], strict=True):
+    for axes, activation in zip(subplots, config["activations"], strict=True):
         axes.axhspan(never * 0.95, never * 1.08, color="0.9", lw=0)
         for i, init in enumerate(inits):
             shift = (i - (len(inits) - 1) / 2) * 0.09
-            cells = results.select(activation=activation, init=init).groupby("layers").epochs_to_95
-            mean = cells.mean().astype(float).reindex(config["layers_list"])
+            by_depth = results.select(activation=activation, init=init).groupby("layers")
+            mean = by_depth.epochs_to_95.mean().astype(float).reindex(config["layers_list"])
             style = style_of(inits, init)
             x = np.arange(len(mean)) + shift
             axes.plot(x, mean, label=init, lw=1.2, ms=4.5, **style)
-            learned = results.select(activation=activation, init=init).groupby("layers").learned.mean()
-            some = (learned.reindex(config["layers_list"]).between(0, 1, inclusive="neither")).to_numpy()
+            learned = by_depth.learned.mean().reindex(config["layers_list"])
+            some = learned.between(0, 1, inclusive="neither").to_numpy()
             axes.plot(x[some], mean[some], ls="", ms=5.5, mfc="white", zorder=3, **style)
             dead = mean.isna().to_numpy()
             axes.plot(x[dead], np.full(dead.sum(), never), ls="", ms=3.5, alpha=0.8, **style)
@@ -201,31 +168,117 @@ def epochs_to_95(results):
         axes.set(title=activation, ylim=(0, never * 1.08))
         ticks = [t for t in axes.get_yticks() if 0 <= t <= config["num_epochs"]]
         axes.set_yticks([*ticks, never], [*(f"{t:g}" for t in ticks), "never\nlearned"])
-    label_outer(panels, "hidden layers", "epochs to 95 % of own peak")
-    legend(figure, panels[0])
+    label_outer(subplots, "hidden layers", "epochs to 95 % of own peak")
+    legend(figure, subplots[0])
+    always = table[table.learned == table.seeds]
+    clauses = [_learned(table)]
+    if len(always):
+        deepest = always[always.index.get_level_values("layers") == always.index.get_level_values("layers").max()]
+        clauses += [f"fastest: {speed(always, always.epochs.min())}", f"slowest: {speed(always, always.epochs.max())}"]
+        clauses += [f"fastest of the deepest: {speed(deepest, deepest.epochs.min())}"]
+    return Picture("epochs_to_95", figure, _sentence(results, clauses))
+
+
+# ---- epoch by epoch
+
+
+def curves(results, lines, column="train_acc", **fixed):
+    """Training curves with the sentence how many of the lines learned at each depth, and which got deepest.
+
+    The parameters are those of `draw_curves`.
+    """
+    (title,), table = fixed.values(), cells(results, **fixed)
+    figure = draw_curves(results, lines, column, **fixed)
+    return Picture(f"{lines}s_{title}", figure, _sentence(results, _curves_clauses(table, lines, title), **fixed))
+
+
+def _curves_clauses(table, lines, title):
+    learned, clauses = table.learned == table.seeds, []
+    if len(table):
+        at = [f"{words.share(flags)} at {layers} layers" for layers, flags in learned.groupby("layers")]
+        clauses = [f"{title}, {lines}s that learned in every seed: {', '.join(at)}"]
+    if learned.any():
+        layers = table[learned].index.get_level_values("layers").max()
+        deepest = table[learned].xs(layers, level="layers")
+        best = deepest.loc[deepest.train_acc.idxmax()]
+        accuracy = words.mean(best.train_acc, best.train_acc_std)
+        who = words.names(deepest.index.get_level_values(lines))
+        clauses += [f"deepest {who} at {layers} layers (train accuracy up to {accuracy})"]
+    elif np.isfinite(table.train_acc).any():
+        clauses += [f"the train accuracy ends at {words.span(table.train_acc[table.diverged == 0], '.3f')}"]
+    return clauses
+
+
+def draw_curves(results, lines, column="train_acc", **fixed):
+    """Training curves, one subplot a depth: lines are the inits or the activations, the other one is fixed.
+
+    lines   "init" or "activation"
+    column  an accuracy (dots mark chance) or a loss (on a logarithmic axis)
+    fixed   the other axis: draw_curves(results, "init", activation="relu"). A band spans the seeds.
+    """
+    _check_one_lr(results)
+    config = results.config
+    names = config["init_types" if lines == "init" else "activations"]
+    figure, subplots = grid_of_subplots(len(config["layers_list"]), 3, sharex=True, sharey=True)
+    for axes, layers in zip(subplots, config["layers_list"], strict=True):
+        for name in names:
+            rows = results.select(layers=layers, **{lines: name}, **fixed)
+            mean, low, high = curves_of(results, rows, column)
+            style = {**style_of(names, name), "lw": 1.4, "ms": 4, "markevery": max(1, len(mean) // 5)}
+            line_with_band(axes, range(len(mean)), mean, low, high, label=name, **style)
+        axes.set_title(f"{layers} layers")
+        if not column.endswith("_loss"):
+            axes.axhline(chance(results), color="0.4", ls=":", lw=1)
+            axes.set_ylim(0, 1.02)
+    if column.endswith("_loss"):
+        log_scale(subplots)
+    label_outer(subplots, "epoch", column.replace("_acc", " accuracy").replace("_", " "))
+    legend(figure, subplots[0])
+    figure.suptitle(", ".join(fixed.values()))
     return figure
 
 
-def layer_statistics(results, activation, layers=None, stats=("act_mean", "act_std")):
-    """Activation statistics by layer and epoch: a row a statistic, a column an init, for one activation and depth.
+# ---- layer by layer
 
-    layers  the deepest of the sweep where left out. The first seed is shown. Scales are logarithmic, but for a mean of
-            activations that is not above 0 throughout.
+
+def layer_statistics(results, activation, layers=None, stats=("act_mean", "act_std")):
+    """The maps of `draw_layer_statistics`, of the first seed; the sentence has the deviation of the activations in the
+    first and the last layer, before training and at the end.
     """
     config = results.config
-    layers = layers or max(config["layers_list"])
-    seed, inits = config["seeds"][0], config["init_types"]
+    cell = {"activation": activation, "layers": layers or max(config["layers_list"]), "seed": config["seeds"][0]}
+    figure = draw_layer_statistics(results, **cell, stats=stats)
+    deviations = {row.init: results.layers(row.run, "act_std") for row in results.select(**cell).itertuples()}
+    clauses = []
+    if deviations:
+        at = {(epoch, layer): words.extremes({init: table.iloc[epoch, layer] for init, table in deviations.items()})
+              for epoch in (0, -1) for layer in (0, -1)}  # fmt: skip
+        clauses = [
+            f"{activation}, {cell['layers']} layers, seed {cell['seed']}, standard deviation of the activations before "
+            f"training: in the first layer {at[0, 0]}",
+            f"in the last {at[0, -1]}",
+            f"there after the last epoch {at[-1, -1]}",
+        ]
+    return Picture(f"layer_statistics_{activation}", figure, _sentence(results, clauses, **cell))
+
+
+def draw_layer_statistics(results, activation, layers, seed, stats):
+    """Activation statistics by layer and epoch: a row a statistic, a column an init, for one activation and depth.
+
+    Scales are logarithmic, but for a mean of activations that is not above 0 throughout.
+    """
+    inits = results.config["init_types"]
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
             len(stats), len(inits), figsize=(1.9 + 1.3 * len(inits), 0.8 + 2.1 * len(stats)),
             sharex=True, sharey=True, squeeze=False,
         )  # fmt: skip
     for row, stat in zip(grid, stats, strict=True):
-        tables = [layers_of(results, stat, activation=activation, layers=layers, init=i, seed=seed) for i in inits]
-        norm = colour_scale(tables, _above_zero(stat, np.concatenate([table.ravel() for table in tables])))
-        for axes, init, table in zip(row, inits, tables, strict=True):
+        arrays = [layers_of(results, stat, activation=activation, layers=layers, init=i, seed=seed) for i in inits]
+        norm = colour_scale(arrays, is_logarithmic(stat, np.concatenate([values.ravel() for values in arrays])))
+        for axes, init, values in zip(row, inits, arrays, strict=True):
             axes.set_facecolor("0.85")  # shows where there is no value: a zero on a logarithmic scale, a diverged run
-            masked = np.ma.masked_less_equal(table, 0) if isinstance(norm, LogNorm) else np.ma.masked_invalid(table)
+            masked = np.ma.masked_less_equal(values, 0) if isinstance(norm, LogNorm) else np.ma.masked_invalid(values)
             image = axes.imshow(masked, cmap="viridis", norm=norm, aspect="auto", origin="lower", interpolation="none")
             axes.grid(False)
             whole_ticks(axes.xaxis, 4)
@@ -239,20 +292,22 @@ def layer_statistics(results, activation, layers=None, stats=("act_mean", "act_s
     return figure
 
 
-def gradient_norms(results, activation, layers=None, epochs=None, known=None):
-    """Gradient norm by layer on a logarithmic axis: one panel an init, one line an epoch.
+def gradient_norms(results, activation, layers=None, epochs=None, profiles=None):
+    """Gradient norm by layer on a logarithmic axis: one subplot an init, one line an epoch.
 
-    layers  the deepest of the sweep where left out
-    epochs  before training, after the first, after a third, and the last, where left out; geometric means over seeds
-    known   {run: profile} from `theory.profiles`, to be drawn dotted over the norms before training; theory gives their
-            ratios, so the two meet in the last layer
+    layers    the deepest of the sweep where left out
+    epochs    before training, after the first, after a third, and the last, where left out; geometric means over seeds
+    profiles  {run: profile} from `theory.profiles`, to be drawn dotted over the norms before training; theory gives
+              their ratios, so the two meet in the last layer
+
+    The sentence has the smallest norm of any layer, before and after training.
     """
     config = results.config
     layers = layers or max(config["layers_list"])
     last = config["num_epochs"]
     epochs = sorted({0, 1, max(1, last // 3), last}) if epochs is None else epochs
-    figure, panels = grid_of_panels(len(config["init_types"]), 4, width=2.3, height=2.1, sharex=True, sharey=True)
-    for axes, init in zip(panels, config["init_types"], strict=True):
+    figure, subplots = grid_of_subplots(len(config["init_types"]), 4, width=2.3, height=2.1, sharex=True, sharey=True)
+    for axes, init in zip(subplots, config["init_types"], strict=True):
         cell = {"activation": activation, "init": init, "layers": layers}
         norms = [layers_of(results, "grad_norm", **cell, seed=seed) for seed in config["seeds"]]
         norms = np.ma.masked_less_equal(np.ma.masked_invalid(norms), 0)  # (seeds, epochs, layers)
@@ -260,145 +315,125 @@ def gradient_norms(results, activation, layers=None, epochs=None, known=None):
             colour = EPOCHS_MAP(0.9 * i / max(1, len(epochs) - 1))
             mean = np.ma.exp(np.ma.log(norms[:, epoch]).mean(0))
             axes.plot(mean, color=colour, label=f"epoch {epoch}", lw=1.4, marker="." if layers < 12 else None)
-        profile = profile_of(known or {}, **cell)
+        profile = profile_of(profiles or {}, **cell)
         if profile is not None and norms[:, 0].count():
-            last = np.ma.exp(np.ma.log(norms[:, 0, -1]).mean())
-            axes.plot(profile.gradient * last, color=COLOURS[1], ls=":", lw=2, label="predicted", zorder=3)
+            top = np.ma.exp(np.ma.log(norms[:, 0, -1]).mean())
+            axes.plot(profile.gradient * top, color=COLOURS[1], ls=":", lw=2, label="predicted", zorder=3)
         axes.set_title(init, fontsize=9)
-        axes.set_yscale("log")
         if norms.count() == 0:
             axes.text(0.5, 0.5, "none above 0", transform=axes.transAxes, ha="center", color="0.4")
-    label_outer(panels, "layer", STAT_LABELS["grad_norm"])
-    legend(figure, panels[0])
+    log_scale(subplots)
+    label_outer(subplots, "layer", STAT_LABELS["grad_norm"])
+    legend(figure, subplots[0])
     figure.suptitle(f"{activation}, {layers} layers")
-    return figure
+    clauses = _gradient_clauses(results, activation, layers)
+    sentence = _sentence(results, clauses, activation=activation, layers=layers)
+    return Picture(f"gradient_norms_{activation}", figure, sentence)
 
 
-def accuracy_against_depth(results):
-    """Final train (top) and test (bottom) accuracy against depth: a column an activation, a line an init."""
-    _at_one_lr(results)
-    config = results.config
-    activations, inits = config["activations"], config["init_types"]
-    with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(
-            2, len(activations), figsize=(1.8 + 2.4 * len(activations), 5), sharex=True, sharey=True, squeeze=False
-        )
-    for row, column in zip(grid, ("final_train_acc", "final_test_acc"), strict=True):
-        for axes, activation in zip(row, activations, strict=True):
-            for init in inits:
-                cells = results.select(activation=activation, init=init).groupby("layers")[column]
-                mean, low, high = (getattr(cells, f)().reindex(config["layers_list"]) for f in ("mean", "min", "max"))
-                style = style_of(inits, init)
-                axes.plot(mean.index, mean, label=init, lw=1.3, ms=4, **style)
-                axes.fill_between(mean.index, low, high, color=style["color"], alpha=0.2, lw=0)
-            axes.axhline(chance(results), color="0.4", ls=":", lw=1)
-            axes.set(ylim=(0, 1.02), xticks=config["layers_list"])
-            if column == "final_train_acc":
-                axes.set_title(activation)
-            else:
-                axes.set_xlabel("hidden layers")
-        row[0].set_ylabel(column.replace("final_", "").replace("_acc", " accuracy"))
-    legend(figure, grid[0, 0])
-    return figure
+def _gradient_clauses(results, activation, layers):
+    table = cells(results, activation=activation, layers=layers)
+    if table.empty:
+        return []
+    smallest = [
+        words.extremes({cell[1]: smallest_mean_gradient(results, at, init=cell[1], activation=activation, layers=layers)
+                        for cell in table.index})
+        for at in (0, -1)
+    ]  # fmt: skip
+    learned = table.index.get_level_values("init")[table.learned == table.seeds]
+    return [
+        f"{activation}, {layers} layers, smallest gradient norm of any layer before training (geometric mean over the "
+        f"seeds): {smallest[0]}",
+        f"after the last epoch: {smallest[1]}",
+        f"learned in every seed: {words.names(learned) or 'no init'}",
+    ]
 
 
-def lr_map(results, column="final_test_acc"):
-    """Initialisation against learning rate, colour and number = accuracy, mean over seeds; a panel a depth."""
-    config = results.config
-    figure, panels = grid_of_panels(len(config["layers_list"]), 3, width=0.75 * len(results.lrs) + 1.3, height=3.4)
-    for axes, layers in zip(panels, config["layers_list"], strict=True):
-        grid = results.select(layers=layers).pivot_table(index="init", columns="lr", values=column, dropna=False)
-        grid = grid.reindex(index=config["init_types"], columns=results.lrs)
-        image = axes.imshow(grid.to_numpy(float), cmap="cividis", norm=Normalize(0, 1), aspect="auto")
-        for (i, j), value in np.ndenumerate(grid.to_numpy(float)):
-            text = "" if np.isnan(value) else f"{value:.2f}"
-            axes.text(j, i, text, ha="center", va="center", color="w" if value < 0.6 else "k")
-        axes.set_xticks(range(len(grid.columns)), [f"{lr:g}" for lr in grid.columns])
-        axes.set_yticks(range(len(grid.index)), grid.index)
-        axes.set(title=f"{layers} layers", xlabel="learning rate")
+# ---- theory: before a sweep is trained, and over what it measured
+
+
+def forecast_map(expected, config):
+    """What theory expects of the grid before training: one subplot an activation, init against depth.
+
+    expected  from `theory.forecast`
+    config    a SweepConfig
+
+    Colour is the regime, the number a power of ten: the share of the last layer's gradient that reaches the first. The
+    sentence counts the runs of each regime.
+    """
+    figure, subplots = _grid_by_activation(config.activations, config.layers_list)
+    for axes, activation in zip(subplots, config.activations, strict=True):
+        rows = expected[expected.activation == activation].drop_duplicates(["init", "layers"])
+        rows = rows.set_index(["init", "layers"])
+        for i, init in enumerate(config.init_types):
+            for j, layers in enumerate(config.layers_list):
+                cell = rows.loc[init, layers]
+                axes.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, color=REGIMES[cell.regime], lw=0))
+                power = f"{np.log10(cell.backward):.0f}" if cell.backward > 0 else "none"
+                text = "" if np.isnan(cell.backward) else power.replace("-0", "0")
+                axes.text(j, i, text, ha="center", va="center", fontsize=8)
+        axes.set(xlim=(-0.5, len(config.layers_list) - 0.5), ylim=(len(config.init_types) - 0.5, -0.5))
+        axes.set_xticks(range(len(config.layers_list)), config.layers_list)
+        axes.set_yticks(range(len(config.init_types)), config.init_types)
+        axes.set(title=activation, xlabel="hidden layers")
         axes.grid(False)
-    figure.colorbar(image, ax=list(panels), label=column.replace("final_", "").replace("_acc", " accuracy"))
-    return figure
+    names = [name for name in REGIMES if name in set(expected.regime)]
+    patches = [plt.Rectangle((0, 0), 1, 1, color=REGIMES[name]) for name in names]
+    figure.legend(patches, names, loc="outside right upper", frameon=False, fontsize=9)
+    counts = expected.regime.value_counts()
+    others = ", ".join(f"{n} {regime}" for regime, n in counts.items() if regime != "trainable")
+    trained = f"{counts.get('trainable', 0)} of {len(expected)} runs to train"
+    sentence = f"Before training, theory expects {trained}; the others: {others or 'none'}."
+    return Picture("forecast", figure, sentence)
 
 
-def curves_by_lr(results, column="train_loss", level=None):
-    """Training curves, one panel a learning rate, a line an init; epochs on a logarithmic axis, bands span the seeds.
+def signal_before_training(results, profiles, stat="act_std", layers=None):
+    """One layer statistic before training by layer, measured (dots) and predicted (lines): a subplot an activation.
 
-    level  a loss or accuracy to mark with dots
-    """
-    config = results.config
-    figure, panels = grid_of_panels(len(results.lrs), 3, width=3.3, height=2.8, sharex=True, sharey=True)
-    inits = config["init_types"]
-    for axes, lr in zip(panels, results.lrs, strict=True):
-        for init in inits:
-            mean, low, high = _curves(results, results.select(init=init, lr=lr), column)
-            style = {**style_of(inits, init), "ls": "-" if list(inits).index(init) < len(COLOURS) else "--"}
-            axes.plot(range(1, len(mean)), mean[1:], label=init, lw=1.3, ms=4, markevery=0.12, **style)
-            axes.fill_between(range(1, len(mean)), low[1:], high[1:], color=style["color"], alpha=0.2, lw=0)
-        if level is not None:
-            axes.axhline(level, color="0.4", ls=":", lw=1)
-        axes.set(title=f"learning rate {lr:g}", xscale="log", yscale="log" if column.endswith("_loss") else "linear")
-    label_outer(panels, "epoch", column.replace("_acc", " accuracy").replace("_", " "))
-    legend(figure, panels[0])
-    return figure
+    profiles  {run: profile} from `theory.profiles`
+    layers    the deepest of the sweep where left out. The first seed is shown; what is exactly 0 is not.
 
-
-def leaving(table, epochs):
-    """When the plateau was left: against the learning rate (left), and against lr times the gradient at birth (right).
-
-    table   from `plateaus.leaving_table`
-    epochs  how long was trained; runs that stayed stand in the grey band above
-    """
-    figure, (by_lr, by_step) = grid_of_panels(2, 2, width=3.8, height=3.4, sharey=True)
-    inits = list(dict.fromkeys(table.init))
-    never, low = epochs * 2.2, np.nanmin([*table.left, epochs / 2]) / 2
-    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if low <= tick <= epochs]
-    for i, init in enumerate(inits):
-        rows = table[(table.init == init)].sort_values("lr")
-        style = {**style_of(inits, init), "mfc": "white" if i >= len(COLOURS) else None, "ms": 5.5, "ls": ""}
-        shift = 10 ** (0.035 * (i - (len(inits) - 1) / 2))
-        height = rows.left.fillna(never)
-        by_lr.plot(rows.lr * shift, height, label=init, **style)
-        by_step.plot(rows.step[rows.step > 0], height[rows.step > 0], **style)
-    for axes in (by_lr, by_step):
-        axes.axhspan(epochs * 1.25, never * 2, color="0.9", lw=0)
-        drawn = np.concatenate([line.get_xdata() for line in axes.lines])
-        axes.set(xscale="log" if len(drawn) else "linear", yscale="log", ylim=(low, never * 2))
-        axes.set_yticks(ticks, [f"{tick}" for tick in ticks])
-        axes.minorticks_off()
-        axes.text(0.02, 0.97, "never left", transform=axes.transAxes, va="top", color="0.3")
-    by_lr.set(xlabel="learning rate", ylabel="epochs until the plateau is left")
-    by_lr.set_xticks(sorted(table.lr.unique()), [f"{lr:g}" for lr in sorted(table.lr.unique())])
-    by_step.set_xlabel("learning rate x gradient norm of the first layer, before training")
-    legend(figure, by_lr)
-    return figure
-
-
-def gradients_over_epochs(results, lr, table, layers=None):
-    """Gradient norm of every layer against the epoch, both logarithmic: a panel an init, at one learning rate.
-
-    table   from `plateaus.leaving_table`: where a run left, a line marks the epoch
-    layers  the deepest of the sweep where left out. The first seed is shown; layers that are exactly 0 are not.
+    The sentence has the ratio of measured to predicted in the last layer.
     """
     config = results.config
     layers, seed = layers or max(config["layers_list"]), config["seeds"][0]
-    figure, panels = grid_of_panels(len(config["init_types"]), 5, width=2.1, height=1.9, sharex=True, sharey=True)
-    for axes, init in zip(panels, config["init_types"], strict=True):
-        (run,) = results.select(init=init, lr=lr, layers=layers, seed=seed).run
-        norms = results.layers(run, "grad_norm")
-        for layer in norms:
-            colour = EPOCHS_MAP(0.9 * layer / max(1, layers - 1))
-            axes.plot(
-                norms.index[1:], norms[layer].where(norms[layer] > 0)[1:], color=colour, lw=1.2, label=f"layer {layer}"
-            )
-        (left,) = table[table.run == run].left
-        if np.isfinite(left):
-            axes.axvline(left, color="k", ls=":", lw=1)
-        axes.set(xscale="log", yscale="log")
-        axes.set_title(init, fontsize=9)
-    bottom, top = panels[0].get_ylim()
-    panels[0].set_ylim(max(bottom, top * 1e-13), top)  # a network of zeros begins at 1e-34 and would squeeze the others
-    label_outer(panels, "epoch", STAT_LABELS["grad_norm"])
-    legend(figure, panels[0])
-    figure.suptitle(f"learning rate {lr:g}; the dotted line marks where the plateau is left")
-    return figure
+    figure, subplots = grid_of_subplots(len(config["activations"]), 2, width=3.8, height=2.5, sharex=True)
+    for axes, activation in zip(subplots, config["activations"], strict=True):
+        for init in config["init_types"]:
+            cell = {"activation": activation, "init": init, "layers": layers}
+            measured, style = layers_of(results, stat, **cell, seed=seed)[0], style_of(config["init_types"], init)
+            axes.plot(np.ma.masked_less_equal(measured, 0), ls="", ms=3, label=init, **style)
+            profile = profile_of(profiles, **cell)
+            if profile is not None:
+                axes.plot(np.ma.masked_less_equal(profile[stat], 0), lw=1, color=style["color"])
+        axes.set_title(activation)
+        log_scale([axes])
+        if axes.get_yscale() == "log":
+            log_ticks(axes.yaxis, *axes.get_ylim())
+    label_outer(subplots, "layer", STAT_LABELS[stat])
+    legend(figure, subplots[0])
+    figure.suptitle(f"{layers} layers before training; dots measured (seed {seed}), lines predicted")
+    ratio = as_predicted(measured_over_predicted(results, profiles, layers, stat, -1))
+    return Picture(
+        "signal_at_birth", figure, f"{layers} layers: in the last one the measured {STAT_LABELS[stat]} {ratio}."
+    )
+
+
+# ---- what all of them say, and what they refuse
+
+
+def _learned(table):
+    always, some = table.learned == table.seeds, (table.learned > 0) & (table.learned < table.seeds)
+    return f"{words.share(always)} finished combinations learned in every seed, {some.sum()} in some"
+
+
+def _sentence(results, clauses, **fixed):
+    """Clauses as one sentence; the last one counts the runs with the values `fixed`, and those that diverged."""
+    rows = results.select(**fixed)
+    runs = f"{len(rows)} of {planned(results, **fixed)} runs, {rows.diverged.sum()} diverged"
+    return "; ".join([*(clauses or ["No combination is finished in every seed"]), runs]) + "."
+
+
+def _check_one_lr(results):
+    if len(results.lrs) > 1:
+        raise ValueError(f"this sweep has the learning rates {results.lrs}; choose one: results.at(lr=...)")

@@ -1,19 +1,19 @@
-"""Single runs, drawn: what the results browser and the live panel show."""
+"""Single runs, drawn: what the results browser and the live panel show. No sentence goes with them."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullLocator
 
-from helpers.figures import COLOURS, EPOCHS_MAP, STYLE, colour_scale, grid_of_panels, log_ticks, whole_ticks
+from helpers.figures import COLOURS, EPOCHS_MAP, STYLE, colour_scale, grid_of_subplots, log_ticks, whole_ticks
 from helpers.sweep.tables import STAT_LABELS, chance
 
 
 def run_curves(results, run):
     """One run epoch by epoch: loss (left) and accuracy (right) on the training and the test set; dots mark chance.
 
-    From the epoch on in which it diverged the panel is grey.
+    From the epoch on in which it diverged the background is grey.
     """
-    figure, (loss, accuracy) = grid_of_panels(
+    figure, (loss, accuracy) = grid_of_subplots(
         2, 2, width=2.5, height=2.3, **_margins(left=0.08, right=0.99, wspace=0.24)
     )
     _draw_curves(loss, results, run, "loss")
@@ -44,12 +44,12 @@ def _draw_curves(axes, results, run, quantity):
     whole_ticks(axes.xaxis)
 
 
-def positive_scale(panels):
-    """One y axis for all panels, of values above 0: logarithmic where they span a decade."""
-    drawn = np.ma.concatenate([line.get_ydata() for axes in panels for line in axes.lines]).compressed()
+def positive_scale(subplots):
+    """One y axis for all subplots, of values above 0: logarithmic where they span a decade."""
+    drawn = np.ma.concatenate([line.get_ydata() for axes in subplots for line in axes.lines]).compressed()
     drawn = drawn[drawn > 0]
     low, high = (drawn.min(), drawn.max()) if len(drawn) else (0.1, 1)
-    for axes in panels:
+    for axes in subplots:
         if high > 10 * low:
             axes.set(yscale="log", ylim=(low / 1.3, high * 1.3))
             log_ticks(axes.yaxis, low, high)
@@ -57,7 +57,7 @@ def positive_scale(panels):
             axes.set_ylim(0, 1.1 * high)
 
 
-def run_profile(results, run, epochs=None):
+def run_layers(results, run, epochs=None):
     """One run layer by layer: mean and deviation of its activations and the norm of its gradient, a line an epoch.
 
     epochs  0, 1 and then ever longer steps up to the last measured one, where left out. Deviation and norm stand on
@@ -66,8 +66,8 @@ def run_profile(results, run, epochs=None):
     tables = {stat: results.layers(run, stat) for stat in ("act_mean", "act_std", "grad_norm")}
     measured = tables["act_mean"].dropna(how="all").index
     epochs = _spread_epochs(max(measured, default=0)) if epochs is None else epochs
-    figure, panels = grid_of_panels(3, 3, width=3.5, height=2.3, **_margins(left=0.045, right=0.895, wspace=0.2))
-    for axes, (stat, table) in zip(panels, tables.items(), strict=True):
+    figure, subplots = grid_of_subplots(3, 3, width=3.5, height=2.3, **_margins(left=0.045, right=0.895, wspace=0.2))
+    for axes, (stat, table) in zip(subplots, tables.items(), strict=True):
         values = np.ma.masked_invalid(table.loc[epochs].to_numpy(float))
         drawn = values if stat == "act_mean" else _log_axis(axes, values)
         for i, (epoch, line) in enumerate(zip(epochs, drawn, strict=True)):
@@ -76,7 +76,7 @@ def run_profile(results, run, epochs=None):
             axes.plot(line, color=colour, label=f"epoch {epoch}", lw=1.4, marker=marker)
         axes.set(xlabel="layer", title=STAT_LABELS[stat])
         whole_ticks(axes.xaxis, 6)
-    panels[-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, handlelength=1.5)
+    subplots[-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, handlelength=1.5)
     return figure
 
 
@@ -137,19 +137,19 @@ def compare_runs(runs):
     return figure
 
 
-def _all_lines(panels):
-    """Handles and labels for one legend of several panels, each label once."""
+def _all_lines(subplots):
+    """Handles and labels for one legend of several subplots, each label once."""
     named = {}
-    for axes in panels:
+    for axes in subplots:
         named.update(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     return named.values(), named.keys()
 
 
 def _draw_heat_maps(row, tables, stat):
     """One statistic of several runs by layer and epoch, on one logarithmic colour scale; the last axes hold it."""
-    *panels, scale = row
+    *maps, scale = row
     norm = colour_scale([table.to_numpy(float) for table in tables], logarithmic=True)
-    for axes, table in zip(panels, tables, strict=True):
+    for axes, table in zip(maps, tables, strict=True):
         values = np.ma.masked_less_equal(np.ma.masked_invalid(table.to_numpy(float)), 0)
         axes.axhspan(-0.5, len(table) - 0.5, color="0.85", lw=0, zorder=-1)  # seen where a value is masked
         image = axes.imshow(values, cmap="viridis", norm=norm, aspect="auto", origin="lower", interpolation="none")

@@ -1,8 +1,11 @@
-"""What figures and sentences take from the results of a sweep."""
+"""What figures and sentences take from the results of a sweep: cells, depths, statistics of layers. No torch here."""
+
+import math
 
 import numpy as np
+import pandas as pd
 
-from helpers.records import LAYER_STATS
+from helpers.records import AXES, LAYER_STATS, axis_values
 
 STAT_LABELS = dict(
     zip(
@@ -13,6 +16,104 @@ STAT_LABELS = dict(
 )
 
 
+# ---- runs and cells
+
+
+def cells(results, **fixed):
+    """The combinations that are finished in every seed: DataFrame, indexed by activation, init, layers (and lr).
+
+    fixed    only those with these values: cells(results, activation="relu")
+    columns  seeds, learned, diverged: how many; train_acc, test_acc, epochs (to 95 % of the own peak, of seeds that
+             learned): means over the seeds, each with its deviation in a column that ends in _std
+    """
+    rows = results.select(**fixed)
+    axes = ["activation", "init", "layers", *(["lr"] if len(results.lrs) > 1 else [])]
+    count = {"seeds": ("seed", "count"), "learned": ("learned", "sum"), "diverged": ("diverged", "sum")}
+    measured = {"train_acc": "final_train_acc", "test_acc": "final_test_acc", "epochs": "epochs_to_95"}
+    means = {name: (column, "mean") for name, column in measured.items()}
+    spreads = {f"{name}_std": (column, "std") for name, column in measured.items()}
+    table = rows.groupby(axes, sort=False).agg(**count, **means, **spreads)
+    table = table.astype(dict.fromkeys([*means, *spreads], float))  # else not, of whole numbers with gaps or of no run
+    return table[table.seeds == (1 if "seed" in fixed else len(results.config["seeds"]))]
+
+
+def planned(results, **fixed):
+    """How many runs with these values the sweep has when it is finished."""
+    return math.prod(len(axis_values(results.config, axis)) for axis in AXES if axis not in fixed)
+
+
+def trainable_depth(results):
+    """The deepest network that learned in every seed, with all shallower ones: activations x inits, 0 for none."""
+    config, table = results.config, cells(results)
+    learned = (table.learned == table.seeds).groupby(["activation", "init", "layers"]).all()
+
+    def depth(activation, init):
+        deepest = 0
+        for layers in sorted(config["layers_list"]):
+            if not learned.get((activation, init, layers), False):  # a sweep that was stopped lacks some
+                break
+            deepest = layers
+        return deepest
+
+    return pd.DataFrame(
+        {init: [depth(activation, init) for activation in config["activations"]] for init in config["init_types"]},
+        index=config["activations"],
+    )
+
+
+def chance(results):
+    """The accuracy of always guessing the commonest class."""
+    return results.manifest["commonest_class_share"]
+
+
+def crossing(history, level):
+    """The epoch, with its fraction, at which the train loss first falls to `level`; NaN if it never does.
+
+    The logarithm of the loss is taken to fall evenly between two epochs.
+    """
+    loss = history.train_loss.to_numpy(float)
+    below = np.flatnonzero(loss <= level)
+    if len(below) == 0:
+        return np.nan
+    i = below[0]
+    if i == 0:
+        return 0.0
+    before, after = np.log(loss[i - 1]), np.log(loss[i])
+    return float(i - 1 + (before - np.log(level)) / (before - after))
+
+
+def best_threshold(values, learned):
+    """The threshold that calls most runs right by `value >= threshold`, and the share it calls right.
+
+    It is chosen on the runs it is judged by, so its share is a description of them and no forecast of others.
+    """
+    candidates = np.unique(values)
+    right = [(learned == (values >= threshold)).mean() for threshold in candidates]
+    return candidates[np.argmax(right)], max(right)
+
+
+def best_range(values, learned):
+    """(low, high) with which `low <= value <= high` calls most runs right."""
+    candidates = np.unique(values)
+    best = max(
+        ((((values >= low) & (values <= high)) == learned).sum(), low, high)
+        for i, low in enumerate(candidates)
+        for high in candidates[i:]
+    )
+    return best[1:]
+
+
+# ---- epoch by epoch, layer by layer
+
+
+def curves_of(results, rows, column):
+    """Mean, least and greatest of a column over some rows of the summary: three (epochs + 1,) arrays, NaN left out."""
+    if len(rows) == 0:  # not trained yet, as after a sweep that was stopped
+        return (np.ma.masked_all(results.config["num_epochs"] + 1),) * 3
+    values = np.ma.masked_invalid([results.history(run)[column].to_numpy(float) for run in rows.run])
+    return values.mean(0), values.min(0), values.max(0)
+
+
 def layers_of(results, stat, **cell):
     """One statistic of one run, epochs x layers; all NaN where the run is missing, as in a sweep that was stopped."""
     rows = results.select(**cell)
@@ -21,11 +122,51 @@ def layers_of(results, stat, **cell):
     return results.layers(rows.run.item(), stat).to_numpy(float)
 
 
-def profile_of(known, **cell):
-    """The profile of the first run with these values; None where theory has none."""
-    found = (profile for run, profile in known.items() if all(getattr(run, name) == cell[name] for name in cell))
+def smallest_gradient(results, run):
+    """The smallest gradient norm of any hidden layer before training."""
+    return results.layers(run, "grad_norm").loc[0].min()
+
+
+def smallest_mean_gradient(results, epoch, **cell):
+    """The smallest gradient norm of any hidden layer, geometric mean over the seeds; NaN where a seed has diverged.
+
+    epoch  0 before training, -1 after it
+    """
+    norms = [results.layers(run, "grad_norm").iloc[epoch] for run in results.select(**cell).run]
+    norms = np.array(norms, float)  # (seeds, layers)
+    return 0.0 if (norms == 0).any() else np.exp(np.log(norms).mean(0)).min()
+
+
+def is_logarithmic(stat, values):
+    """Whether a statistic belongs on a logarithmic scale: norms and deviations always, the mean of activations where
+    all its values are above 0, as relu's are."""
+    return stat != "act_mean" or not (values[np.isfinite(values)] <= 0).any()
+
+
+# ---- beside theory
+
+
+def profile_of(profiles, **cell):
+    """The profile of the first run with these values; None where theory has none.
+
+    profiles  {run: what theory expects of its layers} from `theory.profiles`
+    """
+    found = (profile for run, profile in profiles.items() if all(getattr(run, name) == cell[name] for name in cell))
     return next(found, None)
 
 
-def chance(results):
-    return results.manifest["commonest_class_share"]
+def measured_over_predicted(results, profiles, layers, stat, layer):
+    """Of every run with this depth, measured over predicted in one layer, before training; where both are above 0.
+
+    stat  of LAYER_STATS, or "gradient": the norm over that of the last layer
+    """
+    ratios = []
+    for run, profile in profiles.items():
+        if run.layers == layers and layers > 1 and profile is not None and run.name in set(results.summary.run):
+            measured = results.layers(run.name, "grad_norm" if stat == "gradient" else stat).loc[0]
+            if stat == "gradient":
+                measured = measured / (measured.iloc[-1] or np.nan)
+            ratios.append((measured.iloc[layer], profile[stat].iloc[layer]))
+    measured, predicted = np.array(ratios, float).reshape(-1, 2).T
+    both = (measured > 0) & (predicted > 0) & np.isfinite(predicted)
+    return measured[both] / predicted[both]

@@ -13,7 +13,7 @@ CELL_WIDTH, CELL_HEIGHT, LABEL_WIDTH = 34, 23, 86  # pixels: four panels of six 
 CIVIDIS = colormaps["cividis"]
 EMPTY = "#e4e4e4"
 BLANK = "\u00a0"  # a no-break space: given an empty text, a button in the browser keeps the one it had
-MARK = "#D55E00"  # the vermilion of canvas.COLOURS: far from every colour of cividis
+MARK = "#D55E00"  # the vermilion of figures.COLOURS: far from every colour of cividis
 CSS = f"""<style>
 .accuracy-grid .accuracy-cell {{ line-height: {CELL_HEIGHT}px; margin: 0; padding: 0; overflow: hidden }}
 .accuracy-grid .accuracy-cell-marked {{ outline: 3px solid {MARK} !important; outline-offset: -3px !important }}

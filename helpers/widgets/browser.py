@@ -15,7 +15,7 @@ import pandas as pd
 
 from helpers import ROOT
 from helpers.records import AXES, SUMMARY_COLUMNS, find_sweeps, load_sweep
-from helpers.sweep import run_figures as run_plots
+from helpers.sweep import run_figures
 from helpers.sweep.findings import settings
 from helpers.widgets.accuracy_map import AccuracyGrid
 
@@ -64,7 +64,7 @@ class ResultsBrowser(widgets.VBox):
         self.summary_csv, self.run_csv = _html("summary-csv"), _html("run-csv")  # links to the CSVs
         self.numbers, self.settings = _html("numbers"), _html("settings")
         self.settings.layout = widgets.Layout(flex="1 1 0", min_width="300px")  # what is left beside the curves
-        self.note, self.curves, self.profile = _html("note"), _picture("curves"), _picture("profile")
+        self.note, self.curves, self.by_layer = _html("note"), _picture("curves"), _picture("by-layer")
         self.comparison = Comparison()
         compare = _button("compare this run", lambda: self.comparison.add(self.results, self.run.value))
         self.add = _hooked(compare, "add")
@@ -79,7 +79,7 @@ class ResultsBrowser(widgets.VBox):
                 widgets.HBox([self.run, self.add, self.run_csv], layout=widgets.Layout(align_items="center")),
                 self.note,
                 _wrapped(self.curves, self.numbers, self.settings),
-                self.profile,
+                self.by_layer,
                 widgets.HTML("<h3>Side by side</h3>"),
                 self.comparison,
             ]
@@ -168,7 +168,7 @@ class ResultsBrowser(widgets.VBox):
         lack = None if run is None else why_unseen(self.results, run)
         seen = run is not None and lack is None
         self.add.disabled = not seen
-        for picture in (self.curves, self.profile):
+        for picture in (self.curves, self.by_layer):
             _show(picture, seen)
         if run is None:
             self.grid.mark(None)
@@ -182,12 +182,12 @@ class ResultsBrowser(widgets.VBox):
         self.settings.value = settings_table(self.results, row)
         self.run_csv.value = download(self.results.run_file(run))
         if seen:
-            self.curves.value = png(run_plots.run_curves(self.results, run))
-            self.profile.value = png(run_plots.run_profile(self.results, run))
+            self.curves.value = png(run_figures.run_curves(self.results, run))
+            self.by_layer.value = png(run_figures.run_layers(self.results, run))
 
 
 class Comparison(widgets.VBox):
-    """Two to six runs side by side, of one sweep or of several: their numbers, and `run_plots.compare_runs`."""
+    """Two to six runs side by side, of one sweep or of several: their numbers, and `run_figures.compare_runs`."""
 
     def __init__(self):
         self.chosen = {}  # (folder, name of the run): its SweepResults
@@ -220,7 +220,7 @@ class Comparison(widgets.VBox):
         self.numbers.value = numbers_table([row_of(*chosen) for chosen in runs]) if enough else ""
         if enough:
             self.note.value = f"<p>{_link(side_by_side(runs).encode(), 'comparison.csv', 'the CSV behind it')}</p>"
-            self.picture.value = png(run_plots.compare_runs(runs))
+            self.picture.value = png(run_figures.compare_runs(runs))
         else:
             self.note.value = _sentence("Choose a run above and press its button; two to six stand side by side.")
 

@@ -20,11 +20,11 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers import figures as canvas
 from helpers import records
+from helpers.figures import COLOURS, STYLE
 from helpers.progress import duration, person_watches
 from helpers.records import AXES, EPOCH_COLUMNS
-from helpers.sweep import run_figures as run_plots
+from helpers.sweep import run_figures
 from helpers.widgets.accuracy_map import AccuracyGrid
 
 # Shares of the time that the panel may take at most, of a thread: a drawing that took t waits t / share for the next.
@@ -230,12 +230,12 @@ def _png(cell, histories, config):
     """Accuracy and loss by epoch, and the gradient norm by layer, of the runs of one cell, as a PNG."""
     # Margins by hand, since finding them takes matplotlib twice as long as drawing; and no pyplot, which is not made
     # for threads.
-    with rc_context({**canvas.STYLE, "figure.constrained_layout.use": False}):
+    with rc_context({**STYLE, "figure.constrained_layout.use": False}):
         figure = Figure(figsize=(11, 2.7))
         figure.subplots_adjust(left=0.05, right=0.995, bottom=0.17, top=0.9, wspace=0.2)
         accuracy, loss, gradient = figure.subplots(1, 3)
         for i, (name, history) in enumerate(histories.items()):
-            colour = canvas.COLOURS[i % len(canvas.COLOURS)]
+            colour = COLOURS[i % len(COLOURS)]
             for part, line in (("train", "-"), ("test", "--")):
                 accuracy.plot(history.epoch, history[f"{part}_acc"], line, color=colour, label=f"{part}, {name}")
                 loss.plot(history.epoch, history[f"{part}_loss"], line, color=colour)
@@ -243,9 +243,9 @@ def _png(cell, histories, config):
         activation, init, layers = cell
         accuracy.set(title=f"{activation}, {init}, {layers} layers", ylabel="accuracy", ylim=(0, 1.02))
         loss.set_ylabel("loss")
-        run_plots.positive_scale([loss])
+        run_figures.positive_scale([loss])
         gradient.set(xlabel="layer", ylabel="gradient norm")
-        run_plots.positive_scale([gradient])
+        run_figures.positive_scale([gradient])
         for axes in (accuracy, loss):
             axes.set(xlabel="epoch", xlim=(0, config.num_epochs))
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -110,7 +110,7 @@ def test_gradcheck_passes(segments, limit, tail):
 @every_type
 def test_no_number_in_no_number_out(monkeypatch, by, dtype):
     if by == "torch":
-        monkeypatch.setattr(spline_kernel, "_library", lambda: None)
+        monkeypatch.setattr(spline_kernel, "_library", lambda dtype: None)
     z = torch.tensor([np.nan, 0.0, np.inf, -np.inf, 1e30], dtype=dtype)
     value, slope = SplineSigmoid().value_and_slope(z)
     assert value.isnan().tolist() == slope.isnan().tolist() == [True, False, False, False, False]
@@ -229,7 +229,7 @@ def kernel(request, monkeypatch):
     """The kernel by either route."""
     threads = torch.get_num_threads()
     if request.param == "torch":
-        monkeypatch.setattr(spline_kernel, "_library", lambda: None)
+        monkeypatch.setattr(spline_kernel, "_library", lambda dtype: None)
     else:
         needs_a_compiler()
         torch.set_num_threads(1 if "one" in request.param else 2)
@@ -240,7 +240,7 @@ def kernel(request, monkeypatch):
 def needs_a_compiler():
     if shutil.which(os.environ.get("CC", "cc")) is None:
         pytest.skip("no C compiler on this machine")
-    assert spline_kernel._library() is not None
+    assert spline_kernel._library(torch.float64) is not None
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -353,13 +353,13 @@ def assert_close(some, others):
 
 def test_without_a_compiler_it_warns_once_and_gives_the_same(uncompiled, monkeypatch):
     compiled = everything()
-    assert (uncompiled / "__pycache__").exists() == (spline_kernel._library() is not None)
+    assert (uncompiled / "__pycache__").exists() == (spline_kernel._library(torch.float64) is not None)
     shutil.rmtree(uncompiled / "__pycache__", ignore_errors=True)
     monkeypatch.setenv("CC", str(uncompiled / "no-such-program"))
     spline_kernel._compiled.cache_clear()
     with pytest.warns(UserWarning, match=r"spline_kernel.c could not be compiled: .*no-such-program"):
         by_torch = everything()
-    assert spline_kernel._library() is None
+    assert spline_kernel._library(torch.float64) is None
     assert_close(by_torch, compiled)
     assert_close(everything(), compiled)  # and no second warning, which would be an error here
 
@@ -382,7 +382,7 @@ def test_what_was_compiled_once_is_found_again(uncompiled, monkeypatch):
     monkeypatch.setattr(spline_kernel.subprocess, "run", none)
     spline_kernel._compiled.cache_clear()
     assert all(map(torch.equal, everything(), first))
-    assert spline_kernel._library() is not None
+    assert spline_kernel._library(torch.float64) is not None
 
 
 def test_another_compiler_or_other_flags_make_another_file(uncompiled, monkeypatch):
@@ -394,7 +394,7 @@ def test_another_compiler_or_other_flags_make_another_file(uncompiled, monkeypat
         elif change == "FLAGS":
             monkeypatch.setattr(spline_kernel, "FLAGS", [*spline_kernel.FLAGS, "-DNOTHING"])
         spline_kernel._compiled.cache_clear()
-        assert spline_kernel._library() is not None
+        assert spline_kernel._library(torch.float64) is not None
         assert len(list(kept.iterdir())) == count
 
 
@@ -412,7 +412,7 @@ def test_a_kept_file_that_cannot_be_loaded_is_told_and_torch_takes_over(uncompil
     ) as told:
         by_torch = everything()
     assert len(told) == 1
-    assert spline_kernel._library() is None
+    assert spline_kernel._library(torch.float64) is None
     assert_close(by_torch, compiled)
 
 

@@ -75,10 +75,10 @@ def test_a_run_that_failed_later_is_no_reason_to_skip(folder):
 
 def test_a_sweep_whose_results_are_gone_is_run_again(folder):
     (job,) = read_jobs(write_notebook(folder / "one.ipynb", "CONFIG = {'save_dir': 'out', 'layers_list': [1]}"))
-    config = write_sweep(job.folder, {"layers_list": [1], "activations": ["relu"], "save_dir": "out"})
+    results = write_sweep(job.folder, {"layers_list": [1], "activations": ["relu"], "save_dir": "out"})
     write_copy(job, made_from=NOW)
     assert why_run(job, NOW) == ""
-    write_sweep(job.folder, {"layers_list": [1], "activations": ["relu"]}, missing=[config.runs()[0].name])
+    write_sweep(job.folder, {"layers_list": [1], "activations": ["relu"]}, missing=[results.summary.run[0]])
     assert why_run(job, NOW) == "results are not complete"  # it was stopped
     (job.folder / "summary.csv").unlink()
     assert why_run(job, NOW) == "results are not complete"

@@ -4,11 +4,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from helpers import theory
-from helpers.sweep import Sweep, findings
-from helpers.sweep import figures as plots
-from helpers.sweep import theory_figures as theory_plots
+from helpers.config import SweepConfig
+from helpers.data import Data
+from helpers.sweep import Sweep, figures, findings, tables
+from helpers.theory import forecasts
 
 GIVEN = {
     "activations": ["relu", "tanh"],
@@ -32,23 +34,26 @@ def study(tmp_path_factory):
 
 def test_the_map_shows_regime_and_power_of_ten(study):
     _, _, expected, config = study
-    figure = theory_plots.forecast_map(expected, config)
+    picture = figures.forecast_map(expected, config)
+    figure = picture.figure
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["0", "0", "none", "none", "", ""]  # he_normal, zero, and the one without a theory
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["trainable", "vanishing", "unknown"]
     plt.close(figure)
-    said = findings.forecast_map(expected)
-    assert said == "Before training, theory expects 8 of 24 runs to train; the others: 8 vanishing, 8 unknown."
+    assert picture.name == "forecast"
+    assert (
+        picture.sentence == "Before training, theory expects 8 of 24 runs to train; the others: 8 vanishing, 8 unknown."
+    )
 
 
 def test_lines_are_predicted_and_dots_measured(study):
     results, known, _, config = study
-    figure = theory_plots.signal_at_birth(results, known, layers=6)
+    figure = figures.signal_before_training(results, known, layers=6).figure
     he = next(run for run in config.runs() if (run.init, run.activation, run.layers) == ("he_normal", "tanh", 6))
     dots, line = figure.axes[1].lines[:2]
     np.testing.assert_allclose(dots.get_ydata(), results.layers(he.name, "act_std").loc[0])
     np.testing.assert_allclose(line.get_ydata(), known[he].act_std)
-    norms = plots.gradient_norms(results, "tanh", layers=6, known=known)
+    norms = figures.gradient_norms(results, "tanh", layers=6, profiles=known).figure
     dotted = norms.axes[0].lines[-1]
     assert dotted.get_linestyle() == ":"
     drawn = np.ma.filled(dotted.get_ydata(), np.nan)
@@ -64,11 +69,13 @@ def test_ratios_of_measured_and_predicted(study):
     for run, profile in known.items():
         if run.init == "he_normal" and run.layers == 6:
             ratios.append(results.layers(run.name, "act_std").loc[0, 5] / profile.act_std.iloc[-1])
-    said = findings.signal_at_birth(results, known)
-    assert f"is {np.median(ratios):.2f} times what theory predicts (median of 4 runs" in said
+    picture = figures.signal_before_training(results, known)
+    plt.close(picture.figure)
+    assert picture.name == "signal_at_birth"
+    assert f"is {np.median(ratios):.2f} times what theory predicts (median of 4 runs" in picture.sentence
     assert 0.5 < np.median(ratios) < 2
-    assert "times what theory predicts (median of 4 runs" in findings.gradients_at_birth(results, known)
-    assert "one layer only" in findings.gradients_at_birth(results, known, layers=7)
+    assert "times what theory predicts (median of 4 runs" in findings.gradients_before_training(results, known)
+    assert "nowhere above 0" in findings.gradients_before_training(results, known, layers=7)
 
 
 def made_up(backward, learned, trainable):
@@ -104,8 +111,19 @@ def test_what_cannot_be_fitted_is_not():
 def test_the_best_range_is_the_best(seed):
     rng = np.random.default_rng(seed)
     values, learned = rng.choice(np.arange(6.0), 15), rng.random(15) < 0.5
-    low, high = findings._best_range(values, learned)
+    low, high = tables.best_range(values, learned)
     best = (((values >= low) & (values <= high)) == learned).sum()
     for a in np.arange(6.0):
         for b in np.arange(a, 6.0):
             assert (((values >= a) & (values <= b)) == learned).sum() <= best
+
+
+def test_profiles_that_are_known_are_not_computed_again(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(64, 64, generator=generator)
+    data = Data("made up", x, torch.arange(64) % 10, x, torch.arange(64) % 10, torch.arange(32), 10)
+    config = SweepConfig.from_dict({"layers_list": [2, 9], "init_types": ["he_normal", "zero"]}).fitted_to(data)
+    known = theory.profiles(config, theory.input_moments(x))
+    anew = theory.forecast(config, data)
+    monkeypatch.setattr(forecasts, "profiles", None)
+    pd.testing.assert_frame_equal(theory.forecast(config, known=known), anew)

@@ -17,7 +17,7 @@ from made_up_results import write_sweep
 
 from helpers import files, records
 from helpers.config import SweepConfig
-from helpers.sweep import run_figures as run_plots
+from helpers.sweep import run_figures
 from helpers.widgets import browser
 from helpers.widgets.accuracy_map import AccuracyGrid
 from helpers.widgets.browser import ResultsBrowser
@@ -76,7 +76,7 @@ def test_pictures_change_with_the_run(app):
     seen = set()
     for run in app.run.options[:3]:
         app.run.value = run
-        seen |= {bytes(app.curves.value), bytes(app.profile.value)}
+        seen |= {bytes(app.curves.value), bytes(app.by_layer.value)}
     assert len(seen) == 2 * 3
     assert all(picture.startswith(b"\x89PNG") for picture in seen)
     assert not plt.get_fignums()
@@ -171,7 +171,7 @@ def test_a_log_that_was_not_kept_is_told_and_the_row_shown(app, found):
     row = pd.read_csv(found / "rates" / "summary.csv").set_index("run").loc[app.run.value]
     assert f"The log of {app.run.value} was not kept" in app.note.value
     assert table(app.numbers.value)["final test acc"] == f"{row.final_test_acc:.6g}"
-    assert app.curves.layout.display == app.profile.layout.display == "none"
+    assert app.curves.layout.display == app.by_layer.layout.display == "none"
     assert app.add.disabled
     assert app.run_csv.value == ""
     app.study.value = "grid"
@@ -208,14 +208,14 @@ def test_a_folder_with_something_else_is_told(found, tmp_path):
     app.study.value = "torn"
     assert "not readable JSON" in app.about.value
     app.study.value = "whole"
-    assert ", 1 run, " in app.about.value
+    assert ", 1 runs, " in app.about.value
     assert app.body.layout.display is None
 
 
 @pytest.mark.parametrize("content", [b"", b"epoch,train_loss\n", b"\xff\xfe\x00"])
 def test_a_damaged_log_is_told_and_the_rest_is_shown(tmp_path, content):
-    config = write_sweep(tmp_path / "sweep", {"activations": ["relu"], "init_types": ["zero"], "layers_list": [2, 3]})
-    torn, whole = (run.name for run in config.runs())
+    results = write_sweep(tmp_path / "sweep", {"activations": ["relu"], "init_types": ["zero"], "layers_list": [2, 3]})
+    torn, whole = results.summary.run
     (tmp_path / "sweep" / "runs" / f"{torn}.csv").write_bytes(content)
     app = ResultsBrowser(tmp_path)
     app.run.value = torn
@@ -270,7 +270,7 @@ def results(found):
 
 def test_run_curves_draw_the_log(results, found):
     run = "he_normal_0.5_tanh_12L_s1"  # diverged
-    figure, history = run_plots.run_curves(results, run), log(found, "grid", run)
+    figure, history = run_figures.run_curves(results, run), log(found, "grid", run)
     for axes, quantity in zip(figure.axes, ("loss", "acc"), strict=True):
         for line, part in zip(axes.lines, ("train", "test"), strict=False):
             drawn = np.ma.filled(line.get_ydata(), np.nan)
@@ -279,9 +279,9 @@ def test_run_curves_draw_the_log(results, found):
     plt.close(figure)
 
 
-def test_run_profile_draws_the_layers_on_logarithmic_axes(results, found):
+def test_run_layers_draws_the_layers_on_logarithmic_axes(results, found):
     run = "zero_relu_12L_s0"
-    figure, history = run_plots.run_profile(results, run, epochs=[0, 6]), log(found, "grid", run)
+    figure, history = run_figures.run_layers(results, run, epochs=[0, 6]), log(found, "grid", run)
     for axes, stat in zip(figure.axes, ("act_mean", "act_std", "grad_norm"), strict=True):
         for line, epoch in zip(axes.lines, (0, 6), strict=True):
             np.testing.assert_array_equal(line.get_ydata(), [history[f"{stat}_{i}"][epoch] for i in range(12)])
@@ -296,7 +296,7 @@ def test_zeros_stand_in_a_band_below_all_other_values(found, tmp_path):
     history[["grad_norm_0", "grad_norm_2"]] = 0.0
     history[[f"act_std_{i}" for i in range(4)]] = 0.0
     history.to_csv(file, index=False)
-    figure = run_plots.run_profile(records.load_sweep(tmp_path), "zero_relu_4L_s0")
+    figure = run_figures.run_layers(records.load_sweep(tmp_path), "zero_relu_4L_s0")
     _, std, norm = figure.axes
     for line in norm.lines:
         zero, low, zero_too, high = line.get_ydata()
@@ -311,7 +311,7 @@ def test_zeros_stand_in_a_band_below_all_other_values(found, tmp_path):
 def test_compared_runs_share_their_scales(results, found):
     deep = records.load_sweep(found / "deep" / "b")
     runs = [(results, "zero_relu_3L_s0"), (results, "he_normal_0.5_tanh_12L_s1"), (deep, "normal_gelu_8L_s0")]
-    figure = run_plots.compare_runs(runs)
+    figure = run_figures.compare_runs(runs)
     rows = [figure.axes[i : i + 3] for i in (0, 4, 8, 12)]
     for row in rows:
         assert len({axes.get_ylim() for axes in row}) == 1

@@ -84,7 +84,7 @@ def fits(page):
 def test_a_run_is_chosen_and_picture_and_numbers_become_its(app, found):
     open_grid(app)
     shows(app, "settings", "activation", "relu")
-    before = {name: picture(app, name) for name in ("curves", "profile")}
+    before = {name: picture(app, name) for name in ("curves", "by-layer")}
 
     choose(app, "run", "zero_relu_12L_s1")
     last = pd.read_csv(found / "grid" / "runs" / "zero_relu_12L_s1.csv").iloc[-1]

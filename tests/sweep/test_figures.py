@@ -1,0 +1,167 @@
+"""Pictures of a sweep made by hand: what is drawn, and the numbers in the sentence."""
+
+import dataclasses
+import re
+import shutil
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from known_sweep import CELLS, EPOCHS, ODD, sweep_of
+from PIL import Image
+
+from helpers import records
+from helpers.config import Run
+from helpers.figures import save
+from helpers.sweep import figures
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def test_dead_runs_are_not_drawn_as_fast(known):
+    """Every point below the grey band belongs to a cell in which a run learned."""
+    figure = figures.epochs_to_95(known).figure
+    for axes, activation in zip(figure.axes, ("relu", "tanh"), strict=True):
+        filled = [line for line in axes.lines if line.get_markerfacecolor() != "white"]
+        hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+        low, uncertain = ([y for line in lines for y in line.get_ydata() if y <= EPOCHS] for lines in (filled, hollow))
+        share = known.select(activation=activation).groupby(["init", "layers"]).learned.mean()
+        assert len(low) == (share > 0).sum()
+        assert len(uncertain) == ((share > 0) & (share < 1)).sum()
+
+
+def test_accuracy_map_shows_the_means_and_marks_divergence(known):
+    figure = figures.accuracy_map(known).figure
+    relu, tanh = figure.axes[:2]
+    assert [text.get_text() for text in relu.texts] == ["0.98", "0.53", "0.10", "0.10"]
+    assert [text.get_text() for text in tanh.texts] == ["0.92", "0.92", "0.10", "0.10 x"]
+
+
+PICTURES = {
+    "accuracy_map": figures.accuracy_map,
+    "inits_tanh": lambda r: figures.curves(r, "init", activation="tanh"),
+    "activations_zero": lambda r: figures.curves(r, "activation", init="zero"),
+    "epochs_to_95": figures.epochs_to_95,
+    "layer_statistics_tanh": lambda r: figures.layer_statistics(r, "tanh"),
+    "gradient_norms_tanh": lambda r: figures.gradient_norms(r, "tanh", layers=3),
+    "accuracy_against_depth": figures.accuracy_against_depth,
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_are_written_whole_with_their_sentence_and_share_their_scales(known, tmp_path, name):
+    picture = dataclasses.replace(PICTURES[name](known), sentence="A sentence with a ≥.")
+    assert save(picture, tmp_path) == tmp_path / "figures" / f"{name}.png"
+    (file,) = (tmp_path / "figures").iterdir()
+    with Image.open(file) as image:
+        assert (image.format, image.info["Description"]) == ("PNG", "A sentence with a ≥.")
+    subplots = [axes for axes in picture.figure.axes if axes.get_label() != "<colorbar>"]
+    assert len({axes.get_ylim() for axes in subplots}) == 1
+    if name == "gradient_norms_tanh":
+        assert subplots[0].get_yscale() == "log"
+
+
+def test_gradient_norms_draws_what_is_in_the_records(known):
+    figure = figures.gradient_norms(known, "relu", layers=12, epochs=[0]).figure
+    he, zero = figure.axes
+    np.testing.assert_allclose(zero.lines[0].get_ydata(), 10.0 ** np.arange(-11, 1))
+    # one seed learned (norms 1), one did not: the geometric mean of 1 and 10^(l - 11)
+    np.testing.assert_allclose(he.lines[0].get_ydata(), 10.0 ** (np.arange(-11, 1) / 2))
+
+
+# ---- the sentences
+
+
+def test_sentences_have_the_numbers_of_the_pictures(known):
+    sentences = {name: draw(known).sentence for name, draw in PICTURES.items()}
+    sentences["inits_relu"] = figures.curves(known, "init", activation="relu").sentence
+    sentences["gradient_norms_relu"] = figures.gradient_norms(known, "relu").sentence
+    numbers = {
+        "accuracy_map": "3 of 8 .* every seed, 1 in some.*0.985 .- 0.007, of relu with he_normal at 3 layers",
+        "inits_relu": "relu.* 1 of 2 at 3 layers, 0 of 2 at 12 layers.*deepest he_normal at 3 layers .*0.985 .- 0.007",
+        "inits_tanh": "tanh.* 1 of 2 at 3 layers, 1 of 2 at 12 layers.*deepest he_normal at 12 layers .*0.915 .- 0.007",
+        "activations_zero": "zero.* 0 of 2 at 3 layers, 0 of 2 at 12 layers.*ends at 0.100",
+        "epochs_to_95": "3 of 8 .* every seed, 1 in some.*fastest: relu with he_normal at 3 layers, .* 4 epochs",
+        "layer_statistics_tanh": "1e-11 .zero. to 1 .he_normal.*last 1 .*last epoch 1 .he_normal., diverged: zero",
+        "gradient_norms_relu": r"1e-11 .zero. to 3.2e-06 .he_normal.*1e-11 .zero. to 3.2e-06 .he_normal.*: no init",
+        "accuracy_against_depth": "relu 3 layers .he_normal., tanh 12 .*0.985 .- 0.007 at 3 .*0.915 .- 0.007 at 12",
+    }
+    for name, pattern in numbers.items():
+        assert re.search(pattern, sentences[name]), sentences[name]
+    for name, sentence in sentences.items():
+        runs = {"layer": "2 of 2", "gradient": "4 of 4", "inits": "8 of 8", "activations": "8 of 8"}
+        assert f"{runs.get(name.split('_')[0], '16 of 16')} runs, " in sentence
+
+
+def test_fastest_and_slowest_have_their_spread(known, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(known.folder, folder)
+    summary = pd.read_csv(folder / "summary.csv", dtype={"epochs_to_95": "Int64"}).set_index("run")
+    summary.loc[["he_normal_relu_3L_s0", "he_normal_relu_3L_s1"], "epochs_to_95"] = [1, 2]
+    summary.loc[["he_normal_tanh_12L_s0", "he_normal_tanh_12L_s1"], "epochs_to_95"] = [9, 9]
+    summary.to_csv(folder / "summary.csv")
+    sentence = figures.epochs_to_95(records.load_sweep(folder)).sentence
+    assert "fastest: relu with he_normal at 3 layers, 1.5 +- 0.71 epochs; " in sentence
+    assert (
+        "slowest: tanh with he_normal at 12 layers, 9 +- 0 epochs; fastest of the deepest: tanh with he_n" in sentence
+    )
+
+
+def every_picture(results):
+    config = results.config
+    yield from (figures.accuracy_map(results), figures.epochs_to_95(results), figures.accuracy_against_depth(results))
+    yield from (figures.curves(results, "activation", "train_loss", init=init) for init in config["init_types"])
+    for activation in config["activations"]:
+        yield figures.curves(results, "init", activation=activation)
+        yield figures.layer_statistics(results, activation)
+        yield figures.gradient_norms(results, activation)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_sweeps_have_sentences(tmp_path, name):
+    for picture in every_picture(sweep_of(tmp_path, *ODD[name])):
+        assert re.search(r"; (\d+) of \1 runs, \d+ diverged\.$", picture.sentence)
+        assert not re.search(r"\bnan\b|: ;|, ;", picture.sentence), picture.sentence
+
+
+def test_what_is_exactly_0_or_lost_is_named(tmp_path):
+    zero = sweep_of(tmp_path / "zero", *ODD["gradients exactly 0"])
+    assert "(geometric mean over the seeds): exactly 0: zero; after" in figures.gradient_norms(zero, "relu").sentence
+    lost = sweep_of(tmp_path / "lost", *ODD["all diverged"])
+    assert figures.accuracy_map(lost).sentence == (
+        "0 of 2 finished combinations learned in every seed, 0 in some; 4 of 4 runs, 4 diverged."
+    )
+
+
+def test_a_stopped_sweep_counts_what_is_there(tmp_path):
+    missing = ("he_normal_relu_12L_s1", "he_normal_tanh_12L_s0", "zero_tanh_12L_s0", "zero_tanh_12L_s1")
+    stopped = sweep_of(tmp_path / "stopped", CELLS, missing=missing)
+    assert figures.accuracy_map(stopped).sentence.startswith("2 of 5 finished combinations")
+    assert figures.accuracy_map(stopped).sentence.endswith("12 of 16 runs, 0 diverged.")
+    assert figures.gradient_norms(stopped, "tanh").sentence == (
+        "No combination is finished in every seed; 1 of 4 runs, 0 diverged."
+    )
+    runs = [Run(init, activation, layers, s).name for activation, init, layers in CELLS for s in (0, 1)]
+    for picture in every_picture(sweep_of(tmp_path / "empty", CELLS, missing=runs)):
+        assert re.search(r"; 0 of \d+ runs, 0 diverged\.$", picture.sentence)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 9])
+def test_every_picture_of_a_stopped_sweep_is_drawn(known, kept):
+    """Only what is finished has a row; the rest of the grid stays empty."""
+    partial = dataclasses.replace(known, summary=known.summary.iloc[:kept])
+    for picture in every_picture(partial):
+        picture.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("draw", [figures.accuracy_map, figures.epochs_to_95, figures.accuracy_against_depth])
+def test_learning_rates_are_never_averaged_unseen(known, draw):
+    config = {**known.config, "lr": [0.1, 1.0]}
+    several = dataclasses.replace(known, manifest={**known.manifest, "config": config})
+    with pytest.raises(ValueError, match=r"learning rates \[0.1, 1.0\]; choose one"):
+        draw(several)

@@ -1,0 +1,69 @@
+"""Numbers in words: against format strings written out, and against quantiles by sorting."""
+
+import numpy as np
+import pytest
+
+from helpers import words
+
+NAN = np.nan
+
+
+def test_a_mean_has_its_spread_where_there_is_one():
+    assert words.mean(0.9849, 0.00707) == "0.985 +- 0.007"
+    assert words.mean(0.9849, NAN) == "0.985"
+    assert words.mean(1.5, 0.7071, ".3g", ".2g") == "1.5 +- 0.71"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([0.2, 0.5], f"0.350 +- {0.3 / 2**0.5:.3f}"),
+        ([0.2, 0.5, NAN, NAN], f"0.350 +- {0.3 / 2**0.5:.3f} (2 of 4 diverged)"),
+        ([0.5, NAN], "0.500 (1 of 2 diverged)"),
+        ([NAN, NAN], "(2 of 2 diverged)"),
+        ([0.5], "0.500"),
+    ],
+)
+def test_values_that_are_not_known_are_counted_beside_the_mean(values, text):
+    assert words.mean_of(values) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "form", "text"),
+    [
+        ([3.0, 12.0, NAN, 7.0], ".0f", "3 to 12"),
+        ([12.0], ".0f", "12"),
+        ([1.001, 1.002], ".2g", "1"),
+        ([2.0, np.inf], ".1e", "2.0e+00 to inf"),
+        ([NAN], ".2g", ""),
+        ([], ".2g", ""),
+    ],
+)
+def test_a_span_has_the_least_and_the_greatest(values, form, text):
+    assert words.span(values, form) == text
+
+
+def test_extremes_have_names_and_what_has_no_size_stands_behind():
+    values = {"a": 0.5, "b": 1e-9, "c": 0.0, "d": NAN, "e": 0.1}
+    assert words.extremes(values) == "1e-09 (b) to 0.5 (a), exactly 0: c, diverged: d"
+    assert words.extremes({"a": 0.5}) == "0.5 (a)"
+    assert words.extremes({"a": 0.0}) == "exactly 0: a"
+    assert words.extremes({}) == ""
+
+
+def test_the_median_has_what_most_values_lie_between():
+    values = np.random.default_rng(0).permutation(np.arange(11.0))
+    assert words.median(values, ".0f", "runs") == ("5", "median of 11 runs; 10 to 90 %: 1 to 9")
+    assert words.median([2.0, NAN], ".1f")[0] == "2.0"
+
+
+def test_names_are_listed_and_many_are_counted():
+    assert [words.listed(names) for names in ([], [3], "ab", "abc")] == ["", "3", "a and b", "a, b and c"]
+    assert words.names("abba") == "a and b"
+    assert words.names(iter("abcd")) == "a and 3 others"
+    assert words.names("abcd", most=4) == "a, b, c and d"
+
+
+def test_a_share_counts_what_is_true():
+    assert words.share(np.array([True, False, True])) == "2 of 3"
+    assert words.share([]) == "0 of 0"
