@@ -1,6 +1,6 @@
 """The live panel of a sweep: how far it is, the accuracy map that fills in, the curves of a chosen cell, and Stop.
 
-    results = await panels.train(sweep)
+    results = await live.train(sweep)
 
 The sweep trains in a thread while the cell awaits it, so that the kernel goes on answering clicks. Where nobody watches
 (papermill, a script), plain lines say the same.
