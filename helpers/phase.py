@@ -38,20 +38,20 @@ def plane(activation, sigma_w2, sigma_b2):
     slopes = w * expectation(lambda u: phi.slope(u) ** 2, q, kinks=phi.kinks, nodes=QUICK)
     chaotic, c, at_c = slopes > 1 + theory.ALIKE, np.ones_like(q), slopes.copy()
     if chaotic.any():
-        c[chaotic] = _second_correlations(activation, w[chaotic], q[chaotic])
-        at_c[chaotic] = theory.chi_c(activation, c[chaotic], q[chaotic], w[chaotic], nodes=QUICK)
+        c[chaotic] = _second_correlations(phi, w[chaotic], q[chaotic])
+        at_c[chaotic] = theory.chi_c(phi, c[chaotic], q[chaotic], w[chaotic], nodes=QUICK)
     with np.errstate(divide="ignore"):
         xi_c = np.where(at_c < 1, -1 / np.log(np.minimum(at_c, 1)), np.inf)
     return {"q": np.where(endless, np.inf, q), "chi1": slopes, "xi_c": np.where(endless, np.nan, xi_c), "c": c}
 
 
-def _second_correlations(activation, w, q):
+def _second_correlations(phi, w, q):
     """The fixed points of the correlation map below 1 in chaos, by Newton's method from 0: the map is convex."""
     c = np.zeros_like(q)
     for _ in range(12):
         before = c
-        step = 1 - w * theory.half_distance(activation, c, q, nodes=QUICK) / q - c
-        c = np.clip(c - step / (theory.chi_c(activation, c, q, w, nodes=QUICK) - 1), 0, 1)
+        step = 1 - w * theory.half_distance(phi, c, q, nodes=QUICK) / q - c
+        c = np.clip(c - step / (theory.chi_c(phi, c, q, w, nodes=QUICK) - 1), 0, 1)
         if np.abs(c - before).max() < 1e-10:
             break
     return c

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from helpers import initializers
-from helpers.activations import ACTIVATIONS, Activation
+from helpers.activations import phi_of
 from helpers.records import LAYER_STATS
 from helpers.theory import critical
 
@@ -29,7 +29,7 @@ class DeepMLP(nn.Module):
         sizes = [input_size] + [hidden_size] * layers
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.output = nn.Linear(hidden_size, output_size)
-        row = activation if isinstance(activation, Activation) else ACTIVATIONS[activation]
+        row = phi_of(activation)
         self.splines = nn.ModuleList(row.learns.layer(hidden_size) for _ in range(layers if row.learns else 0))
         self.phi = row.f
 

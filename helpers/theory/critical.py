@@ -1,8 +1,8 @@
 """The ninth init, `critical`: drawn so that squared gradients keep their size from the last layer down to the first.
 
-Its weights are orthogonal, scaled to the variance that mean-field theory asks for; activations whose signal cannot
-stand still otherwise, as gelu's, get biases as well. Unlike the other inits it depends on the activation, on the number
-of layers and on the size of the data.
+Its weights are orthogonal, scaled to the variance that mean-field theory gives; activations whose signal cannot stand
+still otherwise, as gelu's, get biases as well. Unlike the other inits it depends on the activation, on the number of
+layers and on the size of the data: `params_of` solves for the parameters with which its row of INITIALIZERS draws.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.optimize import brentq
 
-from helpers.activations import ACTIVATIONS, Activation, phi_of
+from helpers.activations import phi_of
 from helpers.config import ConfigError
 from helpers.initializers import INITIALIZERS
 from helpers.quadrature import QUICK, expectation
@@ -68,8 +68,7 @@ def solve(activation, layers, input_square, name=None):
     """
     if input_square is None:
         raise ConfigError("init 'critical' depends on the data: input_square, the mean of its squares, must be known")
-    row = activation if isinstance(activation, Activation) else ACTIVATIONS[activation]
-    return _solve(name or activation, row, layers, float(input_square))
+    return _solve(name or activation, phi_of(activation), layers, float(input_square))
 
 
 @lru_cache(maxsize=512)
@@ -82,14 +81,13 @@ def _solve(name, row, layers, input_square):
         sigma_w2, sigma_b2 = (float(value) for value in critical_line(row, q))
         sigma_b2 = max(0.0, sigma_b2)
         first, last = (q - sigma_b2) / input_square, q
-    phi = phi_of(row)
-    square = expectation(lambda u: phi.value(u) ** 2, last, kinks=phi.kinks)
+    square = expectation(lambda u: row.value(u) ** 2, last, kinks=row.kinks)
     return Critical(first, sigma_w2, sigma_b2, 1 / max(1.0, square), q)
 
 
 @lru_cache(maxsize=64)
 def _least_point(name, row):
-    """The least q of the critical line that can be had, sigma_b2 >= 0, and keeps its variance, chi_parallel <= STEADY.
+    """The least q of the critical line that exists, sigma_b2 >= 0, and keeps its variance, chi_parallel <= STEADY.
 
     0 where already the smallest signals keep theirs: they are linear there, and chi_parallel is 1 or a little less.
     """
@@ -135,11 +133,11 @@ def _for_depth(row, layers, input_square):
 
 def _signal(row, sigma_w2, layers, input_square):
     """(variance in the last hidden layer, log of the product of chi1 over the layers before it), without biases."""
-    phi, q, gain = phi_of(row), sigma_w2 * input_square, 0.0
+    q, gain = sigma_w2 * input_square, 0.0
     for _ in range(layers - 1):
         slopes, square = (
-            expectation(g, q, kinks=phi.kinks, nodes=QUICK)
-            for g in (lambda u: phi.slope(u) ** 2, lambda u: phi.value(u) ** 2)
+            expectation(g, q, kinks=row.kinks, nodes=QUICK)
+            for g in (lambda u: row.slope(u) ** 2, lambda u: row.value(u) ** 2)
         )
         gain += np.log(sigma_w2 * slopes)
         q = sigma_w2 * square

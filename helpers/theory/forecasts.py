@@ -96,7 +96,7 @@ def signals(ensembles, moments, layers):
             values = (q, mean, square, distance, sigma_w2 * slopes)
             for name, value in zip(names, values, strict=True):
                 found[name][:, layer] = value
-            difference = half_distance(ensembles[0].activation, 1 - distance, q, QUICK)
+            difference = half_distance(phi, 1 - distance, q, QUICK)
             # so close together that 1 - c is rounding, two signals differ by the slope of the activation alone
             difference = np.where(distance < 1e-10, slopes * q * distance, difference)
             q = sigma_w2 * square + sigma_b2

@@ -95,27 +95,27 @@ def fixed_point(activation, sigma_w2, sigma_b2, start=1.0):
     """
     phi = phi_of(activation)
     at = sorted([start, *GRID])
-    steps = variance_map(activation, at, sigma_w2, sigma_b2) - at
+    steps = variance_map(phi, at, sigma_w2, sigma_b2) - at
     steps[np.abs(steps) <= NEUTRAL * np.array(at)] = 0  # every q of a relu network at (2, 0)
     here = at.index(start)
     if steps[here] == 0:
         q = start
     elif steps[here] > 0:
-        q = _first_root(activation, sigma_w2, sigma_b2, at[here:], steps[here:])
+        q = _first_root(phi, sigma_w2, sigma_b2, at[here:], steps[here:])
         if q is None:
-            below = _first_root(activation, sigma_w2, sigma_b2, at[here::-1], steps[here::-1])
+            below = _first_root(phi, sigma_w2, sigma_b2, at[here::-1], steps[here::-1])
             q = below if below is not None else _zero_or_infinity(phi, sigma_b2)
     else:
-        q = _first_root(activation, sigma_w2, sigma_b2, at[here::-1], steps[here::-1])
+        q = _first_root(phi, sigma_w2, sigma_b2, at[here::-1], steps[here::-1])
         q = 0.0 if q is None else q
-    return FixedPoint(q, float(chi_parallel(activation, q if np.isfinite(q) else GRID[-1], sigma_w2)))
+    return FixedPoint(q, float(chi_parallel(phi, q if np.isfinite(q) else GRID[-1], sigma_w2)))
 
 
-def _first_root(activation, sigma_w2, sigma_b2, at, steps):
+def _first_root(phi, sigma_w2, sigma_b2, at, steps):
     """The first q along `at` where the step of the variance map changes its sign; None where it does not."""
     for (a, b), (before, after) in zip(itertools.pairwise(at), itertools.pairwise(steps), strict=True):
         if after == 0 or before * after < 0:
-            return b if after == 0 else _root(lambda q: variance_map(activation, q, sigma_w2, sigma_b2) - q, a, b)
+            return b if after == 0 else _root(lambda q: variance_map(phi, q, sigma_w2, sigma_b2) - q, a, b)
     return None
 
 
@@ -144,23 +144,24 @@ def depth_scales(activation, sigma_w2, sigma_b2):
 
     Infinite where the slope is 1: information travels as deep as one likes.
     """
-    point = fixed_point(activation, sigma_w2, sigma_b2)
+    phi = phi_of(activation)
+    point = fixed_point(phi, sigma_w2, sigma_b2)
     grows = point.q in (0.0, math.inf) and point.chi_parallel > 1
     q = GRID[-1] if grows else max(point.q, GRID[0])
     # Where the variance grows without end, the correlation is that of the growing signals: q' / q divides it out.
-    growth = float(variance_map(activation, q, sigma_w2, sigma_b2)) / q if grows else 1.0
-    slope, c = float(chi1(activation, q, sigma_w2)) / growth, 1.0
+    growth = float(variance_map(phi, q, sigma_w2, sigma_b2)) / q if grows else 1.0
+    slope, c = float(chi1(phi, q, sigma_w2)) / growth, 1.0
     if slope > 1 + ALIKE:  # chaos: equal inputs drift apart, and the map has a second fixed point
-        c = _second_correlation(activation, q, sigma_w2, sigma_b2)
-        slope = float(chi_c(activation, c, q, sigma_w2)) / growth
+        c = _second_correlation(phi, q, sigma_w2, sigma_b2)
+        slope = float(chi_c(phi, c, q, sigma_w2)) / growth
     return DepthScales(_scale(point.chi_parallel), _scale(slope), c)
 
 
-def _second_correlation(activation, q, sigma_w2, sigma_b2):
+def _second_correlation(phi, q, sigma_w2, sigma_b2):
     """The root of c' = c below 1, of which there is exactly one where the slope at 1 lies above 1: c' is convex."""
 
     def step(c):
-        return float(correlation_map(activation, c, q, sigma_w2, sigma_b2)) - c
+        return float(correlation_map(phi, c, q, sigma_w2, sigma_b2)) - c
 
     return 0.0 if abs(step(0.0)) < 1e-12 else _root(step, 0.0, 1 - ALIKE)
 
@@ -214,23 +215,23 @@ def critical_limit(activation):
 def critical_points(activation, sigma_b2):
     """All points with chi1 = 1 at this sigma_b2, by ascending q: none, one or several; some are unstable."""
     phi, found = phi_of(activation), []
-    _, needed = critical_line(activation, GRID)
+    _, needed = critical_line(phi, GRID)
     beyond = needed - sigma_b2
     beyond[np.abs(beyond) <= NEUTRAL * GRID] = 0
     if sigma_b2 == 0 and float(phi.value(np.zeros(1))[0]) == 0:
         if (beyond == 0).all():
-            return [_critical_point(activation, 1.0)]
-        limit = critical_limit(activation)
+            return [_critical_point(phi, 1.0)]
+        limit = critical_limit(phi)
         if np.isfinite(limit):  # the point at which the signal itself has faded away
-            found.append(CriticalPoint(limit, 0.0, 0.0, float(chi_parallel(activation, 0.0, limit))))
+            found.append(CriticalPoint(limit, 0.0, 0.0, float(chi_parallel(phi, 0.0, limit))))
         beyond[: np.argmax(beyond != 0)] = beyond[np.argmax(beyond != 0)]  # what is left there is rounding
     for (a, b), (before, after) in zip(itertools.pairwise(GRID), itertools.pairwise(beyond), strict=True):
         if before * after < 0:
-            found.append(_critical_point(activation, _root(lambda q: critical_line(activation, q)[1] - sigma_b2, a, b)))
+            found.append(_critical_point(phi, _root(lambda q: critical_line(phi, q)[1] - sigma_b2, a, b)))
     return found
 
 
-def _critical_point(activation, q):
-    sigma_w2, sigma_b2 = critical_line(activation, q)
-    slope = float(chi_parallel(activation, q, sigma_w2))
+def _critical_point(phi, q):
+    sigma_w2, sigma_b2 = critical_line(phi, q)
+    slope = float(chi_parallel(phi, q, sigma_w2))
     return CriticalPoint(float(sigma_w2), max(0.0, float(sigma_b2)), float(q), slope)

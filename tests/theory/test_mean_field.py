@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from helpers import networks, theory
-from helpers.activations import ACTIVATIONS, derivative
+from helpers.activations import ACTIVATIONS, derivative, phi_of
 from helpers.config import Run, SweepConfig
 from helpers.data import Data
 from helpers.initializers import draw_parameters
+from helpers.theory import mean_field
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WIDTH, DRAWS = 300, 60
@@ -310,3 +311,13 @@ def test_recommendations_are_ranked_and_say_why():
     assert softplus.regime["critical"] == "unknown"
     assert "choose another init" in softplus.why["critical"]
     assert all(text.count(".") >= 1 and "\n" not in text for text in softplus.why)
+
+
+@pytest.mark.parametrize(
+    "call", [lambda f: theory.critical_points(f, 0.05), lambda f: theory.depth_scales(f, 1.7, 0.05)]
+)
+def test_a_function_of_the_readers_becomes_a_row_once(monkeypatch, call):
+    given = []
+    monkeypatch.setattr(mean_field, "phi_of", lambda activation: given.append(activation) or phi_of(activation))
+    call(np.tanh)
+    assert sum(activation is np.tanh for activation in given) == 1
