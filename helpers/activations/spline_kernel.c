@@ -66,8 +66,8 @@ typedef struct {
 } numbers;
 
 /* n neighbouring numbers, the first of `all`. `task` and `shared` are constants in every call: each pair has a loop of
-   its own, in which nothing is decided. The pragma promises that no turn of the loop reads what another one writes, which
-   is so when an output is an input; a compiler that cannot be told so would have to assume the opposite. */
+   its own, in which nothing is decided. The pragma promises that no turn of the loop reads what another one writes: true,
+   even where an output is an input. Without it the compiler must assume the opposite, and uses no vectors. */
 INLINED void loop(enum task task, int shared, numbers all, const real *table, int64_t n, knots at) {
     const real *c0 = table, *c1 = c0 + at.segments + 2, *c2 = c1 + at.segments + 2, *c3 = c2 + at.segments + 2;
     const integer step = shared ? 0 : 4 * (integer)(at.segments + 2); /* from the table of a unit to that of the next */

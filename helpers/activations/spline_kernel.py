@@ -121,7 +121,7 @@ def _on_cpu(z):
 def _call(name, z, tables, limit, *tensors):
     """One function of the C file; its own tensors come first there."""
     if not all(t.is_contiguous() for t in (z, tables, *tensors)) or not z.dtype == tables.dtype:
-        raise ValueError("splines want contiguous tensors, z and tables of one number type")
+        raise ValueError("splines take contiguous tensors, z and tables of one number type")
     number = NUMBERS[z.dtype]
     members, rows, width = z.shape
     units, segments = tables.shape[1], tables.shape[3] - 2

@@ -46,7 +46,7 @@ def calibration(activation, input_scale=1.0):
     A signal of variance 1 keeps it, E[f(z)^2] = 1, and so do squared gradients, chi1 = E[f'(z)^2] = 1, z standard
     normal: scale = 1 / sqrt(E phi'^2), and the mean that is left is what the variance lacks, which is never negative,
     since Var f <= E f'^2 (Chernoff 1981). Of the two shifts that do it takes the smaller. Whether a signal that is
-    a little off comes back to q = 1 is another matter, which `fixed_point` tells: the sigmoid's does, gelu's does not.
+    a little off comes back to q = 1 is another matter, see `fixed_point`: the sigmoid's does, gelu's does not.
 
     activation  a name of the table, a row, or an elementwise function
     Raises ValueError for one that is constant.
@@ -73,7 +73,7 @@ class PiecewiseCubic:
     def __init__(self, table, limit):
         self.table, self.limit = torch.as_tensor(table, dtype=torch.float64), float(limit)
         self.segments = self.table.shape[1] - 2
-        self._tables = {}  # of each type and device that has been asked for
+        self._tables = {}  # by type and device, filled at first use
 
     @property
     def knots(self):

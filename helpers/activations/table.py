@@ -1,7 +1,7 @@
 """The activation functions: one table, one row a function.
 
-A row says what the function is (`f`), its derivative (`df`), and how the stack of `stack.py` passes through it without
-asking autograd: `forward` writes phi(z), `backward` turns dL/da into dL/dz.
+A row has the function (`f`), its derivative (`df`), and how the stack of `stack.py` passes through it without autograd:
+`forward` writes phi(z), `backward` turns dL/da into dL/dz. Integrals over it take `value` and `slope`, in NumPy.
 """
 
 from collections.abc import Callable
@@ -171,7 +171,7 @@ def derivative(f):
 def register_activation(name, f, df=None):
     """Add the reader's own elementwise function to the table, for use in any sweep while this Python runs.
 
-    name  a name that CONFIG["activations"] will know; letters, digits and underscores
+    name  its name in CONFIG["activations"]; letters, digits and underscores
     f     z -> phi(z), made of torch operations
     df    z -> phi'(z); by autograd where it is left out
 
@@ -229,7 +229,7 @@ def _of_tensors(function):
 
 
 def _is_differentiable(activation):
-    """Whether autograd can follow a function; NumPy's refuse a tensor that wants its gradient."""
+    """Whether autograd can follow a function; NumPy's refuse a tensor that requires its gradient."""
     try:
         with torch.enable_grad():
             return activation(torch.linspace(-2, 2, 6, dtype=torch.float64, requires_grad=True)).requires_grad

@@ -1,4 +1,4 @@
-"""The forecast: what mean-field theory says of a sweep's networks before any training, and which of them will train.
+"""The forecast: what mean-field theory predicts for a sweep's networks before any training, and which will train.
 
 The maps it is made of are in `mean_field.py`.
 """

@@ -194,8 +194,8 @@ class CriticalPoint:
 def critical_line(activation, q):
     """(sigma_w2, sigma_b2) at which q is a fixed point with chi1 = 1, for an array of q.
 
-    sigma_w2 = 1 / E[phi'(u)^2] and sigma_b2 = q - sigma_w2 E[phi(u)^2] with u = sqrt(q) z; a negative sigma_b2 says
-    that no network has that point.
+    sigma_w2 = 1 / E[phi'(u)^2] and sigma_b2 = q - sigma_w2 E[phi(u)^2] with u = sqrt(q) z; where sigma_b2 is
+    negative, no network has that point.
     """
     phi = phi_of(activation)
     squares = expectation(lambda u: phi.value(u) ** 2, q, kinks=phi.kinks)
