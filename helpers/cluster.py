@@ -37,6 +37,7 @@ from helpers.lanes import Ended, Event, Stop
 CONNECT = 20.0  # seconds until a scheduler must have answered, and until it must have a worker
 TAKE = 20.0  # seconds within which a value comes, or Dask has made it again after its process was lost
 SETTLE = 30.0  # seconds within which workers stop at a batch; then they are left to themselves
+ALONE = 300.0  # seconds without any worker after which the work ends
 POLL = 0.2  # seconds between two looks at Stop
 MOST_WORKERS = 8  # of one core each; more cores make larger workers, up to CORES
 CORES = 4
@@ -95,7 +96,7 @@ class Crew:
             "devices": devices,
         }
         self.happened, self.futures, self.last_step, self.begun = queue.SimpleQueue(), {}, {}, {}
-        self.threads, self.looked_at = 0, float("-inf")
+        self.threads, self.looked_at, self.seen_at = 0, float("-inf"), time.monotonic()
         self.messenger = threading.Thread()
 
     @contextmanager
@@ -110,9 +111,19 @@ class Crew:
                 self.messenger.join(SETTLE)
 
     def room(self, going):
-        if time.monotonic() - self.looked_at > 1.0:  # workers may come and go
-            self.threads, self.looked_at = _threads(self.client), time.monotonic()
+        self._count()
         return going < max(1, self.threads)
+
+    def _count(self):
+        """Look, once a second, how many threads there are: workers may come and go. Raises ClusterError without any."""
+        now = time.monotonic()
+        if now - self.looked_at > 1.0:
+            self.threads, self.looked_at = _threads(self.client), now
+            self.seen_at = now if self.threads else self.seen_at
+        if now - self.seen_at > ALONE:
+            raise ClusterError(
+                f"there has been no worker process for {ALONE:.0f} s; what is finished is kept, and states"
+            )
 
     def begin(self, task):
         if self.states and task.done < 0:  # a state of another CONFIG, or one that is not to be used
@@ -148,7 +159,8 @@ class Crew:
             news = self.happened.get(timeout=POLL)
         except queue.Empty:
             if self.client.status not in ("running", "connecting"):
-                raise ClusterError("the scheduler is gone; what is finished is kept, and states are") from None
+                raise ClusterError("the scheduler is gone; what is finished is kept, and states") from None
+            self._count()
             return None
         if isinstance(news, bytes):
             news = pickle.loads(news)
@@ -257,6 +269,7 @@ def local_cluster(count, cores):
     before = dict(os.environ)
     settings = {
         "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREADS_OF, max(1, cores)),
+        "distributed.deploy.lost-worker-timeout": "30 days",  # or a process that starts slowly is given up
         "distributed.admin.low-level-log-length": 20,  # the scheduler keeps so many events of a topic
     }
     try:

@@ -95,7 +95,7 @@ def predicted(activation, sigma_w2, sigma_b2, layers, moments):
 
 
 def sampled(activation, sigma_w2, sigma_b2, layers, width, inputs, seed=0):
-    """What `predicted` says, measured on one network of finite width: {q, apart, backward: (layers,) arrays}.
+    """What `predicted` says, measured on one network of finite width: {q, distance, backward: (layers,) arrays}.
 
     inputs  (n, width), at least two
     """
@@ -117,7 +117,7 @@ def sampled(activation, sigma_w2, sigma_b2, layers, width, inputs, seed=0):
     with torch.no_grad():
         moments = [theory.input_moments(layer) for layer in z]
     squares, products = (np.array([getattr(m, name) for m in moments]) for name in ("square", "product"))
-    return {"q": squares, "apart": 1 - products / squares, "backward": norms / norms[-1]}
+    return {"q": squares, "distance": 1 - products / squares, "backward": norms / norms[-1]}
 
 
 def trainable_against_scale(results):
@@ -203,12 +203,12 @@ def draw_signals(signals, measured=None):
         style = {"color": COLOURS[i % len(COLOURS)], "lw": 1.4}
         share = np.exp(0.5 * np.cumsum(np.log(np.maximum(signal["chi"][:-1][::-1], 1e-300))))[::-1]
         variance.plot(signal["q"], label=label, **style)
-        correlation.plot(1 - signal["apart"], **style)
+        correlation.plot(1 - signal["distance"], **style)
         gradient.plot([*share, 1.0], **style)
         if measured:
             dots = {"ls": "", "marker": ".", "ms": 4, "color": style["color"]}
             variance.plot(measured[label]["q"], **dots)
-            correlation.plot(1 - measured[label]["apart"], **dots)
+            correlation.plot(1 - measured[label]["distance"], **dots)
             gradient.plot(measured[label]["backward"], **dots)
     variance.set(yscale="log", ylabel="variance q of pre-activations", xlabel="layer")
     correlation.set(ylabel="correlation of two inputs", xlabel="layer", ylim=(-0.1, 1.02))

@@ -3,6 +3,7 @@
 results/<sweep>/manifest.json   CONFIG, versions, device, machine, timings
 results/<sweep>/runs/*.csv      one run each, one row an epoch
 results/<sweep>/summary.csv     one row a run
+results/<sweep>/runs.json       checksums: which runs are as they were written
 results/<sweep>/figures/*.png
 """
 
@@ -152,15 +153,23 @@ def summarise(run, history, floor):
 
 
 def read_rows(folder):
-    """{name of a run: its row} of a summary.csv, as `summarise` made them; empty where it cannot be read."""
+    """{name of a run: its row} of a summary.csv, as `summarise` made them.
+
+    Empty where it cannot be read, or is not the one that was written with runs.json.
+    """
     path = Path(folder) / "summary.csv"
+    written, _ = _read_index(folder).get(path.name, (None, None))
+    if not path.is_file() or _checksum(path) != written:
+        return {}
     try:
-        table = _read_csv(path, dtype=SUMMARY_TYPES | {"lr": str}) if path.exists() else None
+        table = _read_csv(path, dtype=SUMMARY_TYPES | {"lr": str})
     except ValueError:  # damaged: the runs themselves are read then
         return {}
-    if table is None or list(table)[: len(SUMMARY_COLUMNS)] != SUMMARY_COLUMNS:
+    if list(table)[: len(SUMMARY_COLUMNS)] != SUMMARY_COLUMNS:
         return {}
-    return {row["run"]: row for row in table.to_dict("records")}
+    unknown = dict.fromkeys(SUMMARY_TYPES, pd.NA)  # which to_dict makes None
+    rows = ({**row, **{k: v for k, v in unknown.items() if row[k] is None}} for row in table.to_dict("records"))
+    return {row["run"]: row for row in rows}
 
 
 def write_summary(folder, rows):
@@ -173,21 +182,33 @@ def write_summary(folder, rows):
 
 
 def write_checksums(folder, known):
-    """Write runs.json, by which a later start knows which runs are as they were written.
+    """Write runs.json, by which a later start knows which runs, and whether the summary, are as they were written.
 
     known  {name of a run: (checksum of its CSV, number of its last epoch)}
     """
+    summary = Path(folder) / "summary.csv"
+    known = {**known, summary.name: (_checksum(summary), 0)}
     lines = [f"{json.dumps(run)}: {json.dumps(list(known[run]))}" for run in sorted(known)]  # a line a run
     files.write_whole(Path(folder) / "runs.json", "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def run_checksum(folder, run):
     """The checksum of the CSV of a run of this name: 16 digits of its sha256. Raises OSError where there is none."""
-    return files.checksum((Path(folder) / "runs" / f"{run}.csv").read_bytes())[:16]
+    return _checksum(Path(folder) / "runs" / f"{run}.csv")
+
+
+def _checksum(path):
+    return files.checksum(path.read_bytes())[:16]
 
 
 def read_checksums(folder):
     """{name of a run: (checksum, number of its last epoch)} from runs.json; empty where it cannot be read."""
+    known = _read_index(folder)
+    known.pop("summary.csv", None)
+    return known
+
+
+def _read_index(folder):
     try:
         known = files.read_json(Path(folder) / "runs.json")
         return {run: (checksum, int(last)) for run, (checksum, last) in (known or {}).items()}

@@ -78,6 +78,7 @@ class CountingWorker:
                 killed.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
         elif what == "kill again":
+            time.sleep(1.0)  # Dask does not restart a process that dies while it is starting
             os.kill(os.getpid(), signal.SIGKILL)
         elif what is not None:
             raise what

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import files
+from helpers import ROOT, files
 
 
 def replace_fails(source, target):
@@ -152,3 +152,12 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
 def test_the_ground_needs_no_torch():
     code = "import sys\nfrom helpers import files, progress, quadrature, records\nprint('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_nothing_else_replaces_files():
+    """Whole or not at all is written once: no other module has a temporary file of its own."""
+    others = [path for path in (ROOT / "helpers").rglob("*.py") if path.name != "files.py"]
+    for path in others:
+        text = path.read_text()
+        assert "os.replace" not in text, path
+        assert '.part"' not in text or path.name == "cluster.py", path  # which clears one away that a kill left

@@ -46,7 +46,7 @@ def test_a_sampled_network_has_the_predicted_signal():
     predicted = phase.predicted("tanh", 1.5, 0.1, 10, theory.input_moments(inputs))
     measured = phase.sampled("tanh", 1.5, 0.1, 10, 800, inputs)
     np.testing.assert_allclose(measured["q"], predicted["q"], rtol=0.2)
-    np.testing.assert_allclose(measured["apart"], predicted["apart"], rtol=0.35)
+    np.testing.assert_allclose(measured["distance"], predicted["distance"], rtol=0.35)
     share = np.exp(0.5 * np.cumsum(np.log(predicted["chi"][:-1][::-1])))[::-1]
     np.testing.assert_allclose(np.log(measured["backward"][:-1]), np.log(share), atol=0.3)
 
@@ -99,7 +99,7 @@ def test_every_figure_draws_what_it_is_given():
     signals = {"one": phase.predicted("tanh", 1.0, 0.05, 5, theory.InputMoments(1.0, 0.3))}
     variance, correlation, gradient = phase.draw_signals(signals).axes
     np.testing.assert_allclose(variance.lines[0].get_ydata(), signals["one"]["q"])
-    np.testing.assert_allclose(correlation.lines[0].get_ydata(), 1 - signals["one"]["apart"])
+    np.testing.assert_allclose(correlation.lines[0].get_ydata(), 1 - signals["one"]["distance"])
     assert gradient.lines[0].get_ydata()[0] == pytest.approx(np.prod(signals["one"]["chi"][:4]) ** 0.5)
 
 

@@ -1,5 +1,6 @@
 """Results on disk: what is written is read back, whole or not at all."""
 
+import hashlib
 import os
 
 import numpy as np
@@ -298,3 +299,55 @@ def test_a_manifest_that_cannot_be_read_is_named(tmp_path, damaged):
     (tmp_path / "manifest.json").write_bytes(damaged)
     with pytest.raises(ValueError, match=r"manifest\.json is not readable JSON"):
         records.read_manifest(tmp_path)
+
+
+# ---- what is as it was written
+
+
+def indexed_sweep(folder):
+    """A folder with two runs and runs.json; returns {name: row}."""
+    rng, runs = np.random.default_rng(1), [DEEP, Run("zero", "relu", 1, 0)]
+    tables = {run: np.abs(random_table(run, 3, rng)) for run in runs}
+    for table in tables.values():
+        table[:, 3:5] = [[0.1], [0.2], [0.9], [0.95]]
+    tables[runs[1]][-1, 1:5] = np.nan
+    write_tables(folder, tables)
+    records.write_checksums(folder, {run.name: (records.run_checksum(folder, run.name), 3) for run in runs})
+    return {run.name: records.summarise(run, records.read_run(records.run_file(folder, run)), 0.1) for run in runs}
+
+
+def test_rows_of_the_summary_come_back_as_they_were_made(tmp_path):
+    made, text = indexed_sweep(tmp_path), (tmp_path / "summary.csv").read_text()
+    rows = records.read_rows(tmp_path)
+    assert list(rows) == list(made)
+    for name, row in rows.items():
+        assert list(row) == records.SUMMARY_COLUMNS
+        for column, value in row.items():
+            assert (value is pd.NA) == (made[name][column] is pd.NA), column
+            if value is not pd.NA:
+                np.testing.assert_equal(value, made[name][column], column)
+    records.write_summary(tmp_path, list(rows.values()))
+    assert (tmp_path / "summary.csv").read_text() == text
+
+
+def test_checksums_are_those_of_the_files(tmp_path):
+    made = indexed_sweep(tmp_path)
+    known = records.read_checksums(tmp_path)
+    assert set(known) == set(made)
+    for name, (checksum, last) in known.items():
+        content = (tmp_path / "runs" / f"{name}.csv").read_bytes()
+        assert (checksum, last) == (hashlib.sha256(content).hexdigest()[:16], 3)
+
+
+def test_a_summary_that_was_changed_is_not_trusted(tmp_path):
+    made = indexed_sweep(tmp_path)
+    changed(tmp_path / "summary.csv", ("0.95", "0.99"))
+    assert records.read_rows(tmp_path) == {}
+    assert set(records.read_checksums(tmp_path)) == set(made)  # the runs still are
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", '{"a": ', "{}", '{"a": 1}'])
+def test_a_damaged_index_costs_time_only(tmp_path, damaged):
+    indexed_sweep(tmp_path)
+    (tmp_path / "runs.json").write_text(damaged)
+    assert records.read_checksums(tmp_path) == records.read_rows(tmp_path) == {}

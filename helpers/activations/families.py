@@ -46,18 +46,14 @@ def _of_spline(spline):
 def _learnable_spline(base, segments, limit, per, calibrated, penalty):
     _check_base(base)
     recipe = SplineShape(base, segments, limit, per, calibrated, penalty)
-    start = recipe.at_birth()
+    start = recipe.before_training()
 
-    def forward(z, out, shape=None):
-        if shape is None:
-            return start.value(z, out)
+    def forward(z, out, shape):
         into = out if out.dtype == shape.dtype else None
         found = spline_kernel.value(z.to(shape.dtype), recipe.tables(shape).contiguous(), limit, into)
         return out if into is out else out.copy_(found)
 
-    def backward(grad, z, out, shape=None):
-        if shape is None:
-            return torch.mul(grad, start.df(z), out=out)
+    def backward(grad, z, out, shape):
         wide, z_wide, tables = grad.to(shape.dtype), z.to(shape.dtype), recipe.tables(shape).contiguous()
         # The gradient of the shape first: the other one may take the place of z.
         shape.grad = recipe.shape_gradient(spline_kernel.sums(wide, z_wide, tables, limit).to(shape.dtype))
@@ -84,7 +80,7 @@ def _affine(base, scale, shift, input_scale):
     def forward(z, out):
         z.mul_(input_scale)
         if phi.keeps == "output" and out is not z:
-            # z keeps phi's output: had back from `out`, relu's 0 would come as some 1e-8, and let a gradient through
+            # z keeps phi's output: computed back from `out`, relu's 0 would be some 1e-8, and let a gradient through
             return torch.sub(phi.forward(z, z), shift, out=out).mul_(scale)
         return phi.forward(z, out).sub_(shift).mul_(scale)
 

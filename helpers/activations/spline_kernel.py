@@ -1,7 +1,7 @@
 """Piecewise cubics on even knots: values, slopes and sums, in one pass over the numbers.
 
-On a CPU by `spline_kernel.c`, which is compiled at its first use; elsewhere, and where there is no C compiler, by torch
-operations that say the same.
+On a CPU by `spline_kernel.c`, which is compiled at its first use with a number type; elsewhere, and where there is no C
+compiler, by torch operations that do the same.
 
 All functions take z (members, rows, units) and tables (members, units, 4, segments + 2), or units 1 for tables that all
 units share: coefficients of 1, s, s^2, s^3, where s counts segments from the left end of each, the tails first and
@@ -23,10 +23,14 @@ from pathlib import Path
 
 import torch
 
+from helpers import files
+
 SOURCE = Path(__file__).with_suffix(".c")
-NUMBERS = {torch.float32: ("float", ctypes.c_float), torch.float64: ("double", ctypes.c_double)}
+NUMBERS = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double}
+OF_TYPE = {torch.float32: ["-DSINGLE"], torch.float64: []}
 # Without the two -fno no rounding could be done in vectors; neither changes a result.
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
+OPENMP = (["-fopenmp"], ["-fopenmp-simd"], [])  # the first that works: Apple's compiler has no threads of OpenMP
 COMPILING = threading.Lock()
 
 
@@ -111,19 +115,19 @@ def _located(z, tables, limit):
 
 
 def _on_cpu(z):
-    return z.device.type == "cpu" and _library() is not None
+    return z.device.type == "cpu" and _library(z.dtype) is not None
 
 
 def _call(name, z, tables, limit, *tensors):
     """One function of the C file; its own tensors come first there."""
     if not all(t.is_contiguous() for t in (z, tables, *tensors)) or not z.dtype == tables.dtype:
         raise ValueError("splines want contiguous tensors, z and tables of one number type")
-    kind, number = NUMBERS[z.dtype]
+    number = NUMBERS[z.dtype]
     members, rows, width = z.shape
     units, segments = tables.shape[1], tables.shape[3] - 2
     threads = min(torch.get_num_threads(), 1 + z.numel() // 16384)  # a thread is not worth its start for a few numbers
     ours = [*tensors, z] if name == "sums" else [*tensors, z, tables]
-    getattr(_library(), f"{name}_{kind}")(
+    getattr(_library(z.dtype), name)(
         *(ctypes.c_void_p(t.data_ptr()) for t in ours),
         *map(ctypes.c_int64, (members, rows, units, width, segments)),
         *map(number, (_scale(tables, limit), segments / 2)),
@@ -132,9 +136,12 @@ def _call(name, z, tables, limit, *tensors):
 
 
 @cache
-def _compiled():
-    """The compiled C file, kept beside it, or in memory where that cannot be written; None without a compiler."""
-    compiler = shlex.split(os.environ.get("CC") or "cc")
+def _compiled(dtype):
+    """The C file compiled for a number type, kept beside it, or in memory where that cannot be written.
+
+    None without a compiler.
+    """
+    compiler = [*shlex.split(os.environ.get("CC") or "cc"), *OF_TYPE[dtype]]
     made_from = SOURCE.read_bytes() + "\n".join([*compiler, *FLAGS, _machine()]).encode()
     name = f"spline_kernel-{hashlib.sha256(made_from).hexdigest()[:16]}.so"
     kept = SOURCE.parent / "__pycache__" / name
@@ -143,9 +150,9 @@ def _compiled():
     errors = []
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, name)
-        for flags in ([*FLAGS, "-fopenmp"], FLAGS):  # Apple's compiler has no OpenMP
+        for openmp in OPENMP:
             try:
-                command = [*compiler, *flags, str(SOURCE), "-o", str(made), "-lm"]
+                command = [*compiler, *FLAGS, *openmp, str(SOURCE), "-o", str(made), "-lm"]
                 subprocess.run(command, check=True, capture_output=True, text=True)
                 break
             except (OSError, subprocess.CalledProcessError) as error:
@@ -153,10 +160,7 @@ def _compiled():
         else:
             return _without(f"{SOURCE.name} could not be compiled: {errors[0].strip().splitlines()[0]}")
         try:
-            kept.parent.mkdir(exist_ok=True)
-            part = kept.with_name(f"{name}.{os.getpid()}.part")
-            part.write_bytes(made.read_bytes())
-            os.replace(part, kept)
+            files.write_whole(kept, made.read_bytes())
         except OSError:  # a read-only installation: the compiled file lives as long as this process
             return _loaded(made)
     return _loaded(kept)
@@ -173,9 +177,9 @@ def _without(why):
     warnings.warn(f"splines take some ten times as long here, since {why}", stacklevel=3)
 
 
-def _library():
+def _library(dtype):
     with COMPILING:
-        return _compiled()
+        return _compiled(dtype)
 
 
 def _machine():

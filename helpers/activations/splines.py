@@ -4,6 +4,7 @@ A `PiecewiseCubic` is fixed, `SplineSigmoid` the published one and its family. A
 network it sits in. All find the segment of a number by index, so that 400 knots cost what 4 do (`spline_kernel.py`).
 """
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 
@@ -212,12 +213,8 @@ class SplineShape:
             raise ValueError(f"penalty is {self.penalty!r}; allowed is a finite number from 0 up")
         phi_of(self.base)
 
-    def units(self, width):
-        """How many splines a layer of so many units has."""
-        return width if self.per == "unit" else 1
-
-    def birth(self):
-        """The shape at the start, (2, segments + 1) in float64."""
+    def start(self):
+        """The numbers before training, (2, segments + 1) in float64."""
         phi, knots = phi_of(self.base), np.linspace(-self.limit, self.limit, self.segments + 1)
         shape = torch.from_numpy(np.stack([phi.value(knots), phi.slope(knots)]))
         if self.calibrated:
@@ -226,9 +223,17 @@ class SplineShape:
             shape = scale * (shape - torch.tensor([[shift], [0.0]], dtype=torch.float64))
         return shape
 
-    def at_birth(self):
-        """The spline at the start, as a fixed one: what theory speaks of."""
-        return PiecewiseCubic(self.tables(self.birth()), self.limit)
+    def start_of_layer(self, width):
+        """The same of a layer of so many units, (1 or width, 2, segments + 1)."""
+        return self.start().repeat(width if self.per == "unit" else 1, 1, 1)
+
+    def before_training(self):
+        """The spline before training, as a fixed one: what theory describes."""
+        return PiecewiseCubic(self.tables(self.start()), self.limit)
+
+    def layer(self, width):
+        """The activation of a layer of so many units, for a network by itself."""
+        return LearnableSpline(**dataclasses.asdict(self), width=width)
 
     def tables(self, shape):
         """(..., 2, segments + 1) -> (..., 4, segments + 2), linear in the shape."""
@@ -256,12 +261,14 @@ class SplineShape:
         step = 2 * self.limit / self.segments
         left, right = 2 * c2, 2 * c2 + 6 * c3  # step^2 f'' at a segment's ends
         same_sign = left * right >= 0
-        apart = torch.where(same_sign, torch.ones_like(left), (left - right).abs())
-        area = torch.where(same_sign, (left + right).abs() / 2, (left**2 + right**2) / (2 * apart))
+        gap = torch.where(same_sign, torch.ones_like(left), (left - right).abs())
+        area = torch.where(same_sign, (left + right).abs() / 2, (left**2 + right**2) / (2 * gap))
         return area.sum(-1) / step
 
     def penalty_gradient(self, shape):
-        """The gradient of penalty * variation by the shape."""
+        """The gradient of penalty * variation by the shape; None where the penalty is 0."""
+        if self.penalty == 0:
+            return None
         with torch.enable_grad():
             shape = shape.detach().requires_grad_()
             return torch.autograd.grad(self.penalty * self.variation(shape).sum(), shape)[0]
@@ -277,14 +284,13 @@ class LearnableSpline(nn.Module):
         super().__init__()
         self.recipe = SplineShape(base, segments, limit, per, calibrated, penalty)
         if per == "unit" and width is None:
-            raise ValueError("width is None; a spline of its own for every unit wants to know how many units there are")
-        shape = self.recipe.birth().repeat(self.recipe.units(width), 1, 1)
-        self.shape = nn.Parameter(shape.to(torch.get_default_dtype()))
+            raise ValueError("width is None; a spline of its own for every unit needs the number of units")
+        self.shape = nn.Parameter(self.recipe.start_of_layer(width).to(torch.get_default_dtype()))
 
     @torch.no_grad()
     def start(self):
-        """Back to the activation it is born as, to the last digit of its number type."""
-        self.shape.copy_(self.recipe.birth())
+        """Back to the activation it starts as, to the last digit of its number type."""
+        self.shape.copy_(self.recipe.start())
 
     def forward(self, z):
         units = len(self.shape)

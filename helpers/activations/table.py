@@ -24,9 +24,9 @@ class Activation:
     forward   (z, out): writes phi(z) into out, which may be z itself; it may change z
     backward  (grad_a, kept, out): writes grad_a * phi'(z) into out, which may be `kept` itself; it may change `kept`
     kinks     where phi or a derivative of it jumps, for integrals over it
-    learns    None, or the `SplineShape` of an activation that is trained: f and df are then what it is before training.
-              Its forward and backward take one thing more, the `shape` that has been learned; backward leaves the
-              gradient by it in shape.grad, as autograd would
+    learns    None, or the `SplineShape` of an activation that is trained, f and df being what it is before training.
+              forward and backward then take one argument more, the tensor `params` of what it has learned; backward
+              leaves the gradient by it in params.grad, as autograd would
     """
 
     f: Callable

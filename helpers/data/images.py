@@ -1,6 +1,7 @@
 """The data sets, each loaded once into tensors on the device.
 
-`load(config)` gives flat images, pixels in [0, 1] unless `normalize` asks for standardised ones.
+`load(config)` gives flat images, pixels in [0, 1] unless `normalize` asks for standardised ones; `Data.as_images()`
+gives them their shape back.
 """
 
 import dataclasses
@@ -26,10 +27,11 @@ class DataError(ValueError):
 class Data:
     """A data set in memory.
 
-    x_train, x_test  (n, features) floating point
+    x_train, x_test  (n, features) floating point; (n, channels, height, width) after `as_images`
     y_train, y_test  (n,) class numbers
     probe            (p,) the training samples on which layer statistics are measured, p = 512 or all there are
     classes          number of classes
+    image_shape      (channels, height, width) of an image; None for what is no image
     """
 
     name: str
@@ -39,10 +41,11 @@ class Data:
     y_test: torch.Tensor
     probe: torch.Tensor
     classes: int
+    image_shape: tuple | None = None
 
     @property
     def input_size(self):
-        return self.x_train.shape[1]
+        return self.x_train[0].numel()
 
     @property
     def output_size(self):
@@ -66,12 +69,26 @@ class Data:
         """The train accuracy of always guessing the commonest class."""
         return torch.bincount(self.y_train).max().item() / self.train_size
 
+    def as_images(self):
+        """The same Data with images of (n, channels, height, width), for convolutions: views, so nothing is copied.
+
+        The colours of a pixel lie side by side in memory (torch's `channels_last`). Raises DataError for what is no
+        image.
+        """
+        if self.image_shape is None:
+            raise DataError(f"{self.name} has no images; allowed is data whose image_shape is known")
+        channels, height, width = self.image_shape
+        parts = {"x_train": self.x_train, "x_test": self.x_test}
+        views = {name: x.view(-1, height, width, channels).permute(0, 3, 1, 2) for name, x in parts.items()}
+        return dataclasses.replace(self, **views)
+
 
 PROBE_SIZE = 512
 DIGITS_TEST_SHARE = 0.2
 
 
-# ---- one function a data set: (config) -> x_train, y_train, x_test, y_test, classes; images as uint8 or in [0, 1]
+# ---- one function a data set: (config) -> x_train, y_train, x_test, y_test, classes
+# images of (n, height, width) or (n, height, width, channels), as uint8 or in [0, 1]
 
 
 def load_digits(config):
@@ -81,7 +98,7 @@ def load_digits(config):
 
     images, labels = load_digits(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(
-        images / 16, labels, test_size=DIGITS_TEST_SHARE, stratify=labels, random_state=0
+        images.reshape(-1, 8, 8) / 16, labels, test_size=DIGITS_TEST_SHARE, stratify=labels, random_state=0
     )
     return x_train, y_train, x_test, y_test, 10
 
@@ -185,6 +202,7 @@ def load(config, device="cpu", dtype=torch.float32):
     x_train, y_train, x_test, y_test, classes = source.load(config)
     x_train, y_train = _subset("train_size", config.train_size, x_train, y_train)
     x_test, y_test = _subset("test_size", config.test_size, x_test, y_test)
+    height, width, *colours = np.shape(x_train)[1:]
     x_train, x_test = (_pixels(x, dtype) for x in (x_train, x_test))
     if config.normalize:
         mean, std = x_train.mean(dtype=torch.float64).item(), x_train.std().item()
@@ -194,7 +212,8 @@ def load(config, device="cpu", dtype=torch.float32):
             x.sub_(mean).div_(std)
     probe = torch.randperm(len(x_train), generator=generator_for("probe"))[:PROBE_SIZE]
     y_train, y_test = (torch.as_tensor(np.asarray(y), dtype=torch.int64) for y in (y_train, y_test))
-    data = Data(config.dataset, x_train, y_train, x_test, y_test, probe, classes)
+    image_shape = (*(colours or [1]), height, width)
+    data = Data(config.dataset, x_train, y_train, x_test, y_test, probe, classes, image_shape)
     on_device = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)}
     return Data(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in on_device.items()})
 

@@ -3,7 +3,6 @@
 `DeepMLP` is the reference: what `stack.py` computes for many networks at once must be what this one computes alone.
 """
 
-import dataclasses
 import itertools
 
 import torch
@@ -12,7 +11,6 @@ from torch.nn import functional
 
 from helpers import initializers
 from helpers.activations import ACTIVATIONS, Activation
-from helpers.activations.splines import LearnableSpline
 from helpers.records import LAYER_STATS
 from helpers.theory import critical
 
@@ -23,7 +21,7 @@ class DeepMLP(nn.Module):
     Layers are counted from 0 at the input: `hidden[0]` maps the D inputs to H units, `hidden[1:]` H to H, `output` H to
     the C classes.
 
-    activation  a name of the table, or a row; one that learns becomes a `LearnableSpline` in every hidden layer
+    activation  a name of the table, or a row; of one that learns, every hidden layer has its own, in `splines`
     """
 
     def __init__(self, input_size, hidden_size, output_size, layers, activation):
@@ -32,8 +30,7 @@ class DeepMLP(nn.Module):
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.output = nn.Linear(hidden_size, output_size)
         row = activation if isinstance(activation, Activation) else ACTIVATIONS[activation]
-        learns = [] if row.learns is None else [dataclasses.asdict(row.learns)] * layers
-        self.splines = nn.ModuleList(LearnableSpline(**recipe, width=hidden_size) for recipe in learns)
+        self.splines = nn.ModuleList(row.learns.layer(hidden_size) for _ in range(layers if row.learns else 0))
         self.phi = row.f
 
     @property
@@ -55,13 +52,16 @@ class DeepMLP(nn.Module):
         return [*self.hidden, self.output]
 
     @torch.no_grad()
-    def set_weights(self, weights, biases=None):
+    def set_weights(self, weights, biases=None, phi_params=()):
         """Copy in L + 1 weights (fan_out, fan_in) and biases (fan_out,); biases are 0 where none are given.
 
-        Learnable splines go back to their start.
+        Activations that learn take over `phi_params`, one a hidden layer; where none are given they start anew.
         """
-        for spline in self.splines:
-            spline.start()
+        for i, spline in enumerate(self.splines):
+            if phi_params:
+                spline.shape.copy_(phi_params[i])
+            else:
+                spline.start()
         for i, layer in enumerate(self.linear_layers):
             layer.weight.copy_(weights[i])
             if biases is None:
@@ -84,7 +84,7 @@ def check_inits(config):
 
 
 def build(config, run, dtype=torch.float32):
-    """The network of one run at birth, on the CPU: a `DeepMLP` with the weights that its init and seed give it."""
+    """The network of one run before training, on the CPU: a `DeepMLP` with the weights that init and seed give it."""
     phi = config.activation(run.activation)
     net = DeepMLP(config.input_size, config.hidden_size, config.output_size, run.layers, phi)
     return net.to(dtype).set_weights(*draw_parameters(config, run))

@@ -256,7 +256,7 @@ def read_log(folder):
 
 
 def find_logs(root):
-    """All logs below a folder, finished or not, in the order of their names; one that cannot be read is told.
+    """All logs below a folder, finished or not, in the order of their names; prints which one cannot be read.
 
     Where one name stands for several experiments, as on several data sets, it says which.
     """
@@ -267,10 +267,10 @@ def find_logs(root):
                 logs.append(read_log(path.parent))
             except ValueError as error:
                 print(f"left out: {error}")
-    return _told_apart(logs)
+    return _distinct(logs)
 
 
-def _told_apart(logs):
+def _distinct(logs):
     """The same logs, with names that stand for one experiment each, whatever its seeds."""
     kinds = {}
     for log in logs:

@@ -1,6 +1,7 @@
-"""The optimisers of a stack: `step` takes one layer's share of the backward pass and changes its weights.
+"""The optimisers of a stack: each does for R networks at once what its namesake in torch.optim does for one.
 
-The table `STACK_OPTIMIZERS` has them; each does for R networks at once what its namesake in torch.optim does for one.
+`step` takes one layer's share of the backward pass and changes its weights; `step_phi` changes what an activation
+learns, `params`, by params.grad and by the gradient of a penalty on it, None without one.
 """
 
 import torch
@@ -42,8 +43,9 @@ class _Sgd:
             if stack.working_type != stack.type:
                 stack.working_biases[l][rows].copy_(bias[rows])
 
-    def step_shape(self, l, gradient):
-        self.stack.shapes[l].sub_(gradient)
+    def step_phi(self, l, params, penalty):
+        """`params.grad` came down with dz, and has the learning rate in it; the penalty's gradient has not."""
+        params.sub_(params.grad if penalty is None else params.grad + self.stack.lr_of(params) * penalty)
 
 
 class _WithMoments:
@@ -54,7 +56,7 @@ class _WithMoments:
     def __init__(self, stack):
         self.stack = stack
         self.memory = [
-            [torch.zeros_like(p) for _ in range(self.moments)] for p in stack.weights + stack.biases + stack.shapes
+            [torch.zeros_like(p) for _ in range(self.moments)] for p in stack.weights + stack.biases + stack.phi_params
         ]  # fmt: skip
         self.tensors = [moment for moments in self.memory for moment in moments]
         self.steps = torch.zeros((), dtype=stack.sum_type, device=stack.device)
@@ -75,10 +77,10 @@ class _WithMoments:
             stack.working_weights[l].copy_(weight)
             stack.working_biases[l].copy_(bias)
 
-    def step_shape(self, l, gradient):
-        shape = self.stack.shapes[l]
+    def step_phi(self, l, params, penalty):
+        gradient = params.grad if penalty is None else params.grad + penalty
         memory = self.memory[2 * len(self.stack.weights) + l]
-        shape.sub_(self.change(gradient, memory) * self.stack.lr[: len(shape), :, :, None])
+        params.sub_(self.change(gradient, memory) * self.stack.lr_of(params))
 
 
 class _Momentum(_WithMoments):

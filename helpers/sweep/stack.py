@@ -36,7 +36,7 @@ class Stack:
 
     weights[l]  (rows[l], fan_in, fan_out), transposed against `torch.nn.Linear`; weights[depth] is the output's
     biases[l]   (rows[l], 1, fan_out)
-    shapes[l]   (rows[l], units, 2, segments + 1), of activations that learn: each network has its own
+    phi_params  [(rows[l], ...)], what the activation of layer l learns, each network its own; [] if nothing
     """
 
     def __init__(self, config, runs, device="cpu"):
@@ -70,6 +70,10 @@ class Stack:
     def __len__(self):
         return len(self.runs)
 
+    def lr_of(self, tensor):
+        """The learning rates of the networks that a tensor has rows of, to be multiplied with it."""
+        return self.lr[: len(tensor)].view(-1, *[1] * (tensor.dim() - 1))
+
     def _draw(self):
         c = self.config
         self.weights = [
@@ -85,10 +89,10 @@ class Stack:
                 self.weights[l][r], self.biases[l][r, 0] = weight.T, bias
         self.weights = [weight.to(self.device) for weight in self.weights]
         self.biases = [bias.to(self.device) for bias in self.biases]
-        self.shapes = []
-        if learns := self.activation.learns:
-            start = learns.birth().to(self.device, self.type)
-            self.shapes = [start.repeat(n, learns.units(c.hidden_size), 1, 1) for n in self.rows]
+        self.phi_params = []
+        if self.activation.learns:
+            start = self.activation.learns.start_of_layer(c.hidden_size).to(self.device, self.type)
+            self.phi_params = [start.repeat(n, *[1] * start.dim()) for n in self.rows]
         self._copy_to_working_type()
 
     def _copy_to_working_type(self):
@@ -125,9 +129,9 @@ class Stack:
             else:
                 torch.baddbmm(bias, batches[s].expand(len(block), *batches[s].shape), weight, out=block)
 
-    def _own(self, l):
-        """What the activation of layer l has learned, to be given to its forward and backward: [its shape], or []."""
-        return self.shapes[l : l + 1]
+    def _phi_params(self, l):
+        """What forward and backward of layer l's activation take as a last argument: [phi_params[l]], or []."""
+        return self.phi_params[l : l + 1]
 
     def _forward(self, batches, space, keep=True, look=None):
         """Logits (R, n, C) in float32 or better.
@@ -145,7 +149,7 @@ class Stack:
                 self._affine(l, a[:n], z)
             if look:
                 look("pre", l, z)
-            a = self.activation.forward(z, out, *self._own(l))
+            a = self.activation.forward(z, out, *self._phi_params(l))
             if look:
                 look("act", l, a)
             # networks that end here hand their last activations to the output layer
@@ -163,8 +167,8 @@ class Stack:
         pairs  [(rows, a, dz)], a (n, batch, fan_in), dz (n, batch, fan_out); one triple, but for the first layer, which
                has one a block of networks with the same seed
 
-        A layer is yielded when its weights are no longer needed, so that the caller may change them in place. What an
-        activation learns has its gradient in `shapes[l].grad` by then.
+        A layer is yielded when its weights are no longer needed, so that the caller may change them in place. By then
+        `phi_params[l].grad` has the gradient of what its activation learns.
         """
         every = slice(None)
         # dL/da = dL/dlogits W'. `space.grad` holds dL/da of one layer at a time, a row a network.
@@ -178,7 +182,7 @@ class Stack:
             grad = space.grad[:n]  # (n, batch, H)
             # dL/dz = dL/da phi'(z). It takes the place of the activations, which nobody reads any more.
             kept = space.a[l] if self.activation.keeps == "output" else space.z[l]  # (n, batch, H)
-            dz = self.activation.backward(grad, kept, kept, *self._own(l))
+            dz = self.activation.backward(grad, kept, kept, *self._phi_params(l))
             if l == 0:
                 # The inputs are the same for all networks of a seed: (batch, D) stands for (networks, batch, D).
                 blocks = self.blocks if len(batches) > 1 else [(every, 0)]
@@ -213,17 +217,8 @@ class Stack:
         self.optimizer.before_step()
         for l, pairs in self._backward(grad, batches, space):
             self.optimizer.step(l, pairs)
-            for shape in self._own(l):
-                self._step_shape(l, shape)
-
-    def _step_shape(self, l, shape):
-        """The optimiser's step of what the activations of layer l learn. Their penalty is no part of the pairs."""
-        gradient, learns = shape.grad, self.activation.learns
-        if learns.penalty > 0:
-            scale = self.optimizer.loss_scale
-            scale = scale[: len(shape), :, :, None] if isinstance(scale, torch.Tensor) else scale
-            gradient = gradient + scale * learns.penalty_gradient(shape)
-        self.optimizer.step_shape(l, gradient)
+            for params in self._phi_params(l):
+                self.optimizer.step_phi(l, params, self.activation.learns.penalty_gradient(params))
 
     def train_figures(self):
         """Loss and number of correct answers, both summed over the samples since the last call: two (R,) arrays."""
@@ -291,16 +286,14 @@ class Stack:
         c, run = self.config, self.runs[r]
         net = DeepMLP(c.input_size, c.hidden_size, c.output_size, run.layers, self.activation).to(self.type)
         layers = [*range(run.layers), self.depth]
-        net.set_weights([self.weights[l][r].T for l in layers], [self.biases[l][r, 0] for l in layers])
-        for spline, shape in zip(net.splines, self.shapes, strict=False):
-            spline.shape.data.copy_(shape[r])
-        return net
+        weights, biases = [self.weights[l][r].T for l in layers], [self.biases[l][r, 0] for l in layers]
+        return net.set_weights(weights, biases, [params[r] for params in self.phi_params[: run.layers]])
 
     # ---- saving and loading
 
     def _tensors(self):
         """Everything that training changes and that has one row a network."""
-        return [*self.weights, *self.biases, *self.shapes, *self.optimizer.tensors]
+        return [*self.weights, *self.biases, *self.phi_params, *self.optimizer.tensors]
 
     def _refresh(self):
         if self.working_type != self.type:

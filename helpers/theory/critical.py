@@ -54,7 +54,7 @@ def solve(activation, layers, input_square, name=None):
     """The Critical of an activation, for so many layers and inputs of this mean square.
 
     activation  a name of the table, or a row
-    name        of a row, for what is said when there is no such point
+    name        of a row, for the error where there is no such point
 
     Of all points with chi1 = 1 it takes the one with the least bias at which the variance of signals does not run away,
     biases being the same for all inputs, and so what makes these look alike. Where that is the point q = 0, which is

@@ -19,7 +19,7 @@ from helpers.theory import critical
 from helpers.theory.mean_field import half_distance
 
 MOST_VARIANCE = 1e30  # beyond, a signal counts as infinite
-REACH = math.e**3  # by so much a gradient may fade or grow on its way
+MOST_CHANGE = math.e**3  # a gradient that fades or grows by more between first and last layer is lost
 FORECAST = ["run", "activation", "init", "layers", "seed", "lr", "pre_std_first", "pre_std_last"]
 FORECAST += ["correlation", "backward", "gradient", "regime"]
 
@@ -78,14 +78,14 @@ def signals(births, moments, layers):
 
     births   of one activation
     returns  {name: (births, layers) array}: q, the variance of pre-activations; act_mean, act_square, moments of
-             activations; apart, 1 - the correlation of two inputs; chi, the layer's factor on squared gradients
+             activations; distance, 1 - the correlation of two inputs; chi, the layer's factor on squared gradients
     """
     phi = phi_of(births[0].activation)
     first, sigma_w2, sigma_b2 = np.array([(b.first, b.sigma_w2, b.sigma_b2) for b in births]).T
-    names = ("q", "act_mean", "act_square", "apart", "chi")
+    names = ("q", "act_mean", "act_square", "distance", "chi")
     found = {name: np.full((len(births), layers), np.nan) for name in names}
     q = first * moments.square + sigma_b2
-    apart = _divided(first * (moments.square - moments.product), q)
+    distance = _divided(first * (moments.square - moments.product), q)
     with np.errstate(over="ignore", invalid="ignore"):
         for layer in range(layers):
             q[q > MOST_VARIANCE] = np.inf
@@ -93,14 +93,14 @@ def signals(births, moments, layers):
                 expectation(g, q, kinks=phi.kinks, nodes=QUICK)
                 for g in (phi.value, lambda u: phi.value(u) ** 2, lambda u: phi.slope(u) ** 2)
             )
-            values = (q, mean, square, apart, sigma_w2 * slopes)
+            values = (q, mean, square, distance, sigma_w2 * slopes)
             for name, value in zip(names, values, strict=True):
                 found[name][:, layer] = value
-            difference = half_distance(births[0].activation, 1 - apart, q, QUICK)
+            difference = half_distance(births[0].activation, 1 - distance, q, QUICK)
             # so close together that 1 - c is rounding, two signals differ by the slope of the activation alone
-            difference = np.where(apart < 1e-10, slopes * q * apart, difference)
+            difference = np.where(distance < 1e-10, slopes * q * distance, difference)
             q = sigma_w2 * square + sigma_b2
-            apart = _divided(sigma_w2 * difference, q)
+            distance = _divided(sigma_w2 * difference, q)
     return found
 
 
@@ -133,7 +133,9 @@ def profiles(config, moments):
 
 def _profile(signal, layers, inputs):
     """A profile from the signals of its birth; `inputs` is the sum of squared inputs over the width."""
-    q, mean, square, apart, chi = (signal[name][:layers] for name in ("q", "act_mean", "act_square", "apart", "chi"))
+    q, mean, square, distance, chi = (
+        signal[name][:layers] for name in ("q", "act_mean", "act_square", "distance", "chi")
+    )
     with np.errstate(all="ignore"):
         logs = np.log(chi[:-1])
         backward = np.exp(0.5 * np.concatenate([np.cumsum(logs[::-1])[::-1], [0.0]]))
@@ -144,7 +146,7 @@ def _profile(signal, layers, inputs):
             "pre_std": np.sqrt(q),
             "act_mean": mean,
             "act_std": np.sqrt(np.maximum(0.0, square - mean**2)),
-            "correlation": 1 - apart,
+            "correlation": 1 - distance,
             "backward": backward,
             "gradient": gradient,
         }
@@ -159,27 +161,29 @@ def regime_of(profile):
     exploding), or the difference of two inputs on their way up (collapsed).
     """
     first, last = profile.iloc[0], profile.iloc[-1]
-    if not np.isfinite(profile[["pre_std", "backward"]].to_numpy()).all() or first.backward > REACH:
+    if not np.isfinite(profile[["pre_std", "backward"]].to_numpy()).all() or first.backward > MOST_CHANGE:
         return "exploding"
-    if 1 - last.correlation < (1 - first.correlation) / REACH**2:
+    if 1 - last.correlation < (1 - first.correlation) / MOST_CHANGE**2:
         return "collapsed"
-    return "trainable" if first.backward >= 1 / REACH else "vanishing"
+    return "trainable" if first.backward >= 1 / MOST_CHANGE else "vanishing"
 
 
-def forecast(config, data=None):
+def forecast(config, data=None, known=None):
     """Will it train? One row a run of a sweep, before any training: a DataFrame.
 
     config  a SweepConfig, or a CONFIG as the notebooks have it
     data    the Data of the sweep; loaded where left out, for the theory starts from the inputs' real variance
+    known   {run: profile} from `profiles`, where they have been computed already
 
     columns: run, activation, init, layers, seed, lr; pre_std_first, pre_std_last; correlation, of two inputs in the
     last hidden layer; backward and gradient, first over last hidden layer (see `profiles`); regime; trainable. Where
     weights are drawn with a mean that is not 0 there is no theory: the numbers are NaN, the regime is "unknown".
     """
     config = config if isinstance(config, SweepConfig) else SweepConfig.from_dict(config)
-    data = load(config) if data is None else data
-    config = config.fitted_to(data)
-    known, rows = profiles(config, input_moments(data.x_train)), []
+    if known is None:
+        data = load(config) if data is None else data
+        known = profiles(config.fitted_to(data), input_moments(data.x_train))
+    rows = []
     regimes = {id(profile): regime_of(profile) for profile in known.values() if profile is not None}
     for run, profile in known.items():
         row = {"run": run.name, **dataclasses.asdict(run)}

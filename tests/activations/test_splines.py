@@ -110,7 +110,7 @@ def test_gradcheck_passes(segments, limit, tail):
 @every_type
 def test_no_number_in_no_number_out(monkeypatch, by, dtype):
     if by == "torch":
-        monkeypatch.setattr(spline_kernel, "_library", lambda: None)
+        monkeypatch.setattr(spline_kernel, "_library", lambda dtype: None)
     z = torch.tensor([np.nan, 0.0, np.inf, -np.inf, 1e30], dtype=dtype)
     value, slope = SplineSigmoid().value_and_slope(z)
     assert value.isnan().tolist() == slope.isnan().tolist() == [True, False, False, False, False]
@@ -229,7 +229,7 @@ def kernel(request, monkeypatch):
     """The kernel by either route."""
     threads = torch.get_num_threads()
     if request.param == "torch":
-        monkeypatch.setattr(spline_kernel, "_library", lambda: None)
+        monkeypatch.setattr(spline_kernel, "_library", lambda dtype: None)
     else:
         needs_a_compiler()
         torch.set_num_threads(1 if "one" in request.param else 2)
@@ -240,7 +240,7 @@ def kernel(request, monkeypatch):
 def needs_a_compiler():
     if shutil.which(os.environ.get("CC", "cc")) is None:
         pytest.skip("no C compiler on this machine")
-    assert spline_kernel._library() is not None
+    assert spline_kernel._library(torch.float64) is not None
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -353,13 +353,13 @@ def assert_close(some, others):
 
 def test_without_a_compiler_it_warns_once_and_gives_the_same(uncompiled, monkeypatch):
     compiled = everything()
-    assert (uncompiled / "__pycache__").exists() == (spline_kernel._library() is not None)
+    assert (uncompiled / "__pycache__").exists() == (spline_kernel._library(torch.float64) is not None)
     shutil.rmtree(uncompiled / "__pycache__", ignore_errors=True)
     monkeypatch.setenv("CC", str(uncompiled / "no-such-program"))
     spline_kernel._compiled.cache_clear()
     with pytest.warns(UserWarning, match=r"spline_kernel.c could not be compiled: .*no-such-program"):
         by_torch = everything()
-    assert spline_kernel._library() is None
+    assert spline_kernel._library(torch.float64) is None
     assert_close(by_torch, compiled)
     assert_close(everything(), compiled)  # and no second warning, which would be an error here
 
@@ -382,19 +382,21 @@ def test_what_was_compiled_once_is_found_again(uncompiled, monkeypatch):
     monkeypatch.setattr(spline_kernel.subprocess, "run", none)
     spline_kernel._compiled.cache_clear()
     assert all(map(torch.equal, everything(), first))
-    assert spline_kernel._library() is not None
+    assert spline_kernel._library(torch.float64) is not None
 
 
-def test_another_compiler_or_other_flags_make_another_file(uncompiled, monkeypatch):
+def test_another_compiler_other_flags_and_another_number_type_make_another_file(uncompiled, monkeypatch):
     needs_a_compiler()
-    kept = uncompiled / "__pycache__"
-    for count, change in enumerate((None, "CC", "FLAGS"), 1):
+    kept, dtype = uncompiled / "__pycache__", torch.float64
+    for count, change in enumerate((None, "CC", "FLAGS", "type"), 1):
         if change == "CC":
             monkeypatch.setenv("CC", "cc -DNOTHING")
         elif change == "FLAGS":
             monkeypatch.setattr(spline_kernel, "FLAGS", [*spline_kernel.FLAGS, "-DNOTHING"])
+        elif change == "type":
+            dtype = torch.float32
         spline_kernel._compiled.cache_clear()
-        assert spline_kernel._library() is not None
+        assert spline_kernel._library(dtype) is not None
         assert len(list(kept.iterdir())) == count
 
 
@@ -412,7 +414,7 @@ def test_a_kept_file_that_cannot_be_loaded_is_told_and_torch_takes_over(uncompil
     ) as told:
         by_torch = everything()
     assert len(told) == 1
-    assert spline_kernel._library() is None
+    assert spline_kernel._library(torch.float64) is None
     assert_close(by_torch, compiled)
 
 
@@ -458,7 +460,7 @@ def test_a_constant_cannot_be_calibrated():
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize(("segments", "limit"), [(16, 4.0), (5, 1.3)])
 def test_a_calibrated_learnable_spline_is_born_critical(base, segments, limit):
-    spline = SplineShape(base, segments, limit, calibrated=True).at_birth()
+    spline = SplineShape(base, segments, limit, calibrated=True).before_training()
     assert theory.variance_map(spline, 1.0, 1.0, 0.0) == pytest.approx(1, abs=1e-9)
     assert theory.chi1(spline, 1.0, 1.0) == pytest.approx(1, abs=1e-9)
 
@@ -474,7 +476,7 @@ MOST_BENT = {"sin": 1.0, "gelu": 4 / (2 * np.pi) ** 0.5}
 @pytest.mark.parametrize(("segments", "limit"), [(16, 4.0), (40, 2.0)])
 def test_a_learnable_spline_starts_as_its_base(base, segments, limit):
     z = torch.linspace(-limit, limit, 20_001, dtype=torch.float64)
-    spline = SplineShape(base, segments, limit).at_birth()
+    spline = SplineShape(base, segments, limit).before_training()
     distance = (spline(z) - ACTIVATIONS[base].f(z)).abs().max().item()
     bound = (2 * limit / segments) ** 4 / 384 * MOST_BENT[base]
     assert 0.8 * bound < distance < bound
@@ -489,7 +491,7 @@ def test_start_is_exact_in_any_number_type():
     layer = LearnableSpline("sin", per="unit", width=3).double()
     layer.shape.data.normal_()
     layer.start()
-    assert torch.equal(layer.shape, layer.recipe.birth().expand(3, 2, 17))
+    assert torch.equal(layer.shape, layer.recipe.start().expand(3, 2, 17))
 
 
 def test_values_and_slopes_of_a_learnable_spline_are_continuous():
@@ -551,8 +553,8 @@ def test_variation_is_the_integral_of_the_bending():
 
 def test_a_straight_line_does_not_vary():
     recipe = SplineShape("linear", segments=8, limit=2.0, penalty=1.0)
-    assert recipe.variation(recipe.birth()).item() == 0
-    assert not recipe.penalty_gradient(recipe.birth()).any()
+    assert recipe.variation(recipe.start()).item() == 0
+    assert not recipe.penalty_gradient(recipe.start()).any()
 
 
 def test_the_gradient_of_the_penalty_is_its_difference_quotient():
@@ -573,9 +575,9 @@ def test_a_spline_for_every_unit_wants_just_so_many():
         LearnableSpline(per="unit", width=3)(torch.zeros(2, 4))
     with pytest.raises(ValueError, match="z has 4 units, but this layer has 1 splines"):
         LearnableSpline(per="unit", width=1)(torch.zeros(2, 4))
-    with pytest.raises(ValueError, match="width is None; a spline of its own for every unit wants to know"):
+    with pytest.raises(ValueError, match="width is None; a spline of its own for every unit needs the number"):
         LearnableSpline(per="unit")
-    assert LearnableSpline()(torch.zeros(2, 4)).shape == (2, 4)  # one for all wants to know nothing
+    assert LearnableSpline()(torch.zeros(2, 4)).shape == (2, 4)  # one for all needs no width
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])

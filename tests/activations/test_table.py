@@ -26,10 +26,27 @@ every_activation = pytest.mark.parametrize("name", list(ROWS))
 every_type = pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 
 
+def forward(row, z, out):
+    """Into out; a row that learns is as it starts, and takes (members, samples, units)."""
+    if row.learns is None:
+        return row.forward(z, out)
+    return row.forward(z.view(1, -1, 1), out.view(1, -1, 1), params_of(row, z)).view(z.shape)
+
+
+def backward(row, grad, kept, out):
+    if row.learns is None:
+        return row.backward(grad, kept, out)
+    return row.backward(*(t.view(1, -1, 1) for t in (grad, kept, out)), params_of(row, grad)).view(grad.shape)
+
+
+def params_of(row, z):
+    return row.learns.start_of_layer(1)[None].to(torch.float32 if z.dtype == torch.bfloat16 else z.dtype)
+
+
 def kept_by(row, z):
     """What the backward pass reads, in memory of its own: phi(z), or what `forward` has left in z."""
     given, out = z.clone(), torch.empty_like(z)
-    row.forward(given, out)
+    forward(row, given, out)
     return out if row.keeps == "output" else given
 
 
@@ -55,7 +72,7 @@ def test_derivative_at_zero_is_the_one_that_autograd_takes(name):
     row, zero = ROWS[name], torch.zeros(1, dtype=torch.float64)
     expected = derivative(row.f)(zero)
     torch.testing.assert_close(row.df(zero), expected)
-    torch.testing.assert_close(row.backward(torch.ones_like(zero), kept_by(row, zero), zero.clone()), expected)
+    torch.testing.assert_close(backward(row, torch.ones_like(zero), kept_by(row, zero), zero.clone()), expected)
 
 
 @every_activation
@@ -64,7 +81,7 @@ def test_forward_writes_phi(name, in_place):
     # In place for every row: a stack that only evaluates keeps nothing for a backward pass.
     row, z = ROWS[name], Z.clone()
     out = z if in_place else torch.empty_like(z)
-    returned = row.forward(z, out)
+    returned = forward(row, z, out)
     assert returned.data_ptr() == out.data_ptr()
     torch.testing.assert_close(out, row.f(Z), rtol=1e-14, atol=1e-15)
     if not in_place and row.keeps == "slope" and name != "affine_spline":  # which keeps that of its base
@@ -79,7 +96,7 @@ def test_backward_is_the_chain_rule(name, in_place):
     row = ROWS[name]
     kept = kept_by(row, Z)
     out = kept if in_place else torch.empty_like(Z)
-    returned = row.backward(GRAD, kept, out)
+    returned = backward(row, GRAD, kept, out)
     assert returned.data_ptr() == out.data_ptr()
     torch.testing.assert_close(out, GRAD * row.df(Z), rtol=1e-12, atol=1e-14)
 
@@ -95,11 +112,11 @@ def test_an_affine_relu_sends_back_exactly_what_autograd_does(base):
         row = row_of_family("affine", {"base": base, "scale": 10**spread, "shift": shift, "input_scale": 1.0})
         assert row.keeps == "own"
         z, leaf = born.clone(), born.clone().requires_grad_()
-        a = row.forward(z, torch.empty_like(z))
+        a = forward(row, z, torch.empty_like(z))
         value = row.f(leaf)
         (expected,) = torch.autograd.grad(value, leaf, grad)
         assert torch.equal(a, value)
-        assert torch.equal(row.backward(grad, z, z), expected)
+        assert torch.equal(backward(row, grad, z, z), expected)
 
 
 # One rounding is eps / 2, a function takes a few, and a derivative read from a rounded output, as 1 - a^2, has an
@@ -110,19 +127,18 @@ def test_an_affine_relu_sends_back_exactly_what_autograd_does(base):
 def test_narrow_types_agree_within_their_rounding(name, dtype, roundings):
     row, z, grad = ROWS[name], Z.to(dtype), GRAD.to(dtype)
     near = {"rtol": 2 * torch.finfo(dtype).eps, "atol": roundings * torch.finfo(dtype).eps}
-    forward = row.forward(z.clone(), torch.empty_like(z))
-    backward = row.backward(grad, kept_by(row, z), torch.empty_like(z))
-    assert forward.dtype == backward.dtype == dtype
-    torch.testing.assert_close(forward.double(), row.f(z.double()), **near)
-    torch.testing.assert_close(backward.double(), grad.double() * row.df(z.double()), **near)
+    a, dz = forward(row, z.clone(), torch.empty_like(z)), backward(row, grad, kept_by(row, z), torch.empty_like(z))
+    assert a.dtype == dz.dtype == dtype
+    torch.testing.assert_close(a.double(), row.f(z.double()), **near)
+    torch.testing.assert_close(dz.double(), grad.double() * row.df(z.double()), **near)
 
 
 @every_activation
 @every_type
 def test_tails_are_finite(name, dtype):
     row, z = ROWS[name], TAILS.to(dtype)
-    assert row.forward(z.clone(), torch.empty_like(z)).isfinite().all()
-    assert row.backward(torch.ones_like(z), kept_by(row, z), torch.empty_like(z)).isfinite().all()
+    assert forward(row, z.clone(), torch.empty_like(z)).isfinite().all()
+    assert backward(row, torch.ones_like(z), kept_by(row, z), torch.empty_like(z)).isfinite().all()
     assert row.df(z).isfinite().all()
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import pickle
 import struct
@@ -269,6 +270,40 @@ def test_cifar10(tmp_path, monkeypatch):
     np.testing.assert_array_equal(torch.cat([cifar.x_train, cifar.x_test]).numpy(), expected)
     assert cifar.y_train.tolist() + cifar.y_test.tolist() == labels.tolist()
     assert (cifar.train_size, cifar.test_size, cifar.classes) == (10, 2, 10)
+    shaped = cifar.as_images()
+    np.testing.assert_array_equal(torch.cat([shaped.x_train, shaped.x_test]), images.reshape(12, 3, 32, 32) / 255)
+
+
+# ---- the shape of an image
+
+
+def test_images_have_their_shape_back_and_nothing_is_copied():
+    digits = load(torch.float64)
+    shaped = digits.as_images()
+    assert digits.image_shape == (1, 8, 8)
+    assert shaped.x_train.shape == (1437, 1, 8, 8)
+    assert shaped.x_test.shape == (360, 1, 8, 8)
+    assert shaped.x_train.data_ptr() == digits.x_train.data_ptr()
+    assert (shaped.input_size, shaped.train_size, shaped.input_square) == (64, 1437, digits.input_square)
+    originals = {image.tobytes() for image in load_digits().images / 16}
+    assert {image.numpy().tobytes() for image in shaped.x_train[:, 0]} <= originals
+
+
+def test_a_convolution_sees_what_its_dense_matrix_sees():
+    """A filter of 3 x 3 laid over an image is a sparse matrix on its pixels, wherever the image is flat."""
+    digits = load(torch.float64, train_size=20)
+    kernel = torch.arange(9, dtype=torch.float64).view(1, 1, 3, 3)
+    dense = torch.zeros(6, 6, 64, dtype=torch.float64)
+    for row, column, i, j in np.ndindex(6, 6, 3, 3):
+        dense[row, column, 8 * (row + i) + column + j] = kernel[0, 0, i, j]
+    found = torch.nn.functional.conv2d(digits.as_images().x_train, kernel)[:, 0]
+    torch.testing.assert_close(found, torch.einsum("rcp,np->nrc", dense, digits.x_train))
+
+
+def test_what_is_no_image_has_no_shape():
+    flat = dataclasses.replace(load(), image_shape=None, name="made up")
+    with pytest.raises(DataError, match="made up has no images"):
+        flat.as_images()
 
 
 # ---- images in folders
@@ -329,6 +364,7 @@ def load_folder(root, **config):
 def test_folder_is_read_exactly(tmp_path, mode, features, suffix):
     folder = load_folder(write_folder(tmp_path, mode, suffix=suffix), dtype=torch.float64)
     assert (folder.train_size, folder.test_size, folder.classes, folder.input_size) == (4, 2, 2, features)
+    assert folder.image_shape == (features // 48, 6, 8)  # 8 wide, 6 high
     assert folder.y_train.tolist() == [0, 0, 1, 1]
     assert folder.y_test.tolist() == [0, 1]
     colours = torch.arange(3).repeat(48) if mode == "RGB" else torch.zeros(48)

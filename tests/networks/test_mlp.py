@@ -91,7 +91,7 @@ def test_set_weights_copies_weights_and_biases():
 
 def test_an_activation_that_learns_is_one_spline_a_layer_and_starts_anew_with_the_weights():
     net, _, _ = small(UNIT, 3)
-    birth = UNIT.learns.birth()
+    birth = UNIT.learns.start()
     assert [tuple(spline.shape.shape) for spline in net.splines] == [(5, 2, 7)] * 3
     assert not any(torch.equal(spline.shape[0], birth) for spline in net.splines)
     net.set_weights([layer.weight for layer in net.linear_layers])

@@ -241,7 +241,7 @@ def test_of_no_number_no_share_is_known(digits):
 
 def test_learnable_splines_are_logged_and_trained(digits):
     _, t = training(digits, activation="mine", activation_params=LEARNS, layers=3)
-    start = SplineShape(segments=4).birth()
+    start = SplineShape(segments=4).start()
     for _ in range(2):
         gradients = t.advance()["gradients"]
     shapes = [gradient for gradient in gradients if gradient["parameter"].endswith(".shape")]

@@ -191,7 +191,7 @@ def test_variants_train_as_lone_networks_do(digits, name, optimizer):
         assert (loss_sum[r], correct[r]) == pytest.approx(figures, rel=1e-9)
         assert len(net.splines) == (run.layers if name in LEARNING else 0)
         for spline in net.splines:
-            assert (spline.shape - spline.recipe.birth()).abs().max() > 1e-4  # it has learnt something
+            assert (spline.shape - spline.recipe.start()).abs().max() > 1e-4  # it has learnt something
         found = stack.probe(data.x_train[:40], data.y_train[:40])
         for stat, expected in networks.probe(net, data.x_train[:40], data.y_train[:40]).items():
             np.testing.assert_allclose(found[stat][r, : run.layers], expected, rtol=1e-7, atol=1e-14, err_msg=stat)
@@ -204,7 +204,7 @@ def test_a_penalty_makes_splines_straighter(digits):
         given = {"mine": {**LEARNABLE, "base": "sin", "penalty": penalty}}
         config, data = digits(activation_params=given)
         stack = train(Stack(config, runs), data, batches(data, seeds=8))
-        variations.append(sum(stack.activation.learns.variation(shapes).flatten() for shapes in stack.shapes))
+        variations.append(sum(stack.activation.learns.variation(shapes).flatten() for shapes in stack.phi_params))
     lost = variations[0] - variations[1]
     assert lost.mean() > 4 * lost.std() / len(lost) ** 0.5
 
@@ -215,11 +215,11 @@ def test_every_network_has_splines_of_its_own(digits, name):
     x, y = data.x_test[:50], data.y_test[:50]
     before, _ = stack.evaluate(x, y)
     changed = 1
-    stack.shapes[0][changed] += 0.1
+    stack.phi_params[0][changed] += 0.1
     after, _ = stack.evaluate(x, y)
     np.testing.assert_array_equal(np.flatnonzero(before != after), [changed])
     generator = torch.Generator().manual_seed(0)
-    for shapes in stack.shapes:
+    for shapes in stack.phi_params:
         shapes += 0.1 * torch.randn(shapes.shape, dtype=shapes.dtype, generator=generator)
     loss, _ = stack.evaluate(x, y)
     for r in range(len(stack)):
@@ -269,8 +269,8 @@ def test_a_loaded_state_has_the_splines_as_well(digits, name, optimizer, precisi
     resumed, _ = with_variant(digits, name, optimizer, precision, lrs=[0.0] * 6)
     resumed.load_state(state)
     assert_same(train(resumed, data, second), through)
-    assert all(map(torch.equal, resumed.shapes, through.shapes))
-    assert len(through.shapes) == (4 if name in LEARNING else 0)
+    assert all(map(torch.equal, resumed.phi_params, through.phi_params))
+    assert len(through.phi_params) == (4 if name in LEARNING else 0)
 
 
 # ---- at birth

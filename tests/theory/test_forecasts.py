@@ -4,9 +4,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from helpers import theory
+from helpers.config import SweepConfig
+from helpers.data import Data
 from helpers.sweep import Sweep, figures, findings, tables
+from helpers.theory import forecasts
 
 GIVEN = {
     "activations": ["relu", "tanh"],
@@ -112,3 +116,14 @@ def test_the_best_range_is_the_best(seed):
     for a in np.arange(6.0):
         for b in np.arange(a, 6.0):
             assert (((values >= a) & (values <= b)) == learned).sum() <= best
+
+
+def test_profiles_that_are_known_are_not_computed_again(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(64, 64, generator=generator)
+    data = Data("made up", x, torch.arange(64) % 10, x, torch.arange(64) % 10, torch.arange(32), 10)
+    config = SweepConfig.from_dict({"layers_list": [2, 9], "init_types": ["he_normal", "zero"]}).fitted_to(data)
+    known = theory.profiles(config, theory.input_moments(x))
+    anew = theory.forecast(config, data)
+    monkeypatch.setattr(forecasts, "profiles", None)
+    pd.testing.assert_frame_equal(theory.forecast(config, known=known), anew)

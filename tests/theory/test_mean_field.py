@@ -196,7 +196,7 @@ def test_profiles_are_those_of_wide_networks(wide, activation):
     x = torch.rand(64, 300, dtype=torch.float64, generator=generator)
     y = torch.randint(10, (64,), generator=generator)
     (profile,) = theory.profiles(config, theory.input_moments(x)).values()
-    logs = {"pre_std": [], "act_std": [], "backward": [], "apart": []}
+    logs = {"pre_std": [], "act_std": [], "backward": [], "distance": []}
     for drawn in wide[1]:
         net = networks.DeepMLP(300, 500, 10, 8, activation).double().set_weights(*drawn)
         found, z = networks.probe(net, x, y), []
@@ -207,12 +207,12 @@ def test_profiles_are_those_of_wide_networks(wide, activation):
         net(x)
         for hook in hooks:
             hook.remove()
-        logs["apart"].append(np.log([1 - mean_correlation(layer) for layer in z]))
+        logs["distance"].append(np.log([1 - mean_correlation(layer) for layer in z]))
         logs["pre_std"].append(np.log(found["pre_std"]))
         logs["act_std"].append(np.log(found["act_std"]))
         logs["backward"].append(np.log(np.array(gradients) / gradients[-1]))
     predicted = {name: np.log(profile[name]) for name in ("pre_std", "act_std", "backward")}
-    predicted["apart"] = np.log(1 - profile.correlation)
+    predicted["distance"] = np.log(1 - profile.correlation)
     for name, values in logs.items():
         off = np.abs(np.mean(values, axis=0) - predicted[name])
         passed = np.arange(1, 9)[:: -1 if name == "backward" else 1]
