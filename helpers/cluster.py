@@ -32,7 +32,7 @@ from distributed import Client, KilledWorker, LocalCluster, get_worker
 from distributed.client import FutureCancelledError
 
 from helpers import files, lanes
-from helpers.lanes import Ended, Event, Stop
+from helpers.lanes import ClusterError, Ended, Event, Stop
 
 CONNECT = 20.0  # seconds until a scheduler must have answered, and until it must have a worker
 TAKE = 20.0  # seconds within which a value comes, or Dask has made it again after its process was lost
@@ -42,10 +42,6 @@ POLL = 0.2  # seconds between two looks at Stop
 MOST_WORKERS = 8  # of one core each; more cores make larger workers, up to CORES
 CORES = 4
 THREADS_OF = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-class ClusterError(RuntimeError):
-    """A cluster that cannot be used, or has lost a task; the text is one sentence."""
 
 
 # ---- the calling process

@@ -242,7 +242,7 @@ def _value(cell):
 def verdict(table, kept=KEEPS_VARIANCE):
     """Which factor trains fastest to the common train loss, against the one that keeps the variance, at each depth.
 
-    Two factors are told apart only where their means differ by more than twice the standard error of the difference.
+    Two factors differ only where their means differ by more than twice the standard error of the difference.
     """
     for layers, rows in table.groupby("layers"):
         cells = _always_learned(rows, "epochs_to_level")

@@ -74,6 +74,10 @@ class Ended(NamedTuple):
     error: Exception | None = None
 
 
+class ClusterError(RuntimeError):
+    """A cluster that cannot be used, or has lost a task; the text is one sentence."""
+
+
 class Stop:
     """Two ways to end some work before its end: at once, or when every task has completed the step it is in."""
 

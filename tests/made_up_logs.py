@@ -87,7 +87,7 @@ def diverged(name="wild", given=None, seed=0):
 SPLINE, CLIPPED = {"activation": "spline_sigmoid"}, {"activation": "spline_sigmoid", "clip": 1.0}
 
 
-def births(sigmoid, splines):
+def first_gradients(sigmoid, splines):
     """Logs of a sigmoid and of published splines whose first gradients are so many times the last hidden layer's."""
     found = [made_up("spline", SPLINE, seed, (reach, 0.1, 1.0, 1.0)) for seed, reach in enumerate(splines)]
     return [made_up("sigmoid", {"activation": "sigmoid"}, weights=(sigmoid, 0.1, 1.0, 1.0)), *found]

@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 
+import pandas as pd
 import psutil
 import pytest
 import torch
@@ -17,6 +18,8 @@ from helpers import ROOT, cluster, files, lanes, records
 from helpers.cluster import ClusterError
 from helpers.config import ConfigError, SweepConfig
 from helpers.lanes import Stop
+from helpers.spline_study.experiments import Study, experiments
+from helpers.spline_study.log import read_log
 from helpers.sweep import Sweep, SweepError, training
 from helpers.sweep import sweep as sweeps
 
@@ -612,3 +615,27 @@ def test_a_cluster_is_local_or_an_address(bad):
 @pytest.mark.parametrize("good", [None, "local", "tcp://10.0.0.1:8786", "tls://host.example:8786", "tcp://[::1]:8786"])
 def test_a_cluster_is_kept_as_it_is_given(good):
     assert SweepConfig.from_dict({"cluster": good}).to_dict()["cluster"] == good
+
+
+def test_the_spline_study_trains_there_as_it_does_here(scheduler, tmp_path):
+    """Logs are equal but for the times, a diverging network's among them, and no state is left."""
+    common = {"train_size": 200, "test_size": 100, "layers": 2, "hidden_size": 8, "num_epochs": 3, "device": "cpu"}
+    given = {"a": {"seeds": [0, 1]}, "wild": {"activation": "linear", "optimizer": "sgd", "lr": 1e9, "layers": 3}}
+    for folder, where in (("here", None), ("there", scheduler)):
+        study = Study(experiments({**common, "cluster": where}, given, tmp_path / folder))
+        study.run()
+        assert study.left == []
+        assert not (tmp_path / folder / "state").exists()
+    for name in ("a_s0", "a_s1", "wild_s0"):
+        here, there = (read_log(tmp_path / folder / name) for folder in ("here", "there"))
+        pd.testing.assert_frame_equal(here.metrics.drop(columns="train_time"), there.metrics.drop(columns="train_time"))
+        pd.testing.assert_frame_equal(here.signals, there.signals)
+        assert here.about["experiment"] == there.about["experiment"]
+        assert there.about["diverged"] == (name == "wild_s0")
+
+
+def test_a_study_whose_scheduler_is_gone_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT", 0.5)
+    study = Study(experiments({"cluster": "tcp://127.0.0.1:9", "layers": 1, "hidden_size": 4}, {"a": {}}, tmp_path))
+    with pytest.raises(SweepError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        study.run()

@@ -87,7 +87,7 @@ def test_sentences_about_the_map():
 
 
 def test_every_figure_draws_what_it_is_given():
-    w, b = np.linspace(0.5, 4, 8), np.linspace(0, 0.5, 6)
+    w, b = np.linspace(0.5, 2.6, 13), np.linspace(0, 0.5, 6)
     picture = phase.plane_maps("tanh", w, b)
     ordered = np.mean([theory.chi1("tanh", theory.fixed_point("tanh", x, y).q, x) < 1 for x in w for y in b])
     assert picture.name == "plane"
@@ -104,7 +104,7 @@ def test_every_figure_draws_what_it_is_given():
 
 
 def test_samples_are_drawn_over_the_theory():
-    picture = phase.sampled_signals("tanh", (1.0, 2.0), 0.05, 6, 200)
+    picture = phase.sampled_signals("tanh", (1.0, 2.0), 0.05, 6, 40)
     assert picture.name == "profiles"
     off = []
     for line, dots in zip(*[iter(picture.figure.axes[0].lines)] * 2, strict=True):

@@ -15,7 +15,7 @@ from helpers.sweep.tables import crossing
 
 EPOCHS = 200
 LEFT_AT = {("he_normal", 0.1): 40, ("he_normal", 1.0): 10, ("xavier_normal", 1.0): 100}  # the others stay
-GRADIENT = {"he_normal": 1e-2, "xavier_normal": 1e-3, "zero": 0.0}  # of the first layer at birth
+GRADIENT = {"he_normal": 1e-2, "xavier_normal": 1e-3, "zero": 0.0}  # of the first layer before training
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,12 @@ def study(tmp_path_factory):
         waits = LEFT_AT.get((run.init, run.lr), np.inf)
         loss = np.log(10) * np.exp2(-np.clip(epochs - waits, 0, 8)) if waits < EPOCHS else np.log(10)
         norms = GRADIENT[run.init] * 3.0 ** np.arange(run.layers)  # a third is passed on by a layer
-        layers = {"act_std": 0.1, "pre_std": 1.0, "grad_norm": norms, "grad_mean_abs": norms}
+        layers = {
+            "act_std": np.where(epochs > waits, 0.3, 0.1)[:, None],
+            "pre_std": 1.0,
+            "grad_norm": norms,
+            "grad_mean_abs": norms,
+        }
         return table_of(run, EPOCHS, loss=loss, acc=np.where(epochs > waits, 0.9, 0.1), **layers)
 
     return write_sweep(tmp_path_factory.mktemp("plateaus"), {**axes, **sizes}, history, classes=10)
@@ -55,7 +60,7 @@ def test_the_measured_factor_is_that_of_the_layers_between(study):
 
 @pytest.mark.parametrize(("init", "sigma_w2"), [("he_normal", 2.0), ("xavier_uniform", 1.0), ("orthogonal", 1.0)])
 def test_the_predicted_factor_is_that_of_a_wide_network_with_autograd(tmp_path, init, sigma_w2):
-    """Trained for no epoch to speak of: the sweep measures a width-512 network at birth, autograd a lone one."""
+    """Trained for no epoch to speak of: the sweep measures a width-512 network before training, autograd a lone one."""
     given = {"activations": ["sigmoid"], "layers_list": [6], "init_types": [init], "lr": [0.1], "hidden_size": 512}
     sweep = Sweep({**given, "num_epochs": 1, "train_size": 128, "test_size": 16, "save_dir": str(tmp_path)})
     factors = plateaus.gradient_factors(sweep.run(lambda event: None), 0.1)
@@ -136,7 +141,7 @@ def test_each_picture_has_its_numbers_in_figure_and_sentence(study):
 
     picture = plateaus.deviations(study, 0.1, table)
     assert picture.name == "deviations_lr0.1"
-    assert "where it left, 0.1 before training and 0.1 at the end" in picture.sentence
+    assert "where it left, 0.1 before training and 0.3 at the end; where it stayed, 0.1 before" in picture.sentence
     plt.close("all")
 
 

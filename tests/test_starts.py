@@ -21,11 +21,14 @@ def heavy_after(script):
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
+        ("helpers.words", set()),
         ("helpers.files", set()),
         ("helpers.progress", set()),
         ("helpers.notebooks", set()),
         ("helpers.batch.run", set()),
         ("helpers.records", {"pandas"}),
+        ("helpers.sweep.findings", {"pandas"}),
+        ("helpers.sweep.figures", {"pandas", "matplotlib"}),
         ("helpers.gallery", {"pandas"}),
         ("helpers.widgets.browser", {"pandas", "matplotlib", "ipywidgets", "IPython"}),
     ],

@@ -1,8 +1,17 @@
 """The activation functions: the table of rows, families with parameters, splines."""
 
 from helpers.activations.families import FAMILIES, row_of_family
-from helpers.activations.table import ACTIVATIONS, BUILT_IN, Activation, derivative, phi_of, register_activation
+from helpers.activations.table import (
+    ACTIVATIONS,
+    BUILT_IN,
+    Activation,
+    derivative,
+    phi_of,
+    register_activation,
+    registered,
+)  # fmt: skip
 
 __all__ = [
-    "ACTIVATIONS", "BUILT_IN", "FAMILIES", "Activation", "derivative", "phi_of", "register_activation", "row_of_family",
+    "ACTIVATIONS", "BUILT_IN", "FAMILIES", "Activation", "derivative", "phi_of", "register_activation", "registered",
+    "row_of_family",
 ]  # fmt: skip

@@ -192,6 +192,11 @@ def register_activation(name, f, df=None):
     ACTIVATIONS[name] = Activation(f, df or derivative(f))
 
 
+def registered():
+    """{name: row} of the reader's own activations."""
+    return {name: row for name, row in ACTIVATIONS.items() if name not in BUILT_IN}
+
+
 BUILT_IN = set(ACTIVATIONS)  # `families.py` adds its own
 
 

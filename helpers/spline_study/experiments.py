@@ -5,10 +5,12 @@ epoch instead, is faster by far.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from helpers import data as datasets
 from helpers import files, lanes, networks
+from helpers.activations import ACTIVATIONS, registered
 from helpers.checks import ConfigError, checked, name_in, optional, path, positive, whole
 from helpers.config import CHECKS, SweepConfig, resolve_device
 from helpers.lanes import Task
@@ -84,7 +86,7 @@ def experiments(common, given, save_dir):
     save_dir, common, found = path("save_dir", save_dir), checked(common, EXPERIMENT_CHECKS, "COMMON"), []
     for name, own in given.items():
         own = checked(own, EXPERIMENT_CHECKS, f"EXPERIMENTS[{name!r}]", within=True)
-        for key in ("device", "data_dir"):
+        for key in ("device", "data_dir", "cluster"):
             if key in own:
                 raise ConfigError(
                     f"EXPERIMENTS[{name!r}] has {key!r}, which is the same for all; it belongs into COMMON"
@@ -116,12 +118,28 @@ def training_of(experiment, data, device):
 
 
 class ExperimentWorker:
-    """Trains experiments; the worker of `lanes.py`."""
+    """Trains experiments; the worker of `lanes.py`. It can be sent to another process, which loads the data itself."""
 
     save_every = SAVE_EVERY
 
-    def __init__(self, data_of, device):
-        self.data_of, self.device = data_of, device
+    def __init__(self, device=None):
+        self.device, self._data = device, {}
+
+    def __getstate__(self):
+        return {"own_activations": registered()}
+
+    def __setstate__(self, sent):
+        ACTIVATIONS.update(sent["own_activations"])
+        self.__init__()
+
+    def data_of(self, config):
+        """The Data of a SweepConfig, loaded once."""
+        self.device = self.device or resolve_device(config)
+        # Without data_dir, which a log does not keep: what it names is found where this study has found it.
+        key = tuple(getattr(config, name) for name in ("dataset", "normalize", "train_size", "test_size", "precision"))
+        if key not in self._data:
+            self._data[key] = datasets.load(config, self.device, data_type(config))
+        return self._data[key]
 
     def begin(self, task):
         experiment = task.what["experiment"]
@@ -144,8 +162,8 @@ class Study:
     def __init__(self, found):
         self.experiments, self.stop = found, lanes.Stop()
         self.folder = found[0].folder.parent
-        self.device = resolve_device(found[0].config)
-        self._data, self._trained = {}, set()
+        self.device, self.cluster = resolve_device(found[0].config), found[0].config.cluster
+        self.worker, self._trained = ExperimentWorker(self.device), set()
         for experiment in found:
             networks.check_inits(experiment.config.fitted_to(self.data_of(experiment.config)))
             there = log.read_about(experiment.folder)
@@ -169,18 +187,16 @@ class Study:
         return anew or not log.is_finished(experiment.folder)
 
     def data_of(self, config):
-        # Without data_dir, which a log does not keep: what it names is found where this study has found it.
-        key = tuple(getattr(config, name) for name in ("dataset", "normalize", "train_size", "test_size", "precision"))
-        if key not in self._data:
-            self._data[key] = datasets.load(config, self.device, data_type(config))
-        return self._data[key]
+        """The Data of a SweepConfig, as the experiments of this study have it."""
+        return self.worker.data_of(config)
 
     def describe(self):
         names = list(dict.fromkeys(e.name for e in self.experiments))
         return (
             f"{len(self.experiments)} networks: {len(names)} experiments ({', '.join(names)}); "
             f"{len(self.experiments) - len(self.left)} are finished\n"
-            f"on {files.device_name(self.device)}, {lanes.Lanes(self.device, len(self.left)).count} at a time"
+            f"on {files.device_name(self.device)}, "
+            + (f"{lanes.Lanes(self.device, len(self.left)).count} at a time" if self.cluster is None else self.cluster)
         )
 
     def run(self):
@@ -192,7 +208,7 @@ class Study:
         try:
             with files.locked(self.folder):
                 self._run(self.left)
-        except files.LockedError as error:
+        except (files.LockedError, lanes.ClusterError) as error:
             raise SweepError(str(error)) from error
         except OSError as error:
             raise SweepError(
@@ -201,8 +217,7 @@ class Study:
             ) from error
 
     def _run(self, left):
-        worker = ExperimentWorker(self.data_of, self.device)
-        tasks = [self._task(experiment, worker) for experiment in left]
+        tasks = [self._task(experiment) for experiment in left]
         for experiment, task in zip(left, tasks, strict=True):
             log.begin(experiment, self.data_of(experiment.config).classes, self.device, task.done)
         lines, finished = Lines(_news, unit="networks"), []
@@ -220,13 +235,21 @@ class Study:
             lines(Progress(event, len(finished), len(tasks), fraction, eta))
 
         try:
-            lanes.run(tasks, worker, record, watch, device=self.device, states=self.states, stop=self.stop)
+            run = self._engine()
+            run(tasks, self.worker, record, watch, device=self.device, states=self.states, stop=self.stop)
         finally:
             lines.close()
         if self.states.is_dir() and not any(self.states.iterdir()):
             self.states.rmdir()
 
-    def _task(self, experiment, worker):
+    def _engine(self):
+        if self.cluster is None:
+            return lanes.run
+        from helpers import cluster  # Dask takes its time to import
+
+        return partial(cluster.run, address=self.cluster)
+
+    def _task(self, experiment):
         """The task of an experiment, at the epoch that its saved state has reached."""
         config = experiment.config
         data = self.data_of(config)
@@ -240,7 +263,7 @@ class Study:
         except files.DamagedError as error:
             print(f"{error}; {task.name} is trained from its start")
             return task
-        if {key: about.get(key) for key in worker.about(task)} != worker.about(task):
+        if {key: about.get(key) for key in self.worker.about(task)} != self.worker.about(task):
             print(f"{path} belongs to another experiment; it is not used")
             return task
         return task._replace(done=about["step"])

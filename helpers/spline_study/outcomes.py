@@ -157,7 +157,7 @@ def is_published_spline(log):
 
 
 def does_it_help(logs):
-    """Question 1: whether the spline helps at initialisation; an empty text where it cannot be said."""
+    """Question 1: whether the spline helps at initialisation; an empty text where it cannot be answered."""
     sigmoid = [first_over_last(log) for log in logs if log.about["experiment"]["activations"] == ["sigmoid"]]
     spline = np.array([first_over_last(log) for log in logs if is_published_spline(log)])
     if len(sigmoid) == 0 or len(spline) == 0:
@@ -190,7 +190,7 @@ def takeoffs_in_words(logs):
 
 
 def was_it_an_accident(logs):
-    """Question 2: whether the published spline left its plateau by a blow-up; empty where it cannot be said."""
+    """Question 2: whether the published spline left its plateau by a blow-up; empty where it cannot be answered."""
     table = outcomes(_published(logs))
     if len(table) == 0:
         return ""

@@ -126,9 +126,9 @@ def accuracy_against_depth(results):
     deepest = [f"{name} {_depth_in_words(row)}" for name, row in depths.iterrows()]
     clauses = [f"Every run learned down to: {', '.join(deepest)}"] if deepest else []
     best = table[table.diverged == 0].test_acc.groupby("layers").idxmax()
-    ends = [table.loc[cell] for cell in dict.fromkeys([*best[:1], *best[-1:]])]
-    said = [f"{words.mean(cell.test_acc, cell.test_acc_std)} at {cell.name[2]} layers" for cell in ends]
-    clauses += [f"highest test accuracy {words.listed(said)}"] if said else []
+    ends = dict.fromkeys([*best[:1], *best[-1:]])  # the best cell of the fewest layers, and of the most
+    ends = [f"{words.mean(table.test_acc[c], table.test_acc_std[c])} at {c[2]} layers" for c in ends]
+    clauses += [f"highest test accuracy {words.listed(ends)}"] if ends else []
     return Picture("accuracy_against_depth", figure, _sentence(results, clauses))
 
 

@@ -98,7 +98,7 @@ class Sweep:
 
         try:
             return min(stacks, cluster.workers(self.config.cluster, self.device))
-        except cluster.ClusterError as error:
+        except lanes.ClusterError as error:
             raise SweepError(f"{error}; nothing was trained") from error
 
     def forecast(self, seconds=1.0):
@@ -187,7 +187,7 @@ class Sweep:
 
         try:
             return cluster.run(*work, address=self.config.cluster, **how)
-        except cluster.ClusterError as error:
+        except lanes.ClusterError as error:
             raise SweepError(
                 f"{error}; {len(self.finished)} runs are finished and kept, start again to go on"
             ) from error

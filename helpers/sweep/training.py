@@ -11,7 +11,7 @@ import torch
 
 from helpers import data as datasets
 from helpers import records
-from helpers.activations import ACTIVATIONS, BUILT_IN
+from helpers.activations import ACTIVATIONS, registered
 from helpers.config import ConfigError, SweepConfig, resolve_device
 from helpers.lanes import Lanes
 from helpers.sweep.folder import SweepError
@@ -151,8 +151,7 @@ class StackWorker:
         self.config, self.device, self._data = config, device, data
 
     def __getstate__(self):
-        own = {name: row for name, row in ACTIVATIONS.items() if name not in BUILT_IN}
-        return {"config": self.config.to_dict(), "own_activations": own}
+        return {"config": self.config.to_dict(), "own_activations": registered()}
 
     def __setstate__(self, sent):
         ACTIVATIONS.update(sent["own_activations"])

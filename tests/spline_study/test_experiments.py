@@ -79,6 +79,7 @@ def test_an_entry_overrides_common_and_common_the_defaults():
         ({}, {"..": {}}, "got '..'"),
         ({}, {"a": {"data_dir": "there"}}, "EXPERIMENTS['a'] has 'data_dir', which is the same for all"),
         ({}, {"a": {}, "b": {"device": "cpu"}}, "EXPERIMENTS['b'] has 'device', which is the same for all"),
+        ({}, {"a": {"cluster": "local"}}, "EXPERIMENTS['a'] has 'cluster', which is the same for all"),
         ({}, {"a": {"clip": 0}}, "EXPERIMENTS['a']['clip'] is 0"),
         ({}, {"a": {"clip": "1"}}, "['clip'] is '1'"),
         ({}, {"a": {"clip": [1.0, 2.0]}}, "['clip'] is [1.0, 2.0]"),

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from made_up_logs import FLAT, SPLINE, births, diverged, made_up
+from made_up_logs import FLAT, SPLINE, diverged, first_gradients, made_up
 
 from helpers.activations import ACTIVATIONS
 from helpers.spline_study import figures, outcomes
@@ -131,7 +131,7 @@ def test_times_are_those_of_training_epochs():
     assert sorted(axes.lines[0].get_xdata()) == [1.0, 2.0, 9.0]
 
 
-def test_gradients_at_birth_stand_beside_their_prediction(logs):
+def test_first_gradients_stand_beside_their_prediction(logs):
     logs.append(made_up("sigmoid", {"activation": "sigmoid"}, 1, weights=(0.04, 0.4, 4.0, 7.0)))
     predicted = {
         name: np.array([0.02, 0.2, 1.0]) * (i + 1) for i, name in enumerate(("sigmoid", "spline", "clipped", "relu"))
@@ -204,10 +204,10 @@ def test_chi1_in_the_sentence_is_an_integral_over_the_slopes():
 def test_theory_is_off_by_the_worst_of_all_runs():
     splines = (0.008, 0.009, 0.019)
     predicted = {"sigmoid": np.array([0.02, 0.2, 1.0]), "spline": np.array([0.04, 0.2, 1.0])}
-    sentence = figures.gradients_before_training(births(0.01, splines), predicted).sentence
+    sentence = figures.gradients_before_training(first_gradients(0.01, splines), predicted).sentence
     assert "is 1.0e-02 (sigmoid), 9.0e-03 (spline) (medians" in sentence
     assert sentence.endswith(f"factor by which theory is off: {0.04 / 0.008:.2g} at most.")
-    dead = figures.gradients_before_training(births(0.0, []), predicted).sentence
+    dead = figures.gradients_before_training(first_gradients(0.0, []), predicted).sentence
     assert dead.endswith("off: inf at most.")
 
 

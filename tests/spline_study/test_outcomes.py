@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made_up_logs import CLIPPED, COMMON, EDGE, GUESS, METRICS, SPLINE, births, diverged, made_up, took_off
+from made_up_logs import CLIPPED, COMMON, EDGE, GUESS, METRICS, SPLINE, diverged, first_gradients, made_up, took_off
 
 from helpers import networks, theory
 from helpers.activations import ACTIVATIONS
@@ -222,19 +222,19 @@ def test_predictions_are_what_wide_networks_have(digits, activation):
     ],
 )
 def test_the_first_verdict_compares_with_the_sigmoid(splines, ratios, verdict):
-    text = outcomes.does_it_help(births(0.01, splines))
+    text = outcomes.does_it_help(first_gradients(0.01, splines))
     assert all(ratio in text for ratio in ratios)
     assert text.endswith(f"at initialisation {verdict}")
 
 
 def test_the_first_verdict_without_a_sigmoid_or_a_spline_is_none():
-    sigmoid, spline = births(0.01, [0.01])
+    sigmoid, spline = first_gradients(0.01, [0.01])
     assert outcomes.does_it_help([sigmoid]) == outcomes.does_it_help([spline]) == ""
     assert outcomes.does_it_help([]) == ""
 
 
 def test_a_gradient_that_has_underflowed_is_no_help():
-    assert outcomes.does_it_help(births(0.0, [0.0])).endswith("the spline does not help.")
+    assert outcomes.does_it_help(first_gradients(0.0, [0.0])).endswith("the spline does not help.")
 
 
 GUESSED = "a batch's loss rose above 100 times that of guessing"
@@ -331,14 +331,14 @@ def test_tails_are_compared_across_the_blow_up(logs):
 
 
 def test_the_answers_are_the_sentences_and_what_stands_beside(logs):
-    birth, accident, takeoffs, tails, beside = outcomes.verdicts(logs)
+    helps, accident, takeoffs, tails, beside = outcomes.verdicts(logs)
     # clipped runs are as good as others before training
-    assert birth.endswith("(1 to 1 in 5 runs): at initialisation the spline does not help.")
-    assert (birth, accident) == (outcomes.does_it_help(logs), outcomes.was_it_an_accident(logs))
+    assert helps.endswith("(1 to 1 in 5 runs): at initialisation the spline does not help.")
+    assert (helps, accident) == (outcomes.does_it_help(logs), outcomes.was_it_an_accident(logs))
     assert accident.endswith("so the gain is at times an accident's. 0 blew up and have not left it.")
     assert (takeoffs, tails) == (outcomes.takeoffs_in_words(logs), outcomes.tails_in_words(logs))
     assert beside == "Beside it: relu (lr 0.0003) learned in 1 of 1, 0.800."
-    assert outcomes.verdicts(logs[:-1]) == [birth, accident, takeoffs, tails]
+    assert outcomes.verdicts(logs[:-1]) == [helps, accident, takeoffs, tails]
     assert outcomes.verdicts(logs[-1:]) == [
         "None of these logs is of the published spline without clipping.",
         "No loss of the published spline without clipping blew up in these runs.",
