@@ -29,7 +29,7 @@ from helpers.spline_study.log import by_name
 from helpers.spline_study.outcomes import (
     first_over_last,
     is_sigmoid_like,
-    outcomes,
+    outcomes_of,
     summary,
     tails_in_words,
     takeoffs_in_words,
@@ -122,7 +122,7 @@ def learning_curves(logs):
             axes.set_ylim(0, 1.02)
     label_outer(subplots, "epoch", "")
     legend(figure, subplots[0])
-    parts = [f"{name} {row.acc_val}" for name, row in summary(outcomes(logs)).iterrows()]
+    parts = [f"{name} {row.acc_val}" for name, row in summary(outcomes_of(logs)).iterrows()]
     sentence = f"Validation accuracy at the end, mean and standard deviation over seeds: {', '.join(parts)}."
     return Picture("learning_curves", figure, sentence)
 

@@ -45,7 +45,7 @@ def config_of(log):
     return SweepConfig.from_dict(given)
 
 
-def outcomes(logs):
+def outcomes_of(logs):
     """What became of each run: a DataFrame, one row a log.
 
     acc_val     at the end; best, the highest
@@ -97,7 +97,7 @@ def _first(flags):
 
 
 def summary(table):
-    """`outcomes` by experiment: how many learned and blew up, when, and accuracies as mean and spread."""
+    """`outcomes_of` by experiment: how many learned and blew up, when, and accuracies as mean and spread."""
     rows = []
     for name, mine in table.groupby("experiment", sort=False):
         rows.append(
@@ -191,7 +191,7 @@ def takeoffs_in_words(logs):
 
 def was_it_an_accident(logs):
     """Question 2: whether the published spline left its plateau by a blow-up; empty where it cannot be answered."""
-    table = outcomes(_published(logs))
+    table = outcomes_of(_published(logs))
     if len(table) == 0:
         return ""
     left, blown = table[table.left_at.notna()], table[table.blown_up_at.notna()]
@@ -231,7 +231,7 @@ def _difference(log):
 
 
 def _fate(name, mine):
-    table = outcomes(mine)
+    table = outcomes_of(mine)
     blown, left = table[table.blown_up_at.notna()], table[table.left_at.notna()]
     text = f"{name}: in {len(blown)} of {len(table)} runs a batch's loss rose above {BLOWN_UP:g} times that of guessing"
     if len(blown):
@@ -269,7 +269,7 @@ def _tails_across(log):
 def verdicts(logs):
     """The two answers, and what the corrected activations do beside the spline: sentences."""
     others = [log for log in logs if not is_sigmoid_like(log)]
-    rows = summary(outcomes(others)) if others else pd.DataFrame()
+    rows = summary(outcomes_of(others)) if others else pd.DataFrame()
     rates = {log.name: log.about["experiment"]["lr"] for log in others}
     beside = [
         f"{name} (lr {rates[name]:g}) learned in {row.learned} of {row.seeds}, {row.acc_val}"

@@ -28,7 +28,7 @@ def test_outcomes_follow_from_the_numbers():
         share=[0.01, 0.02, 0.03, 0.5, 0.6],
         weights=(0.02, 0.1, 0.4, 5.0),
     )
-    (row,) = outcomes.outcomes([log]).to_dict("records")
+    (row,) = outcomes.outcomes_of([log]).to_dict("records")
     expected = {"experiment": "spline", "seed": 4, "epochs": 4, "acc_val": 0.56, "best": 0.9, "left_at": 3}
     expected |= {"learned": True, "blown_up_at": 2, "worst_loss": 700.0, "tails": 0.03, "diverged": False}
     assert {key: row[key] for key in expected} == pytest.approx(expected)
@@ -39,15 +39,15 @@ def test_reach_and_tails_are_those_of_the_epoch_before_the_takeoff():
     log = took_off("a", SPLINE, left_at=3, blown_at=None)
     first = log.metrics.parameter == "hidden.0.weight"
     log.metrics.loc[first, "norm_gradient"] = [0.1, 0.2, 0.3, 0.4, 0.5]  # the last hidden layer's are 1
-    (row,) = outcomes.outcomes([log]).to_dict("records")
+    (row,) = outcomes.outcomes_of([log]).to_dict("records")
     assert (row["reach_at_birth"], row["reach_before"], row["tails"]) == pytest.approx((0.1, 0.3, 0.003))
-    (row,) = outcomes.outcomes([took_off("a", SPLINE, left_at=None, blown_at=None)]).to_dict("records")
+    (row,) = outcomes.outcomes_of([took_off("a", SPLINE, left_at=None, blown_at=None)]).to_dict("records")
     assert np.isnan(row["left_at"])
     assert (row["tails"], row["reach_before"]) == pytest.approx((0.005, 0.01))
 
 
 def test_a_run_that_never_leaves_never_learns():
-    (row,) = outcomes.outcomes([made_up("a", SPLINE)]).to_dict("records")
+    (row,) = outcomes.outcomes_of([made_up("a", SPLINE)]).to_dict("records")
     assert np.isnan([row["left_at"], row["blown_up_at"]]).all()
     assert row["learned"] is False
 
@@ -56,26 +56,26 @@ def test_a_run_that_never_leaves_never_learns():
 def test_what_has_learned_ends_halfway_between_guessing_and_1_in_training(final, learned):
     """Whatever it reached before, and on the validation set."""
     others = {"acc_train": [0.1, 0.9 - final, 0.9, 1.1 - final, final], "acc_val": [1.1 - final] * 5}
-    (row,) = outcomes.outcomes([made_up("a", SPLINE, **others)]).to_dict("records")
+    (row,) = outcomes.outcomes_of([made_up("a", SPLINE, **others)]).to_dict("records")
     assert row["learned"] is learned
 
 
 def test_only_a_loss_of_100_times_guessing_has_blown_up():
     logs = [made_up("a", SPLINE, worst=[2.4, 2.4, worst, 2.4, 2.4]) for worst in (10 * GUESS, EDGE - 0.1, EDGE + 0.1)]
-    table = outcomes.outcomes(logs)
+    table = outcomes.outcomes_of(logs)
     assert list(table.blown_up_at.isna()) == [True, True, False]
     assert "blew up in 1 of its runs" in outcomes.tails_in_words(logs)
 
 
 def test_a_loss_that_is_no_number_has_blown_up():
-    (row,) = outcomes.outcomes([diverged()]).to_dict("records")
+    (row,) = outcomes.outcomes_of([diverged()]).to_dict("records")
     assert (row["blown_up_at"], row["worst_loss"], row["diverged"], row["epochs"]) == (2, np.inf, True, 2)
     assert (row["left_at"], row["tails"], row["best"]) == pytest.approx((1, 0.1, 0.2))
     assert row["learned"] is False
 
 
 def test_a_gradient_that_has_underflowed_has_no_reach_and_warns_nobody():
-    table = outcomes.outcomes(
+    table = outcomes.outcomes_of(
         [made_up("dead", SPLINE, weights=(0.0, 0.0, 1e-9, 1.0)), made_up("none", weights=[0] * 4)]
     )
     assert table.reach_at_birth[0] == 0
@@ -84,7 +84,7 @@ def test_a_gradient_that_has_underflowed_has_no_reach_and_warns_nobody():
 
 
 def test_the_summary_counts_and_spans(logs):
-    table = outcomes.summary(outcomes.outcomes(logs))
+    table = outcomes.summary(outcomes.outcomes_of(logs))
     assert list(table.index) == ["sigmoid", "spline", "clipped", "relu"]
     spline = table.loc["spline"]
     assert (spline.seeds, spline.left, spline.learned, spline.blown_up, spline.epochs) == (3, 2, 2, 2, 4)
@@ -96,7 +96,7 @@ def test_the_summary_counts_and_spans(logs):
 
 def test_runs_that_diverged_are_counted_beside_the_mean_of_the_others():
     def summarised(*logs):
-        return outcomes.summary(outcomes.outcomes(logs)).acc_val.item()
+        return outcomes.summary(outcomes.outcomes_of(logs)).acc_val.item()
 
     wild = [diverged("a", SPLINE, seed) for seed in (7, 8)]
     calm = [made_up("a", SPLINE, seed, acc_val=[accuracy] * 5) for seed, accuracy in enumerate((0.2, 0.5))]
@@ -108,7 +108,9 @@ def test_runs_that_diverged_are_counted_beside_the_mean_of_the_others():
 
 
 def test_the_summary_of_reaches_is_their_geometric_mean():
-    table = outcomes.outcomes([made_up("a", SPLINE, seed, (reach, 1, 1, 1)) for seed, reach in enumerate((1e-2, 1e-6))])
+    table = outcomes.outcomes_of(
+        [made_up("a", SPLINE, seed, (reach, 1, 1, 1)) for seed, reach in enumerate((1e-2, 1e-6))]
+    )
     assert outcomes.summary(table).reach_at_birth["a"] == "1.0e-04"
 
 
@@ -352,5 +354,5 @@ def test_logs_from_files_are_what_was_made_up(tmp_path):
         log_module._append(tmp_path / name, list(table), table.to_dict("records"))
     (tmp_path / "experiment.json").write_text(log_module.json.dumps(log.about))
     (read,) = log_module.find_logs(tmp_path)
-    pd.testing.assert_frame_equal(outcomes.outcomes([read]), outcomes.outcomes([log]))
+    pd.testing.assert_frame_equal(outcomes.outcomes_of([read]), outcomes.outcomes_of([log]))
     pd.testing.assert_frame_equal(outcomes.epochs_of([read]), outcomes.epochs_of([log]))
