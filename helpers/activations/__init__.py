@@ -1,17 +1,9 @@
 """The activation functions: the table of rows, families with parameters, splines."""
 
 from helpers.activations.families import FAMILIES, row_of_family
-from helpers.activations.table import (
-    ACTIVATIONS,
-    BUILT_IN,
-    Activation,
-    derivative,
-    phi_of,
-    register_activation,
-    registered,
-)  # fmt: skip
+from helpers.activations.table import ACTIVATIONS, Activation, derivative, phi_of, register_activation, registered
 
 __all__ = [
-    "ACTIVATIONS", "BUILT_IN", "FAMILIES", "Activation", "derivative", "phi_of", "register_activation", "registered",
+    "ACTIVATIONS", "FAMILIES", "Activation", "derivative", "phi_of", "register_activation", "registered",
     "row_of_family",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from helpers import files, lanes, records
-from helpers.activations import ACTIVATIONS, BUILT_IN
+from helpers.activations import registered
 from helpers.config import ConfigError
 from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
 
@@ -214,7 +214,6 @@ def own_activations(config):
     grid = torch.linspace(-4, 4, 65, dtype=torch.float64)
     params = config.activation_params
     bases = [params[name].get("base") for name in config.activations if name in params]
-    names = {name for name in (*config.activations, *bases) if name in ACTIVATIONS and name not in BUILT_IN}
-    rows = {name: ACTIVATIONS[name] for name in sorted(names)}
+    rows = {name: row for name, row in sorted(registered().items()) if name in (*config.activations, *bases)}
     values = {name: torch.cat([row.f(grid), row.df(grid)]) for name, row in rows.items()}
     return {name: hashlib.sha256(value.detach().numpy().tobytes()).hexdigest()[:16] for name, value in values.items()}
