@@ -10,7 +10,9 @@ BIN = .venv/bin
 .DEFAULT_GOAL = help
 .PHONY: help setup run all mnist digits test test-browser test-processors chromium lint lab browse gallery bench
 
-TRAINING = $(BIN)/python -m pytest -q -m training
+# files of tests side by side, a process a core: most tests keep one core busy
+SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile
+TRAINING = $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m training
 
 # the browsers that the tests can drive
 AS_ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -48,7 +50,7 @@ all: setup
 
 ## make test     ruff and the tests; those that open a browser only where a Chromium is installed
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 	@$(CHROMIUM) > /dev/null || echo "No Chromium here, so the tests that open a browser were skipped: see make test-browser"
 
 ## make test-browser  the tests that open a browser; installs Debian's chromium where there is none

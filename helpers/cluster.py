@@ -24,6 +24,7 @@ import uuid
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import cloudpickle
 import dask
@@ -317,6 +318,17 @@ class Begun:
         self.task, self.step, self.process = task, step, process
 
 
+class TaskStop:
+    """The Stop of a run, and an event that stops one of its tasks alone."""
+
+    def __init__(self, run):
+        self.run, self.own = run, threading.Event()
+        self.now = SimpleNamespace(is_set=lambda: self.own.is_set() or run.now.is_set())
+
+    def is_set(self):
+        return self.own.is_set() or self.run.is_set()
+
+
 STOPS = {}  # run -> its Stop; a process may work for several
 KEPT = {}  # digest of a pickled worker -> the worker, with the data that it has loaded
 LOADING = threading.Lock()
@@ -353,7 +365,8 @@ def _pickled(error):
 
 def _driven(order, task):
     process = get_worker()
-    key, stop, last = process.get_current_task(), STOPS.setdefault(order["run"], Stop()), []
+    key, last = process.get_current_task(), []
+    stop = TaskStop(STOPS.setdefault(order["run"], Stop()))
 
     def send(message):
         process.log_event(order["run"], pickle.dumps(message))
@@ -364,7 +377,7 @@ def _driven(order, task):
         else:
             send(event)
         if key not in process.state.tasks or process.state.tasks[key].state == "cancelled":
-            stop.now.set()  # who asked for it is gone
+            stop.own.set()  # who asked for it is gone
 
     if os.path.isdir(order["folder"]):
         os.chdir(order["folder"])  # relative paths in CONFIG then mean the same
@@ -373,6 +386,8 @@ def _driven(order, task):
     states = order["states"] and Path(order["states"])
     if states and not os.path.exists(order["token"]):
         raise ClusterError(f"the worker process at {process.address} does not see {states}; all must share that folder")
+    if torch.cuda.is_available():
+        lanes.use_own_stream(torch.device("cuda", torch.cuda.current_device()))
     task = _as_on_disk(task, states)
     send(Begun(task.name, max(0, task.done), f"{process.address}"))
     lanes.drive(task, _worker(order["worker"]), states, stop, emit)

@@ -24,6 +24,7 @@ import queue
 import signal
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -109,11 +110,14 @@ def drive(task, worker, states, stop, emit):
     if stop.is_set():
         return
     work, path = worker.begin(task), states and state_file(states, task.name)
+    if task.done < 0 and path is not None:
+        path.unlink(missing_ok=True)  # a state that is not to be used: nobody may take it for this task's
     if task.done >= 0:
         try:
             work.load(files.read_state(path)[0])
         except files.DamagedError as error:
             print(f"{error}; {task.name} begins anew", flush=True)
+            path.unlink()
         else:
             if work.step < task.steps:
                 emit(Event(task.name, work.step, task.steps, work.figures()))
@@ -157,9 +161,7 @@ class Lanes:
         if self.device.type == "cpu":
             torch.set_num_threads(max(1, self.cores // self.count))
         elif self.device.type == "cuda":
-            stream = torch.cuda.Stream(self.device)
-            stream.wait_stream(torch.cuda.default_stream(self.device))  # where the data was put
-            torch.cuda.set_stream(stream)
+            use_own_stream(self.device)
 
     def __enter__(self):
         return self.pool
@@ -167,6 +169,13 @@ class Lanes:
     def __exit__(self, *exc):
         self.pool.shutdown(cancel_futures=True)
         torch.set_num_threads(self.cores)
+
+
+def use_own_stream(device):
+    """Let this thread's work go to a CUDA stream of its own: side by side with others', and fit to be captured."""
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.default_stream(device))  # where the data was put
+    torch.cuda.set_stream(stream)
 
 
 class Threads:
@@ -220,7 +229,7 @@ def attend(crew, tasks, worker, record, watch, states, stop, whole):
           news()       the next Event or Ended; None when there was none for a while
           settle()     return when nothing goes on any more; `stop.now` is set
     """
-    meter, watch, first_error = Meter(tasks, whole), Watched(watch), None
+    meter, watch, first_error, complete = Meter(tasks, whole), Watched(watch), None, set()
     waiting, going = sorted(tasks, key=lambda task: -task.cost), set()
     try:
         while waiting or going:
@@ -233,18 +242,25 @@ def attend(crew, tasks, worker, record, watch, states, stop, whole):
                 continue
             news = crew.news()
             if isinstance(news, Event):
+                if news.step == news.steps:
+                    complete.add(news.task)
                 record(news)
                 watch(news, *meter.count(news))
             elif isinstance(news, Ended):
                 going.remove(news.task.name)
-                if news.error is None or first_error is not None:
+                error, parts = news.error, None
+                if error is None and news.task.name not in complete and not stop.is_set():
+                    error = ClusterError(f"{news.task.name} has ended before its last step; its last state is kept")
+                if error is None or first_error is not None:
                     continue
-                parts = halved(news.task, worker, states) if is_out_of_memory(news.error) else None
+                if is_out_of_memory(error):
+                    free(error)
+                    parts = halved(news.task, worker, states)
                 if parts:
                     meter.replace(news.task, parts)
                     waiting += parts
                 else:
-                    first_error = news.error
+                    first_error = error
                     stop.now.set()
     finally:
         if going:
@@ -294,7 +310,19 @@ def is_out_of_memory(error):
     """Whether an error says that memory, the device's or the machine's, is used up."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch on a CPU
+    # what torch says on a CPU of Linux, on one of Windows, and on other devices
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in words)
+
+
+def free(error):
+    """Let go of the memory that an error holds on to: its traceback keeps every variable of the functions it left."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def halved(task, worker, states):
@@ -304,9 +332,6 @@ def halved(task, worker, states):
     parts = worker.halve(task, state)
     if not parts:
         return None
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
     for part, part_of_state in parts:
         if part_of_state is not None:
             files.write_state(state_file(states, part.name), part_of_state, {**worker.about(part), "step": part.done})

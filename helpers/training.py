@@ -92,13 +92,19 @@ class Training:
         self.device = data.x_train.device
         self.epoch, self.diverged, self.history = -1, False, []
         self._shown = 0  # so many epochs of the history were asked for
+        self._torn = False  # stopped within an epoch, after some of its steps
 
     @property
     def step(self):
         return self.recipe.num_epochs if self.diverged else self.epoch
 
     def advance(self, stop=None):
-        """Train and measure one epoch; the first call only measures. Returns its figures, None when stopped in it."""
+        """Train and measure one epoch; the first call only measures. Returns its figures, None when stopped in it.
+
+        After a stop within an epoch the network is between two epochs: RuntimeError, unless a state is loaded first.
+        """
+        if self._torn:
+            raise RuntimeError(f"the training was stopped within epoch {self.epoch + 1}; load a saved state to go on")
         started, epoch, data = time.perf_counter(), self.epoch + 1, self.data
         x, y = data.x_train, data.y_train
         self._call("begin_epoch")
@@ -113,6 +119,7 @@ class Training:
             for index in order.split(self.recipe.batch_size):
                 if stop is not None and stop.now.is_set():
                     return None
+                self._torn = True
                 batch_loss, outputs = self._backward(x[index], y[index])
                 if self.recipe.clip is not None:
                     torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
@@ -126,7 +133,7 @@ class Training:
         self.diverged = not np.isfinite([train[0], test[0]]).all()
         if self.diverged:  # what was guessed by outputs that are no numbers
             train, test = (train[0], np.nan), (test[0], np.nan)
-        self.epoch = epoch
+        self.epoch, self._torn = epoch, False
         figures = {"epoch": epoch, "train_loss": train[0], "test_loss": test[0]}
         figures |= {"train_acc": train[1], "test_acc": test[1], "seconds": seconds}
         for observer in self.observers:
@@ -183,6 +190,7 @@ class Training:
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.diverged, self.history = state["epoch"], state["diverged"], state["history"]
+        self._torn = False
 
     def results(self):
         return {"history": self.history, "diverged": self.diverged}

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -107,3 +108,65 @@ def test_lanes_share_the_cores():
         list(pool.map(lambda _: (seen.append(torch.get_num_threads()), time.sleep(0.01)), range(4)))
     assert set(seen) == {max(1, before // 2)} if before > 1 else {1}
     assert torch.get_num_threads() == before
+
+
+class Large(CountingWorker):
+    """Its works hold on to a tensor, and the first one finds no memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = []
+
+    def begin(self, task):
+        work = super().begin(task)
+        work.tensor = torch.zeros(10)
+        self.held.append(weakref.ref(work.tensor))
+        return work
+
+    def before_step(self, task, step):
+        if task.name == "a":
+            raise MemoryError
+        if task.name.endswith("half"):
+            assert self.held[0]() is None, "the whole still holds its memory"
+
+
+def test_what_did_not_fit_lets_go_of_its_memory():
+    _, results = run(tasks("a"), Large())
+    assert set(results) == {"a first half", "a second half"}
+
+
+def test_a_state_that_is_not_to_be_used_goes(tmp_path):
+    """Or the halves of a task that does not fit would take it up."""
+    (task,) = tasks("a")
+    files.write_state(tmp_path / "a.pt", {"step": 4, "sum": torch.tensor(1000)}, {"step": 4})
+    _, results = run([task], CountingWorker({("a", 1): MemoryError()}), states=tmp_path)
+    assert set(results.values()) == {total(task)}
+
+
+def test_a_task_that_ends_early_is_an_error():
+    class Silent:
+        def __init__(self):
+            self.begun = []
+
+        def room(self, going):
+            return True
+
+        def begin(self, task):
+            self.begun.append(task)
+
+        def news(self):
+            return lanes.Ended(self.begun.pop())
+
+        def settle(self):
+            pass
+
+    todo = tasks("a", "b")
+    with pytest.raises(lanes.ClusterError, match="has ended before its last step"):
+        lanes.attend(Silent(), todo, CountingWorker(), todo.append, None, None, lanes.Stop(), None)
+
+
+@pytest.mark.parametrize(
+    "words", ["not enough memory: you tried to", "MPS backend out of memory", "can't allocate memory"]
+)
+def test_other_systems_have_other_words_for_it(words):
+    assert lanes.is_out_of_memory(RuntimeError(words))

@@ -242,3 +242,22 @@ def test_a_stop_within_an_epoch_ends_it_at_once():
 def test_recipes_are_values():
     recipe = Recipe("adam", 0.01, 32, 4)
     assert dataclasses.replace(recipe, seed=0) == recipe
+
+
+def test_a_network_between_two_epochs_is_not_trained_on():
+    """Its weights have moved, its epoch has not: the same batches would come again."""
+    stop, training = lanes.Stop(), Training(convnet(), made_up_data(), Recipe("sgd", 0.05, 8, 3))
+    training.advance(stop)
+    saved = training.state()
+
+    class Stops:
+        def after_backward(self, *_):
+            stop.now.set()
+
+    training.observers.append(Stops())
+    assert training.advance(stop) is None
+    with pytest.raises(RuntimeError, match="stopped within epoch 1"):
+        training.advance()
+    training.observers.clear()
+    training.load(saved)
+    assert training.advance()["epoch"] == 1

@@ -220,10 +220,11 @@ def repeated_ctrl_c():
     timers = []
 
     def interrupt(*_):
-        main_thread = threading.main_thread().ident
-        timers.append(threading.Timer(REPEAT_AFTER, signal.pthread_kill, [main_thread, signal.SIGINT]))
-        timers[-1].daemon = True
-        timers[-1].start()
+        if hasattr(signal, "pthread_kill"):  # Windows lacks it
+            main_thread = threading.main_thread().ident
+            timers.append(threading.Timer(REPEAT_AFTER, signal.pthread_kill, [main_thread, signal.SIGINT]))
+            timers[-1].daemon = True
+            timers[-1].start()
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, interrupt)

@@ -32,7 +32,9 @@ class SweepFolder:
         self.path, self.config, self.floor = Path(path), config, floor
         self.manifest = self._checked_manifest()
         self.rows, self.finished = {}, set()
-        self._checksums = {}  # name of a run: (checksum, number of its last epoch)
+        # name of a run: (checksum, number of its last epoch). One that does not match is kept until its run is trained
+        # again: the next start, finding none, would believe the file.
+        self._checksums = records.read_checksums(self.path)
         self._useless = set()  # states that cannot be used; each is named once
         if config.resume:
             self._find_finished()
@@ -77,7 +79,7 @@ class SweepFolder:
 
     def _find_finished(self):
         """A run whose CSV is as it was written has its row in the summary; any other is read and judged anew."""
-        known, rows = records.read_checksums(self.path), records.read_rows(self.path)
+        known, rows = self._checksums, records.read_rows(self.path)
         for run in self.config.runs():
             path = records.run_file(self.path, run)
             if not path.exists():
@@ -85,7 +87,7 @@ class SweepFolder:
             checksum = records.run_checksum(self.path, run.name)
             written, last = known.get(run.name, (checksum, None))
             if written != checksum:
-                print(f"{path} is damaged: its checksum is not that of what was written; the run is trained again")
+                print(f"{path} is damaged: its checksum is not the one in runs.json; the run is trained again")
                 continue
             row = rows.get(run.name)
             if last is None or row is None:
@@ -101,7 +103,7 @@ class SweepFolder:
 
     def begun(self):
         """The stacks that were interrupted, as tasks that go on where they were."""
-        named, left, tasks = self.config.named, set(self.config.runs()) - self.finished, []
+        named, left, taken, tasks = self.config.named, set(self.config.runs()) - self.finished, set(), []
         for path in sorted(self.states.glob("*.pt")) if self.config.resume else []:
             try:
                 about = files.read_about(path)
@@ -114,16 +116,20 @@ class SweepFolder:
                 self._set_aside(
                     path, f"{path} belongs to another CONFIG; it is not used, and removed when this sweep is complete"
                 )
-            elif set(runs) & left:
+            elif set(runs) & left and not set(runs) & taken:  # a kill may leave a stack beside the halves made of it
                 # A kill while the runs of a stack are written leaves some of them finished; it is taken up as a whole.
                 tasks.append(stack_task(self.config, runs, about["step"]))
-                left -= set(runs)
+                taken |= set(runs)
         return tasks
 
     def _set_aside(self, path, why):
         if path not in self._useless:
             print(why)
         self._useless.add(path)
+
+    def changed_since(self):
+        """Whether somebody else has written to the folder after this was read from it, or wrote to it."""
+        return _as_json(records.read_manifest(self.path)) != _as_json(self.manifest)
 
     # ---- what is written
 

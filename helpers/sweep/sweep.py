@@ -35,10 +35,13 @@ class Sweep:
         self.data = datasets.load(config, self.device, data_type(config))
         self.config = config.fitted_to(self.data)
         check_inits(self.config)
-        self.on_disk = SweepFolder(self.folder, self.config, self.data.commonest_class_share)
+        self._look_at_folder()
         # Set `stop.now` or `stop.at_step`, and the sweep ends: at the next batch, or when every stack has completed the
         # epoch it is in. A second start goes on at each stack's last complete epoch.
         self.stop = lanes.Stop()
+
+    def _look_at_folder(self):
+        self.on_disk = SweepFolder(self.folder, self.config, self.data.commonest_class_share)
 
     @property
     def finished(self):
@@ -114,12 +117,22 @@ class Sweep:
         timed_at_once = lanes.Lanes(self.device, count if share_the_machine else 1)
         runs = todo[len(todo) // 2].what["runs"]
         with timed_at_once as pool:
-            timed = list(pool.map(lambda _: self._time_steps(runs, seconds), range(timed_at_once.count)))
+            timed = list(pool.map(lambda _: self._time_what_fits(runs, seconds), range(timed_at_once.count)))
         cost, elapsed = (sum(values) for values in zip(*timed, strict=True))
         # An epoch also reads the test set, forward only, which is a third of a step's work, and the probe.
         samples = self.data.train_size + self.data.test_size / 3 + len(self.data.probe)
         left = sum(task.cost * (1 - max(0, task.done) / task.steps) for task in todo)
         return elapsed / cost * left * samples / (timed_at_once.count if share_the_machine else count)
+
+    def _time_what_fits(self, runs, seconds):
+        """`_time_steps`, of half the runs where all of them do not fit into memory: training halves them, too."""
+        try:
+            return self._time_steps(runs, seconds)
+        except (RuntimeError, MemoryError) as error:
+            if len(runs) == 1 or not lanes.is_out_of_memory(error):
+                raise
+            lanes.free(error)
+        return self._time_what_fits(runs[: len(runs) // 2], seconds)
 
     def _time_steps(self, runs, seconds):
         """Train a throw-away stack for about `seconds`; returns the cost of its steps and how long they took."""
@@ -197,6 +210,8 @@ class Sweep:
         """Claim the folder, for this process and this CONFIG. Raises SweepError when it cannot be had."""
         try:
             with files.locked(self.folder):
+                if self.config.resume and self.on_disk.changed_since():
+                    self._look_at_folder()
                 self.on_disk.claim(self.given, self.device, self.data)
                 yield
         except files.LockedError as error:

@@ -129,9 +129,11 @@ class SweepPanel:
         left = len(self.config.runs()) - len(self.sweep.finished)
         self._end("stopped" if left else "finished")
         if left:
+            others = "the others as they were after their last epoch. Run this cell again to go on."
+            if not self.config.resume:
+                others = "the others are not, since resume is False. Run this cell again to train them anew."
             raise SweepStopped(
-                f"Stopped: {len(self.sweep.finished)} of {len(self.config.runs())} runs are finished and kept, the "
-                "others as they were after their last epoch. Run this cell again to go on."
+                f"Stopped: {len(self.sweep.finished)} of {len(self.config.runs())} runs are finished and kept, {others}"
             )
         return results
 

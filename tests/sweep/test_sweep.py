@@ -1104,3 +1104,69 @@ def test_rows_of_several_learning_rates_are_the_same_after_opening(tmp_path):
     before = (tmp_path / "summary.csv").read_bytes()
     train(tmp_path, **given)
     assert (tmp_path / "summary.csv").read_bytes() == before
+
+
+def with_a_flipped_digit(once, folder):
+    """A copy of a sweep with one digit of one run changed; returns the run's name."""
+    shutil.copytree(once.folder, folder)
+    path = folder / "runs" / f"{once.summary.run[3]}.csv"
+    content = path.read_text()
+    at = content.index("0.", len(content) // 2) + 2
+    path.write_text(content[:at] + str((int(content[at]) + 1) % 10) + content[at + 1 :])
+    return path.stem
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_damaged_run_stays_damaged_until_it_is_trained_again(once, tmp_path, capsys, resume):
+    """Also over a start that is stopped before its turn comes."""
+    folder = tmp_path / "sweep"
+    name = with_a_flipped_digit(once, folder)
+    stopped = Sweep(tiny(folder, resume=resume))
+    stopped.run(lambda progress: stopped.stop.now.set())
+    capsys.readouterr()
+    again = Sweep(tiny(folder))
+    assert f"{name}.csv is damaged" in capsys.readouterr().out
+    assert name not in {run.name for run in again.finished}
+    assert_same(again.run(quiet), once)
+
+
+def test_what_somebody_else_finished_meanwhile_is_not_trained_again(once, tmp_path):
+    """A sweep that was made before another one trained in its folder."""
+    early, events = Sweep(tiny(tmp_path / "sweep")), []
+    first = train(tmp_path / "sweep")
+    before = run_times(tmp_path / "sweep")
+    results = early.run(events.append)
+    assert events == []
+    assert run_times(tmp_path / "sweep") == before
+    assert results.manifest["finished"] == first.manifest["finished"]
+    assert_same(results, once)
+
+
+def test_a_stack_beside_its_halves_is_not_taken_up(once, stopped, tmp_path):
+    """As a kill leaves them while a stack is halved."""
+    folder = tmp_path / "sweep"
+    shutil.copytree(stopped, folder)
+    (path,) = [p for p in (folder / "state").glob("*.pt") if "tanh_3L" in p.name][:1]
+    state, about = files.read_state(path)
+    half = training.part_of_state(state, [0, 1])
+    part = {**about, "runs": about["runs"][:2]}
+    config, _ = fitted()
+    part["config"] = plan.fixed_part(config, [config.named[name] for name in part["runs"]])
+    files.write_state(folder / "state" / f"{part['runs'][0]}+1.pt", half, part)
+    todo = [run.name for task in Sweep(tiny(folder)).todo() for run in task.what["runs"]]
+    assert len(todo) == len(set(todo))
+    assert_same_as_rounded(Sweep(tiny(folder)).run(quiet), once)
+
+
+def test_the_forecast_of_what_does_not_fit_into_memory_is_that_of_a_part(tmp_path, monkeypatch):
+    timed = []
+
+    def scarce(sweep, runs, seconds):
+        if len(runs) > 1:
+            raise torch.OutOfMemoryError("no more")
+        timed.append(runs)
+        return 1000, 2.0
+
+    monkeypatch.setattr(Sweep, "_time_steps", scarce)
+    assert Sweep(tiny(tmp_path / "sweep")).forecast() > 0
+    assert all(len(runs) == 1 for runs in timed)
