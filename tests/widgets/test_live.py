@@ -11,7 +11,7 @@ from PIL import Image
 
 from helpers import records
 from helpers.sweep import StackTraining, Sweep
-from helpers.widgets import live as panels
+from helpers.widgets import live
 from helpers.widgets.live import Budget, SweepPanel, SweepStopped
 
 pytestmark = pytest.mark.training
@@ -55,7 +55,7 @@ def test_the_map_shows_the_mean_accuracy_of_every_cell(tmp_path):
 
 
 def test_the_map_fills_in_while_the_networks_train(tmp_path, monkeypatch):
-    monkeypatch.setattr(panels, "MAP_SHARE", 1e9)  # draws at every epoch
+    monkeypatch.setattr(live, "MAP_SHARE", 1e9)  # draws at every epoch
     panel, seen = SweepPanel(a_sweep(tmp_path)), []
     show = panel.show
 
@@ -96,9 +96,9 @@ def test_the_curves_are_the_runs_own(tmp_path):
     """What is drawn while training is what the CSV holds afterwards, to its digits."""
     panel, results = trained(tmp_path)
     for run in panel.config.runs():
-        live, kept = panel._history(run), results.history(run.name)
-        assert list(live.columns) == list(kept.columns)
-        np.testing.assert_allclose(live, kept, rtol=1e-3)
+        shown, kept = panel._history(run), results.history(run.name)
+        assert list(shown.columns) == list(kept.columns)
+        np.testing.assert_allclose(shown, kept, rtol=1e-3)
 
 
 def test_stop_lets_the_epoch_end_and_the_next_start_goes_on(tmp_path, monkeypatch):
@@ -196,8 +196,8 @@ def test_a_diverged_run_gets_an_x_and_curves_that_end(tmp_path):
 
 
 def test_without_a_reader_plain_lines_are_printed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(panels, "person_watches", lambda: False)
-    results = asyncio.run(panels.train(a_sweep(tmp_path)))
+    monkeypatch.setattr(live, "person_watches", lambda: False)
+    results = asyncio.run(live.train(a_sweep(tmp_path)))
     assert len(results.summary) == 16
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("  16/16 runs finished")
@@ -205,15 +205,15 @@ def test_without_a_reader_plain_lines_are_printed(tmp_path, capsys, monkeypatch)
 
 def test_a_reader_gets_the_panel(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(panels, "person_watches", lambda: True)
-    monkeypatch.setattr(panels, "display", shown.append)
-    asyncio.run(panels.train(a_sweep(tmp_path)))
+    monkeypatch.setattr(live, "person_watches", lambda: True)
+    monkeypatch.setattr(live, "display", shown.append)
+    asyncio.run(live.train(a_sweep(tmp_path)))
     assert "sweep-panel" in shown[0]._dom_classes
 
 
 def test_a_budget_is_kept_however_long_a_drawing_takes(monkeypatch):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(panels, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(live, "time", SimpleNamespace(monotonic=lambda: clock.now))
     budget, spent = Budget(0.01), 0.0
     while clock.now < 1000:
         clock.now += 0.1
