@@ -42,7 +42,7 @@ WRITTEN = "*Written by `make gallery` from the files in this folder; what is cha
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyFolder:
     """One folder of results.
 
     title, question  what its manifest gives under these names, or the heading of its notebook and the first sentence
@@ -115,7 +115,7 @@ def read_study(folder, sweeps):
     own = _readable([] if folder in sweeps.values() else [folder], records.read_manifest, damaged).get(folder)
     manifest = own or next((results.manifest for results in loaded.values()), {})
     title, question = _title(notebooks.values())
-    return Study(
+    return StudyFolder(
         name=folder.name,
         folder=folder,
         title=manifest.get("title", title or folder.name),
