@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from helpers import files, lanes
 from helpers.lanes import Task
 
 
@@ -82,3 +83,29 @@ class CountingWorker:
             os.kill(os.getpid(), signal.SIGKILL)
         elif what is not None:
             raise what
+
+
+# ---- what a run of them comes to
+
+
+def collected(run, todo, worker, **options):
+    """All events of a run, and the results by task."""
+    events, results = [], {}
+
+    def record(event):
+        events.append(event)
+        if event.results is not None:
+            assert event.task not in results, "recorded twice"
+            results[event.task] = event.results
+
+    run(todo, worker, record, **options)
+    return events, results
+
+
+def resumed(todo, states):
+    """The tasks that are left, as a study finds them by their states."""
+    found = []
+    for task in todo:
+        path = lanes.state_file(states, task.name)
+        found.append(task._replace(done=files.read_about(path)["step"]) if path.exists() else task)
+    return found

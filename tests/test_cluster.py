@@ -11,8 +11,9 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from counting import CountingWorker, tasks, total
+from counting import CountingWorker, collected, resumed, tasks, total
 from distributed import Client
+from tiny_sweep import TINY
 
 from helpers import ROOT, cluster, files, lanes, records
 from helpers.cluster import ClusterError
@@ -45,29 +46,6 @@ def engine(request):
             cluster.run(todo, worker, record, watch, address=address, device=CPU, **options)
 
     return run
-
-
-def collected(run, todo, worker, **options):
-    """All events of a run, and the results by task."""
-    events, results = [], {}
-
-    def record(event):
-        events.append(event)
-        if event.results is not None:
-            assert event.task not in results, "recorded twice"
-            results[event.task] = event.results
-
-    run(todo, worker, record, **options)
-    return events, results
-
-
-def resumed(todo, states):
-    """The tasks that are left, as a study finds them by their states."""
-    found = []
-    for task in todo:
-        path = lanes.state_file(states, task.name)
-        found.append(task._replace(done=files.read_about(path)["step"]) if path.exists() else task)
-    return found
 
 
 # ---- what both engines do
@@ -345,7 +323,7 @@ SCRIPT = """
 import os, sys
 from pathlib import Path
 import torch
-from counting import CountingWorker, tasks
+from counting import CountingWorker, collected, resumed, tasks, total
 from helpers import cluster
 
 def record(event):
@@ -431,22 +409,6 @@ def test_a_scheduler_that_goes_is_one_sentence(tmp_path):
 
 
 # ---- the sweep: on one process, on four workers, with one killed
-
-# Four stacks of three networks, as in test_sweep.py.
-TINY = {
-    "layers_list": [3, 2, 1],
-    "init_types": ["he_normal", "orthogonal"],
-    "activations": ["relu", "tanh"],
-    "hidden_size": 16,
-    "num_epochs": 3,
-    "lr": 0.1,
-    "batch_size": 32,
-    "train_size": 200,
-    "test_size": 100,
-    "precision": "float64",
-    "device": "cpu",
-    "stack_size": 3,
-}
 
 
 def sweep(folder, **changes):

@@ -5,10 +5,11 @@ import signal
 import threading
 import time
 import weakref
+from functools import partial
 
 import pytest
 import torch
-from counting import CountingWorker, tasks, total
+from counting import CountingWorker, collected, resumed, tasks, total
 
 from helpers import files, lanes
 
@@ -16,26 +17,8 @@ CPU = torch.device("cpu")
 
 
 def run(todo, worker=None, **options):
-    """All events of a run, and the results by task."""
-    events, results = [], {}
-
-    def record(event):
-        events.append(event)
-        if event.results is not None:
-            assert event.task not in results, "recorded twice"
-            results[event.task] = event.results
-
-    lanes.run(todo, worker or CountingWorker(), record, device=CPU, **options)
-    return events, results
-
-
-def resumed(todo, states):
-    """The tasks that are left, as a study finds them by their states."""
-    found = []
-    for task in todo:
-        path = lanes.state_file(states, task.name)
-        found.append(task._replace(done=files.read_about(path)["step"]) if path.exists() else task)
-    return found
+    """All events of a run in this process, and the results by task."""
+    return collected(partial(lanes.run, device=CPU), todo, worker or CountingWorker(), **options)
 
 
 def test_the_costliest_begins_first(monkeypatch):

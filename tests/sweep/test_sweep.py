@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_sweep import TINY
 from torch.nn import functional
 
 from helpers import data as datasets
@@ -25,21 +26,6 @@ from helpers.data import DataError
 from helpers.sweep import Sweep, SweepError, plan, training
 
 pytestmark = pytest.mark.training
-# Four stacks of three networks: each activation's deep and shallow ones. 200 samples are 6 batches of 32 and one of 8.
-TINY = {
-    "layers_list": [3, 2, 1],
-    "init_types": ["he_normal", "orthogonal"],
-    "activations": ["relu", "tanh"],
-    "hidden_size": 16,
-    "num_epochs": 3,
-    "lr": 0.1,
-    "batch_size": 32,
-    "train_size": 200,
-    "test_size": 100,
-    "precision": "float64",
-    "device": "cpu",
-    "stack_size": 3,
-}
 BATCHES = 7  # in an epoch of TINY
 # A printed figure lies within half a unit of its last digit, which is at most this much of it; two of them that are
 # rounded from almost the same number, within a whole unit.
