@@ -9,29 +9,15 @@ last. A tail has no s^2 and s^3. A NaN stays a NaN.
 """
 
 import ctypes
-import hashlib
-import os
-import platform
-import shlex
-import subprocess
-import sys
-import tempfile
-import threading
-import warnings
-from functools import cache
 from pathlib import Path
 
 import torch
 
-from helpers import files
+from helpers import compiled
 
 SOURCE = Path(__file__).with_suffix(".c")
 NUMBERS = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double}
 OF_TYPE = {torch.float32: ["-DSINGLE"], torch.float64: []}
-# Without the two -fno no rounding could be done in vectors; neither changes a result.
-FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
-OPENMP = (["-fopenmp"], ["-fopenmp-simd"], [])  # the first that works: Apple's compiler has no threads of OpenMP
-COMPILING = threading.Lock()
 
 
 def value(z, tables, limit, out=None):
@@ -135,57 +121,5 @@ def _call(name, z, tables, limit, *tensors):
     )
 
 
-@cache
-def _compiled(dtype):
-    """The C file compiled for a number type, kept beside it, or in memory where that cannot be written.
-
-    None without a compiler.
-    """
-    compiler = [*shlex.split(os.environ.get("CC") or "cc"), *OF_TYPE[dtype]]
-    made_from = SOURCE.read_bytes() + "\n".join([*compiler, *FLAGS, _machine()]).encode()
-    name = f"spline_kernel-{hashlib.sha256(made_from).hexdigest()[:16]}.so"
-    kept = SOURCE.parent / "__pycache__" / name
-    if kept.exists():
-        return _loaded(kept)
-    errors = []
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder, name)
-        for openmp in OPENMP:
-            try:
-                command = [*compiler, *FLAGS, *openmp, str(SOURCE), "-o", str(made), "-lm"]
-                subprocess.run(command, check=True, capture_output=True, text=True)
-                break
-            except (OSError, subprocess.CalledProcessError) as error:
-                errors.append(getattr(error, "stderr", None) or str(error))
-        else:
-            return _without(f"{SOURCE.name} could not be compiled: {errors[0].strip().splitlines()[0]}")
-        try:
-            files.write_whole(kept, made.read_bytes())
-        except OSError:  # a read-only installation: the compiled file lives as long as this process
-            return _loaded(made)
-    return _loaded(kept)
-
-
-def _loaded(path):
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        return _without(f"what was made of {SOURCE.name} cannot be loaded: {error}")
-
-
-def _without(why):
-    warnings.warn(f"splines take some ten times as long here, since {why}", stacklevel=3)
-
-
 def _library(dtype):
-    with COMPILING:
-        return _compiled(dtype)
-
-
-def _machine():
-    """What the compiled file depends on beside its source: Python's own build and the processor's instructions."""
-    about = [sys.version, platform.machine(), platform.node()]
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        about += [line for line in lines if line.startswith(("flags", "Features"))][:1]
-    return "\n".join(about)
+    return compiled.library(SOURCE, OF_TYPE[dtype], "splines take some ten times as long here")

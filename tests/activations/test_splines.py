@@ -12,7 +12,7 @@ from hermite import by_scipy, layer_by_scipy
 from scipy.interpolate import CubicSpline
 from torch.func import functional_call
 
-from helpers import theory
+from helpers import compiled, theory
 from helpers.activations import ACTIVATIONS, row_of_family, spline_kernel
 from helpers.activations.splines import (
     LearnableSpline,
@@ -332,9 +332,9 @@ def uncompiled(tmp_path, monkeypatch):
     """The kernel as it is before its first use: its C file alone in a folder."""
     monkeypatch.setattr(spline_kernel, "SOURCE", tmp_path / "spline_kernel.c")
     shutil.copy(spline_kernel.__file__.removesuffix(".py") + ".c", tmp_path)
-    spline_kernel._compiled.cache_clear()
+    compiled._library.cache_clear()
     yield tmp_path
-    spline_kernel._compiled.cache_clear()
+    compiled._library.cache_clear()
 
 
 def everything(per="unit"):
@@ -352,23 +352,23 @@ def assert_close(some, others):
 
 
 def test_without_a_compiler_it_warns_once_and_gives_the_same(uncompiled, monkeypatch):
-    compiled = everything()
+    by_c = everything()
     assert (uncompiled / "__pycache__").exists() == (spline_kernel._library(torch.float64) is not None)
     shutil.rmtree(uncompiled / "__pycache__", ignore_errors=True)
     monkeypatch.setenv("CC", str(uncompiled / "no-such-program"))
-    spline_kernel._compiled.cache_clear()
+    compiled._library.cache_clear()
     with pytest.warns(UserWarning, match=r"spline_kernel.c could not be compiled: .*no-such-program"):
         by_torch = everything()
     assert spline_kernel._library(torch.float64) is None
-    assert_close(by_torch, compiled)
-    assert_close(everything(), compiled)  # and no second warning, which would be an error here
+    assert_close(by_torch, by_c)
+    assert_close(everything(), by_c)  # and no second warning, which would be an error here
 
 
 def test_what_was_compiled_once_is_found_again(uncompiled, monkeypatch):
     """By a compiler that has no OpenMP, as Apple's, and is called with an option."""
     needs_a_compiler()
     shutil.rmtree(uncompiled / "__pycache__")
-    spline_kernel._compiled.cache_clear()
+    compiled._library.cache_clear()
     compiler = uncompiled / "compiler"
     compiler.write_text('#!/bin/sh\nfor a; do [ "$a" = -fopenmp ] && exit 1; done\nexec cc "$@"\n')
     compiler.chmod(0o755)
@@ -379,8 +379,8 @@ def test_what_was_compiled_once_is_found_again(uncompiled, monkeypatch):
     def none(*_, **__):
         raise AssertionError("compiled again")
 
-    monkeypatch.setattr(spline_kernel.subprocess, "run", none)
-    spline_kernel._compiled.cache_clear()
+    monkeypatch.setattr(compiled.subprocess, "run", none)
+    compiled._library.cache_clear()
     assert all(map(torch.equal, everything(), first))
     assert spline_kernel._library(torch.float64) is not None
 
@@ -392,30 +392,30 @@ def test_another_compiler_other_flags_and_another_number_type_make_another_file(
         if change == "CC":
             monkeypatch.setenv("CC", "cc -DNOTHING")
         elif change == "FLAGS":
-            monkeypatch.setattr(spline_kernel, "FLAGS", [*spline_kernel.FLAGS, "-DNOTHING"])
+            monkeypatch.setattr(compiled, "FLAGS", [*compiled.FLAGS, "-DNOTHING"])
         elif change == "type":
             dtype = torch.float32
-        spline_kernel._compiled.cache_clear()
+        compiled._library.cache_clear()
         assert spline_kernel._library(dtype) is not None
         assert len(list(kept.iterdir())) == count
 
 
 def test_a_kept_file_that_cannot_be_loaded_is_told_and_torch_takes_over(uncompiled, monkeypatch):
     needs_a_compiler()
-    compiled = everything()
+    by_c = everything()
     (kept,) = (uncompiled / "__pycache__").iterdir()
     elsewhere = uncompiled / "elsewhere"  # where it is loaded already, a process would not look at the file again
     (elsewhere / "__pycache__").mkdir(parents=True)
     (elsewhere / "__pycache__" / kept.name).write_bytes(b"no library")
     monkeypatch.setattr(spline_kernel, "SOURCE", Path(shutil.copy(spline_kernel.SOURCE, elsewhere)))
-    spline_kernel._compiled.cache_clear()
+    compiled._library.cache_clear()
     with pytest.warns(
         UserWarning, match=r"what was made of spline_kernel.c cannot be loaded: .*spline_kernel-"
     ) as told:
         by_torch = everything()
     assert len(told) == 1
     assert spline_kernel._library(torch.float64) is None
-    assert_close(by_torch, compiled)
+    assert_close(by_torch, by_c)
 
 
 def test_a_folder_that_cannot_be_written_is_no_obstacle(uncompiled):
