@@ -52,7 +52,8 @@ def instructions():
 @cache
 def _library(source, options, without):
     compiler = [*shlex.split(os.environ.get("CC") or "cc"), *options, *instructions()]
-    made_from = source.read_bytes() + "\n".join([*compiler, *FLAGS, _machine()]).encode()
+    sources = [source, *sorted(source.parent.glob("*.h"))]
+    made_from = b"".join(path.read_bytes() for path in sources) + "\n".join([*compiler, *FLAGS, _machine()]).encode()
     name = f"{source.stem}-{hashlib.sha256(made_from).hexdigest()[:16]}.so"
     kept = source.parent / "__pycache__" / name
     if kept.exists():

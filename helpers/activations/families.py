@@ -94,7 +94,16 @@ def _affine(base, scale, shift, input_scale):
         forward,
         backward,
         tuple(kink / input_scale for kink in phi.kinks),
+        in_c=_affine_in_c(phi.in_c, scale, shift, input_scale),
     )
+
+
+def _affine_in_c(base, scale, shift, input_scale):
+    """scale (base(input_scale z) - shift), where the base may have such numbers of its own."""
+    if not base:
+        return ()
+    name, base_scale, base_shift, base_input_scale = base
+    return name, scale * base_scale, base_shift + shift / base_scale, input_scale * base_input_scale
 
 
 def _check_base(base):

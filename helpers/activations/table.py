@@ -5,7 +5,7 @@ A row has the function (`f`), its derivative (`df`), and how the stack of `stack
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ class Activation:
     learns    None, or the `SplineShape` of an activation that is trained, f and df being what it is before training.
               forward and backward then take one argument more, the tensor `params` of what it has learned; backward
               leaves the gradient by it in params.grad, as autograd would
+    in_c      (name, scale, shift, input_scale): scale (phi(input_scale z) - shift) with the phi that `networks/phi.h`
+              has under this name; () for what it has not
     """
 
     f: Callable
@@ -36,6 +38,7 @@ class Activation:
     backward: Callable | None = None
     kinks: tuple = (0.0,)
     learns: object = None
+    in_c: tuple = ()
 
     def value(self, u):
         """phi(u) of a NumPy array of any shape: what integrals over the function take."""
@@ -152,6 +155,9 @@ ACTIVATIONS = {
         lambda grad, a, out: out.copy_(grad),
     ),
 }
+
+for _name, _row in ACTIVATIONS.items():
+    ACTIVATIONS[_name] = replace(_row, in_c=(_name, 1.0, 0.0, 1.0))
 
 
 def derivative(f):

@@ -17,6 +17,7 @@ class _Sgd:
     def __init__(self, stack):
         self.stack = stack
         self.tensors = []
+        self.moments_of_all, self.constants = ([], []), {}
         self.steps = torch.zeros((), dtype=stack.sum_type, device=stack.device)
 
     @property
@@ -61,6 +62,9 @@ class _WithMoments:
         self.tensors = [moment for moments in self.memory for moment in moments]
         self.steps = torch.zeros((), dtype=stack.sum_type, device=stack.device)
         self.loss_scale = 1.0
+        # the first and the second moments of all weights and biases, as `mlp_kernel.c` takes them
+        known = self.memory[: 2 * len(stack.weights)]
+        self.moments_of_all = [[m[k] for m in known] if k < self.moments else [] for k in range(2)]
 
     def before_step(self):
         self.steps += 1
@@ -86,6 +90,8 @@ class _WithMoments:
 class _Momentum(_WithMoments):
     """v <- mu v + g; w <- w - lr v, with mu = 0.9, as torch.optim.SGD(momentum=0.9)."""
 
+    constants = {"mu": MOMENTUM}
+
     def change(self, gradient, memory):
         (v,) = memory
         return v.mul_(MOMENTUM).add_(gradient)
@@ -95,6 +101,12 @@ class _Adam(_WithMoments):
     """Kingma & Ba 2015, as torch.optim.Adam with its defaults."""
 
     moments = 2
+
+    @property
+    def constants(self):
+        t = int(self.steps)
+        correct = {"correct1": 1 - ADAM_BETA1**t, "correct2": (1 - ADAM_BETA2**t) ** 0.5}
+        return {"mu": ADAM_BETA1, "beta2": ADAM_BETA2, "epsilon": ADAM_EPS, **correct}
 
     def change(self, gradient, memory):
         m, v = memory

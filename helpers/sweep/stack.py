@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from helpers.config import PRECISIONS
-from helpers.networks import DeepMLP, draw_parameters
+from helpers.networks import DeepMLP, draw_parameters, mlp_kernel
 from helpers.records import LAYER_STATS
 from helpers.sweep.optimizers import STACK_OPTIMIZERS
 
@@ -59,13 +59,34 @@ class Stack:
         self.lr = torch.tensor([run.lr for run in self.runs], dtype=self.type, device=self.device).view(-1, 1, 1)
         self.seed_of = torch.tensor([self.seeds.index(run.seed) for run in self.runs], device=self.device)
         self.blocks = list(_blocks([self.seeds.index(run.seed) for run in self.runs]))
-        # On a CPU the first layer of networks that share their batch is one wide product.
-        self.wide_first = self.device.type == "cpu" and self.working_type == torch.float32 and ONEDNN_LINEAR is not None
+        self.in_c = self._is_in_c()
+        # By torch on a CPU the first layer of networks that share their batch is one wide product.
+        self.wide_first = (
+            not self.in_c
+            and self.device.type == "cpu"
+            and self.working_type == torch.float32
+            and ONEDNN_LINEAR is not None
+        )
         self._draw()
         self.loss_sum = torch.zeros(len(runs), dtype=self.sum_type, device=self.device)
         self.correct = torch.zeros(len(runs), dtype=torch.int64, device=self.device)
         self.optimizer = STACK_OPTIMIZERS[config.optimizer](self)
+        self.kernel = self._kernel() if self.in_c else None
         self._spaces = {}
+
+    def _is_in_c(self):
+        """Whether `mlp_kernel.c` does the work: on a CPU, for the activations that it has, where it can be compiled."""
+        return (
+            self.device.type == "cpu"
+            and self.working_type == self.type
+            and bool(self.activation.in_c)
+            and mlp_kernel.library(self.type) is not None
+        )
+
+    def _kernel(self):
+        seeds, layers = self.seed_of.tolist(), [run.layers for run in self.runs]
+        parts = self.weights, self.biases, self.config.optimizer, self.optimizer.moments_of_all
+        return mlp_kernel.MlpKernel(self.activation.in_c, layers, seeds, *parts)
 
     def __len__(self):
         return len(self.runs)
@@ -207,6 +228,11 @@ class Stack:
         x, y   the training data, (N, D) and (N,)
         index  (number of seeds, batch): which samples the networks of each seed see, in the order of `self.seeds`
         """
+        if self.kernel:
+            self.optimizer.before_step()
+            lr = self.lr.flatten().double()
+            self.kernel.train(x, y, index, lr, self.loss_sum, self.correct, **self.optimizer.constants)
+            return
         space = self._space(index.shape[1])
         batches = [x.index_select(0, i).to(self.working_type) for i in index]
         labels = y[index][self.seed_of]  # (R, batch)
@@ -232,6 +258,9 @@ class Stack:
         """Mean loss and accuracy of every network on (N, D), (N,): two (R,) arrays."""
         loss = torch.zeros_like(self.loss_sum)
         correct = torch.zeros_like(self.correct)
+        if self.kernel:
+            self.kernel.evaluate(x, y, loss, correct)
+            return loss.numpy() / len(x), correct.numpy() / len(x)
         for part, labels in zip(x.split(EVALUATED_AT_ONCE), y.split(EVALUATED_AT_ONCE), strict=True):
             logits = self._forward([part.to(self.working_type)], self._space(len(part)), keep=False)
             log_p = torch.log_softmax(logits, 2)
@@ -245,6 +274,8 @@ class Stack:
 
         returns  {stat: (R, depth) array}, NaN where a network has no such layer
         """
+        if self.kernel:
+            return self.kernel.probe(x, y)
         space = self._space(len(x))
         stats = torch.full(
             (len(LAYER_STATS), len(self), self.depth), torch.nan, dtype=self.sum_type, device=self.device

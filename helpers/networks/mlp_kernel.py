@@ -1,0 +1,145 @@
+"""Many fully connected networks trained on a CPU by `mlp_kernel.c`, one after another.
+
+What a stack of networks does by batched products of torch, the C file does a network at a time: every layer's weights
+are then read from the cache, activation, statistics and the optimiser's step go along with the products, and a step of
+all networks is one call, during which other threads of Python run. A network comes out the same, bit for bit, whatever
+else is in its stack.
+"""
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from helpers import compiled
+from helpers.records import LAYER_STATS
+
+SOURCE = Path(__file__).with_suffix(".c")
+OF_TYPE = {torch.float32: ["-DSINGLE"], torch.float64: []}
+# as in the C file
+PHIS = "relu leaky_relu tanh sigmoid elu selu linear gelu silu softplus erf sin".split()
+RULES = {"sgd": 0, "momentum": 1, "adam": 2, "statistics": 3}
+WHOLE = "networks depth inputs width classes seeds phi rule affine threads".split()
+NUMBERS = "scale shift input_scale mu beta2 epsilon correct1 correct2".split()
+
+
+class Call(ctypes.Structure):
+    """The C file's `Call`."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in WHOLE),
+        *((name, ctypes.c_double) for name in NUMBERS),
+        *((name, ctypes.c_void_p) for name in "layers seed_of weights biases first second lr x y index".split()),
+        ("n", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in "loss stats correct space".split()),
+    ]
+
+
+def library(dtype):
+    """The compiled file for a number type; None where there is no compiler, and for other types."""
+    if dtype not in OF_TYPE:
+        return None
+    found = compiled.library(SOURCE, OF_TYPE[dtype], "networks train up to three times as long here")
+    if found is not None:
+        found.space_needed.restype = ctypes.c_int64
+    return found
+
+
+class MlpKernel:
+    """The networks of a stack, as the C file sees them.
+
+    in_c      (phi, scale, shift, input_scale) of the activation: see `Activation.in_c`
+    layers    (R,) hidden layers of each network
+    seed_of   (R,) which row of an index each network reads
+    weights   of each place, hidden layers first and the output layer last, (rows, inputs, outputs): network r has row r
+    biases    likewise, (rows, 1, outputs)
+    rule      a name in RULES
+    moments   (first, second), what an optimiser keeps of all weights, then of all biases, in the same order as these
+    """
+
+    def __init__(self, in_c, layers, seed_of, weights, biases, rule, moments=((), ()), **constants):
+        self.dtype = weights[0].dtype
+        self.library = library(self.dtype)
+        self.depth, self.count = len(weights) - 1, len(layers)
+        self.layers, self.seed_of = np.array(layers, np.int64), np.array(seed_of, np.int64)
+        self.rule = RULES[rule]
+        self.kept = [*weights, *biases, *moments[0], *moments[1]]  # what the addresses point at
+        if not all(tensor.is_contiguous() and tensor.dtype == self.dtype for tensor in self.kept):
+            raise ValueError("the kernel takes contiguous tensors of one number type")
+        self.addresses = [self._addresses(tensors) for tensors in (weights, biases, *moments)]
+        phi, scale, shift, input_scale = in_c
+        self.about = {
+            "networks": self.count,
+            "depth": self.depth,
+            "inputs": weights[0].shape[1],
+            "width": weights[0].shape[2],
+            "classes": weights[-1].shape[2],
+            "phi": PHIS.index(phi),
+            "affine": (scale, shift, input_scale) != (1, 0, 1),
+            "scale": scale,
+            "shift": shift,
+            "input_scale": input_scale,
+            **constants,
+        }
+        self.space = torch.empty(0, dtype=self.dtype)
+
+    def _addresses(self, tensors):
+        """(parts, R, depth + 1) addresses of each network's own rows; 0 where a network has no such layer."""
+        places = self.depth + 1
+        found = np.zeros((max(1, len(tensors) // places), self.count, places), np.uintp)
+        for k, tensor in enumerate(tensors):
+            step = tensor[0].numel() * tensor.element_size()
+            rows = np.arange(len(tensor), dtype=np.uintp)
+            found[k // places, : len(tensor), k % places] = tensor.data_ptr() + rows * np.uintp(step)
+        return found
+
+    def train(self, x, y, index, lr, loss, correct, **constants):
+        """One step of every network; adds to loss (R,) float64 and correct (R,) int64.
+
+        x, y   (N, inputs) and (N,)
+        index  (seeds, n) int64, the samples of each seed
+        lr     (R,) float64
+        """
+        self._run("train", self.rule, x, y, index, index.shape[1], loss, correct, lr=lr.data_ptr(), **constants)
+
+    def evaluate(self, x, y, loss, correct):
+        """Adds to loss and correct those of all samples."""
+        self._run("evaluate", self.rule, x, y, None, len(x), loss, correct)
+
+    def probe(self, x, y):
+        """{stat: (R, depth) float64}, NaN where a network has no such layer."""
+        stats = np.zeros((len(LAYER_STATS), self.count, self.depth))
+        lr = torch.ones(self.count, dtype=torch.float64)
+        nothing = torch.zeros(self.count, dtype=torch.float64), torch.zeros(self.count, dtype=torch.int64)
+        self._run("train", RULES["statistics"], x, y, None, len(x), *nothing, lr=lr.data_ptr(), stats=stats.ctypes.data)
+        stats[:, np.arange(self.depth) >= self.layers[:, None]] = np.nan
+        return dict(zip(LAYER_STATS, stats, strict=True))
+
+    def _run(self, name, rule, x, y, index, n, loss, correct, **further):
+        if not (x.dtype == self.dtype and x.is_contiguous() and y.is_contiguous()):
+            raise ValueError(f"the kernel takes contiguous samples of type {self.dtype}")
+        index = None if index is None else index.contiguous()
+        call = Call(
+            **{**self.about, **further},
+            seeds=1 if index is None else len(index),
+            rule=rule,
+            threads=min(torch.get_num_threads(), self.count),
+            layers=self.layers.ctypes.data,
+            seed_of=self.seed_of.ctypes.data,
+            weights=self.addresses[0].ctypes.data,
+            biases=self.addresses[1].ctypes.data,
+            first=self.addresses[2].ctypes.data,
+            second=self.addresses[3].ctypes.data,
+            x=x.data_ptr(),
+            y=y.data_ptr(),
+            index=index.data_ptr() if index is not None else None,
+            n=n,
+            loss=loss.data_ptr(),
+            correct=correct.data_ptr(),
+        )
+        needed = self.library.space_needed(ctypes.byref(call), ctypes.c_int64(n), name == "evaluate")
+        if self.space.numel() < needed:
+            self.space = torch.empty(needed, dtype=self.dtype)
+        call.space = self.space.data_ptr()
+        getattr(self.library, name)(ctypes.byref(call))
