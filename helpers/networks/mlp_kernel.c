@@ -35,19 +35,19 @@ enum { ACT_MEAN, ACT_STD, PRE_STD, GRAD_NORM, GRAD_MEAN_ABS, STATS };
 /* What a call is about; `mlp_kernel.py` has the same. */
 typedef struct {
     int64_t networks, depth, inputs, width, classes, seeds, phi, rule, affine, threads;
-    double scale, shift, input_scale;             /* scale (phi(input_scale z) - shift), if affine */
+    int64_t n;                                     /* samples of the batch, or of the evaluation */
+    double scale, shift, input_scale;              /* scale (phi(input_scale z) - shift), if affine */
     double mu, beta2, epsilon, correct1, correct2; /* of momentum and Adam */
-    const int64_t *layers, *seed_of;              /* (networks,) */
-    real *const *weights, *const *biases;         /* (networks, depth + 1), the output layer's last */
-    real *const *first, *const *second;           /* moments: (2, networks, depth + 1), the weights' and the biases' */
-    const double *lr;                             /* (networks,) */
-    const real *x;                                /* (N, inputs) */
-    const int64_t *y;                             /* (N,) */
-    const int64_t *index;                         /* (seeds, n), which samples; NULL for the first n */
-    int64_t n;
-    double *loss, *stats;                         /* (networks,); (STATS, networks, depth) */
-    int64_t *correct;                             /* (networks,) */
-    real *space;                                  /* space_needed() numbers */
+    const int64_t *layers, *seed_of;               /* (networks,) */
+    real *const *weights, *const *biases;          /* (networks, depth + 1), the output layer's last */
+    real *const *first, *const *second;            /* moments: (2, networks, depth + 1), of weights and of biases */
+    const double *lr;                              /* (networks,) */
+    const real *x;                                 /* (N, inputs) */
+    const int64_t *y;                              /* (N,) */
+    const int64_t *index;                          /* (seeds, n), which samples; NULL for the first n */
+    double *loss, *stats;                          /* (networks,); (STATS, networks, depth) */
+    int64_t *correct;                              /* (networks,) */
+    real *space;                                   /* space_needed() numbers */
 } Call;
 
 INLINE int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -82,23 +82,29 @@ INLINE void panel_rows(const int rows, real *out, const real *start, const real 
     }
 }
 
-/* out (units, PANEL) = start + the product; W[unit, k] is s[unit * rs + k * ks] */
+/* out (units, PANEL) = start + the product; W[unit, k] is s[unit * rs + k * ks]. Meanwhile the `ahead` numbers at
+   `next` come into the second cache: the weights of a deep network have no room there, and memory is slow to answer. */
 INLINE void panel_product(real *out, const real *start, int64_t units, const real *s, int64_t rs, int64_t ks,
-                          const real *v, int64_t count) {
-    int64_t u = 0;
-    for (; u + ROWS <= units; u += ROWS)
+                          const real *v, int64_t count, const real *next, int64_t ahead) {
+    int64_t u = 0, line = 64 / sizeof(real), share = up(ahead * ROWS / units + 1, line);
+    const real *end = next + ahead;
+    for (; u + ROWS <= units; u += ROWS) {
+        for (const real *stop = next + share; next < stop && next < end; next += line) __builtin_prefetch(next, 0, 2);
         panel_rows(ROWS, out + u * PANEL, start ? start + u : NULL, s + u * rs, rs, ks, v, count);
+    }
     for (; u + 2 <= units; u += 2)
         panel_rows(2, out + u * PANEL, start ? start + u : NULL, s + u * rs, rs, ks, v, count);
     for (; u < units; u++) panel_rows(1, out + u * PANEL, start ? start + u : NULL, s + u * rs, rs, ks, v, count);
 }
 
-static void forward_product(real *z, const real *a, const real *w, const real *b, int64_t inputs, int64_t outputs) {
-    panel_product(z, b, outputs, w, 1, outputs, a, inputs);
+static void forward_product(real *z, const real *a, const real *w, const real *b, int64_t inputs, int64_t outputs,
+                            const real *next, int64_t ahead) {
+    panel_product(z, b, outputs, w, 1, outputs, a, inputs, next, ahead);
 }
 
-static void backward_product(real *da, const real *dz, const real *w, int64_t inputs, int64_t outputs) {
-    panel_product(da, NULL, inputs, w, outputs, 1, dz, outputs);
+static void backward_product(real *da, const real *dz, const real *w, int64_t inputs, int64_t outputs,
+                             const real *next, int64_t ahead) {
+    panel_product(da, NULL, inputs, w, outputs, 1, dz, outputs, next, ahead);
 }
 
 /* ---- the optimiser's step, straight from the sums of a tile */
@@ -108,6 +114,13 @@ typedef struct {
     double squares[LANES], magnitudes[LANES]; /* summed in double precision: squares of a faded signal are no floats */
 } Step;
 
+#ifdef SINGLE
+#define ROOT sqrtf
+#else
+#define ROOT sqrt
+#endif
+
+/* w after its step by the gradient g */
 INLINE V changed(const int rule, V w, V g, real *first, real *second, Step *step) {
     if (rule == SGD) return w - g; /* the learning rate came down with dz */
     if (rule == MOMENTUM) { /* v <- mu v + g; w <- w - lr v */
@@ -120,8 +133,8 @@ INLINE V changed(const int rule, V w, V g, real *first, real *second, Step *step
     v = step->beta2 * v + (1 - step->beta2) * g * g;
     store(first, m);
     store(second, v);
-    V root;
-    for (int i = 0; i < LANES; i++) root[i] = sizeof(real) == 4 ? (real)sqrtf((float)v[i]) : (real)sqrt((double)v[i]);
+    V root = v;
+    for (int i = 0; i < LANES; i++) root[i] = ROOT(v[i]);
     return w - step->lr * (m / step->correct1 / (root / step->correct2 + step->epsilon));
 }
 
@@ -365,8 +378,10 @@ static void forward(const Call *c, int64_t r, const real *x, int64_t n, Space s,
         int64_t inputs = l ? c->width : c->inputs;
         real *z = s.a + (keep ? l : l % 2) * layer_size;
         real *slope = keep && s.slope ? s.slope + l * layer_size : NULL;
+        int64_t ahead = l + 1 < layers ? c->width * c->width : 0; /* the next layer's weights, with the first panel */
         for (int64_t p = 0; p < panels; p++) {
-            forward_product(z + p * size, below + p * inputs * PANEL, weights[l], biases[l], inputs, c->width);
+            forward_product(z + p * size, below + p * inputs * PANEL, weights[l], biases[l], inputs, c->width,
+                            weights[l + 1], p ? 0 : ahead);
             if (!with_stats) activate(c, z + p * size, slope ? slope + p * size : NULL, size);
         }
         if (with_stats) {
@@ -380,7 +395,7 @@ static void forward(const Call *c, int64_t r, const real *x, int64_t n, Space s,
     }
     for (int64_t p = 0; p < panels; p++)
         forward_product(s.da + p * c->classes * PANEL, below + p * size, weights[c->depth], biases[c->depth], c->width,
-                        c->classes);
+                        c->classes, NULL, 0);
 }
 
 /* Walk from the gradient by the logits, in s.da, down; each layer takes its step by `rule` on the way. */
@@ -397,10 +412,12 @@ INLINE void backward(const int rule, const Call *c, int64_t r, const real *x, in
         if (!is_output) pull_back(c, s.da, s.a + l * layer_size, s.slope ? s.slope + l * layer_size : NULL, layer_size);
         /* The trap: no gradient is left, so none comes further down. Moments go on all the same. */
         if ((rule == SGD || rule == GRADIENT_STATS) && is_zero(s.da, panels * outputs * PANEL)) return;
+        int64_t ahead = l > 1 ? c->width * c->width : 0;
         for (int64_t p = 0; p < panels; p++) {
             turn(s.turned + p * PANEL * row, s.da + p * outputs * PANEL, outputs, row);
             if (l) /* before the step changes the weights */
-                backward_product(s.other + p * size, s.da + p * outputs * PANEL, weights[at], inputs, outputs);
+                backward_product(s.other + p * size, s.da + p * outputs * PANEL, weights[at], inputs, outputs,
+                                 l > 1 ? weights[l - 1] : NULL, p ? 0 : ahead);
         }
         int64_t moment = r * (c->depth + 1) + at;
         real *none = NULL;

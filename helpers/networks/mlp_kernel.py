@@ -18,22 +18,19 @@ from helpers.records import LAYER_STATS
 SOURCE = Path(__file__).with_suffix(".c")
 OF_TYPE = {torch.float32: ["-DSINGLE"], torch.float64: []}
 # as in the C file
-PHIS = "relu leaky_relu tanh sigmoid elu selu linear gelu silu softplus erf sin".split()
+PHIS = ["relu", "leaky_relu", "tanh", "sigmoid", "elu", "selu", "linear", "gelu", "silu", "softplus", "erf", "sin"]
 RULES = {"sgd": 0, "momentum": 1, "adam": 2, "statistics": 3}
-WHOLE = "networks depth inputs width classes seeds phi rule affine threads".split()
-NUMBERS = "scale shift input_scale mu beta2 epsilon correct1 correct2".split()
+FIELDS = {
+    ctypes.c_int64: "networks depth inputs width classes seeds phi rule affine threads n",
+    ctypes.c_double: "scale shift input_scale mu beta2 epsilon correct1 correct2",
+    ctypes.c_void_p: "layers seed_of weights biases first second lr x y index loss stats correct space",
+}
 
 
 class Call(ctypes.Structure):
     """The C file's `Call`."""
 
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in WHOLE),
-        *((name, ctypes.c_double) for name in NUMBERS),
-        *((name, ctypes.c_void_p) for name in "layers seed_of weights biases first second lr x y index".split()),
-        ("n", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in "loss stats correct space".split()),
-    ]
+    _fields_ = [(name, kind) for kind, names in FIELDS.items() for name in names.split(" ")]
 
 
 def library(dtype):

@@ -90,7 +90,9 @@ class _WithMoments:
 class _Momentum(_WithMoments):
     """v <- mu v + g; w <- w - lr v, with mu = 0.9, as torch.optim.SGD(momentum=0.9)."""
 
-    constants = {"mu": MOMENTUM}
+    @property
+    def constants(self):
+        return {"mu": MOMENTUM}
 
     def change(self, gradient, memory):
         (v,) = memory
