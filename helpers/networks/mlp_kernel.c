@@ -21,11 +21,11 @@
 #endif
 
 #define PANEL (2 * LANES)
-#ifndef ROWS /* of a tile of sums held in registers, two vectors each: 16 of 32 registers, or 8 of 16 */
+#ifndef ROWS /* of a tile of sums held in registers, two vectors each: 16 of 32 registers, or 12 of 16 */
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define ROWS 8
 #else
-#define ROWS 4
+#define ROWS 6
 #endif
 #endif
 
@@ -109,9 +109,11 @@ static void backward_product(real *da, const real *dz, const real *w, int64_t in
 
 /* ---- the optimiser's step, straight from the sums of a tile */
 
+typedef double Doubles __attribute__((vector_size(LANES * sizeof(double)))); /* a V in double precision */
+
 typedef struct {
     real lr, mu, beta2, epsilon, correct1, correct2;
-    double squares[LANES], magnitudes[LANES]; /* summed in double precision: squares of a faded signal are no floats */
+    Doubles squares, magnitudes; /* squares of a faded signal are no floats any more */
 } Step;
 
 #ifdef SINGLE
@@ -147,11 +149,9 @@ INLINE V load_some(const real *from, int count) {
 
 INLINE void apply(const int rule, V g, int count, real *w, real *first, real *second, Step *step) {
     if (rule == GRADIENT_STATS) { /* columns beyond the last are 0 */
-        V magnitudes = magnitude(g);
-        for (int i = 0; i < LANES; i++) {
-            step->squares[i] += (double)g[i] * g[i];
-            step->magnitudes[i] += magnitudes[i];
-        }
+        Doubles wide = __builtin_convertvector(g, Doubles);
+        step->squares += wide * wide;
+        step->magnitudes += __builtin_convertvector(magnitude(g), Doubles);
     } else if (count >= LANES) {
         store(w, changed(rule, load(w), g, first, second, step));
     } else {
@@ -187,17 +187,15 @@ INLINE void weights_step(const int rule, const real *a, const real *dz, real *w,
                          int64_t inputs, int64_t outputs, int64_t panels, Step *step) {
     for (int64_t o = 0; o < outputs; o += PANEL) {
         int64_t i = 0;
+#define TILES(rows, vectors)                                                                                           \
+    for (; i + rows <= inputs; i += rows)                                                                              \
+        tile_step(rule, rows, vectors, i, o, a, dz, w, first, second, inputs, outputs, panels, step);
         if (o + LANES < outputs) {
-            for (; i + ROWS <= inputs; i += ROWS)
-                tile_step(rule, ROWS, 2, i, o, a, dz, w, first, second, inputs, outputs, panels, step);
-            for (; i < inputs; i++)
-                tile_step(rule, 1, 2, i, o, a, dz, w, first, second, inputs, outputs, panels, step);
+            TILES(ROWS, 2) TILES(2, 2) TILES(1, 2)
         } else {
-            for (; i + ROWS <= inputs; i += ROWS)
-                tile_step(rule, ROWS, 1, i, o, a, dz, w, first, second, inputs, outputs, panels, step);
-            for (; i < inputs; i++)
-                tile_step(rule, 1, 1, i, o, a, dz, w, first, second, inputs, outputs, panels, step);
+            TILES(ROWS, 1) TILES(2, 1) TILES(1, 1)
         }
+#undef TILES
     }
 }
 
@@ -257,22 +255,28 @@ static void pull_back(const Call *c, real *da, const real *a, const real *slope,
 
 static int keeps_slope(const Call *c) { return c->affine || !is_by_output((int)c->phi); }
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (I){__VA_ARGS__})
+#endif
+
 /* (units, PANEL) -> (PANEL, row) with zeros up to the row's end */
 static void turn(real *to, const real *from, int64_t units, int64_t row) {
     typedef real Q __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
-    typedef whole I __attribute__((vector_size(4 * sizeof(real))));
+    typedef whole I __attribute__((vector_size(4 * sizeof(real)), unused));
     int64_t u = 0;
     for (; u + 4 <= units; u += 4)
         for (int s = 0; s < PANEL; s += 4) {
             const real *at = from + u * PANEL + s;
             Q a = *(Q *)at, b = *(Q *)(at + PANEL), c = *(Q *)(at + 2 * PANEL), d = *(Q *)(at + 3 * PANEL);
-            Q ac = __builtin_shuffle(a, c, (I){0, 4, 1, 5}), bd = __builtin_shuffle(b, d, (I){0, 4, 1, 5});
-            Q ac2 = __builtin_shuffle(a, c, (I){2, 6, 3, 7}), bd2 = __builtin_shuffle(b, d, (I){2, 6, 3, 7});
+            Q ac = SHUFFLE(a, c, 0, 4, 1, 5), bd = SHUFFLE(b, d, 0, 4, 1, 5);
+            Q ac2 = SHUFFLE(a, c, 2, 6, 3, 7), bd2 = SHUFFLE(b, d, 2, 6, 3, 7);
             real *out = to + s * row + u;
-            *(Q *)out = __builtin_shuffle(ac, bd, (I){0, 4, 1, 5});
-            *(Q *)(out + row) = __builtin_shuffle(ac, bd, (I){2, 6, 3, 7});
-            *(Q *)(out + 2 * row) = __builtin_shuffle(ac2, bd2, (I){0, 4, 1, 5});
-            *(Q *)(out + 3 * row) = __builtin_shuffle(ac2, bd2, (I){2, 6, 3, 7});
+            *(Q *)out = SHUFFLE(ac, bd, 0, 4, 1, 5);
+            *(Q *)(out + row) = SHUFFLE(ac, bd, 2, 6, 3, 7);
+            *(Q *)(out + 2 * row) = SHUFFLE(ac2, bd2, 0, 4, 1, 5);
+            *(Q *)(out + 3 * row) = SHUFFLE(ac2, bd2, 2, 6, 3, 7);
         }
     for (; u < row; u++)
         for (int s = 0; s < PANEL; s++) to[s * row + u] = u < units ? from[u * PANEL + s] : 0;
@@ -290,20 +294,16 @@ static int is_zero(const real *v, int64_t count) {
 static void mean_and_std(const real *v, int64_t units, int64_t n, double *mean, double *deviation) {
     double about = 0;
     for (int pass = 0; pass < 2; pass++) {
-        double sums[PANEL] = {0}, total = 0; /* a sum a column, so that columns are summed side by side */
-        for (int64_t p = 0; p * PANEL < n; p++) {
-            int64_t here = n - p * PANEL < PANEL ? n - p * PANEL : PANEL;
-            for (const real *at = v + p * units * PANEL; at < v + (p + 1) * units * PANEL; at += PANEL) {
-                double before[PANEL];
-                if (here < PANEL) memcpy(before, sums, sizeof before);
-                if (pass == 0)
-                    for (int i = 0; i < PANEL; i++) sums[i] += at[i];
-                else
-                    for (int i = 0; i < PANEL; i++) sums[i] += (at[i] - about) * (at[i] - about);
-                if (here < PANEL) memcpy(sums + here, before + here, (PANEL - here) * sizeof(double));
+        double total = 0;
+        for (int64_t half = 0; half * LANES < n; half++) {
+            const real *at = v + half / 2 * units * PANEL + half % 2 * LANES;
+            Doubles sums = {0}, middle = about - (Doubles){0};
+            for (int64_t u = 0; u < units; u++) {
+                Doubles d = __builtin_convertvector(load(at + u * PANEL), Doubles) - middle;
+                sums += pass ? d * d : d;
             }
+            for (int i = 0; i < LANES && half * LANES + i < n; i++) total += sums[i];
         }
-        for (int i = 0; i < PANEL; i++) total += sums[i];
         total /= (double)(n * units);
         if (pass == 0) *mean = about = total;
         else *deviation = sqrt(total);
@@ -399,7 +399,7 @@ static void forward(const Call *c, int64_t r, const real *x, int64_t n, Space s,
 }
 
 /* Walk from the gradient by the logits, in s.da, down; each layer takes its step by `rule` on the way. */
-INLINE void backward(const int rule, const Call *c, int64_t r, const real *x, int64_t n, Space s, Step step) {
+INLINE void backward(const int rule, const Call *c, int64_t r, const real *x, int64_t n, Space s, Step *step) {
     int64_t panels = up(n, PANEL) / PANEL, size = c->width * PANEL, layer_size = panels * size;
     real *const *weights = c->weights + r * (c->depth + 1), *const *biases = c->biases + r * (c->depth + 1);
     int64_t all = c->networks * (c->depth + 1);
@@ -424,20 +424,20 @@ INLINE void backward(const int rule, const Call *c, int64_t r, const real *x, in
         if (rule == GRADIENT_STATS && is_output) {
             /* only hidden layers are asked for */
         } else {
-            for (int i = 0; i < LANES; i++) step.squares[i] = step.magnitudes[i] = 0;
+            step->squares = step->magnitudes = (Doubles){0};
             weights_step(rule, a, s.turned, weights[at], rule >= MOMENTUM && rule <= ADAM ? c->first[moment] : none,
-                         rule == ADAM ? c->second[moment] : none, inputs, outputs, panels, &step);
+                         rule == ADAM ? c->second[moment] : none, inputs, outputs, panels, step);
         }
         if (rule == GRADIENT_STATS && !is_output) {
             double *stats = c->stats + r * c->depth + l;
             double squares = 0, magnitudes = 0;
-            for (int i = 0; i < LANES; i++) squares += step.squares[i], magnitudes += step.magnitudes[i];
+            for (int i = 0; i < LANES; i++) squares += step->squares[i], magnitudes += step->magnitudes[i];
             stats[GRAD_NORM * c->networks * c->depth] = sqrt(squares);
             stats[GRAD_MEAN_ABS * c->networks * c->depth] = magnitudes / (double)(inputs * outputs);
         }
         if (rule != GRADIENT_STATS)
             biases_step(rule, s.turned, biases[at], rule >= MOMENTUM ? c->first[all + moment] : none,
-                        rule == ADAM ? c->second[all + moment] : none, outputs, panels * PANEL, &step);
+                        rule == ADAM ? c->second[all + moment] : none, outputs, panels * PANEL, step);
         real *swap = s.da;
         s.da = s.other, s.other = swap;
     }
@@ -446,13 +446,18 @@ INLINE void backward(const int rule, const Call *c, int64_t r, const real *x, in
 /* Samples from..from + n of each seed as panels, (seeds, panels, inputs, PANEL); what is beyond the last is 0. */
 static void gather(const Call *c, real *to, int64_t from, int64_t n) {
     for (int64_t s = 0; s < (c->index ? c->seeds : 1); s++)
-        for (int64_t p = 0; p * PANEL < n; p++, to += c->inputs * PANEL)
+        for (int64_t p = 0; p * PANEL < n; p++, to += c->inputs * PANEL) {
+            const real *samples[PANEL];
             for (int64_t i = 0; i < PANEL; i++) {
                 int64_t k = p * PANEL + i;
-                const real *sample = NULL;
-                if (k < n) sample = c->x + c->inputs * (c->index ? c->index[s * c->n + from + k] : from + k);
-                for (int64_t d = 0; d < c->inputs; d++) to[d * PANEL + i] = sample ? sample[d] : 0;
+                samples[i] = k < n ? c->x + c->inputs * (c->index ? c->index[s * c->n + from + k] : from + k) : NULL;
             }
+            for (int64_t d = 0; d < c->inputs; d += 16) { /* some rows of the panel, which the first cache holds */
+                int64_t end = d + 16 < c->inputs ? d + 16 : c->inputs;
+                for (int64_t i = 0; i < PANEL; i++)
+                    for (int64_t e = d; e < end; e++) to[e * PANEL + i] = samples[i] ? samples[i][e] : 0;
+            }
+        }
 }
 
 #define AT_ONCE (4 * PANEL) /* samples of an evaluation: two layers of them stay in the second cache */
@@ -461,8 +466,8 @@ static int64_t in_lines(int64_t numbers) { return up(numbers, 64 / sizeof(real))
 
 /* How many numbers `space` has for a batch of n samples, or for an evaluation of many. */
 int64_t space_needed(const Call *c, int64_t n, int evaluate) {
-    int64_t at_once = evaluate ? AT_ONCE : n, kept = evaluate ? 2 : c->depth;
-    return in_lines(c->seeds * up(at_once, PANEL) * c->inputs) + c->threads * in_lines(space_of_network(c, at_once, kept));
+    int64_t at_once = evaluate ? AT_ONCE : up(n, PANEL), kept = evaluate ? 2 : c->depth;
+    return in_lines(c->seeds * at_once * c->inputs) + c->threads * in_lines(space_of_network(c, at_once, kept));
 }
 
 /* ---- subnormal numbers take a processor many times as long: they are 0 in here */
@@ -525,14 +530,15 @@ void train(const Call *c) {
         Space s = space_at(c, spaces + thread_number() * each, c->n, c->depth);
         const real *mine = x + (c->index ? c->seed_of[r] : 0) * batch;
         real scale = (real)((c->rule == SGD ? c->lr[r] : 1.0) / (double)c->n);
-        Step step = {(real)c->lr[r], (real)c->mu, (real)c->beta2, (real)c->epsilon, (real)c->correct1, (real)c->correct2, {0}, {0}};
+        Step step = {.lr = (real)c->lr[r], .mu = (real)c->mu, .beta2 = (real)c->beta2, .epsilon = (real)c->epsilon,
+                     .correct1 = (real)c->correct1, .correct2 = (real)c->correct2};
         forward(c, r, mine, c->n, s, 1, c->rule == GRADIENT_STATS);
         losses(c, r, 0, c->n, scale, s);
         switch (c->rule) {
-        case SGD: backward(SGD, c, r, mine, c->n, s, step); break;
-        case MOMENTUM: backward(MOMENTUM, c, r, mine, c->n, s, step); break;
-        case ADAM: backward(ADAM, c, r, mine, c->n, s, step); break;
-        default: backward(GRADIENT_STATS, c, r, mine, c->n, s, step);
+        case SGD: backward(SGD, c, r, mine, c->n, s, &step); break;
+        case MOMENTUM: backward(MOMENTUM, c, r, mine, c->n, s, &step); break;
+        case ADAM: backward(ADAM, c, r, mine, c->n, s, &step); break;
+        default: backward(GRADIENT_STATS, c, r, mine, c->n, s, &step);
         }
         restore(before);
     }

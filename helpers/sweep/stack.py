@@ -8,6 +8,10 @@ product mixes two networks, none can disturb another.
 The backward pass is written by hand. With plain SGD it updates in place: the learning rate is folded into the gradient
 of the loss, from where the chain rule carries it into every layer, so that W <- W - a' dz is one product and no
 gradient is ever stored.
+
+On a CPU, in float32 and float64, `networks/mlp_kernel.c` does the same one network after another, for the activations
+that it has: there a layer's weights come from the cache, and batched products have nothing to gain. Elsewhere, and
+where there is no C compiler, torch does it.
 """
 
 import threading
@@ -37,6 +41,7 @@ class Stack:
     weights[l]  (rows[l], fan_in, fan_out), transposed against `torch.nn.Linear`; weights[depth] is the output's
     biases[l]   (rows[l], 1, fan_out)
     phi_params  [(rows[l], ...)], what the activation of layer l learns, each network its own; [] if nothing
+    kernel      an MlpKernel that works on these tensors; None where torch does
     """
 
     def __init__(self, config, runs, device="cpu"):
@@ -59,10 +64,10 @@ class Stack:
         self.lr = torch.tensor([run.lr for run in self.runs], dtype=self.type, device=self.device).view(-1, 1, 1)
         self.seed_of = torch.tensor([self.seeds.index(run.seed) for run in self.runs], device=self.device)
         self.blocks = list(_blocks([self.seeds.index(run.seed) for run in self.runs]))
-        self.in_c = self._is_in_c()
+        by_kernel = self._is_for_kernel()
         # By torch on a CPU the first layer of networks that share their batch is one wide product.
         self.wide_first = (
-            not self.in_c
+            not by_kernel
             and self.device.type == "cpu"
             and self.working_type == torch.float32
             and ONEDNN_LINEAR is not None
@@ -71,10 +76,10 @@ class Stack:
         self.loss_sum = torch.zeros(len(runs), dtype=self.sum_type, device=self.device)
         self.correct = torch.zeros(len(runs), dtype=torch.int64, device=self.device)
         self.optimizer = STACK_OPTIMIZERS[config.optimizer](self)
-        self.kernel = self._kernel() if self.in_c else None
+        self.kernel = self._kernel() if by_kernel else None
         self._spaces = {}
 
-    def _is_in_c(self):
+    def _is_for_kernel(self):
         """Whether `mlp_kernel.c` does the work: on a CPU, for the activations that it has, where it can be compiled."""
         return (
             self.device.type == "cpu"

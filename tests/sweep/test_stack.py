@@ -1,16 +1,18 @@
 """The stack against what it stands for: lone networks, autograd and torch.optim."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from by_torch import without_kernel
 from torch.nn import functional
 
 from helpers import networks
 from helpers.activations import ACTIVATIONS
 from helpers.config import OPTIMIZERS, PUBLISHED_INITS, Run
+from helpers.networks import mlp_kernel
 from helpers.sweep.stack import EVALUATED_AT_ONCE, GraphedSteps, Stack
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_thread")]
@@ -77,16 +79,28 @@ def relative_difference(some, others):
 
 PAIRS = [("sgd", name) for name in ACTIVATIONS]
 PAIRS += [(optimizer, name) for optimizer in ("momentum", "adam") for name in ("relu", "tanh", "gelu", "softplus")]
+# what the compiled kernel does where there is one, and the same by torch
+PAIRS = [(*pair, by) for pair in PAIRS for by in ("kernel", "torch") if by == "torch" or ACTIVATIONS[pair[1]].in_c]
+
+
+@pytest.fixture
+def precision(request):
+    """A precision; "float32 by torch" is float32 without the kernel."""
+    name, _, by = request.param.partition(" by ")
+    with without_kernel() if by else nullcontext():
+        yield name
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)
 def pair(request, digits):
     """A stack after 20 steps, and the same networks trained alone, in the stack's order."""
-    optimizer, activation = request.param
+    optimizer, activation, by = request.param
     config, data = digits(optimizer=optimizer)
     runs = [Run(init, activation, layers, seed, lr) for (init, layers, seed), lr in zip(RUNS, LRS, strict=True)]
     indices = batches(data)
-    stack = train(Stack(config, runs), data, indices)
+    with without_kernel() if by == "torch" else nullcontext():
+        stack = train(Stack(config, runs), data, indices)
+    assert (stack.kernel is None) == (by == "torch" or mlp_kernel.library(torch.float64) is None)
     nets, figures = [], []
     for run in stack.runs:
         net = networks.build(config, run, torch.float64)
@@ -240,7 +254,7 @@ def test_freezing_a_network_leaves_the_splines_of_others_alone(digits, name, opt
     assert weights_of(stack, 2).abs().max() == 0
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float32", "bf16"], indirect=True)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("name", ["stiff_unit", "smooth"])
 def test_splines_that_diverge_change_no_other_network(digits, name, optimizer, precision):
@@ -258,7 +272,7 @@ def test_splines_that_diverge_change_no_other_network(digits, name, optimizer, p
     assert_same(calm, wild, but=[gone])
 
 
-@pytest.mark.parametrize("precision", ["float64", "bf16"])
+@pytest.mark.parametrize("precision", ["float64", "bf16"], indirect=True)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("name", ["stiff_unit", "smooth"])
 def test_a_loaded_state_has_the_splines_as_well(digits, name, optimizer, precision):
@@ -286,18 +300,19 @@ def test_the_wide_first_layer_trains_as_the_narrow_one(digits, monkeypatch, seed
     """float32 on a CPU takes oneDNN's product for the first layer, which changes nothing but the rounding."""
     config, data = digits(precision="float32")
     indices = batches(data, seeds=len(seeds))
-    wide = train(Stack(config, small_runs("tanh", seeds)), data, indices)
-    assert wide.wide_first
-    monkeypatch.setattr("helpers.sweep.stack.ONEDNN_LINEAR", None)
-    narrow = train(Stack(config, small_runs("tanh", seeds)), data, indices)
-    assert not narrow.wide_first
+    with without_kernel():
+        wide = train(Stack(config, small_runs("tanh", seeds)), data, indices)
+        assert wide.wide_first
+        monkeypatch.setattr("helpers.sweep.stack.ONEDNN_LINEAR", None)
+        narrow = train(Stack(config, small_runs("tanh", seeds)), data, indices)
+        assert not narrow.wide_first
     for r in range(len(wide)):
         # 20 steps, each with sums of up to 64 roundings
         ours, theirs = (stack.network(r).state_dict().values() for stack in (wide, narrow))
         assert relative_difference(ours, theirs) < 20 * 64 * 2**-24
 
 
-@pytest.mark.parametrize("precision", ["float64", "float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float64", "float32", "float32 by torch", "bf16"], indirect=True)
 def test_a_stack_is_born_as_its_networks_are(digits, precision):
     config, _ = digits(precision=precision)
     stack = Stack(config, small_runs("relu"))
@@ -349,7 +364,7 @@ def test_a_run_is_the_same_alone_and_in_any_company(digits, optimizer, activatio
         assert relative_difference([end], ends[:1]) < 1e-12
 
 
-@pytest.mark.parametrize("precision", ["float64", "float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float64", "float32", "float32 by torch", "bf16"], indirect=True)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("activation", ["relu", "linear", "tanh", "gelu"])
 def test_a_member_that_diverges_changes_no_other(digits, precision, optimizer, activation):
@@ -396,7 +411,7 @@ def test_freezing_a_diverged_member_leaves_the_others_alone(diverged):
     assert stack.evaluate(data.x_test, data.y_test)[0][gone] == pytest.approx(np.log(10))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float32", "float32 by torch", "bf16"], indirect=True)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("r", [0, 5])
 def test_a_frozen_network_stays_at_0(digits, precision, optimizer, r):
@@ -411,7 +426,7 @@ def test_a_frozen_network_stays_at_0(digits, precision, optimizer, r):
 # ---- state
 
 
-@pytest.mark.parametrize("precision", ["float64", "float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float64", "float32", "float32 by torch", "bf16"], indirect=True)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_loaded_state_goes_on_as_if_nothing_had_been(digits, precision, optimizer):
     config, data = digits(precision=precision, optimizer=optimizer)
@@ -514,7 +529,7 @@ def recorder(monkeypatch):
 
 
 @pytest.mark.usefixtures("recorder")
-@pytest.mark.parametrize("precision", ["float64", "bf16"])
+@pytest.mark.parametrize("precision", ["float64", "float32 by torch", "bf16"], indirect=True)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_graphed_step_is_one_train_batch(digits, precision, optimizer):
     config, data = digits(precision=precision, optimizer=optimizer)
