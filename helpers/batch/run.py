@@ -6,7 +6,7 @@
 
 A YAML file names its notebook under `notebook`; everything else in it are the parameters that papermill gives the
 notebook, see parameters.py. The executed notebook and a log of what its cells print lie with its results. A notebook
-that was finished with the same cells, parameters and imported code is skipped. Of what is published, the logs are packed
+that was finished with the same cells, parameters and imported code is skipped. The logs of what is published are packed
 when its notebook has run.
 """
 
