@@ -173,7 +173,7 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     folders = given.folder or [path for path in sorted(PUBLISHED.iterdir()) if path.is_dir() and is_published(path)]
     act = {"pack": pack_below, "unpack": unpack_below}[given.what]
-    code = 0
+    code = found = 0
     for folder in folders:
         if not folder.is_dir():
             print(f"{folder} is no folder of results", file=sys.stderr)
@@ -185,7 +185,11 @@ def main(arguments=None):
             print(error, file=sys.stderr)
             code = 1
         else:
-            print(f"{folder}: {count or 'no'} CSVs {given.what}ed")
+            found += count
+            if count:
+                print(f"{folder}: {count} CSVs {given.what}ed")
+    if not found and not code:
+        print(f"there is nothing to {given.what}")
     return code
 
 

@@ -73,6 +73,8 @@ def test_the_same_files_give_the_same_zip_whenever_and_in_whatever_steps(folder,
     (other.parent / "last").rename(last)
     packed.pack(other)
     assert packed.zip_of(other).read_bytes() == packed.zip_of(folder).read_bytes()
+    with zipfile.ZipFile(packed.zip_of(folder)) as file:
+        assert {(info.date_time, info.create_system) for info in file.infolist()} == {((1980, 1, 1, 0, 0, 0), 3)}
     written = packed.zip_of(folder).stat().st_mtime_ns
     assert packed.pack(folder) == 0
     assert packed.zip_of(folder).stat().st_mtime_ns == written
@@ -93,7 +95,7 @@ def test_a_file_beside_the_zip_is_newer(folder):
     files.write_whole(folder / "c.csv", b"more\n")
     assert packed.read(folder / NAMES[0]) == b"new\n"
     zipped = shutil.copy(packed.zip_of(folder), folder.parent / "kept.zip")
-    packed.unpack(folder)
+    assert packed.unpack(folder) == 2
     new = {NAMES[0]: b"new\n", "c.csv": b"more\n", **{name: content_of(name) for name in NAMES[1:]}}
     assert contents(folder) == new
     for name in NAMES[1:]:
@@ -201,7 +203,7 @@ def test_what_is_published_is_packed_and_unpacked(results, capsys):
     assert sorted(path.name for path in (results / "b" / "x_s0").iterdir()) == ["experiment.json"]
     assert capsys.readouterr().out == f"{results / 'a'}: 3 CSVs packed\n{results / 'b'}: 5 CSVs packed\n"
     assert packed.main(["pack"]) == 0
-    assert capsys.readouterr().out == f"{results / 'a'}: no CSVs packed\n{results / 'b'}: no CSVs packed\n"
+    assert capsys.readouterr().out == "there is nothing to pack\n"
     assert packed.main(["unpack", str(results / "a")]) == 0
     assert zips(results) == ["b/deep/runs.zip", "b/x_s0.zip"]
     assert packed.main(["unpack"]) == 0
