@@ -52,7 +52,10 @@ def read(path):
 def exists(path):
     """Whether a file is there, plain or packed. Raises DamagedError for a damaged zip."""
     path = Path(path)
-    return path.exists() or path.name in packed_names(path.parent)
+    if path.exists():
+        return True
+    pack = _opened(path.parent)
+    return pack is not None and path.name in pack.NameToInfo
 
 
 def packed_names(folder):
