@@ -390,7 +390,8 @@ def _logs(results, logs, page):
     folder = results.folder / "runs"
     for path in (folder, packed.zip_of(folder)):
         rows = [row for row in results.summary.itertuples() if row.run in logs.get(path, ())]
-        what = f"The CSV of each of {len(rows)} runs: a row an epoch, with the statistics of every layer"
+        some = "each" if len(rows) == len(results.summary) else f"{len(rows)}"
+        what = f"The CSV of {some} of {len(results.summary)} runs: a row an epoch, with the statistics of every layer"
         if rows and path == folder:
             yield folded(what, _run_table(results, rows, page))
         elif rows:

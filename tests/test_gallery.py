@@ -308,6 +308,7 @@ def test_packed_runs_are_linked_and_the_line_that_reads_one_does(published, tmp_
     (again / name).write_bytes(packed.read(again / name))  # beside the zip, as while a sweep grows
     both = gallery.pages(copy)[page]
     assert "The CSV of each of 8 runs" in both
+    assert "The CSV of 1 of 8 runs" in both
     assert f"runs/{name}" in both
     packed.zip_of(again).write_bytes(b"PK")
     capsys.readouterr()
