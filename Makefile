@@ -8,7 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help setup run all mnist digits test test-browser test-processors chromium lint lab browse gallery bench
+.PHONY: help setup run all mnist digits test test-browser test-processors chromium lint lab browse gallery pack unpack bench
 
 # files of tests side by side, a process a core: most tests keep one core busy
 SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile
@@ -81,6 +81,10 @@ bench: setup
 ## make gallery  results/README.md and the page of every study, from what is in results/
 gallery: setup
 	$(BIN)/python -m helpers.gallery
+
+## make pack     published logs as zips, as the batches leave them; make unpack: as files; FOLDER=results/digits for one
+pack unpack: setup
+	$(BIN)/python -m helpers.packed $@ $(FOLDER)
 
 ## make lab      JupyterLab with run.ipynb
 lab: setup

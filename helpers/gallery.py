@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from helpers import files, records, words
+from helpers import files, packed, records, words
 from helpers.notebooks import read_notebook
 from helpers.sweep import findings, tables
 
@@ -51,7 +51,7 @@ class StudyFolder:
     sweeps           {name: SweepResults}
     notebooks        paths
     csvs             {path: its content}; the runs' own CSVs are not among them
-    logs             the folders with the runs' own CSVs that others can see as well
+    logs             {folder, or zip, of the runs' own CSVs that others can see as well: their names}
     sections         {heading: paths of pictures}
     damaged          a sentence on each file that cannot be read, and so is left out
     """
@@ -64,7 +64,7 @@ class StudyFolder:
     sweeps: dict
     notebooks: list
     csvs: dict
-    logs: set
+    logs: dict
     sections: dict
     damaged: list
 
@@ -124,7 +124,7 @@ def read_study(folder, sweeps):
         sweeps=loaded,
         notebooks=list(notebooks),
         csvs=csvs,
-        logs={results.folder / "runs" for results in loaded.values() if _seen_by_others(results.folder / "runs")},
+        logs=_readable(filter(_seen_by_others, _logs_of(loaded.values())), _names, damaged),
         sections=_sections(notebooks, list(pictures)),
         damaged=damaged,
     )
@@ -145,11 +145,24 @@ def _read_csv(path):
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def _seen_by_others(folder):
-    """Whether a folder is there and not ignored by git: a link to an ignored one would lead others nowhere."""
-    if not folder.is_dir():
+def _logs_of(sweeps):
+    """Where the runs' own CSVs of some sweeps may lie, in the order of their paths."""
+    folders = [results.folder / "runs" for results in sweeps]
+    return sorted([*folders, *map(packed.zip_of, folders)])
+
+
+def _names(logs):
+    """The names of the runs in a folder or a zip."""
+    if logs.is_dir():
+        return {path.stem for path in logs.glob("*.csv")}
+    return {name.removesuffix(".csv") for name in packed.packed_names(logs.with_suffix(""))}
+
+
+def _seen_by_others(path):
+    """Whether something is there and not ignored by git: a link to what is ignored would lead others nowhere."""
+    if not path.exists():
         return False
-    command = ["git", "-C", str(folder.parent), "check-ignore", "--quiet", str(folder.resolve())]
+    command = ["git", "-C", str(path.parent), "check-ignore", "--quiet", str(path.resolve())]
     try:
         return subprocess.run(command, stderr=subprocess.DEVNULL).returncode != 0  # 128: no repository
     except FileNotFoundError:  # no git on this machine
@@ -270,7 +283,7 @@ def _origin(manifest):
 
 
 def _numbers(study):
-    """Paths: the CSVs, the manifests, and the folders with the runs' own CSVs."""
+    """Paths: the CSVs, the manifests, and the folders or zips of the runs' own CSVs."""
     homes = list(dict.fromkeys([study.folder, *(results.folder for results in study.sweeps.values())]))
     more = [home / "manifest.json" for home in homes]
     return [*study.csvs, *(path for path in more if path.is_file()), *sorted(study.logs)]
@@ -333,7 +346,7 @@ def study_page(study, page):
         parts += [f"## The best{of}", *_best(results)]
         parts += [f"## How many learned{of}", table(_counts_by_axis(results))]
         parts += [f"## Where the numbers{of} come from", *_provenance(results, page)]
-        parts += _logs(results, page) if results.folder / "runs" in study.logs else []
+        parts += _logs(results, study.logs, page)
     parts += _short_csvs(study, page)
     if study.manifest and not study.sweeps:
         parts += ["## Where the numbers come from", _manifest_table(study.manifest)]
@@ -372,12 +385,24 @@ def _provenance(results, page):
     yield folded("CONFIG, completed", table([["key", "value"], *config]))
 
 
-def _logs(results, page):
-    """The CSV of every run."""
-    rows = [row for row in results.summary.itertuples() if results.run_file(row.run).exists()]
-    if rows:
-        summary = f"The CSV of each of {len(rows)} runs: a row an epoch, with the statistics of every layer"
-        yield folded(summary, _run_table(results, rows, page))
+def _logs(results, logs, page):
+    """The CSV of every run: links to files, and how to open what is packed."""
+    folder = results.folder / "runs"
+    for path in (folder, packed.zip_of(folder)):
+        rows = [row for row in results.summary.itertuples() if row.run in logs.get(path, ())]
+        some = "each" if len(rows) == len(results.summary) else f"{len(rows)}"
+        what = f"The CSV of {some} of {len(results.summary)} runs: a row an epoch, with the statistics of every layer"
+        if rows and path == folder:
+            yield folded(what, _run_table(results, rows, page))
+        elif rows:
+            place = path.resolve().relative_to(page.parents[1].resolve().parent)
+            yield f"{what}, in {link(path.name, path, page)}; `make unpack` makes files of them, and pandas reads one:"
+            yield f"```python\n{one_line(place, rows[0].run)}\n```"
+
+
+def one_line(pack, run):
+    """The line of pandas that reads the CSV of a run out of a zip."""
+    return f'pd.read_csv(zipfile.ZipFile("{pack.as_posix()}").open("{run}.csv"))'
 
 
 def _manifest_table(manifest):

@@ -1,7 +1,7 @@
 """Results on disk: written whole or not at all, and read back.
 
 results/<sweep>/manifest.json   CONFIG, versions, device, machine, timings
-results/<sweep>/runs/*.csv      one run each, one row an epoch
+results/<sweep>/runs/*.csv      one run each, one row an epoch; of what is published packed in runs.zip, see packed.py
 results/<sweep>/summary.csv     one row a run
 results/<sweep>/runs.json       checksums: which runs are as they were written
 results/<sweep>/figures/*.png
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import files
+from helpers import files, packed
 
 # what is measured of hidden layer i; the columns of a run's CSV are f"{stat}_{i}"
 LAYER_STATS = ("act_mean", "act_std", "pre_std", "grad_norm", "grad_mean_abs")
@@ -69,13 +69,16 @@ def write_run(folder, run, table):
 
 
 def run_file(folder, run):
+    """Where the CSV of a run lies, or would lie if it were not packed."""
     return Path(folder) / "runs" / f"{run.name}.csv"
 
 
 def read_run(path):
-    """One run's CSV as a DataFrame. Raises ValueError, one sentence, when the file is damaged."""
+    """One run's CSV, plain or packed, as a DataFrame. Raises ValueError, one sentence, when it is damaged."""
     try:
-        text = Path(path).read_text()
+        text = packed.read(path).decode()
+    except files.DamagedError:  # the zip: its sentence says it all
+        raise
     except (ValueError, OSError) as error:  # no text, or no file
         raise ValueError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
     head, _, body = text.partition("\n")
@@ -198,7 +201,7 @@ def run_checksum(folder, run):
 
 
 def _checksum(path):
-    return files.checksum(path.read_bytes())[:16]
+    return files.checksum(packed.read(path))[:16]
 
 
 def read_checksums(folder):
@@ -247,7 +250,7 @@ class SweepResults:
         return axis_values(self.config, "lr")
 
     def run_file(self, run):
-        """Where the CSV of a run lies, or would lie if it had been kept; `run` is its name."""
+        """Where the CSV of a run lies, or would lie if it were kept, and not packed; `run` is its name."""
         return self.folder / "runs" / f"{run}.csv"
 
     def history(self, run):

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import records
+from helpers import packed, records
 from helpers.config import SweepConfig
 from helpers.figures import COLOURS, Picture, grid_of_subplots, legend
 from helpers.lanes import Task
@@ -66,7 +66,7 @@ def estimated(sweep):
 def measured(results):
     """What a network of a sweep has needed, in the mean over its runs: a Series."""
     files = [results.run_file(run) for run in results.summary.run]
-    sizes = [path.stat().st_size for path in files]
+    sizes = [len(packed.read(path)) for path in files]
     return pd.Series(
         {
             "bytes of its CSV": np.mean(sizes),
@@ -80,7 +80,7 @@ def packed_bytes(results):
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(Path(folder) / "runs.zip", "w", zipfile.ZIP_DEFLATED) as pack:
             for run in results.summary.run:
-                pack.write(results.run_file(run), f"{run}.csv")
+                pack.writestr(f"{run}.csv", packed.read(results.run_file(run)))
         return (Path(folder) / "runs.zip").stat().st_size / len(results.summary)
 
 

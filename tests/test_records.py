@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from made_up_results import write_sweep
 
-from helpers import records
+from helpers import files, packed, records
 from helpers.config import Run
 from helpers.records import LAYER_STATS
 
@@ -292,6 +292,33 @@ def test_a_damaged_log_is_named_in_a_sentence(tmp_path, damage):
     with pytest.raises(ValueError, match=rf"{DEEP.name}\.csv (is damaged|cannot be read)") as error:
         results.history(DEEP.name)
     assert "\n" not in str(error.value)
+
+
+def test_packed_runs_are_read_as_plain_ones(tmp_path):
+    rng, runs = np.random.default_rng(0), [DEEP, Run("zero", "relu", 1, 0)]
+    results = write_tables(tmp_path, {run: np.abs(random_table(run, 3, rng)) for run in runs})
+    plain = [results.history(run.name) for run in runs]
+    checksums = [records.run_checksum(tmp_path, run.name) for run in runs]
+    packed.pack(tmp_path / "runs")
+    results = records.load_sweep(tmp_path)
+    assert records.find_sweeps(tmp_path.parent)[tmp_path.name] == {tmp_path.name: tmp_path}
+    assert [records.run_checksum(tmp_path, run.name) for run in runs] == checksums
+    for run, history in zip(runs, plain, strict=True):
+        pd.testing.assert_frame_equal(results.history(run.name), history)
+        assert len(results.layers(run.name, "grad_norm").columns) == run.layers
+    records.write_run(tmp_path, DEEP, random_table(DEEP, 5, rng))
+    assert len(records.load_sweep(tmp_path).history(DEEP.name)) == 6  # the file beside the zip is newer
+
+
+def test_a_damaged_zip_is_named_in_a_sentence(tmp_path):
+    results = write_tables(tmp_path, {DEEP: random_table(DEEP, 2, np.random.default_rng(0))})
+    packed.pack(tmp_path / "runs")
+    path = tmp_path / "runs.zip"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(files.DamagedError, match=rf"^{path} is damaged .*trained again$"):
+        results.history(DEEP.name)
 
 
 @pytest.mark.parametrize("damaged", [b"", b'{"config": {"lr"', b"\xff\xfe\x00\x81"])

@@ -6,7 +6,8 @@
 
 A YAML file names its notebook under `notebook`; everything else in it are the parameters that papermill gives the
 notebook, see parameters.py. The executed notebook and a log of what its cells print lie with its results. A notebook
-that was finished with the same cells, parameters and imported code is skipped.
+that was finished with the same cells, parameters and imported code is skipped. The logs of what is published are packed
+when its notebook has run.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers import progress
+from helpers import files, packed, progress
 from helpers.batch import jobs
 from helpers.batch.jobs import NotebookError, made_from
 from helpers.batch.parameters import BatchError, opened
@@ -249,7 +250,16 @@ def outcome_of(job, watch):
         return "failed", "", f"nothing can be written to {job.folder} ({error.strerror or error})"
     except KeyboardInterrupt:
         return "stopped", "", "stopped; the same command goes on where it was"
-    return "ran", job.executed, None
+    return "ran", job.executed, what_was_not_packed(job)
+
+
+def what_was_not_packed(job):
+    """Pack the logs of a job that is for others to see, see packed.py. Returns why it could not be done, or None."""
+    try:
+        if packed.is_published(job.folder):
+            packed.pack_below(job.folder)
+    except (files.LockedError, files.DamagedError, OSError) as error:
+        return f"its logs are not packed: {error}; `make pack` does it later"
 
 
 def main(arguments=None):

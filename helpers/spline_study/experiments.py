@@ -208,7 +208,7 @@ class Study:
         try:
             with files.locked(self.folder):
                 self._run(self.left)
-        except (files.LockedError, lanes.ClusterError) as error:
+        except (files.LockedError, files.DamagedError, lanes.ClusterError) as error:
             raise SweepError(str(error)) from error
         except OSError as error:
             raise SweepError(

@@ -4,9 +4,12 @@
                                signals.csv      a row an epoch and hidden layer
                                training.log     a line an epoch
                                experiment.json  what it is, and where it came from
+
+Of what is published the CSVs are packed in <experiment>_s<seed>.zip, see packed.py.
 """
 
 import dataclasses
+import io
 import json
 import re
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers import files
+from helpers import files, packed
 from helpers.config import ConfigError
 from helpers.training import sum_type
 
@@ -81,7 +84,11 @@ def signals(net, x):
 
 
 def begin(experiment, classes, device, done):
-    """Say what an experiment is in its folder, and cut its log back to the epoch `done` that its state has reached."""
+    """Say what an experiment is in its folder, and cut its log back to the epoch `done` that its state has reached.
+
+    A log that is packed becomes files again, to which epochs can be added.
+    """
+    packed.unpack(experiment.folder)
     keep_epochs(experiment.folder, done)
     origin = {"name": experiment.name, "seed": experiment.run.seed, "experiment": experiment.to_dict()}
     origin |= {"classes": classes, **files.provenance(device), "started": files.now(), "finished": None}
@@ -246,7 +253,11 @@ def read_log(folder):
     folder = Path(folder)
     try:
         about = json.loads((folder / "experiment.json").read_text())
-        metrics, signals = (pd.read_csv(folder / name) for name in ("metrics.csv", "signals.csv"))
+        metrics, signals = (
+            pd.read_csv(io.BytesIO(packed.read(folder / name))) for name in ("metrics.csv", "signals.csv")
+        )
+    except files.DamagedError:  # the zip: its sentence says it all
+        raise
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no whole log of an experiment ({error})") from error
     known = isinstance(about, dict) and {"name", "seed", "experiment", "classes"} <= set(about)
@@ -289,7 +300,10 @@ def _distinct(logs):
 
 
 def _has_rows(folder):
-    return (folder / "metrics.csv").exists() and (folder / "signals.csv").exists()
+    try:
+        return packed.exists(folder / "metrics.csv") and packed.exists(folder / "signals.csv")
+    except files.DamagedError:  # which `read_log` then says
+        return True
 
 
 def by_name(logs):

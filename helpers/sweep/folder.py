@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from helpers import files, lanes, records
+from helpers import files, lanes, packed, records
 from helpers.activations import registered
 from helpers.config import ConfigError
 from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
@@ -20,12 +20,15 @@ class SweepError(RuntimeError):
 class SweepFolder:
     """What a sweep has on disk.
 
+    Finished runs may be packed, as those that are published are: they are read there, and new runs are files beside
+    the zip, which `packed.pack` takes in.
+
     config    a SweepConfig whose sizes are known
     floor     the train accuracy of always guessing the commonest class
     rows      {run: its row of the summary}, also of runs that want more epochs
     finished  the runs that are complete
 
-    Raises ConfigError when the folder holds another sweep.
+    Raises ConfigError when the folder holds another sweep, or a damaged zip.
     """
 
     def __init__(self, path, config, floor):
@@ -37,7 +40,10 @@ class SweepFolder:
         self._checksums = records.read_checksums(self.path)
         self._useless = set()  # states that cannot be used; each is named once
         if config.resume:
-            self._find_finished()
+            try:
+                self._find_finished()
+            except files.DamagedError as error:  # of a zip: too many runs to train again unasked
+                raise ConfigError(str(error)) from error
 
     @property
     def states(self):
@@ -56,7 +62,8 @@ class SweepFolder:
         except ValueError as error:
             raise ConfigError(str(error)) from error
         if found is None:
-            if any((self.path / "runs").glob("*.csv")):
+            runs = self.path / "runs"
+            if any(runs.glob("*.csv")) or packed.zip_of(runs).exists():
                 raise ConfigError(f"{self.path} holds runs but no manifest.json; choose another save_dir")
             return None
         if not isinstance(found, dict) or not isinstance(found.get("config"), dict):
@@ -82,7 +89,7 @@ class SweepFolder:
         known, rows = self._checksums, records.read_rows(self.path)
         for run in self.config.runs():
             path = records.run_file(self.path, run)
-            if not path.exists():
+            if not packed.exists(path):
                 continue
             checksum = records.run_checksum(self.path, run.name)
             written, last = known.get(run.name, (checksum, None))
@@ -93,6 +100,8 @@ class SweepFolder:
             if last is None or row is None:
                 try:
                     history = records.read_run(path)
+                except files.DamagedError:
+                    raise
                 except ValueError as error:
                     print(f"{error}; the run is trained again")
                     continue

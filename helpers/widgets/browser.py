@@ -13,7 +13,7 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from helpers import ROOT
+from helpers import ROOT, files, packed
 from helpers.records import AXES, SUMMARY_COLUMNS, find_sweeps, load_sweep
 from helpers.sweep import run_figures
 from helpers.sweep.findings import settings
@@ -271,9 +271,9 @@ def row_of(results, run):
 def why_unseen(results, run):
     """Why a run's curves cannot be shown, a sentence; None where they can."""
     rest = "its row of summary.csv is all there is to show."
-    if not results.run_file(run).exists():
-        return f"The log of {run} was not kept in {place(results.folder)}; {rest}"
     try:
+        if not packed.exists(results.run_file(run)):
+            return f"The log of {run} was not kept in {place(results.folder)}; {rest}"
         results.history(run)
     except ValueError as error:
         return f"{error}; {rest}"
@@ -334,8 +334,11 @@ def _when(started, finished):
 
 
 def download(file):
-    """A link that holds a file, or nothing where there is none."""
-    return _link(file.read_bytes(), file.name, file.name) if file.exists() else ""
+    """A link that holds a file, plain or packed, or nothing where there is none, or only a damaged zip of it."""
+    try:
+        return _link(packed.read(file), file.name, file.name)
+    except (FileNotFoundError, files.DamagedError):
+        return ""
 
 
 def _link(content, name, text):

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from small_notebooks import write_notebook, write_yaml
 
-from helpers import ROOT
+from helpers import ROOT, packed
 from helpers.batch import jobs, run
 from helpers.batch.parameters import notebook_parameters
 from helpers.batch.run import Line, Watch, main, read_jobs
@@ -199,6 +199,29 @@ def test_what_the_notebook_refuses_is_a_sentence_and_leaves_nothing(folder, caps
     assert f"{path}: there is no folder nowhere" in (output := capsys.readouterr().err)
     assert output.count("\n") == 1
     assert files_in(folder) == ["one.ipynb", *kept]
+
+
+def test_the_logs_of_what_is_published_are_packed_when_its_notebook_has_run(folder, monkeypatch, capsys):
+    monkeypatch.setattr(packed, "PUBLISHED", (folder / "results").resolve())
+    cell = (
+        "import pathlib\nruns = pathlib.Path(save_dir) / 'runs'\nruns.mkdir(parents=True, exist_ok=True)\n"
+        "(runs.parent / 'manifest.json').write_text('{}')\n(runs / f'{name}.csv').write_text('1')"
+    )
+    notebook = write_notebook(folder / "a.ipynb", "save_dir = 'out'\nname = 'x'", cell)
+    for name, save_dir in (("published", "results/a"), ("own", "results/local/a")):
+        assert main([write_yaml(folder / f"{name}.yaml", notebook=notebook, save_dir=save_dir)]) == 0
+    assert (folder / "results" / "local" / "a" / "runs" / "x.csv").exists()
+    assert packed.packed_names(folder / "results" / "a" / "runs") == ["x.csv"]
+    assert not (folder / "results" / "a" / "runs").exists()
+    (folder / "results" / "a" / "runs.zip").write_bytes(b"PK")
+    capsys.readouterr()
+    given = write_yaml(folder / "published.yaml", notebook=notebook, save_dir="results/a", name="y")
+    assert main([given]) == 0  # nothing is lost
+    error = capsys.readouterr().err
+    assert "its logs are not packed" in error
+    assert "runs.zip is damaged" in error
+    assert error.count("\n") == 1
+    assert (folder / "results" / "a" / "runs" / "y.csv").exists()
 
 
 @pytest.mark.parametrize("cell", ["1", "print('for the log')"])

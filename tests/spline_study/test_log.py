@@ -3,10 +3,13 @@
 import json
 import shutil
 
+import pandas as pd
 import pytest
 
+from helpers import packed
 from helpers.spline_study.experiments import Study, experiments
 from helpers.spline_study.log import by_name, find_logs, read_log
+from helpers.sweep import SweepError
 from helpers.training import Training
 
 SMALL = {"dataset": "digits", "train_size": 200, "test_size": 100, "layers": 2, "hidden_size": 8, "batch_size": 64}
@@ -106,6 +109,43 @@ def test_seeds_of_one_experiment_keep_its_name(tmp_path, whole):
     for seed in (3, 4):
         copied(whole, tmp_path / f"{seed}" / "a", seed)
     assert names_and_seeds(tmp_path) == [("3/a", "a", 3), ("4/a", "a", 4)]
+
+
+def test_a_packed_log_is_read_and_goes_on(tmp_path, whole, monkeypatch, capsys):
+    copied(whole, tmp_path / "b_s0", name="b")
+    plain, (found,) = read_log(tmp_path / "b_s0"), find_logs(tmp_path)
+    assert packed.pack_below(tmp_path) == 2
+    assert {path.name for path in tmp_path.glob("b_s0/*")} == {"experiment.json", "training.log"}
+    for log in (read_log(tmp_path / "b_s0"), *find_logs(tmp_path)):
+        pd.testing.assert_frame_equal(log.metrics, plain.metrics)
+        pd.testing.assert_frame_equal(log.signals, found.signals)
+
+    advance = Training.advance
+
+    def end(training, stop):
+        if training.epoch == 1:
+            stop.now.set()
+        return advance(training, stop)
+
+    monkeypatch.setattr(Training, "advance", end)
+    study(tmp_path, {"a": {}}).run()
+    monkeypatch.undo()
+    packed.pack_below(tmp_path)  # of one that is not finished
+    assert len(read_log(tmp_path / "a_s0").epochs) == 2
+    study(tmp_path, {"a": {}}).run()
+    log, once = read_log(tmp_path / "a_s0"), read_log(whole)
+    assert log.metrics.drop(columns="train_time").equals(once.metrics.drop(columns="train_time"))
+    assert log.signals.equals(once.signals)
+    assert not (tmp_path / "a_s0.zip").exists()
+
+    (tmp_path / "b_s0.zip").write_bytes(b"PK")
+    capsys.readouterr()
+    assert [log.name for log in find_logs(tmp_path)] == ["a"]
+    assert capsys.readouterr().out.startswith(f"left out: {tmp_path / 'b_s0.zip'} is damaged")
+    (tmp_path / "a_s0" / "experiment.json").unlink()
+    (tmp_path / "a_s0.zip").write_bytes(b"PK")
+    with pytest.raises(SweepError, match=r"a_s0\.zip is damaged"):
+        study(tmp_path, {"a": {}}).run()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tiny_sweep import TINY
 from torch.nn import functional
 
 from helpers import data as datasets
-from helpers import files, networks, records
+from helpers import files, networks, packed, records
 from helpers.activations import ACTIVATIONS, register_activation
 from helpers.config import ConfigError, Run, SweepConfig
 from helpers.data import DataError
@@ -1028,6 +1028,71 @@ def test_a_diverged_run_cannot_be_had_back(tmp_path):
     assert name in str(error.value)
     assert not results.summary.learned[results.summary.diverged].any()
     assert results.summary.final_test_acc[results.summary.diverged].isna().all()
+
+
+# ---- a folder whose runs are packed
+
+
+def packed_copy(once, folder):
+    shutil.copytree(once.folder, folder)
+    assert packed.pack(folder / "runs") == 12
+    return folder
+
+
+def test_a_packed_sweep_is_opened_as_it_was(once, tmp_path, monkeypatch):
+    folder = packed_copy(once, tmp_path / "sweep")
+    before = contents(folder)
+    read = []
+    monkeypatch.setattr(records, "read_run", lambda path: read.append(path))
+    opened = Sweep(tiny(folder))
+    assert opened.todo() == read == []
+    monkeypatch.undo()
+    assert_same(opened.run(quiet), once)
+    after = contents(folder)
+    assert {name: found for name, (found, _) in after.items() if name not in (".lock", "manifest.json")} == {
+        name: found for name, (found, _) in before.items() if name not in (".lock", "manifest.json")
+    }
+    (folder / "runs.json").unlink()  # then each run is read
+    assert Sweep(tiny(folder)).todo() == []
+
+
+@pytest.mark.parametrize("grown", [{"seeds": [0, 1]}, {"num_epochs": 4}])
+def test_a_packed_sweep_grows(once, tmp_path, grown):
+    folder = packed_copy(once, tmp_path / "sweep")
+    zipped = (folder / "runs.zip").read_bytes()
+    results = train(folder, **grown)
+    expected = train(tmp_path / "anew", **grown)
+    assert_same(results, expected)
+    assert (folder / "runs.zip").read_bytes() == zipped
+    written = {path.stem for path in (folder / "runs").iterdir()}
+    assert written == set(results.summary.run) - (set() if "num_epochs" in grown else set(once.summary.run))
+    packed.pack(folder / "runs")
+    assert_same(records.load_sweep(folder), expected)
+    assert Sweep(tiny(folder, **grown)).todo() == []
+
+
+def test_a_flipped_digit_of_a_packed_run_is_noticed(once, tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    name = with_a_flipped_digit(once, folder)
+    packed.pack(folder / "runs")
+    again = Sweep(tiny(folder))
+    assert f"{name}.csv is damaged: its checksum" in capsys.readouterr().out
+    assert_same(again.run(quiet), once)
+    assert [path.stem for path in (folder / "runs").iterdir()] == [name]
+    assert Sweep(tiny(folder)).todo() == []
+
+
+def test_a_damaged_zip_is_refused_before_anything_is_trained(once, tmp_path):
+    folder = packed_copy(once, tmp_path / "sweep")
+    (folder / "runs.zip").write_bytes((folder / "runs.zip").read_bytes()[:-30])
+    before = contents(folder)
+    with pytest.raises(ConfigError, match=r"runs\.zip is damaged") as error:
+        Sweep(tiny(folder))
+    assert one_sentence(error)
+    assert contents(folder) == before
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ConfigError, match="holds runs but no manifest"):
+        Sweep(tiny(folder))
 
 
 # ---- opening a folder

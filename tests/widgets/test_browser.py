@@ -15,7 +15,7 @@ import papermill
 import pytest
 from made_up_results import write_sweep
 
-from helpers import files, records
+from helpers import files, packed, records
 from helpers.config import SweepConfig
 from helpers.sweep import run_figures
 from helpers.widgets import browser
@@ -225,6 +225,28 @@ def test_a_damaged_log_is_told_and_the_rest_is_shown(tmp_path, content):
     app.run.value = whole
     assert app.note.value == ""
     assert app.curves.layout.display is None
+
+
+def test_packed_runs_are_shown_as_plain_ones_are(tmp_path):
+    given = {"activations": ["relu"], "init_types": ["zero"], "layers_list": [2, 3]}
+    results = write_sweep(tmp_path / "sweep", given)
+    run = results.summary.run[0]
+    plain, content = ResultsBrowser(tmp_path), results.run_file(run).read_bytes()
+    packed.pack(tmp_path / "sweep" / "runs")
+    app = ResultsBrowser(tmp_path)
+    assert app.run.value == run
+    assert linked(app.run_csv.value) == content
+    assert 'download="zero_relu_2L_s0.csv"' in app.run_csv.value
+    assert app.note.value == ""
+    assert app.curves.value == plain.curves.value
+    assert app.by_layer.value == plain.by_layer.value
+    (tmp_path / "sweep" / "runs.zip").write_bytes(b"PK")
+    app = ResultsBrowser(tmp_path)
+    assert "runs.zip is damaged" in app.note.value
+    assert app.run_csv.value == ""
+    assert app.add.disabled
+    (tmp_path / "sweep" / "runs.zip").unlink()
+    assert "was not kept" in ResultsBrowser(tmp_path).note.value
 
 
 # ---- side by side

@@ -1,0 +1,200 @@
+"""Logs as files or packed: `runs.zip` beside the folder `runs/` holds CSVs of it, byte for byte.
+
+    python -m helpers.packed pack      the logs of all that is published, or of the folders that are named
+    python -m helpers.packed unpack    back to files
+
+Packed are the `runs/` of a sweep and the folder of each experiment of the spline study; who reads a CSV through `read`
+gets it in either form. A file beside the zip is newer than what the zip holds of it: what goes on in a packed folder
+reads there what is finished and writes files, and packing takes them in.
+
+What is published, which is all of results/ but results/local/, is packed by the batch that has made it: packed it
+takes a quarter of the space, and a repository has little. A user's own results stay files, which any tool opens.
+"""
+
+import argparse
+import io
+import sys
+import zipfile
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+from helpers import ROOT, files
+
+PUBLISHED = ROOT / "results"
+OWN = "local"  # the folder in it that is the user's own
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError)
+
+
+def zip_of(folder):
+    """The zip that holds what is packed of a folder: results/digits/runs.zip of results/digits/runs."""
+    return Path(folder).with_name(f"{Path(folder).name}.zip")
+
+
+# ---- reading both forms
+
+
+def read(path):
+    """The bytes of a file, plain or packed. Raises FileNotFoundError for neither, DamagedError for a damaged zip."""
+    path = Path(path)
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        pack = _opened(path.parent)
+        if pack is None or path.name not in pack.NameToInfo:
+            raise
+    try:
+        return pack.read(path.name)
+    except DAMAGE as error:
+        raise _damaged(path.parent, error) from error
+
+
+def exists(path):
+    """Whether a file is there, plain or packed. Raises DamagedError for a damaged zip."""
+    path = Path(path)
+    if path.exists():
+        return True
+    pack = _opened(path.parent)
+    return pack is not None and path.name in pack.NameToInfo
+
+
+def packed_names(folder):
+    """The names of the files of a folder that are packed, in order. Raises DamagedError for a damaged zip."""
+    pack = _opened(folder)
+    return [] if pack is None else pack.namelist()
+
+
+def _opened(folder):
+    """The ZipFile of a folder, in memory; None where nothing is packed."""
+    path = zip_of(folder)
+    try:
+        about = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return _in_memory(path, about.st_mtime_ns, about.st_size, about.st_ino)
+    except DAMAGE as error:
+        raise _damaged(folder, error) from error
+
+
+@lru_cache(maxsize=4)
+def _in_memory(path, *_):
+    """A zip as it is now: the other arguments tell it from what was there before under this name."""
+    return zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+
+
+def _damaged(folder, error):
+    return files.DamagedError(
+        f"{zip_of(folder)} is damaged ({' '.join(str(error).split()) or type(error).__name__}); get it back, as by "
+        "git checkout, or move it away, and what it held is trained again"
+    )
+
+
+# ---- packing and unpacking
+
+
+def pack(folder):
+    """Pack the CSVs of a folder, together with what is packed already, and remove them. Returns how many there were.
+
+    The same CSVs give the same bytes: in the order of their names, with no times. Raises DamagedError, OSError; the
+    CSVs are then all still there.
+    """
+    folder = Path(folder)
+    plain = sorted(folder.glob("*.csv"))
+    if plain:
+        names = sorted({*packed_names(folder), *(path.name for path in plain)})
+        files.write_whole(zip_of(folder), zipped((name, read(folder / name)) for name in names))
+        for path in plain:
+            path.unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return len(plain)
+
+
+def zipped(contents):
+    """The bytes of a zip of (name, bytes) in this order."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, content in contents:
+            info = zipfile.ZipInfo(name)  # of 1980, whenever it is
+            info.create_system, info.external_attr = 3, 0o644 << 16  # wherever it is
+            file.writestr(info, content, zipfile.ZIP_DEFLATED, compresslevel=9)
+    return buffer.getvalue()
+
+
+def unpack(folder):
+    """Write what is packed of a folder as files, but for those that are there, and remove the zip. Returns how many.
+
+    Raises DamagedError, OSError; the zip is then still there.
+    """
+    folder = Path(folder)
+    missing = [name for name in packed_names(folder) if not (folder / name).exists()]
+    for name in missing:
+        files.write_whole(folder / name, read(folder / name))
+    zip_of(folder).unlink(missing_ok=True)
+    return len(missing)
+
+
+def is_published(folder):
+    """Whether what lies in a folder is for others to see: in results/, but not in results/local/."""
+    folder = Path(folder).resolve()
+    return folder.is_relative_to(PUBLISHED) and not folder.is_relative_to(PUBLISHED / OWN)
+
+
+def logs_below(root):
+    """The folders of logs below a folder, packed or not; left out are those that --retrain has set aside."""
+    root = Path(root)
+    folders = {path.parent / "runs" for path in root.rglob("manifest.json")}
+    folders |= {path.parent for path in root.rglob("experiment.json")}
+    return sorted(path for path in folders if not any(part[0] == "." for part in path.relative_to(root).parts))
+
+
+def pack_below(root):
+    """Pack all logs below a folder. Returns how many CSVs there were. Raises LockedError, DamagedError, OSError."""
+    return _each(pack, logs_below(root))
+
+
+def unpack_below(root):
+    """The way back of `pack_below`."""
+    return _each(unpack, logs_below(root))
+
+
+def _each(action, folders):
+    done = 0
+    for folder in folders:
+        if folder.is_dir() or zip_of(folder).exists():
+            with files.locked(folder.parent):  # nobody trains there meanwhile
+                done += action(folder)
+    return done
+
+
+def main(arguments=None):
+    """Pack or unpack. Exit code 0: all went well; 1: something could not be read or written."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.packed", description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("pack", "unpack"))
+    parser.add_argument("folder", nargs="*", type=Path, help="a folder of results; all that is published if left out")
+    given = parser.parse_args(arguments)
+    folders = given.folder or [path for path in sorted(PUBLISHED.iterdir()) if path.is_dir() and is_published(path)]
+    act = {"pack": pack_below, "unpack": unpack_below}[given.what]
+    code = found = 0
+    for folder in folders:
+        if not folder.is_dir():
+            print(f"{folder} is no folder of results", file=sys.stderr)
+            code = 1
+            continue
+        try:
+            count = act(folder)
+        except (ValueError, files.LockedError, OSError) as error:
+            print(error, file=sys.stderr)
+            code = 1
+        else:
+            found += count
+            if count:
+                print(f"{folder}: {count} CSVs {given.what}ed")
+    if not found and not code:
+        print(f"there is nothing to {given.what}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

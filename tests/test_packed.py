@@ -1,0 +1,241 @@
+"""Packed logs: the same bytes come back, in either form; what is damaged is never read as if it were whole."""
+
+import os
+import shutil
+import subprocess
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import ROOT, files, packed
+
+NAMES = ["b_2L_s0.csv", "a_10L_s1.csv", "a_10L_s0.csv"]
+
+
+def content_of(name, rows=40):
+    """The bytes of a CSV, no two alike; line ends and a byte that is no text must come back as well."""
+    values = np.random.default_rng(list(name.encode())).standard_normal((rows, 3))
+    return b"x,y,z\r\n" + "".join(",".join(f"{v:.4g}" for v in row) + "\n" for row in values).encode()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The `runs/` of a sweep."""
+    (tmp_path / "sweep" / "runs").mkdir(parents=True)
+    (tmp_path / "sweep" / "manifest.json").write_text("{}")
+    for name in NAMES:
+        (tmp_path / "sweep" / "runs" / name).write_bytes(content_of(name))
+    return tmp_path / "sweep" / "runs"
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
+
+
+def test_packed_files_are_read_as_they_were(folder):
+    assert [packed.read(folder / name) for name in NAMES] == [content_of(name) for name in NAMES]
+    assert packed.pack(folder) == 3
+    assert not folder.exists()
+    assert [packed.read(folder / name) for name in NAMES] == [content_of(name) for name in NAMES]
+    assert packed.packed_names(folder) == sorted(NAMES)
+    assert packed.exists(folder / NAMES[0])
+    assert not packed.exists(folder / "other.csv")
+    for absent in (folder / "other.csv", folder.parent / "nothing" / NAMES[0]):
+        with pytest.raises(FileNotFoundError):
+            packed.read(absent)
+
+
+def test_any_other_tool_reads_the_zip(folder, tmp_path):
+    packed.pack(folder)
+    with zipfile.ZipFile(packed.zip_of(folder)) as file:
+        file.extractall(tmp_path / "out")
+        assert file.testzip() is None
+        table = pd.read_csv(file.open(NAMES[0]))
+    assert contents(tmp_path / "out") == {name: content_of(name) for name in NAMES}
+    pd.testing.assert_frame_equal(table, pd.read_csv(tmp_path / "out" / NAMES[0]))
+
+
+def test_the_same_files_give_the_same_zip_whenever_and_in_whatever_steps(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other" / "runs")
+    packed.pack(folder)
+    for name in reversed(NAMES):
+        path = other / name
+        kept = path.read_bytes()
+        path.write_bytes(kept)
+        os.utime(path, (2e9, 2e9))
+        os.chmod(path, 0o600)
+    last = other / NAMES[1]
+    last.rename(other.parent / "last")
+    packed.pack(other)
+    other.mkdir()
+    (other.parent / "last").rename(last)
+    packed.pack(other)
+    assert packed.zip_of(other).read_bytes() == packed.zip_of(folder).read_bytes()
+    with zipfile.ZipFile(packed.zip_of(folder)) as file:
+        assert {(info.date_time, info.create_system) for info in file.infolist()} == {((1980, 1, 1, 0, 0, 0), 3)}
+    written = packed.zip_of(folder).stat().st_mtime_ns
+    assert packed.pack(folder) == 0
+    assert packed.zip_of(folder).stat().st_mtime_ns == written
+
+
+def test_unpacking_gives_the_same_files_back(folder):
+    before = contents(folder)
+    packed.pack(folder)
+    assert packed.unpack(folder) == 3
+    assert contents(folder) == before
+    assert not packed.zip_of(folder).exists()
+    assert packed.unpack(folder) == 0
+
+
+def test_a_file_beside_the_zip_is_newer(folder):
+    packed.pack(folder)
+    files.write_whole(folder / NAMES[0], b"new\n")
+    files.write_whole(folder / "c.csv", b"more\n")
+    assert packed.read(folder / NAMES[0]) == b"new\n"
+    zipped = shutil.copy(packed.zip_of(folder), folder.parent / "kept.zip")
+    assert packed.unpack(folder) == 2
+    new = {NAMES[0]: b"new\n", "c.csv": b"more\n", **{name: content_of(name) for name in NAMES[1:]}}
+    assert contents(folder) == new
+    for name in NAMES[1:]:
+        (folder / name).unlink()
+    shutil.move(zipped, packed.zip_of(folder))
+    assert packed.pack(folder) == 2
+    assert {name: packed.read(folder / name) for name in packed.packed_names(folder)} == dict(sorted(new.items()))
+
+
+def test_a_zip_that_was_replaced_is_read_anew(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other" / "runs")
+    packed.pack(folder)
+    assert packed.read(folder / NAMES[0]) == content_of(NAMES[0])
+    (other / NAMES[0]).write_bytes(b"new\n")
+    packed.pack(other)
+    os.replace(packed.zip_of(other), packed.zip_of(folder))
+    assert packed.read(folder / NAMES[0]) == b"new\n"
+
+
+def one_sentence(error, path):
+    text = str(error.value)
+    return text.startswith(f"{path} is damaged (") and "git checkout" in text and "\n" not in text
+
+
+def test_whatever_byte_is_damaged_no_wrong_one_is_read(folder):
+    for name in NAMES:
+        (folder / name).write_bytes(content_of(name, rows=3))
+    packed.pack(folder)
+    path = packed.zip_of(folder)
+    whole, noticed = path.read_bytes(), 0
+
+    def read(name):
+        packed._in_memory.cache_clear()  # within a tick of the clock nothing tells two zips of one size apart
+        try:
+            return packed.read(folder / name)
+        except (files.DamagedError, FileNotFoundError):  # or its name is another one now
+            return None
+
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        found = [read(name) for name in NAMES]
+        noticed += found.count(None)
+        assert all(content in (None, content_of(name, rows=3)) for name, content in zip(NAMES, found, strict=True))
+    assert noticed > len(whole) / 2  # what is left says when it was written, by whom, how large it is: nobody reads it
+
+
+@pytest.mark.parametrize("text", [b"", b"PK", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_what_is_no_zip_is_named_and_nothing_is_lost(folder, text):
+    packed.pack(folder)
+    path = packed.zip_of(folder)
+    path.write_bytes(text)
+    files.write_whole(folder / "c.csv", b"more\n")
+    for action in (lambda: packed.read(folder / NAMES[0]), lambda: packed.pack(folder), lambda: packed.unpack(folder)):
+        with pytest.raises(files.DamagedError) as error:
+            action()
+        assert one_sentence(error, path)
+    assert packed.read(folder / "c.csv") == b"more\n"
+    assert path.read_bytes() == text
+
+
+def test_a_full_disk_loses_nothing(folder, monkeypatch):
+    before = contents(folder)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_whole", full)
+    with pytest.raises(OSError, match="No space"):
+        packed.pack(folder)
+    assert contents(folder) == before
+    monkeypatch.undo()
+    packed.pack(folder)
+    monkeypatch.setattr(files, "write_whole", full)
+    with pytest.raises(OSError, match="No space"):
+        packed.unpack(folder)
+    assert packed.read(folder / NAMES[0]) == before[NAMES[0]]
+
+
+# ---- the two commands
+
+
+@pytest.fixture
+def results(folder, monkeypatch):
+    """A folder of results with a sweep, an experiment of the spline study, a sweep of the user's and one set aside."""
+    root = folder.parents[1] / "results"
+    for place in ("a", "b/deep", "local/a", "b/.deep.2026-01-01_000000"):
+        shutil.copytree(folder.parent, root / place)
+    (root / "b" / "x_s0").mkdir()
+    for name in ("metrics.csv", "signals.csv", "experiment.json"):
+        (root / "b" / "x_s0" / name).write_text(name)
+    (root / "b" / "outcomes.csv").write_text("1\n")
+    monkeypatch.setattr(packed, "PUBLISHED", root.resolve())
+    return root
+
+
+def zips(root):
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.zip"))
+
+
+def test_what_is_published_is_packed_and_unpacked(results, capsys):
+    before = {path: path.read_bytes() for path in results.rglob("*.*") if path.is_file()}
+    assert packed.main(["pack"]) == 0
+    assert zips(results) == ["a/runs.zip", "b/deep/runs.zip", "b/x_s0.zip"]
+    assert (results / "b" / "outcomes.csv").exists()
+    assert sorted(path.name for path in (results / "b" / "x_s0").iterdir()) == ["experiment.json"]
+    assert capsys.readouterr().out == f"{results / 'a'}: 3 CSVs packed\n{results / 'b'}: 5 CSVs packed\n"
+    assert packed.main(["pack"]) == 0
+    assert capsys.readouterr().out == "there is nothing to pack\n"
+    assert packed.main(["unpack", str(results / "a")]) == 0
+    assert zips(results) == ["b/deep/runs.zip", "b/x_s0.zip"]
+    assert packed.main(["unpack"]) == 0
+    after = {path: path.read_bytes() for path in results.rglob("*.*") if path.is_file() and path.name != ".lock"}
+    assert after == before
+    assert packed.main(["pack", str(results / "local")]) == 0  # whoever asks for it
+    assert zips(results) == ["local/a/runs.zip"]
+
+
+def test_a_folder_in_which_a_sweep_trains_is_left_alone(results, capsys):
+    with files.locked(results / "a"):
+        assert packed.main(["pack"]) == 1
+    assert "another process is training in" in capsys.readouterr().err
+    assert zips(results) == ["b/deep/runs.zip", "b/x_s0.zip"]
+    assert packed.main(["pack", str(results / "nowhere")]) == 1
+    assert capsys.readouterr().err == f"{results / 'nowhere'} is no folder of results\n"
+
+
+def test_what_is_published(results, monkeypatch):
+    assert packed.is_published(results / "b" / "deep")
+    assert not packed.is_published(results / "local" / "a")
+    assert not packed.is_published(results.parent)
+    monkeypatch.chdir(results.parent)
+    assert packed.is_published("results/not_there_yet")
+
+
+# ---- what the repository keeps
+
+
+def test_published_results_stay_small():
+    listed = subprocess.run(["git", "ls-files", "-z", "results"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is no git repository")
+    paths = [ROOT / name for name in listed.stdout.split("\0")[:-1]]
+    assert sum(path.stat().st_size for path in paths if path.exists()) < 40e6
