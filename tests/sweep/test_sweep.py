@@ -941,6 +941,31 @@ def test_a_run_can_be_had_back_by_its_cell():
     assert evaluated(by_cell, data.x_test, data.y_test) == evaluated(by_name, data.x_test, data.y_test)
 
 
+def test_signals_that_fade_out_of_float32_are_the_same_in_the_sweep_and_alone(tmp_path, flushes):
+    """N(0, 0.01^2), 16 wide: a layer shrinks the signal to 0.04 of it, so that it leaves float32 after some 27 layers.
+
+    Where lanes flush subnormal numbers, each of n pre-activations is 0 or at least 1.2e-38, and their deviation is 0 or
+    at least 1.2e-38 / sqrt(n). Of gradual underflow there would be deviations down to 1e-45.
+    """
+    faint = {"precision": "float32", "layers_list": [50], "num_epochs": 1, "activations": ["tanh"], "seeds": [0, 1]}
+    faint |= {"init_types": ["normal"], "init_params": {"normal": {"std": 0.01}}}
+    results, (config, data) = train(tmp_path, **faint), fitted(**faint)
+    data = datasets.load(config, "cpu", torch.float32)
+    least = torch.finfo(torch.float32).tiny / (len(data.probe) * config.hidden_size) ** 0.5
+    for run in results.summary.run:
+        alone = training.train_alone(config, data, [config.named[run]], 1)
+        for i, stat in enumerate(records.LAYER_STATS):
+            there = results.layers(run, stat).to_numpy()
+            here = alone.tables[0][:, 6 + i :: len(records.LAYER_STATS)]
+            np.testing.assert_allclose(there, here, rtol=2 * ROUNDED["layers"], atol=1e-37, err_msg=stat)
+            if stat == "pre_std":
+                assert (there[0] == 0).sum() > 15
+                for values in (there, here) if flushes else ():
+                    assert (values[values > 0] >= least).all()
+        loss, _ = evaluated(training.rebuild(config, run), data.x_test, data.y_test)
+        assert loss == pytest.approx(results.history(run).iloc[-1].test_loss, rel=1.001 * ROUNDED["figures"])
+
+
 def test_a_run_that_the_sweep_does_not_have_is_told(once):
     with pytest.raises(ConfigError, match="the sweep has no run 'he_normal_relu_99L_s0'") as error:
         training.rebuild(once.config, "he_normal_relu_99L_s0")
