@@ -886,7 +886,7 @@ def test_nothing_left_takes_no_time(once):
 
 
 def test_the_forecast_is_in_proportion_to_the_epochs_left(stopped, tmp_path, monkeypatch):
-    monkeypatch.setattr(Sweep, "_time_steps", lambda self, runs, seconds: (1000, 2.0))
+    monkeypatch.setattr(Sweep, "_time_steps", lambda self, config, runs, seconds: (1000, 2.0))
     short, long = (Sweep(tiny(tmp_path / "sweep", num_epochs=n)).forecast() for n in (3, 6))
     assert long == pytest.approx(2 * short)
     anew = tmp_path / "anew"
@@ -906,6 +906,33 @@ def test_a_sweep_describes_itself(once, stopped, tmp_path):
         "nothing is left to train",
     ]
     assert "go on where they stopped" in Sweep(tiny(stopped)).describe()
+
+
+@pytest.mark.parametrize(("times", "words"), [(2.5, "takes 2.5 times as long as in float32"), (1.0, None), (0.5, None)])
+def test_bf16_that_is_slower_is_said_before_training(tmp_path, monkeypatch, capsys, times, words):
+    """As if a step of it took so many times as long; other precisions are not timed."""
+    timed, epochs = [], []
+
+    def pace(sweep, config, runs, seconds):
+        timed.append(config.precision)
+        beside = 3 if len(timed) == 1 else 1  # another program
+        return 1000, 2.0 * (times if config.precision == "bf16" else 1) * beside
+
+    monkeypatch.setattr(Sweep, "_time_steps", pace)
+    narrow = {"precision": "bf16", "layers_list": [1], "num_epochs": 1}
+    sweep = Sweep(tiny(tmp_path / "sweep", **narrow))
+    described = sweep.describe()
+    sweep.run(lambda progress: epochs.append(capsys.readouterr().out))
+    assert sorted(set(timed)) == ["bf16", "float32"]
+    said = [epochs[0], described.splitlines()[-1]]
+    for text in said:
+        assert (words in text and '"precision": "float32"' in text) if words else "bf16, in which" not in text
+    assert "".join(epochs[1:]) == ""
+    capsys.readouterr()
+    timed.clear()
+    Sweep(tiny(tmp_path / "sweep", **narrow)).run(quiet)  # finished
+    train(tmp_path / "wide", layers_list=[1], num_epochs=1)
+    assert (timed, capsys.readouterr().out) == ([], "")
 
 
 def test_progress_counts_every_epoch_of_every_stack(tmp_path):
@@ -1172,7 +1199,7 @@ def test_a_stack_beside_its_halves_is_not_taken_up(once, stopped, tmp_path):
 def test_the_forecast_of_what_does_not_fit_into_memory_is_that_of_a_part(tmp_path, monkeypatch):
     timed = []
 
-    def scarce(sweep, runs, seconds):
+    def scarce(sweep, config, runs, seconds):
         if len(runs) > 1:
             raise torch.OutOfMemoryError("no more")
         timed.append(runs)
