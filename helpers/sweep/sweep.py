@@ -63,7 +63,8 @@ class Sweep:
         begun = self.on_disk.begun()
         taken = self.finished.union(*(task.what["runs"] for task in begun))
         left = [run for run in self.config.runs() if run not in taken]
-        new = [stack_task(self.config, runs) for runs in plan(self.config, left, self.device)]
+        new = plan(self.config, left, self.device, self.side_by_side(len(left))) if left else []
+        new = [stack_task(self.config, runs) for runs in new]
         return sorted([*begun, *new], key=lambda task: -task.cost)
 
     def describe(self):

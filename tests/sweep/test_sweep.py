@@ -21,7 +21,7 @@ from torch.nn import functional
 from helpers import data as datasets
 from helpers import files, networks, records
 from helpers.activations import ACTIVATIONS, register_activation
-from helpers.config import ConfigError, Run, SweepConfig
+from helpers.config import PRECISIONS, ConfigError, Run, SweepConfig
 from helpers.data import DataError
 from helpers.sweep import Sweep, SweepError, plan, training
 
@@ -834,17 +834,67 @@ def test_bad_input_is_told_before_anything_is_written(tmp_path, changes, kind, w
 # ---- plan, costs, order
 
 
-@pytest.mark.parametrize("stack_size", [1, 3, 7, "auto"])
+@pytest.mark.parametrize("stack_size", [1, 3, 7])
 def test_a_plan_holds_every_run_once_and_the_costliest_first(stack_size):
     config, _ = fitted(layers_list=[2, 9, 5], seeds=[0, 1, 2], stack_size=stack_size)
     stacks = plan.plan(config, config.runs(), torch.device("cpu"))
     assert sorted(run for stack in stacks for run in stack) == sorted(config.runs())
     assert all(len({run.activation for run in stack}) == 1 for stack in stacks)
-    most = plan.STACK_SIZES["cpu"] if stack_size == "auto" else stack_size
-    assert max(map(len, stacks)) == most
-    assert len(stacks) == 2 * -(-18 // most)
+    assert max(map(len, stacks)) == stack_size
+    assert len(stacks) == 2 * -(-18 // stack_size)
     costs = [sum(plan.parameters(config, run.layers) for run in stack) for stack in stacks]
     assert costs == sorted(costs, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("precision", "batch", "width"), [("float32", 32, 128), ("float64", 32, 128), ("bf16", 128, 200)]
+)
+def test_a_layer_of_a_stack_stays_in_the_cache(precision, batch, width):
+    """By the bytes of its tensors: a layer of as many deep networks as fit; of shallow ones there may be more."""
+    config, _ = fitted(hidden_size=width, batch_size=batch, precision=precision, stack_size="auto")
+    sizes = {layers: plan.stack_size(config, layers, torch.device("cpu")) for layers in (1, 2, 5, 10, 50, 10_000)}
+    shapes = [(width, width), (batch, width), (batch, width)]
+    layer = sum(torch.empty(shape, dtype=PRECISIONS[precision]).nbytes for shape in shapes)
+    assert sizes[10_000] * layer <= 2**20 < (sizes[10_000] + 1) * layer
+    assert list(sizes.values()) == sorted(sizes.values(), reverse=True)
+    assert sizes[5] > sizes[50]
+
+
+def test_a_stack_has_a_network_at_least_and_no_more_than_others_wait_for():
+    cpu = torch.device("cpu")
+    assert plan.stack_size(fitted(hidden_size=4096, stack_size="auto")[0], 50, cpu) == 1
+    assert plan.stack_size(fitted(hidden_size=4, stack_size="auto")[0], 1, cpu) == plan.MOST_ON_A_CPU
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 8])
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"activations": ["relu"], "layers_list": [5], "seeds": [0, 1, 2, 3]},  # 8 networks
+        {"layers_list": [2, 9, 5], "seeds": [0, 1, 2]},
+        {"activations": ["relu"], "layers_list": [50, 1], "init_types": ["zero"]},
+        {"layers_list": [5], "seeds": list(range(100))},
+    ],
+)
+def test_every_lane_gets_its_share(grid, lanes):
+    config, _ = fitted(**grid, stack_size="auto")
+    runs = config.runs()
+    stacks = plan.plan(config, runs, torch.device("cpu"), lanes)
+    assert sorted(run for stack in stacks for run in stack) == sorted(runs)
+    share = plan.stack_parameters(config, runs) / lanes
+    for stack in stacks:
+        assert len(stack) == 1 or plan.stack_parameters(config, stack) <= share
+    assert len(stacks) >= min(lanes, len(runs))
+    assert len(stacks) <= 2 * lanes + 2 * len(runs) / plan.MOST_ON_A_CPU  # and no more than that takes
+    fixed, _ = fitted(**grid, stack_size=1000)
+    assert len(plan.plan(fixed, runs, torch.device("cpu"), lanes)) == len(config.activations)
+
+
+def test_a_sweep_plans_for_the_lanes_it_has(tmp_path, monkeypatch):
+    small = {"layers_list": [2], "activations": ["relu"], "seeds": [0, 1, 2, 3], "stack_size": "auto"}
+    for count in (1, 2, 4):
+        monkeypatch.setattr(Sweep, "side_by_side", lambda sweep, stacks, count=count: min(stacks, count))
+        assert [len(task.what["runs"]) for task in Sweep(tiny(tmp_path, **small)).todo()] == [8 // count] * count
 
 
 def test_a_stack_small_enough_has_one_depth_and_one_seed():
