@@ -21,6 +21,7 @@ import threading
 import time
 import traceback
 import uuid
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -386,12 +387,29 @@ def _driven(order, task):
     states = order["states"] and Path(order["states"])
     if states and not os.path.exists(order["token"]):
         raise ClusterError(f"the worker process at {process.address} does not see {states}; all must share that folder")
-    if torch.cuda.is_available():
-        lanes.use_own_stream(torch.device("cuda", torch.cuda.current_device()))
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     task = _as_on_disk(task, states)
     send(Begun(task.name, max(0, task.done), f"{process.address}"))
-    lanes.drive(task, _worker(order["worker"]), states, stop, emit)
+    _in_a_lane(device, lanes.drive, task, _worker(order["worker"]), states, stop, emit)
     return last[0] if last else None
+
+
+def _in_a_lane(device, function, *arguments):
+    """What a function returns, or raises, in a thread like those of the other engine.
+
+    This thread is Dask's, and stays as it is. A process that is to end waits for neither of them.
+    """
+    future, cores = Future(), torch.get_num_threads()
+
+    def lane():
+        try:
+            lanes.become_lane(device, cores)
+            future.set_result(function(*arguments))
+        except BaseException as error:  # whatever it is, it is raised where this is waited for
+            future.set_exception(error)
+
+    threading.Thread(target=lane, daemon=True).start()
+    return future.result()
 
 
 def _worker(pickled):

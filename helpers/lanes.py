@@ -145,7 +145,9 @@ class Lanes:
     """Threads that work side by side, each with its share of the cores, or with a CUDA stream of its own.
 
     On a CPU two tasks on a core each get further than one task on both: nobody waits for the other at the end of every
-    product.
+    product. Subnormal numbers, below 1.2e-38 in float32, are 0 there: signals and gradients that fade over 50 layers
+    are full of them, and processors may take a detour for each (with N(0, 0.01^2) an epoch took 3 to 9 times as long on
+    an Intel Xeon, 1.05 times on an AMD EPYC).
     """
 
     def __init__(self, device, tasks):
@@ -155,13 +157,9 @@ class Lanes:
             most = cores // -(-cores // most)  # so many that each has the same number of cores, and none is left over
         self.count = max(1, min(most, tasks))
         self.device, self.cores = device, cores
-        self.pool = ThreadPoolExecutor(self.count, initializer=self._start)
-
-    def _start(self):
-        if self.device.type == "cpu":
-            torch.set_num_threads(max(1, self.cores // self.count))
-        elif self.device.type == "cuda":
-            use_own_stream(self.device)
+        self.pool = ThreadPoolExecutor(
+            self.count, initializer=become_lane, initargs=(device, max(1, cores // self.count))
+        )
 
     def __enter__(self):
         return self.pool
@@ -169,6 +167,17 @@ class Lanes:
     def __exit__(self, *exc):
         self.pool.shutdown(cancel_futures=True)
         torch.set_num_threads(self.cores)
+
+
+def become_lane(device, cores):
+    """Set this new thread up to train on so many cores, or on a CUDA stream of its own."""
+    if device.type == "cpu":
+        # The flag is the thread's own. Those that torch starts for its products inherit it: set it before the first of
+        # them. A processor without it answers False, and keeps its subnormals.
+        torch.set_flush_denormal(True)
+        torch.set_num_threads(cores)
+    elif device.type == "cuda":
+        use_own_stream(device)
 
 
 def use_own_stream(device):

@@ -22,7 +22,8 @@ from helpers import packed, records
 from helpers.config import SweepConfig
 from helpers.figures import COLOURS, Picture, grid_of_subplots, legend
 from helpers.lanes import Task
-from helpers.sweep.plan import STACK_SIZES, parameters
+from helpers.sweep import plan
+from helpers.sweep.plan import parameters
 
 NUMBER = 8.5  # bytes of a number in a CSV, its comma included: "0.01234," or "1.234e-05,"
 HOUR, TERABYTE = 3600.0, 1e12
@@ -169,8 +170,9 @@ def handing_over(address, device, tasks=60):
 
 
 def stack_size(config, device):
-    """Networks that train as one stack."""
-    return STACK_SIZES[device.type] if config.stack_size == "auto" else config.stack_size
+    """Networks that train as one stack: the mean over the stacks of a sweep that has many of each depth."""
+    sizes = [plan.stack_size(config, layers, device) for layers in config.layers_list]
+    return round(len(sizes) / sum(1 / size for size in sizes))
 
 
 def costs(pace, written, listed, handed, size):

@@ -1,5 +1,6 @@
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,15 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def flushes():
+    """Whether this processor can take subnormal numbers for 0, asked in a thread whose flag nobody needs."""
+    import torch
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.set_flush_denormal, True).result()
 
 
 @pytest.fixture(scope="session")

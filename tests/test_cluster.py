@@ -51,6 +51,27 @@ def engine(request):
 # ---- what both engines do
 
 
+class Underflowing(CountingWorker):
+    """Fails at a step in which float32 still has numbers below 1.2e-38."""
+
+    def before_step(self, task, step):
+        assert not underflow().any()
+
+
+def underflow():
+    return torch.full((1000,), 1e-30) * 1e-10
+
+
+def test_subnormal_numbers_are_zero_within_tasks_and_nowhere_else(engine, tmp_path, scheduler, flushes):
+    if not flushes:
+        pytest.skip("this processor cannot flush subnormal numbers")
+    collected(engine, tasks("a", "b"), Underflowing(), states=tmp_path)
+    assert underflow().all()
+    with Client(scheduler, set_as_default=False) as client:
+        left = client.gather([client.submit(underflow, pure=False) for _ in range(8)])
+    assert torch.cat(left).all()
+
+
 @pytest.mark.parametrize("states", [True, False])
 def test_each_task_goes_through_all_its_steps_and_is_recorded_once(engine, tmp_path, states):
     todo, fractions = tasks("a", "b", "c", "d", "e", "f"), []

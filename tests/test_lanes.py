@@ -7,6 +7,7 @@ import time
 import weakref
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from counting import CountingWorker, collected, resumed, tasks, total
@@ -91,6 +92,42 @@ def test_lanes_share_the_cores():
         list(pool.map(lambda _: (seen.append(torch.get_num_threads()), time.sleep(0.01)), range(4)))
     assert set(seen) == {max(1, before // 2)} if before > 1 else {1}
     assert torch.get_num_threads() == before
+
+
+# ---- subnormal numbers
+
+
+def share_of_zeros(product):
+    return (product == 0).float().mean().item()
+
+
+def subnormal_products():
+    """Shares of zeros in what float32 rounds to 1e-40: elementwise, large enough for all threads of torch; a product
+    of matrices; one in NumPy."""
+    small = torch.full((1 << 20,), 1e-30)
+    matrix = torch.full((8, 32, 32), 1e-20)
+    return [
+        share_of_zeros(small * 1e-10),
+        share_of_zeros(torch.bmm(matrix, matrix / 32)),
+        share_of_zeros(torch.from_numpy(small.numpy() * np.float32(1e-10))),
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_subnormal_numbers_are_zero_in_lanes_and_nowhere_else(count, flushes):
+    if not flushes:
+        pytest.skip("this processor cannot flush subnormal numbers")
+    with lanes.Lanes(CPU, count) as pool:
+        inside = list(pool.map(lambda _: subnormal_products(), range(count)))
+    assert inside == [[1.0, 1.0, 1.0]] * count
+    assert subnormal_products() == [0.0, 0.0, 0.0]
+
+
+def test_a_processor_that_keeps_subnormal_numbers_has_lanes_too(monkeypatch):
+    monkeypatch.setattr(torch, "set_flush_denormal", lambda flush: False)
+    with lanes.Lanes(CPU, 1) as pool:
+        assert pool.submit(subnormal_products).result() == [0.0, 0.0, 0.0]
+    assert run(tasks("a"))[1] == {"a": total(*tasks("a"))}
 
 
 class Large(CountingWorker):

@@ -5,8 +5,10 @@ print(sweep.describe())
 results = sweep.run()
 """
 
+import dataclasses
 import time
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from helpers import data as datasets
@@ -19,6 +21,9 @@ from helpers.sweep.news import news_of
 from helpers.sweep.plan import plan, stack_parameters, stack_task
 from helpers.sweep.training import StackTraining, StackWorker
 from helpers.training import data_type, epoch_order
+
+MOMENT = 0.05  # seconds of training by which two precisions are compared
+WORTH_SAYING = 1.1  # how many times as long it takes in one; less may be noise
 
 
 class Sweep:
@@ -58,7 +63,8 @@ class Sweep:
         begun = self.on_disk.begun()
         taken = self.finished.union(*(task.what["runs"] for task in begun))
         left = [run for run in self.config.runs() if run not in taken]
-        new = [stack_task(self.config, runs) for runs in plan(self.config, left, self.device)]
+        new = plan(self.config, left, self.device, self.side_by_side(len(left))) if left else []
+        new = [stack_task(self.config, runs) for runs in new]
         return sorted([*begun, *new], key=lambda task: -task.cost)
 
     def describe(self):
@@ -84,8 +90,38 @@ class Sweep:
                 left,
                 f"on {self._where()} in {c.precision}, seeds {', '.join(map(str, c.seeds))}; "
                 f"results go to {self.folder}",
+                *self._doubts(),
             ]
         )
+
+    def _doubts(self):
+        """What speaks against these settings on this machine: a list of sentences, mostly empty."""
+        if self.bf16_slowdown is None or self.bf16_slowdown < WORTH_SAYING:
+            return []
+        return [
+            f"precision is bf16, in which a training step takes {self.bf16_slowdown:.1f} times as long as in float32, "
+            'measured just now on this machine; faster here is "precision": "float32"'
+        ]
+
+    @cached_property
+    def bf16_slowdown(self):
+        """How many times as long as in float32 a training step takes in the bf16 that was asked for, on this CPU.
+
+        Timed, which takes about a second, not looked up: an AMD EPYC with instructions for bf16 took 0.7 times as long
+        in MNIST's shape, without them (oneDNN kept to AVX-512 or AVX2) 2.3 and 11 times. None where bf16 was not asked
+        for, or nothing is left to train.
+        """
+        if self.config.precision != "bf16" or self.device.type != "cpu":
+            return None
+        todo = self.todo()
+        if not todo:
+            return None
+        runs = todo[len(todo) // 2].what["runs"]
+        both = [dataclasses.replace(self.config, precision=precision) for precision in ("bf16", "float32")]
+        with lanes.Lanes(self.device, len(todo)) as pool:
+            timed = [pool.submit(self._time_what_fits, config, runs, MOMENT).result() for config in both * 2]
+        paces = [elapsed / cost for cost, elapsed in timed]
+        return min(paces[::2]) / min(paces[1::2])  # the shorter of two: other programs only ever add time
 
     def _where(self):
         """Where stacks train, in words."""
@@ -117,28 +153,29 @@ class Sweep:
         timed_at_once = lanes.Lanes(self.device, count if share_the_machine else 1)
         runs = todo[len(todo) // 2].what["runs"]
         with timed_at_once as pool:
-            timed = list(pool.map(lambda _: self._time_what_fits(runs, seconds), range(timed_at_once.count)))
+            timed = [pool.submit(self._time_what_fits, self.config, runs, seconds) for _ in range(timed_at_once.count)]
+            timed = [future.result() for future in timed]
         cost, elapsed = (sum(values) for values in zip(*timed, strict=True))
         # An epoch also reads the test set, forward only, which is a third of a step's work, and the probe.
         samples = self.data.train_size + self.data.test_size / 3 + len(self.data.probe)
         left = sum(task.cost * (1 - max(0, task.done) / task.steps) for task in todo)
         return elapsed / cost * left * samples / (timed_at_once.count if share_the_machine else count)
 
-    def _time_what_fits(self, runs, seconds):
+    def _time_what_fits(self, config, runs, seconds):
         """`_time_steps`, of half the runs where all of them do not fit into memory: training halves them, too."""
         try:
-            return self._time_steps(runs, seconds)
+            return self._time_steps(config, runs, seconds)
         except (RuntimeError, MemoryError) as error:
             if len(runs) == 1 or not lanes.is_out_of_memory(error):
                 raise
             lanes.free(error)
-        return self._time_what_fits(runs[: len(runs) // 2], seconds)
+        return self._time_what_fits(config, runs[: len(runs) // 2], seconds)
 
-    def _time_steps(self, runs, seconds):
+    def _time_steps(self, config, runs, seconds):
         """Train a throw-away stack for about `seconds`; returns the cost of its steps and how long they took."""
-        training = StackTraining(self.config, self.data, runs, self.device)
+        training = StackTraining(config, self.data, runs, self.device)
         n = len(training.stack.seeds)
-        index = epoch_order(0, 0, self.data.train_size)[: self.config.batch_size].expand(n, -1).to(self.device)
+        index = epoch_order(0, 0, self.data.train_size)[: config.batch_size].expand(n, -1).to(self.device)
         train_batch = training.batch_trainer()
         train_batch(index)
         training.stack.train_figures()  # waits for the device
@@ -147,7 +184,7 @@ class Sweep:
             train_batch(index)
             training.stack.train_figures()
             steps += 1
-        return stack_parameters(self.config, runs) * self.config.batch_size * steps, elapsed
+        return stack_parameters(config, runs) * config.batch_size * steps, elapsed
 
     def run(self, progress=None):
         """Train what is left, and return the results read back from the folder.
@@ -179,6 +216,8 @@ class Sweep:
         def watch(event, fraction, eta):
             progress(Progress(event, len(self.finished), runs, fraction, eta))
 
+        for doubt in self._doubts():
+            print(doubt, flush=True)
         with self._write_errors_explained():
             self._engine(
                 tasks,

@@ -21,7 +21,7 @@ from torch.nn import functional
 from helpers import data as datasets
 from helpers import files, networks, packed, records
 from helpers.activations import ACTIVATIONS, register_activation
-from helpers.config import ConfigError, Run, SweepConfig
+from helpers.config import PRECISIONS, ConfigError, Run, SweepConfig
 from helpers.data import DataError
 from helpers.sweep import Sweep, SweepError, plan, training
 
@@ -834,17 +834,67 @@ def test_bad_input_is_told_before_anything_is_written(tmp_path, changes, kind, w
 # ---- plan, costs, order
 
 
-@pytest.mark.parametrize("stack_size", [1, 3, 7, "auto"])
+@pytest.mark.parametrize("stack_size", [1, 3, 7])
 def test_a_plan_holds_every_run_once_and_the_costliest_first(stack_size):
     config, _ = fitted(layers_list=[2, 9, 5], seeds=[0, 1, 2], stack_size=stack_size)
     stacks = plan.plan(config, config.runs(), torch.device("cpu"))
     assert sorted(run for stack in stacks for run in stack) == sorted(config.runs())
     assert all(len({run.activation for run in stack}) == 1 for stack in stacks)
-    most = plan.STACK_SIZES["cpu"] if stack_size == "auto" else stack_size
-    assert max(map(len, stacks)) == most
-    assert len(stacks) == 2 * -(-18 // most)
+    assert max(map(len, stacks)) == stack_size
+    assert len(stacks) == 2 * -(-18 // stack_size)
     costs = [sum(plan.parameters(config, run.layers) for run in stack) for stack in stacks]
     assert costs == sorted(costs, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("precision", "batch", "width"), [("float32", 32, 128), ("float64", 32, 128), ("bf16", 128, 200)]
+)
+def test_a_layer_of_a_stack_stays_in_the_cache(precision, batch, width):
+    """By the bytes of its tensors: a layer of as many deep networks as fit; of shallow ones there may be more."""
+    config, _ = fitted(hidden_size=width, batch_size=batch, precision=precision, stack_size="auto")
+    sizes = {layers: plan.stack_size(config, layers, torch.device("cpu")) for layers in (1, 2, 5, 10, 50, 10_000)}
+    shapes = [(width, width), (batch, width), (batch, width)]
+    layer = sum(torch.empty(shape, dtype=PRECISIONS[precision]).nbytes for shape in shapes)
+    assert sizes[10_000] * layer <= 2**20 < (sizes[10_000] + 1) * layer
+    assert list(sizes.values()) == sorted(sizes.values(), reverse=True)
+    assert sizes[5] > sizes[50]
+
+
+def test_a_stack_has_a_network_at_least_and_no_more_than_others_wait_for():
+    cpu = torch.device("cpu")
+    assert plan.stack_size(fitted(hidden_size=4096, stack_size="auto")[0], 50, cpu) == 1
+    assert plan.stack_size(fitted(hidden_size=4, stack_size="auto")[0], 1, cpu) == plan.MOST_ON_A_CPU
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 8])
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"activations": ["relu"], "layers_list": [5], "seeds": [0, 1, 2, 3]},  # 8 networks
+        {"layers_list": [2, 9, 5], "seeds": [0, 1, 2]},
+        {"activations": ["relu"], "layers_list": [50, 1], "init_types": ["zero"]},
+        {"layers_list": [5], "seeds": list(range(100))},
+    ],
+)
+def test_every_lane_gets_its_share(grid, lanes):
+    config, _ = fitted(**grid, stack_size="auto")
+    runs = config.runs()
+    stacks = plan.plan(config, runs, torch.device("cpu"), lanes)
+    assert sorted(run for stack in stacks for run in stack) == sorted(runs)
+    share = plan.stack_parameters(config, runs) / lanes
+    for stack in stacks:
+        assert len(stack) == 1 or plan.stack_parameters(config, stack) <= share
+    assert len(stacks) >= min(lanes, len(runs))
+    assert len(stacks) <= 2 * lanes + 2 * len(runs) / plan.MOST_ON_A_CPU  # and no more than that takes
+    fixed, _ = fitted(**grid, stack_size=1000)
+    assert len(plan.plan(fixed, runs, torch.device("cpu"), lanes)) == len(config.activations)
+
+
+def test_a_sweep_plans_for_the_lanes_it_has(tmp_path, monkeypatch):
+    small = {"layers_list": [2], "activations": ["relu"], "seeds": [0, 1, 2, 3], "stack_size": "auto"}
+    for count in (1, 2, 4):
+        monkeypatch.setattr(Sweep, "side_by_side", lambda sweep, stacks, count=count: min(stacks, count))
+        assert [len(task.what["runs"]) for task in Sweep(tiny(tmp_path, **small)).todo()] == [8 // count] * count
 
 
 def test_a_stack_small_enough_has_one_depth_and_one_seed():
@@ -886,7 +936,7 @@ def test_nothing_left_takes_no_time(once):
 
 
 def test_the_forecast_is_in_proportion_to_the_epochs_left(stopped, tmp_path, monkeypatch):
-    monkeypatch.setattr(Sweep, "_time_steps", lambda self, runs, seconds: (1000, 2.0))
+    monkeypatch.setattr(Sweep, "_time_steps", lambda self, config, runs, seconds: (1000, 2.0))
     short, long = (Sweep(tiny(tmp_path / "sweep", num_epochs=n)).forecast() for n in (3, 6))
     assert long == pytest.approx(2 * short)
     anew = tmp_path / "anew"
@@ -906,6 +956,33 @@ def test_a_sweep_describes_itself(once, stopped, tmp_path):
         "nothing is left to train",
     ]
     assert "go on where they stopped" in Sweep(tiny(stopped)).describe()
+
+
+@pytest.mark.parametrize(("times", "words"), [(2.5, "takes 2.5 times as long as in float32"), (1.0, None), (0.5, None)])
+def test_bf16_that_is_slower_is_said_before_training(tmp_path, monkeypatch, capsys, times, words):
+    """As if a step of it took so many times as long; other precisions are not timed."""
+    timed, epochs = [], []
+
+    def pace(sweep, config, runs, seconds):
+        timed.append(config.precision)
+        beside = 3 if len(timed) == 1 else 1  # another program
+        return 1000, 2.0 * (times if config.precision == "bf16" else 1) * beside
+
+    monkeypatch.setattr(Sweep, "_time_steps", pace)
+    narrow = {"precision": "bf16", "layers_list": [1], "num_epochs": 1}
+    sweep = Sweep(tiny(tmp_path / "sweep", **narrow))
+    described = sweep.describe()
+    sweep.run(lambda progress: epochs.append(capsys.readouterr().out))
+    assert sorted(set(timed)) == ["bf16", "float32"]
+    said = [epochs[0], described.splitlines()[-1]]
+    for text in said:
+        assert (words in text and '"precision": "float32"' in text) if words else "bf16, in which" not in text
+    assert "".join(epochs[1:]) == ""
+    capsys.readouterr()
+    timed.clear()
+    Sweep(tiny(tmp_path / "sweep", **narrow)).run(quiet)  # finished
+    train(tmp_path / "wide", layers_list=[1], num_epochs=1)
+    assert (timed, capsys.readouterr().out) == ([], "")
 
 
 def test_progress_counts_every_epoch_of_every_stack(tmp_path):
@@ -939,6 +1016,31 @@ def test_a_run_can_be_had_back_by_its_cell():
     run = config.runs()[0]
     by_cell, by_name = (training.rebuild(config, which) for which in (run, run.name))
     assert evaluated(by_cell, data.x_test, data.y_test) == evaluated(by_name, data.x_test, data.y_test)
+
+
+def test_signals_that_fade_out_of_float32_are_the_same_in_the_sweep_and_alone(tmp_path, flushes):
+    """N(0, 0.01^2), 16 wide: a layer shrinks the signal to 0.04 of it, so that it leaves float32 after some 27 layers.
+
+    Where lanes flush subnormal numbers, each of n pre-activations is 0 or at least 1.2e-38, and their deviation is 0 or
+    at least 1.2e-38 / sqrt(n). Of gradual underflow there would be deviations down to 1e-45.
+    """
+    faint = {"precision": "float32", "layers_list": [50], "num_epochs": 1, "activations": ["tanh"], "seeds": [0, 1]}
+    faint |= {"init_types": ["normal"], "init_params": {"normal": {"std": 0.01}}}
+    results, (config, data) = train(tmp_path, **faint), fitted(**faint)
+    data = datasets.load(config, "cpu", torch.float32)
+    least = torch.finfo(torch.float32).tiny / (len(data.probe) * config.hidden_size) ** 0.5
+    for run in results.summary.run:
+        alone = training.train_alone(config, data, [config.named[run]], 1)
+        for i, stat in enumerate(records.LAYER_STATS):
+            there = results.layers(run, stat).to_numpy()
+            here = alone.tables[0][:, 6 + i :: len(records.LAYER_STATS)]
+            np.testing.assert_allclose(there, here, rtol=2 * ROUNDED["layers"], atol=1e-37, err_msg=stat)
+            if stat == "pre_std":
+                assert (there[0] == 0).sum() > 15
+                for values in (there, here) if flushes else ():
+                    assert (values[values > 0] >= least).all()
+        loss, _ = evaluated(training.rebuild(config, run), data.x_test, data.y_test)
+        assert loss == pytest.approx(results.history(run).iloc[-1].test_loss, rel=1.001 * ROUNDED["figures"])
 
 
 def test_a_run_that_the_sweep_does_not_have_is_told(once):
@@ -1212,7 +1314,7 @@ def test_a_stack_beside_its_halves_is_not_taken_up(once, stopped, tmp_path):
 def test_the_forecast_of_what_does_not_fit_into_memory_is_that_of_a_part(tmp_path, monkeypatch):
     timed = []
 
-    def scarce(sweep, runs, seconds):
+    def scarce(sweep, config, runs, seconds):
         if len(runs) > 1:
             raise torch.OutOfMemoryError("no more")
         timed.append(runs)
