@@ -8,7 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help setup run all mnist digits test test-browser test-processors chromium lint lab browse gallery bench
+.PHONY: help setup run all mnist digits test test-browser test-processors chromium lint lab browse gallery bench rivals
 
 # files of tests side by side, a process a core: most tests keep one core busy
 SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile
@@ -74,13 +74,23 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-## make bench    the stack against the loop that people write, on this machine
+## make bench    the stack against the loop that people write, on this machine: minutes; more turns with FULL=--full
 bench: setup
-	$(BIN)/python -m helpers.bench
+	$(BIN)/python -m helpers.bench $(FULL)
+
+## make rivals   the stack against JAX and torch.func; JAX has an environment of its own, .venv-rivals/
+rivals: setup .venv-rivals/ready
+	$(BIN)/python -m helpers.bench.rivals
+
+.venv-rivals/ready: requirements-rivals.txt
+	$(PYTHON) -m venv .venv-rivals
+	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-rivals.txt
+	@touch $@
 
 ## make gallery  results/README.md and the page of every study, from what is in results/
 gallery: setup
 	$(BIN)/python -m helpers.gallery
+	$(BIN)/python -m helpers.bench.page
 
 ## make lab      JupyterLab with run.ipynb
 lab: setup

@@ -35,8 +35,9 @@ class Measured:
 
     @property
     def name(self):
-        """The processor in words, as a table's head has it: its label where the manifest gives none."""
-        return self.manifest.get("name", self.label)
+        """The processor in words, as a table's head has it: its manifest's `name`, or model and limits."""
+        model, limited = self.manifest["machine"].split(",")[0], self.manifest.get("limits", {}).values()
+        return self.manifest.get("name", ", ".join([model, *dict.fromkeys(limited)]))
 
     def part(self, name):
         """What a part found beside its table; {} where it was not measured."""
@@ -51,9 +52,12 @@ class Measured:
 
 
 def read(root="results/bench"):
-    """[Measured] of all processors, in alphabetical order. Raises files.DamagedError."""
+    """[Measured] of all processors, in alphabetical order.
+
+    Raises files.DamagedError where a manifest cannot be read, ValueError where two processors have one name.
+    """
     folders = sorted(path.parent for path in Path(root).glob("*/manifest.json"))
-    return [
+    found = [
         Measured(
             folder.name,
             folder,
@@ -62,6 +66,10 @@ def read(root="results/bench"):
         )
         for folder in folders
     ]
+    names = [m.name for m in found]
+    if len(set(names)) < len(names):
+        raise ValueError(f"processors are named {names}; allowed is one name each: put a `name` into a manifest.json")
+    return found
 
 
 def keep(folder, part, device, rows=(), **found):
