@@ -8,6 +8,7 @@ A label stands for one processor under one limit of its instructions, such as `a
 """
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -102,16 +103,11 @@ def limits():
 
 
 def command():
-    """The command of this process as one would type it, without --save."""
+    """The command of this process as one would type it, without --save and with no path of this machine."""
     main = sys.modules["__main__"]
     module = main.__spec__.name.removesuffix(".__main__") if main.__spec__ else Path(sys.argv[0]).name
-    words, skip = [], False
-    for word in sys.argv[1:]:
-        if not (skip or word.startswith("--save")):
-            words.append(word)
-        skip = word in ("--save", "--against")  # a path of this machine, which helps nobody
-    words += ["PATH"] if "--against" in words else []
-    return " ".join([*(f"{k}={v}" for k, v in limits().items()), "python -m", module, *words])
+    typed = " ".join([*(f"{name}={value}" for name, value in limits().items()), "python -m", module, *sys.argv[1:]])
+    return re.sub(r"(--against[ =])\S+", r"\1PATH", re.sub(r" --save[ =]\S+", "", typed))
 
 
 def commit(folder=ROOT):

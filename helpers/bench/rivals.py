@@ -25,7 +25,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -230,15 +230,14 @@ def jax_children():
     program = [str(JAX_PYTHON), str(Path(__file__).with_name("rivals_jax.py"))]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     crews = {"JAX": [[]], "JAX, core each": [[str(core)] for core in cores]}
-    crews = {way: [subprocess.Popen(program + core, **pipes) for core in crew] for way, crew in crews.items() if crew}
-    children = [child for crew in crews.values() for child in crew]
-    try:
-        versions, *_ = [_answer(child) for child in children]
+    with ExitStack() as started:  # which closes the pipes, and with that ends the processes
+        crews = {
+            way: [started.enter_context(subprocess.Popen(program + core, **pipes)) for core in crew]
+            for way, crew in crews.items()
+            if crew
+        }
+        versions, *_ = [_answer(child) for crew in crews.values() for child in crew]
         yield versions, crews
-    finally:
-        for child in children:
-            child.stdin.close()
-            child.wait(timeout=60)
 
 
 def ways_of(problem, path, crews):
