@@ -122,9 +122,10 @@ def timed(step, seconds):
 
 
 class Torch:
-    """A way in this process: `steps(problem, networks)` returns a function of i, the i-th step of all networks.
+    """A way in this process.
 
-    What that function returns are their losses before the step. Its networks go on from call to call.
+    steps  (problem, networks) -> (step, last): step(i) is the i-th step of all networks, which go on from call to call;
+           last() gives their losses before the last step, (networks,)
     """
 
     settings = tuple({"networks": networks} for networks in NETWORKS)
@@ -134,14 +135,18 @@ class Torch:
         self._going = None, []  # how many networks, and a step function a lane
 
     def losses(self, networks):
-        step = self.steps(self.problem, networks)
-        return np.array([step(i).tolist() for i in range(STEPS)])
+        step, last = self.steps(self.problem, networks)
+        losses = []
+        for i in range(STEPS):
+            step(i)
+            losses.append(last())
+        return np.array(losses)
 
     def seconds(self, seconds, networks):
         lanes = Lanes(CPU, self.lanes)
         barrier = threading.Barrier(lanes.count)
         if self._going[0] != networks:
-            self._going = networks, [self.steps(self.problem, networks) for _ in range(lanes.count)]
+            self._going = networks, [self.steps(self.problem, networks)[0] for _ in range(lanes.count)]
 
         def lane(step):
             i = itertools.cycle(range(STEPS))
@@ -158,11 +163,9 @@ def stack_steps(problem, networks):
     stack = problem.stack(networks)
 
     def step(i):
-        before = stack.loss_sum.clone()
         stack.train_batch(problem.x, problem.y, problem.index[i][None])
-        return (stack.loss_sum - before) / problem.index.shape[1]
 
-    return step
+    return step, lambda: stack.train_figures()[0] / problem.index.shape[1]
 
 
 def func_steps(problem, networks):
@@ -175,16 +178,16 @@ def func_steps(problem, networks):
     def loss(own, x, y):
         return functional.cross_entropy(functional_call(net, own, (x,)), y)
 
-    gradients = vmap(grad_and_value(loss), in_dims=(0, None, None))
+    gradients, losses = vmap(grad_and_value(loss), in_dims=(0, None, None)), None
 
     def step(i):
+        nonlocal losses
         chosen = problem.index[i]
         grads, losses = gradients(parameters, problem.x[chosen], problem.y[chosen])
         for name, values in parameters.items():
             values.sub_(grads[name], alpha=lr)
-        return losses
 
-    return step
+    return step, lambda: losses.numpy()
 
 
 class Jax:
