@@ -8,7 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help setup run all mnist digits test test-browser test-processors chromium lint lab browse gallery bench rivals
+.PHONY: help setup run all mnist digits test test-browser test-processors chromium lint lab browse gallery bench
 
 # files of tests side by side, a process a core: most tests keep one core busy
 SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile
@@ -79,6 +79,7 @@ bench: setup
 	$(BIN)/python -m helpers.bench $(FULL)
 
 ## make rivals   the stack against JAX and torch.func; JAX has an environment of its own, .venv-rivals/
+.PHONY: rivals
 rivals: setup .venv-rivals/ready
 	$(BIN)/python -m helpers.bench.rivals
 

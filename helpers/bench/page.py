@@ -128,10 +128,9 @@ def _splines(fixed):
     """Of the splines that are fixed, or of those that learn: times torch.sigmoid's time."""
 
     def found(part):
-        ways = {way: ratio for way, (_, ratio) in part["ways"].items() if way != "sigmoid"}
-        chosen = {way: ratio for way, ratio in ways.items() if way.startswith("learnable") != fixed}
-        text = ", ".join(f"{ratio:.1f}x ({way.split()[-1]} segments)" for way, ratio in chosen.items())
-        return text, max(chosen.values()) <= 3
+        ways = {way: ratio for way, (_, ratio) in part["ways"].items() if way.startswith("spline") == fixed}
+        ways.pop("sigmoid", None)
+        return ", ".join(f"{ratio:.1f}x ({way})" for way, ratio in ways.items()), max(ways.values()) <= 3
 
     return found
 

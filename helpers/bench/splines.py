@@ -20,7 +20,6 @@ from helpers.config import SweepConfig
 NUMBERS = 4_000_000
 SEGMENTS = (2, 16, 400)
 MOST_IN_A_CHAIN = 16  # of 400 segments a chain takes seconds, and all the memory
-SHARE_IN_A_CHAIN = 4  # one in so many of the numbers: autograd keeps some tensors a segment
 
 
 def where_chain(spline):
@@ -53,11 +52,10 @@ def measure(rounds=9, numbers=NUMBERS):
     chains = {f"{way} {n}": f for n, s in few.items() for way, f in (("spline", s), ("chain", where_chain(s)))}
     z = 2 * torch.randn(numbers, 1, generator=torch.Generator().manual_seed(0))
     z, grad = z.requires_grad_(), torch.randn_like(z)
-    few_z = z.detach()[: max(1, numbers // SHARE_IN_A_CHAIN)].requires_grad_()
     # Chains have rounds of their own: the memory they ask for and give back slows down what comes after them.
     times, against = (
-        [{way: _seconds(f, z, grad[: len(z)]) for way, f in turns.items()} for _ in range(rounds + 1)][1:]
-        for turns, z in ((ways, z), (chains, few_z))
+        [{way: _seconds(f, z, grad) for way, f in turns.items()} for _ in range(rounds + 1)][1:]
+        for turns in (ways, chains)
     )
     found = {
         way: [statistics.median(t[way] for t in times) * 1e3, statistics.median(t[way] / t["sigmoid"] for t in times)]
