@@ -231,7 +231,7 @@ def jax_children():
         return
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     program = [str(JAX_PYTHON), str(Path(__file__).with_name("rivals_jax.py"))]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": limited(os.environ)}
     crews = {"JAX": [[]], "JAX, core each": [[str(core)] for core in cores]}
     with ExitStack() as started:  # which closes the pipes, and with that ends the processes
         crews = {
@@ -241,6 +241,13 @@ def jax_children():
         }
         versions, *_ = [_answer(child) for crew in crews.values() for child in crew]
         yield versions, crews
+
+
+def limited(environment):
+    """An environment in which XLA keeps to AVX2 where the libraries of the others are kept to it."""
+    if "AVX2" not in {value.upper() for value in measured.limits().values()}:
+        return dict(environment)
+    return {**environment, "XLA_FLAGS": f"{environment.get('XLA_FLAGS', '')} --xla_cpu_max_isa=AVX2".strip()}
 
 
 def ways_of(problem, path, crews):

@@ -56,6 +56,14 @@ def test_jax_trains_what_the_stack_trains(problem, tmp_path):
                 assert way.seconds(0.01, **setting) > 0
 
 
+def test_a_limit_of_the_instructions_is_the_rivals_too(monkeypatch):
+    for name in rivals.measured.LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    assert rivals.limited({"PATH": "/bin"}) == {"PATH": "/bin"}
+    monkeypatch.setenv("MKL_ENABLE_INSTRUCTIONS", "AVX2")
+    assert rivals.limited({"XLA_FLAGS": "--own"}) == {"XLA_FLAGS": "--own --xla_cpu_max_isa=AVX2"}
+
+
 def test_without_its_environment_jax_is_left_out(monkeypatch, tmp_path):
     monkeypatch.setattr(rivals, "JAX_PYTHON", tmp_path / "python")
     for name in ("SECONDS", "TRIAL"):
