@@ -74,13 +74,24 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-## make bench    the stack against the loop that people write, on this machine
+## make bench    the stack against the loop that people write, on this machine: minutes; more turns with FULL=--full
 bench: setup
-	$(BIN)/python -m helpers.bench
+	$(BIN)/python -m helpers.bench $(FULL)
+
+## make rivals   the stack against JAX and torch.func; JAX has an environment of its own, .venv-rivals/
+.PHONY: rivals
+rivals: setup .venv-rivals/ready
+	$(BIN)/python -m helpers.bench.rivals
+
+.venv-rivals/ready: requirements-rivals.txt
+	$(PYTHON) -m venv .venv-rivals
+	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-rivals.txt
+	@touch $@
 
 ## make gallery  results/README.md and the page of every study, from what is in results/
 gallery: setup
 	$(BIN)/python -m helpers.gallery
+	$(BIN)/python -m helpers.bench.page
 
 ## make pack     published logs as zips, as the batches leave them; make unpack: as files; FOLDER=results/digits for one
 pack unpack: setup

@@ -264,7 +264,7 @@ def _facts(study, page):
     for name, results in study.sweeps.items():
         which = f" of {plain(name)}" if len(study.sweeps) > 1 else ""
         yield f"Settings{which}: {plain(findings.settings(results))}; trained on {_origin(results.manifest)}"
-    if study.manifest and not study.sweeps:
+    if _origin(study.manifest) and not study.sweeps:
         yield f"Made on {_origin(study.manifest)}"
     if study.manifest.get("note"):
         yield f"Note: {plain(study.manifest['note'])}."
@@ -447,7 +447,10 @@ def pages(root="results", studies=None):
     """
     studies, first = find_studies(root) if studies is None else studies, Path(root) / "README.md"
     studies = [study for study in studies if study.shows_something]
-    return {first: overview(studies, first), **{study.page: study_page(study, study.page) for study in studies}}
+    ours = [
+        study for study in studies if "page_by" not in study.manifest
+    ]  # the others' pages have commands of their own
+    return {first: overview(studies, first), **{study.page: study_page(study, study.page) for study in ours}}
 
 
 def stale(root="results", studies=None):

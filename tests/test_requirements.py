@@ -17,9 +17,12 @@ OURS = {"helpers", "courselib"} | {path.stem for path in (ROOT / "tests").rglob(
 NOTEBOOKS = [ROOT / "run.ipynb", *(ROOT / "notebooks").glob("*.ipynb"), ROOT / "sigmoid" / "sigmoid.ipynb"]
 
 
-def pinned():
-    """{name: version} as requirements.txt has them."""
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+RIVALS = ROOT / "helpers/bench/rivals_jax.py"  # has an environment of its own
+
+
+def pinned(file="requirements.txt"):
+    """{name: version} as a file of requirements has them."""
+    lines = [line for line in (ROOT / file).read_text().splitlines() if not line.startswith("#")]
     pins = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line).groups() for line in lines]
     assert len(dict(pins)) == len(pins), "a package is pinned twice"
     return dict(pins)
@@ -31,6 +34,11 @@ def imported():
         path: path.read_text() for name in ("helpers", "courselib", "tests") for path in (ROOT / name).rglob("*.py")
     }
     texts |= {path: "\n".join(cell["source"] for cell in code_cells(read_notebook(path))) for path in NOTEBOOKS}
+    return imports_in({path: text for path, text in texts.items() if path != RIVALS})
+
+
+def imports_in(texts):
+    """The same of {file: its text}."""
     found = {}
     for path, text in texts.items():
         for node in ast.walk(ast.parse(text)):
@@ -46,6 +54,11 @@ def test_every_import_is_pinned():
         f"{name} ({path})" for name, path in imported().items() if not pins & set(map(str.lower, packages[name]))
     ]
     assert not missing
+
+
+def test_every_import_of_the_rival_is_pinned_in_its_own_requirements():
+    assert set(imports_in({RIVALS: RIVALS.read_text()})) == {"jax", "numpy"} <= set(pinned("requirements-rivals.txt"))
+    assert pinned("requirements-rivals.txt")["numpy"] == pinned()["numpy"]
 
 
 # ---- the wheel

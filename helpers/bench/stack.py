@@ -1,6 +1,6 @@
 """How fast is the stack? Measured against the loop that people write, in one process, taking turns.
 
-    python -m helpers.bench.stack [--rounds 5] [--device auto]
+    python -m helpers.bench.stack [--rounds 3] [--device auto]
 
 Four ways to train networks of MNIST's shape, batch 128, at 5, 30 and 50 layers:
 
@@ -16,6 +16,7 @@ ratios within a round, of which the median is given.
 """
 
 import argparse
+import gc
 import statistics
 import threading
 import time
@@ -205,7 +206,9 @@ def stacks(config, data, families, device, seconds=SECONDS):
     with lanes as pool:
         if lanes.count < len(families):
             raise ValueError(f"{len(families)} stacks side by side, but only {lanes.count} lanes on this device")
-        return max(pool.map(lane, families))
+        slowest = max(pool.map(lane, families))
+    gc.collect()  # a stack and its buffers refer to each other, so they would stay beside the next ones
+    return slowest
 
 
 def stack_of_depth(config, data, layers, device, activation="relu"):
@@ -257,8 +260,10 @@ def compare(rounds, device):
     return rows
 
 
-def forecast_published(device, precision):
+def forecast_published(device, precision, repeats=1):
     """Seconds of the published sweep on this device, from timed steps of its stacks: 192 networks, 50 epochs of MNIST.
+
+    repeats  how often each time is taken, for the median
 
     Every activation is timed at three depths; between them the time of a step is taken as linear in the depth. The test
     set costs a third of a training step a sample, the probe is in the steps.
@@ -272,7 +277,7 @@ def forecast_published(device, precision):
     total = 0.0
     for activation in config.activations:
         steps = [
-            statistics.median(stack_of_depth(config, data, layers, device, activation) for _ in range(3))
+            statistics.median(stack_of_depth(config, data, layers, device, activation) for _ in range(repeats))
             for layers in DEPTHS
         ]
         each = np.interp(config.layers_list, DEPTHS, steps).sum() * len(config.init_types)
@@ -280,10 +285,10 @@ def forecast_published(device, precision):
     return total
 
 
-def measure(rounds, device):
+def measure(rounds, device, repeats=1):
     """{"rows", "onednn_gflops", "published_sweep_seconds", "peak_gpu_gib"}; `rows` are those of the table."""
     rows = compare(rounds, device)
-    seconds = {precision: round(forecast_published(device, precision)) for precision in ("float32", "bf16")}
+    seconds = {precision: round(forecast_published(device, precision, repeats)) for precision in ("float32", "bf16")}
     memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
     return {
         "rows": rows,
@@ -309,7 +314,7 @@ def sentence(measured):
 
 def add_options(parser):
     """The options that every part of the bench understands which has a device."""
-    parser.add_argument("--rounds", type=int, default=5, help="how often everything takes its turn (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything takes its turn (default 3)")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
 
 

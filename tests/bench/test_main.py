@@ -26,11 +26,11 @@ def test_bench_prints_and_saves_every_way(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(stack, "PUBLISHED_INITS", ("he_normal", "zero"))
     monkeypatch.setattr(stack, "bench_config", lambda precision="float32", device="auto": narrow(precision, device))
     monkeypatch.setattr(splines, "measure", lambda rounds: measure_splines(rounds, 5000))
-    monkeypatch.setattr(panel, "measure", lambda rounds: measure_panel(rounds, TINY_SWEEP))
+    monkeypatch.setattr(panel, "measure", lambda rounds, config: measure_panel(rounds, {**config, **TINY_SWEEP}))
     threads = torch.get_num_threads()
     main(["--rounds", "1", "--save", str(tmp_path), "--device", "cpu"])
     assert torch.get_num_threads() == threads
-    table = pd.read_csv(tmp_path / "bench.csv")
+    table = pd.read_csv(tmp_path / "stack.csv")
     assert sorted(set(table.way)) == ["loop", "memory", "stack", "stack bf16"]
     assert len(table) == 2 * 4
     assert (table.ms_per_network_step > 0).all()
@@ -38,11 +38,13 @@ def test_bench_prints_and_saves_every_way(tmp_path, monkeypatch, capsys):
     assert (loop.times_faster_than_loop == 1).all()
     flops = [stack.step_flops(stack.bench_config(), layers) for layers in table.layers]
     assert (table.gflops * table.ms_per_network_step * 1e6).to_numpy() == pytest.approx(flops, rel=2e-3)
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert set(manifest["published_sweep_seconds"]) == {"float32", "bf16"}
-    assert manifest["panel"]["ratio"] > 0
-    assert 0 < manifest["panel"]["share"] < 1
-    assert manifest["splines"]["ways"]["sigmoid"][1] == 1
+    parts = json.loads((tmp_path / "manifest.json").read_text())["parts"]
+    assert set(parts["stack"]["published_sweep_seconds"]) == {"float32", "bf16"}
+    assert parts["panel"]["ratio"] > 0
+    assert 0 < parts["panel"]["share"] < 1
+    assert parts["splines"]["ways"]["sigmoid"][1] == 1
+    assert 0.1 < parts["bench"]["peak_memory_gib"] < 16  # torch alone takes 0.2
     printed = capsys.readouterr().out
     assert "the published sweep on this device in float32" in printed
     assert "with the live panel" in printed
+    assert "the bench took" in printed

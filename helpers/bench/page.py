@@ -1,0 +1,393 @@
+"""What was measured, in words: results/bench/README.md, targets.csv, and the table in the README's section on speed.
+
+    python -m helpers.bench.page            write them from results/bench/
+    python -m helpers.bench.page --check    only say which are stale
+
+The same files give the same bytes. In README.md only what stands between the two markers is written.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from helpers import ROOT, files, records, words
+from helpers.bench import measured, panel, splines
+from helpers.gallery import bullets, in_table, link, paragraphs, plain, table
+from helpers.progress import duration
+
+MARKERS = ("<!-- bench -->", "<!-- /bench -->")
+WRITTEN = "*Written by `make gallery` from the files in this folder; what is changed here by hand is overwritten.*"
+HOW_TO_READ = (
+    "Machines are shared and noisy, so everything takes its turn in every round, and ratios within a round are worth "
+    "more than times; given are medians, and least to most in brackets. *The loop that people write* takes the five "
+    "layer statistics in every step, the stack takes them once an epoch, as a sweep records them, and its share of "
+    "that is in its figure; against JAX and torch.func no one takes any. A target that is **missed** is measured and "
+    "not reached."
+)
+WAYS = {
+    "loop": "the loop that people write",
+    "memory": "the same network, data in memory, no hooks",
+    "stack": "the stack, float32",
+    "stack bf16": "the stack, bf16",
+}
+RIVALS = {
+    "JAX": "JAX, one program on all cores",
+    "JAX, core each": "JAX, a process a core",
+    "torch.func": "torch.func, all cores",
+    "torch.func, core each": "torch.func, a thread a core",
+}
+BF16 = "stack bf16"
+AHEAD = 1.5  # by which the stack should be ahead of every rival at every shape
+
+
+# ---- targets: what was asked, and (text, whether it is met) on one processor; None where that was not measured
+
+
+@dataclass(frozen=True)
+class Target:
+    """asked, in Markdown; part of the bench that measures it; found(Measured) -> (text, met) or None."""
+
+    asked: str
+    part: str
+    found: Callable
+
+
+def value_of(m, part, column, **fixed):
+    """One number of a part's table; None where there is no such row, or it has none."""
+    rows = m.rows(part, **fixed)
+    values = rows[column].dropna() if column in rows else []
+    return float(values.iloc[0]) if len(values) == 1 else None
+
+
+def stack_at_least(least, column, layers, way="stack", form="{:.1f}x"):
+    """A figure of the stack's row at one or several depths."""
+
+    def found(m):
+        values = [value_of(m, "stack", column, layers=l, way=way) for l in layers]
+        if None in values:
+            return None
+        return ", ".join(form.format(value) for value in values), min(values) >= least
+
+    return found
+
+
+def ahead_of(way):
+    """How many times as long a rival takes, from the shape where that is least to the one where it is most."""
+
+    def found(m):
+        ratios = m.rows("rivals", way=way)
+        if ratios.empty:
+            return None
+        ratios = ratios["times_as_long_as_stack"]
+        return f"{words.span(ratios, '.2f')}x".replace(" to", "x to"), ratios.min() >= AHEAD
+
+    return found
+
+
+def from_part(part, read):
+    """What `read` makes of what a part found beside its table."""
+    return lambda m: read(m.part(part)) if m.part(part) else None
+
+
+def _sweep(found):
+    return f"{found['ratio']:.2f}x as fast as {found['against']}", found["ratio"] >= 1.5
+
+
+def _first_epoch(found):
+    return f"{found['first_epoch']:.1f} s", found["first_epoch"] <= 10
+
+
+def _published(precision, hours):
+    def found(m):
+        seconds = m.part("stack").get("published_sweep_seconds", {}).get(precision)
+        if seconds is None or m.manifest.get("device", "cpu") != "cpu":
+            return None
+        return duration(seconds), seconds <= hours * 3600
+
+    return found
+
+
+def _published_on_gpu(m):
+    seconds = m.part("stack").get("published_sweep_seconds", {}).get("float32")
+    if seconds is None or m.manifest.get("device", "cpu") == "cpu":
+        return None
+    memory = m.part("stack")["peak_gpu_gib"]
+    return f"{duration(seconds)}, {memory:.1f} GiB", seconds <= 60 and memory <= 8
+
+
+def _panel(found):
+    return f"{found['share']:.1%} of its thread's time, {found['ratio']:.3f} times as long", found["share"] < 0.02
+
+
+def _splines(fixed):
+    """Of the splines that are fixed, or of those that learn: times torch.sigmoid's time."""
+
+    def found(part):
+        ways = {way: ratio for way, (_, ratio) in part["ways"].items() if way.startswith("spline") == fixed}
+        ways.pop("sigmoid", None)
+        return ", ".join(f"{ratio:.1f}x ({way})" for way, ratio in ways.items()), max(ways.values()) <= 3
+
+    return found
+
+
+def _chain(found):
+    ratios = found["chain"].values()
+    return ", ".join(f"{ratio:.0f}x at {n} segments" for n, ratio in found["chain"].items()), min(ratios) >= 5
+
+
+def _forecast(found):
+    return f"{found['forecast']:.2f} s for the integrals", found["forecast"] <= 2
+
+
+def _memory(found):
+    text = f"{duration(found['seconds'])}, {found['peak_memory_gib']:.2f} GiB"
+    return text, found["peak_memory_gib"] * 2**30 < 2e9 and found["seconds"] <= 240
+
+
+TARGETS = (
+    Target("the digits sweep against commit f7ab430: 1.5x as fast (aim 2x)", "sweep", from_part("sweep", _sweep)),
+    *(Target(f"ahead of {name}, at every shape: {AHEAD}x", "rivals", ahead_of(way)) for way, name in RIVALS.items()),
+    Target("5x the loop at 5 layers", "stack", stack_at_least(5, "times_faster_than_loop", [5])),
+    Target("3x the loop at 30 layers", "stack", stack_at_least(3, "times_faster_than_loop", [30])),
+    Target(
+        "in bf16 6x the loop at 30 layers", "stack", stack_at_least(6, "times_faster_than_loop", [30], "stack bf16")
+    ),
+    Target(
+        "1.4x one network in memory at 5 and 30 layers",
+        "stack",
+        stack_at_least(1.4, "times_faster_than_memory", [5, 30]),
+    ),
+    Target(
+        "75 % of torch.bmm's rate at 30 layers",
+        "stack",
+        stack_at_least(0.75, "share_of_float32_matrix_rate", [30], form="{:.0%}"),
+    ),
+    Target("the published sweep on 2 cores in float32: 3.5 h (forecast)", "stack", _published("float32", 3.5)),
+    Target("the published sweep on 2 cores in bf16: 1.5 h (forecast)", "stack", _published("bf16", 1.5)),
+    Target("the published sweep on a GPU: 60 s, under 8 GiB (forecast)", "stack", _published_on_gpu),
+    Target("the live panel costs less than 2 %", "panel", from_part("panel", _panel)),
+    Target("a fixed spline, forward and backward: 3x torch.sigmoid", "splines", from_part("splines", _splines(True))),
+    Target("a learnable one, its own gradient included: 3x", "splines", from_part("splines", _splines(False))),
+    Target("a spline by index: 5x as fast as the chain of torch.where", "splines", from_part("splines", _chain)),
+    Target("the forecast of 192 runs: 2 s", "splines", from_part("splines", _forecast)),
+    Target("from a process's start to its first trained epoch: 10 s", "sweep", from_part("sweep", _first_epoch)),
+    Target("`make bench`: minutes, under 2 GB", "bench", from_part("bench", _memory)),
+)
+
+
+def outcomes(processors):
+    """DataFrame, a row a target and processor that it was measured on: target, processor, measured, met, command.
+
+    Figures that a manifest has as noted follow, under the same target where the text is the same.
+    """
+    rows = []
+    for target in TARGETS:
+        for m in processors:
+            found, command = target.found(m), m.part(target.part).get("command", "")
+            rows += [{"target": target.asked, "found": found, "command": command, "processor": m.name}] if found else []
+    rows = [{**row, "measured": row["found"][0], "met": row["found"][1]} for row in rows]
+    rows += [{"processor": m.name, **noted} for m in processors for noted in m.manifest.get("noted", [])]
+    return pd.DataFrame(rows, columns=["target", "processor", "measured", "met", "command"])
+
+
+def said(row):
+    """What was measured, and whether that misses the target."""
+    return f"{row.measured}" + ("" if row.met else ", **missed**")
+
+
+def side_by_side(rows, processors):
+    """The outcomes as rows of a table: a target a row, a processor a column, and the commands at its end."""
+    asked = dict.fromkeys([*(target.asked for target in TARGETS), *rows["target"]])
+    body = []
+    for target in asked:
+        mine = rows[rows["target"] == target]
+        cells = [
+            "; ".join(said(row) for row in mine[mine["processor"] == m.name].itertuples()) or "not measured"
+            for m in processors
+        ]
+        commands = "; ".join(f"`{command}`" for command in dict.fromkeys(mine["command"]) if command)
+        body.append([in_table(cell) for cell in (target, *cells, commands)])
+    return [["target", *(plain(m.name) for m in processors), "command"], *body]
+
+
+# ---- the page
+
+
+def page_text(root=ROOT / "results/bench"):
+    """results/bench/README.md."""
+    root = Path(root)
+    page, manifest, processors = root / "README.md", records.read_manifest(root), measured.read(root)
+    parts = [
+        f"# bench: {plain(manifest['title'])}",
+        link("All studies", root.parent / "README.md", page),
+        manifest["question"],
+        HOW_TO_READ,
+        "## Processors",
+        table([["processor", "machine", "limited by", "numbers"], *(_processor(m, page) for m in processors)]),
+        *(f"{plain(m.name)}: {plain(m.manifest['note'])}" for m in processors if "note" in m.manifest),
+        "## Targets",
+        table(side_by_side(outcomes(processors), processors)),
+    ]
+    for heading, part, show in (
+        ("The stack against the loop that people write", "stack", _stack),
+        ("Against JAX and torch.func", "rivals", _rivals),
+        ("The digits sweep against an older commit", "sweep", _sweep_table),
+        ("The live panel", "panel", panel.sentence),
+        ("Splines, and the forecast", "splines", splines.sentence),
+    ):
+        parts += _section(heading, part, show, [m for m in processors if m.part(part)])
+    return paragraphs([*parts, WRITTEN])
+
+
+def _processor(m, page):
+    numbers = [link(plain(path.name), path, page) for path in sorted(m.folder.iterdir())]
+    limits = ", ".join(f"`{key}={value}`" for key, value in m.manifest.get("limits", {}).items())
+    return [plain(m.name), plain(m.manifest["machine"]), limits, ", ".join(numbers)]
+
+
+def _section(heading, part, show, processors):
+    """One part of the bench: of each processor its table or sentence, and where that comes from."""
+    if not processors:
+        return
+    yield f"## {heading}"
+    for m in processors:
+        yield f"**{plain(m.name)}.** {_origin(m.part(part))}"
+        found = show(m) if part in ("stack", "rivals", "sweep") else show(m.part(part))
+        yield found if found.startswith("|") else f"{plain(found[0].upper() + found[1:])}."
+
+
+def _origin(part):
+    """By which command, at which commit and when: as far as that is known."""
+    facts = [f"`{part['command']}`"] if "command" in part else []
+    facts += [f"commit {part['commit']}"] if part.get("commit") else []
+    facts += [f"torch {part['torch']}"] if "torch" in part else []
+    facts += [f"JAX {part['jax']}"] if part.get("jax") else []
+    facts += [f"medians of {part['rounds']} rounds"] if "rounds" in part else []
+    facts += [part["made"][:10]] if "made" in part else []
+    return f"{', '.join(facts)}."
+
+
+def _cell(row, column, form):
+    """A number of a row as text; blank where it has none."""
+    value = row.get(column)
+    return "" if value is None or pd.isna(value) else form.format(value)
+
+
+def _stack(m):
+    head = ["layers", "way", "ms per network and step", "GFLOP/s", "against the loop", "against memory", "of torch.bmm"]
+    columns = {
+        "ms_per_network_step": "{:.2f}",
+        "gflops": "{:.0f}",
+        "times_faster_than_loop": "{:.1f}x",
+        "times_faster_than_memory": "{:.1f}x",
+        "share_of_float32_matrix_rate": "{:.0%}",
+    }
+    rows = [
+        [row["layers"], WAYS[row["way"]], *(_cell(row, column, form) for column, form in columns.items())]
+        for row in m.tables["stack"].to_dict("records")
+    ]
+    return table([head, *rows])
+
+
+def _rivals(m):
+    head = ["layers", "batch", "inputs", "way", "networks", "ms per network and step", "times the stack's"]
+    rows = []
+    for row in m.tables["rivals"].to_dict("records"):
+        ms = _with_spread(row, "ms_per_network_step", "ms_least", "ms_most", "{:.2f}")
+        ratio = _with_spread(row, "times_as_long_as_stack", "ratio_least", "ratio_most", "{:.2f}x")
+        way = RIVALS.get(row["way"], "the stack") + (" (layers a scan)" if row.get("hidden_layers") == "scan" else "")
+        rows.append([row["layers"], row["batch"], row["inputs"], way, _cell(row, "networks", "{:.0f}"), ms, ratio])
+    return table([head, *rows])
+
+
+def _with_spread(row, middle, least, most, form):
+    ends = [_cell(row, end, form) for end in (least, most)]
+    return _cell(row, middle, form) + (f" ({ends[0]} to {ends[1]})" if all(ends) else "")
+
+
+def _sweep_table(m):
+    head = ["round", "seconds here", f"seconds at {m.part('sweep')['against']}", "ratio"]
+    rows = m.tables["sweep"].to_dict("records")
+    body = [[f"{r['round']:.0f}", f"{r['here']:.1f}", f"{r['there']:.1f}", f"{r['ratio']:.2f}x"] for r in rows]
+    return table([head, *body])
+
+
+# ---- the README's part
+
+
+def readme_part(root=ROOT / "results/bench"):
+    """What stands between the markers: one small table, and how many targets are met."""
+    processors = measured.read(root)
+    rows = [["", *(plain(m.name) for m in processors)]]
+    for label, read in (
+        ("the loop that people write, at 5, 30 and 50 layers", _depths("times_faster_than_loop")),
+        ("one network, its data in memory", _depths("times_faster_than_memory")),
+        *((f"{name} (four shapes)", _ratios(way)) for way, name in RIVALS.items()),
+        ("the digits sweep at an older commit", _older),
+    ):
+        cells = [read(m) for m in processors]
+        rows += [[label, *cells]] if any(cells) else []
+    met = outcomes(processors)
+    counts = [
+        f"{plain(m.name)}: {words.share(met['met'][met['processor'] == m.name].astype(bool).to_list())} targets are met"
+        for m in processors
+    ]
+    return f"{table(rows)}\n\n{bullets(counts)}"
+
+
+def _depths(column):
+    def read(m):
+        values = [value_of(m, "stack", column, layers=l, way="stack") for l in (5, 30, 50)]
+        return "" if None in values else ", ".join(f"{value:.1f}x" for value in values)
+
+    return read
+
+
+def _ratios(way):
+    return lambda m: (ahead_of(way)(m) or ("", None))[0]
+
+
+def _older(m):
+    found = m.part("sweep")
+    return f"{found['ratio']:.2f}x ({found['against']})" if found else ""
+
+
+def with_part(readme, part):
+    """The README's text with another part between the markers. Raises ValueError where it has no such markers."""
+    pattern = re.compile(f"({re.escape(MARKERS[0])}\n).*?(\n{re.escape(MARKERS[1])})", re.DOTALL)
+    if len(pattern.findall(readme)) != 1:
+        raise ValueError(f"the README has no part between {MARKERS[0]} and {MARKERS[1]}; allowed is exactly one")
+    return pattern.sub(lambda found: f"{found[1]}{part}{found[2]}", readme)
+
+
+def written(root=ROOT):
+    """{path: text} of all that this module writes, as it should be now."""
+    root = Path(root)
+    bench, readme = root / "results/bench", root / "README.md"
+    return {
+        bench / "README.md": page_text(bench),
+        bench / "targets.csv": outcomes(measured.read(bench)).to_csv(index=False),
+        readme: with_part(readme.read_text(), readme_part(bench)),
+    }
+
+
+def main(arguments=None):
+    """Write, or check; exit code 1 where the check has found something."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.bench.page", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; say what is stale")
+    options = parser.parse_args(arguments)
+    stale = {path: text for path, text in written().items() if not path.exists() or path.read_text() != text}
+    for path, text in stale.items():
+        if not options.check:
+            files.write_whole(path, text)
+        print(f"{path.relative_to(ROOT)} is stale; make gallery writes it anew" if options.check else f"wrote {path}")
+    return 1 if options.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
