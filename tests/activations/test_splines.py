@@ -257,7 +257,8 @@ def test_the_kernel_does_what_its_head_says(kernel, size, per, dtype):
     assert torch.equal(kernel.value(z, tables, limit), value)
     np.testing.assert_allclose(kernel.pull_back(grad, z, tables, limit), grad.numpy() * expected_slope, **near)
 
-    sums, by_table = kernel.sums(grad, z, tables, limit), np.zeros(tables.shape)
+    (sums, back), by_table = kernel.sums_and_pull_back(grad, z, tables, limit), np.zeros(tables.shape)
+    assert torch.equal(back, kernel.pull_back(grad, z, tables, limit))
     wide = grad.double().numpy()
     for j in range(4):
         np.add.at(by_table[:, :, j], where, wide * powers[..., j])
@@ -279,7 +280,7 @@ def test_two_threads_do_what_one_does_to_the_last_digit(size, per):
     z, tables, limit, grad = case(*size, per, 5, torch.float32)
     for count in (1, 2):
         torch.set_num_threads(count)
-        found.append([*spline_kernel.value_and_slope(z, tables, limit), spline_kernel.sums(grad, z, tables, limit)])
+        found.append([*spline_kernel.value_and_slope(z, tables, limit), *spline_kernel.sums_and_pull_back(grad, z, tables, limit)])
     torch.set_num_threads(threads)
     assert all(map(torch.equal, *found))
 
@@ -311,9 +312,9 @@ def test_the_kernel_writes_over_its_input_where_told_to(kernel, per, dtype):
 
 def test_a_member_with_no_numbers_disturbs_no_other(kernel):
     z, tables, limit, grad = case(3, 7, 5, "unit", 4, torch.float32)
-    calm = kernel.sums(grad, z, tables, limit)
+    calm = kernel.sums_and_pull_back(grad, z, tables, limit)[0]
     z[1], grad[1] = torch.nan, torch.inf
-    wild = kernel.sums(grad, z, tables, limit)
+    wild = kernel.sums_and_pull_back(grad, z, tables, limit)[0]
     assert torch.equal(wild[[0, 2]], calm[[0, 2]])
     assert wild[1].isnan().any()
 
@@ -342,7 +343,7 @@ def everything(per="unit"):
     return [
         *spline_kernel.value_and_slope(z, tables, limit),
         spline_kernel.pull_back(grad, z, tables, limit),
-        spline_kernel.sums(grad, z, tables, limit),
+        *spline_kernel.sums_and_pull_back(grad, z, tables, limit),
     ]
 
 
