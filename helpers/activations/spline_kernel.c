@@ -12,9 +12,10 @@
    and stays NaN.
 
    The time goes into finding coefficients and, for the gradient by the table, into adding up at places known only from
-   z. Both are done for one number after the other, with one load or one addition of four neighbours each: a gather of
-   the processor takes twice as long for the same. All else is done in vectors. So everything goes through the file in
-   parts of PART numbers, whose intermediate results stay in the nearest cache, step by step. */
+   z. Both are done for one number after the other, four neighbours in memory at a time: four gathers of the processor
+   take three times as long as four loads of a row and a transposition. All else is done in vectors. So everything goes
+   through the file in parts of PART numbers, whose intermediate results stay in the nearest cache together with tables
+   and sums: twice as many numbers a part were slower, and half as many as well. */
 
 #include <math.h>
 #include <stdint.h>
@@ -35,30 +36,82 @@ typedef int64_t integer;
 /* Inlined in every call, so that an argument which is a constant there is a constant in the loop. */
 #define INLINED static inline __attribute__((always_inline))
 
-/* The row of a table, and of its gradient: one vector each, wherever in memory. */
-typedef real four __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
-typedef double four_sums __attribute__((vector_size(32), aligned(8), may_alias));
-
-#define PART 256
+#define PART 128 /* a multiple of 16, the most numbers in a vector */
 
 typedef struct {
     int64_t segments;
     real scale, half;
 } knots;
 
+/* So that no vector lies across two lines of the cache. */
+#define IN_LINES __attribute__((aligned(64)))
+
+/* ---- vectors: those of the processor, and rows of four */
+
+/* A row of a table, and one of its gradient. */
+typedef real four __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+typedef double four_sums __attribute__((vector_size(32), aligned(8), may_alias));
+
+/* LANES numbers fill a register, or two where a register has no room for a row. EACH_ROW lists where rows begin in it. */
+#if defined(__AVX512F__)
+#define BYTES 64
+#elif defined(__AVX__) || !defined(SINGLE)
+#define BYTES 32
+#else
+#define BYTES 16
+#endif
+#ifdef SINGLE
+#define LANES (BYTES / 4)
+#else
+#define LANES (BYTES / 8)
+#endif
+#if BYTES == 64 && defined(SINGLE)
+#define EACH_ROW(list) list(0), list(4), list(8), list(12)
+#elif BYTES == 64 || (BYTES == 32 && defined(SINGLE))
+#define EACH_ROW(list) list(0), list(4)
+#else
+#define EACH_ROW(list) list(0)
+#endif
+typedef real vector __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias));
+typedef integer integers __attribute__((vector_size(BYTES)));
+
+#ifdef __clang__
+#define SHUFFLE(a, b, list) __builtin_shufflevector(a, b, EACH_ROW(list))
+#else
+#define SHUFFLE(a, b, list) __builtin_shuffle(a, b, (integers){EACH_ROW(list)})
+#endif
+#define FIRST_OF_BOTH(k) k, k + LANES, k + 1, k + 1 + LANES
+#define LAST_OF_BOTH(k) k + 2, k + 2 + LANES, k + 3, k + 3 + LANES
+#define FIRST_PAIRS(k) k, k + 1, k + LANES, k + 1 + LANES
+#define LAST_PAIRS(k) k + 2, k + 3, k + 2 + LANES, k + 3 + LANES
+
+/* From rows to columns and back: every 4 x 4 block of v is transposed where it is, which processors do faster than moving
+   numbers across a register. For that, the row of number i has to lie in place `row_of(i)`: block l of v[j] is the row of
+   number 4 l + j, and afterwards number 4 l + j of v[0], v[1], v[2], v[3] is what was in that row. */
+INLINED void transpose(vector v[4]) {
+    const vector a = SHUFFLE(v[0], v[1], FIRST_OF_BOTH), b = SHUFFLE(v[2], v[3], FIRST_OF_BOTH),
+                 c = SHUFFLE(v[0], v[1], LAST_OF_BOTH), d = SHUFFLE(v[2], v[3], LAST_OF_BOTH);
+    v[0] = SHUFFLE(a, b, FIRST_PAIRS), v[1] = SHUFFLE(a, b, LAST_PAIRS);
+    v[2] = SHUFFLE(c, d, FIRST_PAIRS), v[3] = SHUFFLE(c, d, LAST_PAIRS);
+}
+
+INLINED int row_of(int i) {
+    return i - i % LANES + i % 4 * (LANES / 4) + i % LANES / 4;
+}
+
 /* ---- one part */
 
-/* row      where the row of the number's segment begins in the tables of its member
-   r        s counted from the left end of the segment; that of a right tail is its only end */
+/* row  where the row of the number's segment begins in the tables of its member
+   r    s counted from the left end of the segment; that of a right tail is its only end */
 typedef struct {
-    integer row[PART];
-    real r[PART];
+    integer row[PART] IN_LINES;
+    real r[PART] IN_LINES;
 } places;
 
-/* first    where the table of each number begins
+/* first  where the table of each number begins
 
-   The pragma promises that no turn of a loop reads what another one writes: true, even where an output is an input.
-   Without it the compiler must assume the opposite, and uses no vectors. */
+   The pragma promises that no turn of the loop reads what another one writes. Without it the compiler must assume the
+   opposite, and uses no vectors. */
 INLINED void locate(places *p, const real *z, const integer *first, knots at) {
     const real last = (real)at.segments;
 #pragma omp simd
@@ -73,17 +126,12 @@ INLINED void locate(places *p, const real *z, const integer *first, knots at) {
     }
 }
 
-INLINED void fetch(real *c, const real *tables, const places *p) {
-    for (int i = 0; i < PART; i += 4)
-        for (int j = i; j < i + 4; j++)
-            *(four *)(c + 4 * j) = *(const four *)(tables + p->row[j]);
-}
-
-/* t is r without the length of a tail, where s^2 and s^3 have no part: a large r, squared, would be infinite, and
-   infinity times 0 is NaN. */
-INLINED real without_tail(real r) {
-    const real below = r > 1 ? (real)1 : r;
-    return below < 0 ? (real)0 : below;
+/* t is r without the length of a tail, where s^2 and s^3 have no part: a large r, squared, would be infinite, and infinity
+   times 0 is NaN. By masks, for C chooses between numbers only, not between vectors; a NaN is in neither. */
+INLINED vector without_tail(vector r) {
+    const vector one = (vector){0} + 1;
+    const integers above = (integers)(r > one), below = (integers)(r < one - one);
+    return (vector)(~below & ((above & (integers)one) | (~above & (integers)r)));
 }
 
 enum task { VALUE, VALUE_AND_SLOPE, PULL_BACK, SUMS_AND_PULL_BACK };
@@ -101,36 +149,49 @@ typedef struct {
    and the gradient by the table: the sums of grad, grad r, grad t^2, grad t^3 over the numbers of each segment. Neighbours
    go to four tables of sums by turns: those of one segment would have to wait for each other, since an addition takes up
    what the one before it has just put down. */
-INLINED void part(enum task task, numbers all, four_sums *const sums[4], const real *tables, const integer *first,
+INLINED void part(enum task task, numbers all, double *const sums[4], const real *tables, const integer *first,
                   knots at) {
     places p;
-    real c[4 * PART];
+    real rows[4 * PART] IN_LINES; /* of coefficients, then of what goes into the sums */
     locate(&p, all.z, first, at);
-    fetch(c, tables, &p);
-#pragma omp simd
-    for (int i = 0; i < PART; i++) {
-        const real r = p.r[i], t = without_tail(r), c0 = c[4 * i], c1 = c[4 * i + 1], c2 = c[4 * i + 2],
-                   c3 = c[4 * i + 3], g = all.grad[i];
-        /* Both are computed before either is written, since `slope` or `grad` may be the same memory as `out`. */
-        const real f = c0 + r * (c1 + t * (c2 + t * c3));
-        const real df = (c1 + t * (2 * c2 + t * (3 * c3))) * at.scale;
-        all.out[i] = task == PULL_BACK || task == SUMS_AND_PULL_BACK ? g * df : f;
+    for (int i = 0; i < PART; i += LANES)
+#pragma GCC unroll 16
+        for (int j = i; j < i + LANES; j++)
+            *(four *)(rows + 4 * row_of(j)) = *(const four *)(tables + p.row[j]);
+    for (int i = 0; i < PART; i += LANES) {
+        const vector r = *(vector *)(p.r + i), t = without_tail(r), g = *(const vector *)(all.grad + i);
+        vector *const block = (vector *)(rows + 4 * i), c[4] = {block[0], block[1], block[2], block[3]};
+        transpose(c);
+        const vector f = c[0] + r * (c[1] + t * (c[2] + t * c[3]));
+        const vector df = (c[1] + t * (2 * c[2] + t * (3 * c[3]))) * at.scale;
+        if (task == VALUE || task == VALUE_AND_SLOPE)
+            *(vector *)(all.out + i) = f;
+        else
+            *(vector *)(all.out + i) = g * df;
         if (task == VALUE_AND_SLOPE)
-            all.slope[i] = df;
-        if (task == SUMS_AND_PULL_BACK)
-            c[4 * i] = g, c[4 * i + 1] = g * r, c[4 * i + 2] = g * t * t, c[4 * i + 3] = g * t * t * t;
+            *(vector *)(all.slope + i) = df;
+        if (task == SUMS_AND_PULL_BACK) {
+            vector terms[4] = {g, g * r, g * t * t, g * t * t * t};
+            transpose(terms);
+            for (int j = 0; j < 4; j++)
+                block[j] = terms[j];
+        }
     }
-    if (task == SUMS_AND_PULL_BACK)
-        for (int i = 0; i < PART; i += 4)
-            for (int j = 0; j < 4; j++) {
-                const four terms = *(four *)(c + 4 * (i + j));
-                *(four_sums *)((double *)sums[j] + p.row[i + j]) += __builtin_convertvector(terms, four_sums);
+    if (task == SUMS_AND_PULL_BACK) {
+        /* Copies, since the compiler cannot know that sums do not overwrite where the sums are. */
+        double *const turns[4] = {sums[0], sums[1], sums[2], sums[3]};
+        for (int i = 0; i < PART; i += LANES)
+#pragma GCC unroll 16
+            for (int j = i; j < i + LANES; j++) {
+                const four terms = *(four *)(rows + 4 * row_of(j));
+                *(four_sums *)(turns[j % 4] + p.row[j]) += __builtin_convertvector(terms, four_sums);
             }
+    }
 }
 
 /* n numbers, part by part; `unit` is that of the first. What is left at the end is copied to where a whole part has room,
    with zeros after it, which add nothing to sums. */
-INLINED void parts(enum task task, numbers all, four_sums *const sums[4], const real *tables, const integer *first,
+INLINED void parts(enum task task, numbers all, double *const sums[4], const real *tables, const integer *first,
                    int64_t n, int64_t unit, int64_t units, knots at) {
     for (; n >= PART; n -= PART) {
         part(task, all, sums, tables, first + unit, at);
@@ -148,7 +209,7 @@ INLINED void parts(enum task task, numbers all, four_sums *const sums[4], const 
     }
 }
 
-static void stretch(enum task task, numbers all, four_sums *const sums[4], const real *tables, const integer *first,
+static void stretch(enum task task, numbers all, double *const sums[4], const real *tables, const integer *first,
                     int64_t n, int64_t unit, int64_t units, knots at) {
     if (task == VALUE)
         parts(VALUE, all, sums, tables, first, n, unit, units, at);
@@ -233,10 +294,10 @@ void sums_and_pull_back(const real *grad, real *out, double *sums, const real *z
     for (int64_t m = 0; m < members; m++)
         for (int64_t share = 0; share < shares; share++) {
             const int64_t from = n * share / shares, end = n * (share + 1) / shares, i = m * n + from;
-            four_sums *mine[4];
+            double *mine[4];
             for (int j = 0; j < 4; j++) {
                 const int64_t copy = share * turns + j % turns;
-                mine[j] = (four_sums *)(copy == 0 ? sums + m * size : more + (m * (copies - 1) + copy - 1) * size);
+                mine[j] = copy == 0 ? sums + m * size : more + (m * (copies - 1) + copy - 1) * size;
             }
             stretch(SUMS_AND_PULL_BACK, (numbers){grad + i, z + i, out + i, out + i}, mine, tables + m * size, first,
                     end - from, from % units, units, at);
