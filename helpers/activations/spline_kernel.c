@@ -36,7 +36,7 @@ typedef int64_t integer;
 /* Inlined in every call, so that an argument which is a constant there is a constant in the loop. */
 #define INLINED static inline __attribute__((always_inline))
 
-#define PART 128 /* a multiple of 16, the most numbers in a vector */
+#define PART 128
 
 typedef struct {
     int64_t segments;
@@ -52,10 +52,9 @@ typedef struct {
 typedef real four __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
 typedef double four_sums __attribute__((vector_size(32), aligned(8), may_alias));
 
-/* LANES numbers fill a register, or two where a register has no room for a row. EACH_ROW lists where rows begin in it. */
-#if defined(__AVX512F__)
-#define BYTES 64
-#elif defined(__AVX__) || !defined(SINGLE)
+/* LANES numbers fill a register, or two where a register has no room for a row. Registers of 64 bytes, where there are
+   any, were no faster, and 15 % slower with a table for every unit. EACH_ROW lists where rows begin. */
+#if defined(__AVX__) || !defined(SINGLE)
 #define BYTES 32
 #else
 #define BYTES 16
@@ -65,9 +64,7 @@ typedef double four_sums __attribute__((vector_size(32), aligned(8), may_alias))
 #else
 #define LANES (BYTES / 8)
 #endif
-#if BYTES == 64 && defined(SINGLE)
-#define EACH_ROW(list) list(0), list(4), list(8), list(12)
-#elif BYTES == 64 || (BYTES == 32 && defined(SINGLE))
+#if defined(SINGLE) && BYTES == 32
 #define EACH_ROW(list) list(0), list(4)
 #else
 #define EACH_ROW(list) list(0)
@@ -155,7 +152,7 @@ INLINED void part(enum task task, numbers all, double *const sums[4], const real
     real rows[4 * PART] IN_LINES; /* of coefficients, then of what goes into the sums */
     locate(&p, all.z, first, at);
     for (int i = 0; i < PART; i += LANES)
-#pragma GCC unroll 16
+#pragma GCC unroll 8
         for (int j = i; j < i + LANES; j++)
             *(four *)(rows + 4 * row_of(j)) = *(const four *)(tables + p.row[j]);
     for (int i = 0; i < PART; i += LANES) {
@@ -181,7 +178,7 @@ INLINED void part(enum task task, numbers all, double *const sums[4], const real
         /* Copies, since the compiler cannot know that sums do not overwrite where the sums are. */
         double *const turns[4] = {sums[0], sums[1], sums[2], sums[3]};
         for (int i = 0; i < PART; i += LANES)
-#pragma GCC unroll 16
+#pragma GCC unroll 8
             for (int j = i; j < i + LANES; j++) {
                 const four terms = *(four *)(rows + 4 * row_of(j));
                 *(four_sums *)(turns[j % 4] + p.row[j]) += __builtin_convertvector(terms, four_sums);
@@ -286,8 +283,10 @@ void sums_and_pull_back(const real *grad, real *out, double *sums, const real *z
     const int64_t n = rows * width, table = 4 * (segments + 2), size = units * table, turns = units == 1 ? 4 : 1;
     if (n == 0)
         return;
-    const int64_t wanted = 1 + n / (SHARE > 16 * size ? SHARE : 16 * size);
-    const int64_t shares = wanted < MOST_SHARES ? wanted : MOST_SHARES, copies = shares * turns;
+    int64_t shares = 1; /* a power of 2, which most numbers of cores divide */
+    while (shares < MOST_SHARES && n / (2 * shares) >= (SHARE > 32 * size ? SHARE : 32 * size))
+        shares *= 2;
+    const int64_t copies = shares * turns;
     integer *first = beginnings(units, table);
     double *more = calloc(members * (copies - 1) * size + 1, sizeof(double));
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
