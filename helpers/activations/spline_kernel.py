@@ -5,8 +5,8 @@ compiler, by torch operations that do the same.
 
 All functions take z (members, rows, units) and tables (members, units, 4, segments + 2), or units 1 for tables that all
 units share: coefficients of 1, s, s^2, s^3, where s counts segments from the left end of each, the tails first and
-last. A tail has no s^2 and s^3. A NaN stays a NaN. Tables whose four coefficients of a segment are neighbours in memory,
-as `from_hermite` lays them, are taken as they are; others are copied first.
+last. A tail has no s^2 and s^3. A NaN stays a NaN. Tables whose four coefficients of a segment are neighbours in
+memory, as `from_hermite` lays them, are taken as they are; others are copied first.
 """
 
 import ctypes

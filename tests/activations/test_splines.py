@@ -280,7 +280,12 @@ def test_two_threads_do_what_one_does_to_the_last_digit(size, per):
     z, tables, limit, grad = case(*size, per, 5, torch.float32)
     for count in (1, 2):
         torch.set_num_threads(count)
-        found.append([*spline_kernel.value_and_slope(z, tables, limit), *spline_kernel.sums_and_pull_back(grad, z, tables, limit)])
+        found.append(
+            [
+                *spline_kernel.value_and_slope(z, tables, limit),
+                *spline_kernel.sums_and_pull_back(grad, z, tables, limit),
+            ]
+        )
     torch.set_num_threads(threads)
     assert all(map(torch.equal, *found))
 
