@@ -50,14 +50,13 @@ def _learnable_spline(base, segments, limit, per, calibrated, penalty):
 
     def forward(z, out, shape):
         into = out if out.dtype == shape.dtype else None
-        found = spline_kernel.value(z.to(shape.dtype), recipe.tables(shape).contiguous(), limit, into)
+        found = spline_kernel.value(z.to(shape.dtype), recipe.tables(shape), limit, into)
         return out if into is out else out.copy_(found)
 
     def backward(grad, z, out, shape):
-        wide, z_wide, tables = grad.to(shape.dtype), z.to(shape.dtype), recipe.tables(shape).contiguous()
-        # The gradient of the shape first: the other one may take the place of z.
-        shape.grad = recipe.shape_gradient(spline_kernel.sums(wide, z_wide, tables, limit).to(shape.dtype))
-        dz = spline_kernel.pull_back(wide, z_wide, tables, limit, out=z_wide)
+        wide, z_wide = grad.to(shape.dtype), z.to(shape.dtype)
+        by_tables, dz = spline_kernel.sums_and_pull_back(wide, z_wide, recipe.tables(shape), limit, out=z_wide)
+        shape.grad = recipe.shape_gradient(by_tables).to(shape.dtype)
         return out if dz is out else out.copy_(dz)
 
     return Activation(start, start.df, "input", forward, backward, start.kinks, recipe)

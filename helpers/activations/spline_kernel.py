@@ -1,11 +1,12 @@
-"""Piecewise cubics on even knots: values, slopes and sums, in one pass over the numbers.
+"""Piecewise cubics on even knots: values, slopes and both gradients, each in one pass over the numbers.
 
 On a CPU by `spline_kernel.c`, which is compiled at its first use with a number type; elsewhere, and where there is no C
 compiler, by torch operations that do the same.
 
 All functions take z (members, rows, units) and tables (members, units, 4, segments + 2), or units 1 for tables that all
 units share: coefficients of 1, s, s^2, s^3, where s counts segments from the left end of each, the tails first and
-last. A tail has no s^2 and s^3. A NaN stays a NaN.
+last. A tail has no s^2 and s^3. A NaN stays a NaN. Tables whose four coefficients of a segment are neighbours in
+memory, as `from_hermite` lays them, are taken as they are; others are copied first.
 """
 
 import ctypes
@@ -55,19 +56,24 @@ def pull_back(grad, z, tables, limit, out=None):
     return out
 
 
-def sums(grad, z, tables, limit):
-    """The gradient by the tables, where `grad` is that by f(z): like them, in double precision where there is one."""
+def sums_and_pull_back(grad, z, tables, limit, out=None):
+    """(the gradient by the tables, grad f'(z)), where `grad` is the gradient by f(z); `out` may be grad or z.
+
+    The first is like the tables, in double precision where there is one.
+    """
     members, units, _, table = tables.shape
     wide = torch.float32 if z.device.type == "mps" else torch.float64
     found = torch.zeros(members, units, table, 4, dtype=wide, device=z.device)
+    out = torch.empty_like(z) if out is None else out
     if _on_cpu(z):
-        _call("sums", z, tables, limit, grad, found)
+        _call("sums_and_pull_back", z, tables, limit, grad, out, found)
     else:
         segment, s, t = _locate(z, table - 2, limit)
         at = (_first_rows(z, tables) + segment).flatten()
         for j, power in enumerate((torch.ones_like(s), s, t * t, t * t * t)):
             found.view(-1, 4)[:, j].index_add_(0, at, (grad * power).to(wide).flatten())
-    return found.mT
+        pull_back(grad, z, tables, limit, out)  # last, for it may write over z or grad
+    return found.mT, out
 
 
 # ---- by torch
@@ -106,17 +112,17 @@ def _on_cpu(z):
 
 def _call(name, z, tables, limit, *tensors):
     """One function of the C file; its own tensors come first there."""
-    if not all(t.is_contiguous() for t in (z, tables, *tensors)) or not z.dtype == tables.dtype:
+    tables = tables.mT.contiguous()  # the four coefficients of a segment are neighbours, as `from_hermite` lays them
+    if not all(t.is_contiguous() for t in (z, *tensors)) or not z.dtype == tables.dtype:
         raise ValueError("splines take contiguous tensors, z and tables of one number type")
     number = NUMBERS[z.dtype]
     members, rows, width = z.shape
-    units, segments = tables.shape[1], tables.shape[3] - 2
+    units, segments = tables.shape[1], tables.shape[2] - 2
     threads = min(torch.get_num_threads(), 1 + z.numel() // 16384)  # a thread is not worth its start for a few numbers
-    ours = [*tensors, z] if name == "sums" else [*tensors, z, tables]
     getattr(_library(z.dtype), name)(
-        *(ctypes.c_void_p(t.data_ptr()) for t in ours),
+        *(ctypes.c_void_p(t.data_ptr()) for t in (*tensors, z, tables)),
         *map(ctypes.c_int64, (members, rows, units, width, segments)),
-        *map(number, (_scale(tables, limit), segments / 2)),
+        *map(number, (segments / (2 * limit), segments / 2)),
         ctypes.c_int(threads),
     )
 

@@ -37,7 +37,7 @@ def from_hermite(values, slopes, limit, tails=None):
         torch.cat([none, 3 * rise - 2 * start - end, none], -1),
         torch.cat([none, start + end - 2 * rise, none], -1),
     )
-    return torch.stack(coefficients, -2)
+    return torch.stack(coefficients, -1).mT  # those of a segment are neighbours in memory, as the kernel takes them
 
 
 def calibration(activation, input_scale=1.0):
@@ -102,12 +102,17 @@ class PiecewiseCubic:
         wide, tables = self._wide(z)
         return _back(spline_kernel.value(wide, tables, self.limit, _row(out, wide.dtype)), out, z)
 
+    def pull_back(self, grad, z):
+        """grad f'(z)."""
+        wide, tables = self._wide(z)
+        return _back(spline_kernel.pull_back(_row(grad, wide.dtype), wide, tables, self.limit), None, z)
+
     def _wide(self, z):
         """z as the kernel takes it, (1, 1, n) in float32 or float64, and the coefficients in its type."""
         wide = _row(z, z.dtype if z.dtype in spline_kernel.NUMBERS else torch.float32)
         key = wide.dtype, wide.device
         if key not in self._tables:
-            self._tables[key] = self.table.to(wide).contiguous()[None, None]
+            self._tables[key] = self.table.to(wide).T.contiguous().T[None, None]
         return wide, self._tables[key]
 
 
@@ -127,20 +132,22 @@ def _back(found, into, like):
 
 
 class _Evaluate(torch.autograd.Function):
-    """f with its derivative in closed form."""
+    """f with its derivative in closed form.
+
+    It keeps z, not the slope: a third large tensor is more than malloc holds on to, and fresh pages take longer than
+    finding the segments again.
+    """
 
     @staticmethod
     def forward(ctx, z, spline):
-        if not ctx.needs_input_grad[0]:
-            return spline.value(z)
-        value, slope = spline.value_and_slope(z)
-        ctx.save_for_backward(slope)
-        return value
+        ctx.spline = spline
+        ctx.save_for_backward(z)
+        return spline.value(z)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        return grad * ctx.saved_tensors[0], None
+        return ctx.spline.pull_back(grad, *ctx.saved_tensors), None
 
 
 class SplineSigmoid(PiecewiseCubic):
@@ -296,9 +303,8 @@ class LearnableSpline(nn.Module):
         units = len(self.shape)
         if self.recipe.per == "unit" and z.shape[-1] != units:
             raise ValueError(f"z has {z.shape[-1]} units, but this layer has {units} splines")
-        tables = self.recipe.tables(self.shape)[None]
         wide = z if z.dtype in spline_kernel.NUMBERS else z.float()
-        found = _EvaluateLearnable.apply(wide.reshape(1, -1, z.shape[-1]), tables, self.recipe.limit)
+        found = _EvaluateLearnable.apply(wide.reshape(1, -1, z.shape[-1]), self.shape, self.recipe)
         return found.view(z.shape).to(z.dtype)
 
     def penalty(self):
@@ -307,19 +313,18 @@ class LearnableSpline(nn.Module):
 
 
 class _EvaluateLearnable(torch.autograd.Function):
-    """f(z) of (members, rows, units) and its tables, with both derivatives in closed form."""
+    """f(z) of (1, rows, units) and its shape, with both derivatives in closed form."""
 
     @staticmethod
-    def forward(ctx, z, tables, limit):
-        z, tables = z.contiguous(), tables.to(z.dtype).contiguous()
-        ctx.limit = limit
-        value, slope = spline_kernel.value_and_slope(z, tables, limit)
-        ctx.save_for_backward(z, tables, slope)
-        return value
+    def forward(ctx, z, shape, recipe):
+        z, tables = z.contiguous(), recipe.tables(shape).to(z.dtype)[None]
+        ctx.recipe, ctx.shape_type = recipe, shape.dtype
+        ctx.save_for_backward(z, tables)
+        return spline_kernel.value(z, tables, recipe.limit)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        z, tables, slope = ctx.saved_tensors
-        by_tables = spline_kernel.sums(grad.contiguous(), z, tables, ctx.limit).to(tables.dtype)
-        return grad * slope, by_tables, None
+        z, tables = ctx.saved_tensors
+        by_tables, dz = spline_kernel.sums_and_pull_back(grad.contiguous(), z, tables, ctx.recipe.limit)
+        return dz, ctx.recipe.shape_gradient(by_tables[0]).to(ctx.shape_type), None

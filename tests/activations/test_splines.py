@@ -220,8 +220,11 @@ def case(members, rows, width, per, segments, dtype, seed=0):
 
 
 # one number; rows that are no multiple of anything; more than one block of 16384 in a row, with a second member; rows
-# longer than a part of 256; enough for a second thread
-SIZES = [(1, 1, 1), (3, 7, 5), (2, 33, 129), (2, 1, 16384 + 21), (1, 3, 300), (3, 130, 257), (2, 0, 5)]
+# longer than a part of 128; enough for a second thread; a member shared between two threads; no number
+SIZES = [
+    *[(1, 1, 1), (3, 7, 5), (2, 33, 129), (2, 1, 16384 + 21), (1, 3, 300), (3, 130, 257), (1, 2101, 128)],
+    *[(2, 0, 5), (2, 5, 0)],
+]
 
 
 @pytest.fixture(params=["C on one thread", "C on two threads", "torch"])
@@ -257,7 +260,8 @@ def test_the_kernel_does_what_its_head_says(kernel, size, per, dtype):
     assert torch.equal(kernel.value(z, tables, limit), value)
     np.testing.assert_allclose(kernel.pull_back(grad, z, tables, limit), grad.numpy() * expected_slope, **near)
 
-    sums, by_table = kernel.sums(grad, z, tables, limit), np.zeros(tables.shape)
+    (sums, back), by_table = kernel.sums_and_pull_back(grad, z, tables, limit), np.zeros(tables.shape)
+    assert torch.equal(back, kernel.pull_back(grad, z, tables, limit))
     wide = grad.double().numpy()
     for j in range(4):
         np.add.at(by_table[:, :, j], where, wide * powers[..., j])
@@ -279,7 +283,12 @@ def test_two_threads_do_what_one_does_to_the_last_digit(size, per):
     z, tables, limit, grad = case(*size, per, 5, torch.float32)
     for count in (1, 2):
         torch.set_num_threads(count)
-        found.append([*spline_kernel.value_and_slope(z, tables, limit), spline_kernel.sums(grad, z, tables, limit)])
+        found.append(
+            [
+                *spline_kernel.value_and_slope(z, tables, limit),
+                *spline_kernel.sums_and_pull_back(grad, z, tables, limit),
+            ]
+        )
     torch.set_num_threads(threads)
     assert all(map(torch.equal, *found))
 
@@ -307,13 +316,64 @@ def test_the_kernel_writes_over_its_input_where_told_to(kernel, per, dtype):
     given = grad.clone()
     kernel.pull_back(given, z, tables, limit, given)
     assert torch.equal(given, back)
+    by_tables, found = kernel.sums_and_pull_back(grad, z, tables, limit)
+    assert torch.equal(found, back)
+    for over in ("z", "grad"):
+        given = {"grad": grad.clone(), "z": z.clone()}
+        again, found = kernel.sums_and_pull_back(**given, tables=tables, limit=limit, out=given[over])
+        assert found is given[over]
+        assert torch.equal(found, back)
+        assert torch.equal(again, by_tables)
+
+
+def test_sums_of_many_numbers_are_as_good_as_each_of_them(kernel):
+    """All in one segment, as where the signal has vanished, and of one sign: added up in float32, 300,000 of them would
+    be wrong in the fifth digit. s is a power of 2, so that no term is rounded.
+    """
+    z, grad = torch.full((1, 300_000, 1), 2.0**-4), 1 + random(1, 300_000, 1).abs().float()
+    tables = from_hermite(*random(2, 5).float(), 1.0)[None, None]
+    by_tables, _ = kernel.sums_and_pull_back(grad, z, tables, 1.0)
+    expected = grad.double().sum().item() * 0.125 ** np.arange(4)
+    np.testing.assert_allclose(by_tables[0, 0, :, 3], expected, rtol=1e-12)
+    others = [segment for segment in range(6) if segment != 3]
+    assert not by_tables[..., others].any()
+
+
+def test_tables_may_lie_in_memory_in_any_way(kernel):
+    """`from_hermite` lays the coefficients of a segment side by side, which is what needs no copy."""
+    z, tables, limit, grad = case(2, 33, 129, "unit", 5, torch.float32)
+    side_by_side = tables.mT.contiguous().mT
+    shape = random(3, 2, 5)
+    assert from_hermite(shape[:, 0], shape[:, 1], 1.0).mT.is_contiguous()
+    assert not side_by_side.is_contiguous()
+    assert torch.equal(kernel.value(z, tables, limit), kernel.value(z, side_by_side, limit))
+    for ours, theirs in zip(
+        kernel.sums_and_pull_back(grad, z, tables, limit),
+        kernel.sums_and_pull_back(grad, z, side_by_side, limit),
+        strict=True,
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_no_number_has_no_gradient_and_spoils_no_other(kernel):
+    z, tables, limit, grad = case(1, 40, 7, "unit", 5, torch.float32)
+    calm, back = kernel.sums_and_pull_back(grad, z, tables, limit)
+    z[0, 13, 4] = torch.nan
+    wild, found = kernel.sums_and_pull_back(grad, z, tables, limit)
+    nans = found.isnan()
+    assert nans[0, 13, 4]
+    assert nans.sum() == 1
+    assert torch.equal(found[~nans], back[~nans])
+    others = [unit for unit in range(7) if unit != 4]
+    assert torch.equal(wild[:, others], calm[:, others])
+    assert wild[0, 4].isnan().any()
 
 
 def test_a_member_with_no_numbers_disturbs_no_other(kernel):
     z, tables, limit, grad = case(3, 7, 5, "unit", 4, torch.float32)
-    calm = kernel.sums(grad, z, tables, limit)
+    calm = kernel.sums_and_pull_back(grad, z, tables, limit)[0]
     z[1], grad[1] = torch.nan, torch.inf
-    wild = kernel.sums(grad, z, tables, limit)
+    wild = kernel.sums_and_pull_back(grad, z, tables, limit)[0]
     assert torch.equal(wild[[0, 2]], calm[[0, 2]])
     assert wild[1].isnan().any()
 
@@ -342,7 +402,7 @@ def everything(per="unit"):
     return [
         *spline_kernel.value_and_slope(z, tables, limit),
         spline_kernel.pull_back(grad, z, tables, limit),
-        spline_kernel.sums(grad, z, tables, limit),
+        *spline_kernel.sums_and_pull_back(grad, z, tables, limit),
     ]
 
 

@@ -1,11 +1,13 @@
 """The bench of the splines: that all its ways compute the same, and that its sentence says what was measured."""
 
+import dataclasses
 from types import FunctionType
 
 import pytest
 import torch
 
 from helpers.activations.splines import LearnableSpline, SplineSigmoid
+from helpers.activations.table import Activation
 from helpers.bench import splines
 
 
@@ -20,9 +22,10 @@ def test_the_chain_of_where_is_the_spline(recipe):
 
 
 def test_every_way_takes_its_turn():
-    measured = splines.measure(rounds=1, numbers=20000)
+    measured = splines.measure(rounds=1, numbers=200 * splines.UNITS)
     fixed = [f"spline {n}" for n in splines.SEGMENTS]
-    assert list(measured["ways"]) == ["sigmoid", *fixed, "learnable 16"]
+    learned = [f"{way} 16{per}" for per in ("", " per unit") for way in ("learnable", "stack")]
+    assert list(measured["ways"]) == ["sigmoid", *fixed, *learned]
     assert measured["ways"]["sigmoid"][1] == 1
     base = measured["ways"]["sigmoid"][0]
     for milliseconds, ratio in measured["ways"].values():
@@ -30,21 +33,42 @@ def test_every_way_takes_its_turn():
     assert list(measured["chain"]) == [2, 16]
     assert all(ratio > 0 for ratio in measured["chain"].values())  # 16 and more where nothing disturbs
     assert measured["forecast"] > 0
-    assert (measured["numbers"], measured["rounds"]) == (20000, 1)
+    assert (measured["numbers"], measured["rounds"]) == (200 * splines.UNITS, 1)
+
+
+def test_a_row_of_the_table_is_timed_as_the_stack_passes_through_it():
+    """Forward before backward, each once, on memory of their own: z and grad stay as they are."""
+    row, seen = splines.learnable_ways()["stack 16 per unit"], []
+
+    def forward(z, out, shape):
+        seen.append(("forward", z.clone(), shape.shape))
+        return row.forward(z, out, shape)
+
+    def backward(grad, z, out, shape):
+        seen.append(("backward", z.clone(), shape.shape))
+        return row.backward(grad, z, out, shape)
+
+    z = torch.randn(3, splines.UNITS, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    before = z.detach().clone()
+    assert splines._seconds(dataclasses.replace(row, forward=forward, backward=backward), z, torch.ones_like(z)) > 0
+    assert [name for name, _, _ in seen] == ["forward", "backward"]
+    assert all(torch.equal(given[0], before) for _, given, _ in seen)
+    assert all(size == (1, splines.UNITS, 2, 17) for _, _, size in seen)
+    assert torch.equal(z, before)
 
 
 def test_ratios_are_medians_within_rounds(monkeypatch):
     """With made-up times: 1, 2, 3 and 4 s for the sigmoid in a warm-up and three rounds, twice that for a spline, six
     times that for a chain.
     """
-    bases = iter([base for turns in (5, 4) for base in (1, 2, 3, 4) for _ in range(turns)])
-    factors = {SplineSigmoid: 2.0, LearnableSpline: 2.0, FunctionType: 6.0}
+    bases = iter([base for turns in (8, 4) for base in (1, 2, 3, 4) for _ in range(turns)])
+    factors = {SplineSigmoid: 2.0, LearnableSpline: 2.0, Activation: 2.0, FunctionType: 6.0}
     monkeypatch.setattr(splines, "_seconds", lambda f, z, grad: next(bases) * factors.get(type(f), 1.0))
     monkeypatch.setattr(splines, "forecast_seconds", lambda: 0.5)
     measured = splines.measure(rounds=3, numbers=10)
     (sigmoid, *others) = measured["ways"].values()
     assert sigmoid == [3000.0, 1.0]
-    assert others == [[6000.0, 2.0]] * 4
+    assert others == [[6000.0, 2.0]] * 7
     assert measured["chain"] == {2: 3.0, 16: 3.0}
     assert next(bases, None) is None
 
