@@ -124,14 +124,16 @@ def timed(step, seconds):
 class Torch:
     """A way in this process.
 
-    steps  (problem, networks) -> (step, last): step(i) is the i-th step of all networks, which go on from call to call;
-           last() gives their losses before the last step, (networks,)
+    steps       (problem, networks) -> (step, last): step(i) is the i-th step of all networks, which go on from call to
+                call; last() gives their losses before the last step, (networks,)
+    timed_with  what `steps` takes further when it is timed: at_once, how many steps a call does
     """
 
     settings = tuple({"networks": networks} for networks in NETWORKS)
 
-    def __init__(self, problem, steps, lanes):
+    def __init__(self, problem, steps, lanes, **timed_with):
         self.problem, self.steps, self.lanes = problem, steps, lanes
+        self.timed_with = timed_with
         self._going = None, []  # how many networks, and a step function a lane
 
     def losses(self, networks):
@@ -146,7 +148,10 @@ class Torch:
         lanes = Lanes(CPU, self.lanes)
         barrier = threading.Barrier(lanes.count)
         if self._going[0] != networks:
-            self._going = networks, [self.steps(self.problem, networks)[0] for _ in range(lanes.count)]
+            self._going = (
+                networks,
+                [self.steps(self.problem, networks, **self.timed_with)[0] for _ in range(lanes.count)],
+            )
 
         def lane(step):
             i = itertools.cycle(range(STEPS))
@@ -155,15 +160,18 @@ class Torch:
             return timed(lambda: step(next(i)), seconds)
 
         with lanes as pool:
-            return 1 / sum(networks / each for each in pool.map(lane, self._going[1]))
+            each = list(pool.map(lane, self._going[1]))
+        return 1 / sum(networks / seconds for seconds in each) / self.timed_with.get("at_once", 1)
 
 
-def stack_steps(problem, networks):
-    """The stack's."""
+def stack_steps(problem, networks, at_once=1):
+    """The stack's; a call does as many steps as a sweep hands over at once, beginning with the i-th."""
     stack = problem.stack(networks)
+    batch = problem.config.batch_size
 
     def step(i):
-        stack.train_batch(problem.x, problem.y, problem.index[i][None])
+        index = problem.index[torch.arange(i, i + at_once) % STEPS]
+        stack.train_batches(problem.x, problem.y, index.flatten()[None], batch)
 
     return step, lambda: stack.train_figures()[0] / problem.index.shape[1]
 
@@ -253,7 +261,8 @@ def limited(environment):
 def ways_of(problem, path, crews):
     """{way: an object with `losses`, `seconds` and `settings` to choose from}."""
     planned = len(plan(problem.config, problem.runs, CPU)[0])
-    stack = Torch(problem, stack_steps, 8)
+    at_once = problem.stack(1).steps_of_a_call(problem.config.batch_size)
+    stack = Torch(problem, stack_steps, 8, at_once=at_once)
     stack.settings = ({"networks": planned},)
     return {
         "stack": stack,

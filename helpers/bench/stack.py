@@ -187,18 +187,18 @@ def stacks(config, data, families, device, seconds=SECONDS):
     def lane(runs):
         training = StackTraining(config, data, runs, device)
         order = torch.randperm(data.train_size, generator=torch.Generator().manual_seed(0))
-        index = order[: data.train_size // BATCH * BATCH].to(device).split(BATCH)
-        train_batch, i = training.batch_trainer(), 0
+        train, at_once, i = training.batch_trainer(), training.stack.steps_of_a_call(BATCH), 0
+        calls = order[: data.train_size // (at_once * BATCH) * at_once * BATCH].to(device).split(at_once * BATCH)
 
         def step():
             nonlocal i
-            train_batch(index[i % len(index)][None])
+            train(calls[i % len(calls)][None])
             i += 1
 
         step()
         training.stack.probe(data.x_train[data.probe], data.y_train[data.probe])
         barrier.wait(timeout=300)  # for a lane that failed before it got here
-        each = _time(step, seconds, device)
+        each = _time(step, seconds, device) / at_once
         started = time.perf_counter()
         training.stack.probe(data.x_train[data.probe], data.y_train[data.probe])
         return each + (time.perf_counter() - started) / STEPS

@@ -35,16 +35,17 @@ enum { ACT_MEAN, ACT_STD, PRE_STD, GRAD_NORM, GRAD_MEAN_ABS, STATS };
 /* What a call is about; `mlp_kernel.py` has the same. */
 typedef struct {
     int64_t networks, depth, inputs, width, classes, seeds, phi, rule, affine, threads;
-    int64_t n;                                     /* samples of the batch, or of the evaluation */
+    int64_t n, total;                              /* samples of a batch, and of all batches or of the evaluation */
+    int64_t steps_before;                          /* that the networks have gone already, for Adam */
     double scale, shift, input_scale;              /* scale (phi(input_scale z) - shift), if affine */
-    double mu, beta2, epsilon, correct1, correct2; /* of momentum and Adam */
+    double mu, beta2, epsilon;                     /* of momentum and Adam */
     const int64_t *layers, *seed_of;               /* (networks,) */
     real *const *weights, *const *biases;          /* (networks, depth + 1), the output layer's last */
     real *const *first, *const *second;            /* moments: (2, networks, depth + 1), of weights and of biases */
     const double *lr;                              /* (networks,) */
     const real *x;                                 /* (N, inputs) */
     const int64_t *y;                              /* (N,) */
-    const int64_t *index;                          /* (seeds, n), which samples; NULL for the first n */
+    const int64_t *index;                          /* (seeds, total), which samples; NULL for the first */
     double *loss, *stats;                          /* (networks,); (STATS, networks, depth) */
     int64_t *correct;                              /* (networks,) */
     real *space;                                   /* space_needed() numbers */
@@ -443,31 +444,32 @@ INLINE void backward(const int rule, const Call *c, int64_t r, const real *x, in
     }
 }
 
-/* Samples from..from + n of each seed as panels, (seeds, panels, inputs, PANEL); what is beyond the last is 0. */
-static void gather(const Call *c, real *to, int64_t from, int64_t n) {
-    for (int64_t s = 0; s < (c->index ? c->seeds : 1); s++)
-        for (int64_t p = 0; p * PANEL < n; p++, to += c->inputs * PANEL) {
-            const real *samples[PANEL];
-            for (int64_t i = 0; i < PANEL; i++) {
-                int64_t k = p * PANEL + i;
-                samples[i] = k < n ? c->x + c->inputs * (c->index ? c->index[s * c->n + from + k] : from + k) : NULL;
-            }
-            for (int64_t d = 0; d < c->inputs; d += 16) { /* some rows of the panel, which the first cache holds */
-                int64_t end = d + 16 < c->inputs ? d + 16 : c->inputs;
-                for (int64_t i = 0; i < PANEL; i++)
-                    for (int64_t e = d; e < end; e++) to[e * PANEL + i] = samples[i] ? samples[i][e] : 0;
-            }
+/* Samples from..from + n of a seed as panels, (panels, inputs, PANEL); what is beyond the last is 0. */
+static void gather(const Call *c, int64_t seed, real *to, int64_t from, int64_t n) {
+    for (int64_t p = 0; p * PANEL < n; p++, to += c->inputs * PANEL) {
+        const real *samples[PANEL];
+        for (int64_t i = 0; i < PANEL; i++) {
+            int64_t k = from + p * PANEL + i;
+            samples[i] = k < from + n ? c->x + c->inputs * (c->index ? c->index[seed * c->total + k] : k) : NULL;
         }
+        for (int64_t d = 0; d < c->inputs; d += 16) { /* some rows of the panel, which the first cache holds */
+            int64_t end = d + 16 < c->inputs ? d + 16 : c->inputs;
+            for (int64_t i = 0; i < PANEL; i++)
+                for (int64_t e = d; e < end; e++) to[e * PANEL + i] = samples[i] ? samples[i][e] : 0;
+        }
+    }
 }
 
 #define AT_ONCE (4 * PANEL) /* samples of an evaluation: two layers of them stay in the second cache */
 
 static int64_t in_lines(int64_t numbers) { return up(numbers, 64 / sizeof(real)); }
 
-/* How many numbers `space` has for a batch of n samples, or for an evaluation of many. */
-int64_t space_needed(const Call *c, int64_t n, int evaluate) {
-    int64_t at_once = evaluate ? AT_ONCE : up(n, PANEL), kept = evaluate ? 2 : c->depth;
-    return in_lines(c->seeds * at_once * c->inputs) + c->threads * in_lines(space_of_network(c, at_once, kept));
+static int64_t steps_of(const Call *c) { return (c->total + c->n - 1) / c->n; }
+
+/* How many numbers `space` has: the samples of a call as panels, and what every thread works with. */
+int64_t space_needed(const Call *c, int evaluate) {
+    int64_t batches = evaluate ? 1 : c->seeds * steps_of(c), n = evaluate ? AT_ONCE : up(c->n, PANEL);
+    return in_lines(batches * n * c->inputs) + c->threads * in_lines(space_of_network(c, n, evaluate ? 2 : c->depth));
 }
 
 /* ---- subnormal numbers take a processor many times as long: they are 0 in here */
@@ -504,7 +506,7 @@ static int thread_number(void) { return 0; }
 #endif
 
 static void labels_of(const Call *c, int64_t seed, int64_t from, int64_t n, int64_t *labels) {
-    for (int64_t i = 0; i < n; i++) labels[i] = c->y[c->index ? c->index[seed * c->n + from + i] : from + i];
+    for (int64_t i = 0; i < n; i++) labels[i] = c->y[c->index ? c->index[seed * c->total + from + i] : from + i];
 }
 
 /* Loss and right answers of network r, whose logits lie in s.da and become their gradient. */
@@ -517,40 +519,48 @@ static void losses(const Call *c, int64_t r, int64_t from, int64_t n, real scale
     }
 }
 
-/* One step of every network on its seed's batch; adds to loss and correct. With rule GRADIENT_STATS a probe instead:
-   nothing is changed, and stats filled. */
+/* Steps of every network on its seed's batches of n samples, the last of which may have fewer; adds to loss and
+   correct. A network takes all steps of a call before the next one's turn: if it is no larger than the second cache,
+   it stays there. With rule GRADIENT_STATS a probe instead: nothing is changed, and stats filled. */
 void train(const Call *c) {
-    int64_t panels = up(c->n, PANEL) / PANEL, batch = panels * PANEL * c->inputs;
+    int64_t steps = steps_of(c), batch = up(c->n, PANEL) * c->inputs;
     int64_t each = in_lines(space_of_network(c, c->n, c->depth));
-    real *x = c->space, *spaces = c->space + in_lines(c->seeds * batch);
-    gather(c, x, 0, c->n);
+    real *x = c->space, *spaces = c->space + in_lines(c->seeds * steps * batch);
+    for (int64_t seed = 0; seed < c->seeds; seed++)
+        for (int64_t k = 0; k < steps; k++) {
+            int64_t here = c->total - k * c->n < c->n ? c->total - k * c->n : c->n;
+            gather(c, seed, x + (seed * steps + k) * batch, k * c->n, here);
+        }
     NETWORKS_SIDE_BY_SIDE
     for (int64_t r = 0; r < c->networks; r++) {
         __typeof__(flush()) before = flush();
         Space s = space_at(c, spaces + thread_number() * each, c->n, c->depth);
-        const real *mine = x + (c->index ? c->seed_of[r] : 0) * batch;
-        real scale = (real)((c->rule == SGD ? c->lr[r] : 1.0) / (double)c->n);
-        Step step = {.lr = (real)c->lr[r], .mu = (real)c->mu, .beta2 = (real)c->beta2, .epsilon = (real)c->epsilon,
-                     .correct1 = (real)c->correct1, .correct2 = (real)c->correct2};
-        forward(c, r, mine, c->n, s, 1, c->rule == GRADIENT_STATS);
-        losses(c, r, 0, c->n, scale, s);
-        switch (c->rule) {
-        case SGD: backward(SGD, c, r, mine, c->n, s, &step); break;
-        case MOMENTUM: backward(MOMENTUM, c, r, mine, c->n, s, &step); break;
-        case ADAM: backward(ADAM, c, r, mine, c->n, s, &step); break;
-        default: backward(GRADIENT_STATS, c, r, mine, c->n, s, &step);
+        Step step = {.lr = (real)c->lr[r], .mu = (real)c->mu, .beta2 = (real)c->beta2, .epsilon = (real)c->epsilon};
+        for (int64_t k = 0; k < steps; k++) {
+            const real *mine = x + ((c->index ? c->seed_of[r] : 0) * steps + k) * batch;
+            int64_t here = c->total - k * c->n < c->n ? c->total - k * c->n : c->n;
+            double t = (double)(c->steps_before + k + 1);
+            step.correct1 = (real)(1 - pow(c->mu, t)), step.correct2 = (real)sqrt(1 - pow(c->beta2, t));
+            forward(c, r, mine, here, s, 1, c->rule == GRADIENT_STATS);
+            losses(c, r, k * c->n, here, (real)((c->rule == SGD ? c->lr[r] : 1.0) / (double)here), s);
+            switch (c->rule) {
+            case SGD: backward(SGD, c, r, mine, here, s, &step); break;
+            case MOMENTUM: backward(MOMENTUM, c, r, mine, here, s, &step); break;
+            case ADAM: backward(ADAM, c, r, mine, here, s, &step); break;
+            default: backward(GRADIENT_STATS, c, r, mine, here, s, &step);
+            }
         }
         restore(before);
     }
 }
 
-/* Loss and right answers of every network on the first n samples, summed. */
+/* Loss and right answers of every network on all samples, summed. */
 void evaluate(const Call *c) {
     int64_t each = in_lines(space_of_network(c, AT_ONCE, 2));
-    real *x = c->space, *spaces = c->space + in_lines(c->seeds * AT_ONCE * c->inputs);
-    for (int64_t from = 0; from < c->n; from += AT_ONCE) {
-        int64_t here = c->n - from < AT_ONCE ? c->n - from : AT_ONCE;
-        gather(c, x, from, here);
+    real *x = c->space, *spaces = c->space + in_lines(AT_ONCE * c->inputs);
+    for (int64_t from = 0; from < c->total; from += AT_ONCE) {
+        int64_t here = c->total - from < AT_ONCE ? c->total - from : AT_ONCE;
+        gather(c, 0, x, from, here);
         NETWORKS_SIDE_BY_SIDE
         for (int64_t r = 0; r < c->networks; r++) {
             __typeof__(flush()) before = flush();

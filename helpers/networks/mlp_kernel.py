@@ -19,10 +19,11 @@ SOURCE = Path(__file__).with_suffix(".c")
 OF_TYPE = {torch.float32: ["-DSINGLE"], torch.float64: []}
 # as in the C file
 PHIS = ["relu", "leaky_relu", "tanh", "sigmoid", "elu", "selu", "linear", "gelu", "silu", "softplus", "erf", "sin"]
+STEPS_OF_A_CALL, BYTES_OF_A_CALL = 16, 2**22  # at most: one that stops the training waits for a call's end
 RULES = {"sgd": 0, "momentum": 1, "adam": 2, "statistics": 3}
 FIELDS = {
-    ctypes.c_int64: "networks depth inputs width classes seeds phi rule affine threads n",
-    ctypes.c_double: "scale shift input_scale mu beta2 epsilon correct1 correct2",
+    ctypes.c_int64: "networks depth inputs width classes seeds phi rule affine threads n total steps_before",
+    ctypes.c_double: "scale shift input_scale mu beta2 epsilon",
     ctypes.c_void_p: "layers seed_of weights biases first second lr x y index loss stats correct space",
 }
 
@@ -53,6 +54,7 @@ class MlpKernel:
     biases    likewise, (rows, 1, outputs)
     rule      a name in RULES
     moments   (first, second), what an optimiser keeps of all weights, then of all biases, in the same order as these
+    constants mu, beta2, epsilon of the optimiser
     """
 
     def __init__(self, in_c, layers, seed_of, weights, biases, rule, moments=((), ()), **constants):
@@ -91,29 +93,36 @@ class MlpKernel:
             found[k // places, : len(tensor), k % places] = tensor.data_ptr() + rows * np.uintp(step)
         return found
 
-    def train(self, x, y, index, lr, loss, correct, **constants):
-        """One step of every network; adds to loss (R,) float64 and correct (R,) int64.
+    def steps_of_a_call(self, batch_size):
+        """How many steps `train` should be given at once: a network of few layers then stays in the cache for them."""
+        bytes_of_a_step = batch_size * self.about["inputs"] * self.dtype.itemsize
+        return max(1, min(STEPS_OF_A_CALL, BYTES_OF_A_CALL // bytes_of_a_step))
+
+    def train(self, x, y, index, n, lr, loss, correct, steps_before=0):
+        """A step of every network on each n samples of an index; adds to loss (R,) float64 and correct (R,) int64.
 
         x, y   (N, inputs) and (N,)
-        index  (seeds, n) int64, the samples of each seed
+        index  (seeds, total) int64, the samples of each seed; the last batch may be smaller than n
         lr     (R,) float64
         """
-        self._run("train", self.rule, x, y, index, index.shape[1], loss, correct, lr=lr.data_ptr(), **constants)
+        further = {"n": n, "total": index.shape[1], "lr": lr.data_ptr(), "steps_before": steps_before}
+        self._run("train", self.rule, x, y, index, loss, correct, **further)
 
     def evaluate(self, x, y, loss, correct):
         """Adds to loss and correct those of all samples."""
-        self._run("evaluate", self.rule, x, y, None, len(x), loss, correct)
+        self._run("evaluate", self.rule, x, y, None, loss, correct, n=len(x), total=len(x))
 
     def probe(self, x, y):
         """{stat: (R, depth) float64}, NaN where a network has no such layer."""
         stats = np.zeros((len(LAYER_STATS), self.count, self.depth))
         lr = torch.ones(self.count, dtype=torch.float64)
         nothing = torch.zeros(self.count, dtype=torch.float64), torch.zeros(self.count, dtype=torch.int64)
-        self._run("train", RULES["statistics"], x, y, None, len(x), *nothing, lr=lr.data_ptr(), stats=stats.ctypes.data)
+        further = {"n": len(x), "total": len(x), "lr": lr.data_ptr(), "stats": stats.ctypes.data}
+        self._run("train", RULES["statistics"], x, y, None, *nothing, **further)
         stats[:, np.arange(self.depth) >= self.layers[:, None]] = np.nan
         return dict(zip(LAYER_STATS, stats, strict=True))
 
-    def _run(self, name, rule, x, y, index, n, loss, correct, **further):
+    def _run(self, name, rule, x, y, index, loss, correct, **further):
         if not (x.dtype == self.dtype and x.is_contiguous() and y.is_contiguous()):
             raise ValueError(f"the kernel takes contiguous samples of type {self.dtype}")
         index = None if index is None else index.contiguous()
@@ -131,11 +140,10 @@ class MlpKernel:
             x=x.data_ptr(),
             y=y.data_ptr(),
             index=index.data_ptr() if index is not None else None,
-            n=n,
             loss=loss.data_ptr(),
             correct=correct.data_ptr(),
         )
-        needed = self.library.space_needed(ctypes.byref(call), ctypes.c_int64(n), name == "evaluate")
+        needed = self.library.space_needed(ctypes.byref(call), name == "evaluate")
         if self.space.numel() < needed:
             self.space = torch.empty(needed, dtype=self.dtype)
         call.space = self.space.data_ptr()

@@ -4,6 +4,8 @@
 learns, `params`, by params.grad and by the gradient of a penalty on it, None without one.
 """
 
+from types import MappingProxyType
+
 import torch
 
 from helpers.training import MOMENTUM
@@ -50,9 +52,12 @@ class _Sgd:
 
 
 class _WithMoments:
-    """Optimisers that remember: they form the gradient, and `change` turns it into a step."""
+    """Optimisers that remember: they form the gradient, and `change` turns it into a step.
 
-    moments = 1
+    constants  as `mlp_kernel.c` has them
+    """
+
+    moments, constants = 1, MappingProxyType({"mu": MOMENTUM})
 
     def __init__(self, stack):
         self.stack = stack
@@ -90,10 +95,6 @@ class _WithMoments:
 class _Momentum(_WithMoments):
     """v <- mu v + g; w <- w - lr v, with mu = 0.9, as torch.optim.SGD(momentum=0.9)."""
 
-    @property
-    def constants(self):
-        return {"mu": MOMENTUM}
-
     def change(self, gradient, memory):
         (v,) = memory
         return v.mul_(MOMENTUM).add_(gradient)
@@ -102,13 +103,7 @@ class _Momentum(_WithMoments):
 class _Adam(_WithMoments):
     """Kingma & Ba 2015, as torch.optim.Adam with its defaults."""
 
-    moments = 2
-
-    @property
-    def constants(self):
-        t = int(self.steps)
-        correct = {"correct1": 1 - ADAM_BETA1**t, "correct2": (1 - ADAM_BETA2**t) ** 0.5}
-        return {"mu": ADAM_BETA1, "beta2": ADAM_BETA2, "epsilon": ADAM_EPS, **correct}
+    moments, constants = 2, MappingProxyType({"mu": ADAM_BETA1, "beta2": ADAM_BETA2, "epsilon": ADAM_EPS})
 
     def change(self, gradient, memory):
         m, v = memory

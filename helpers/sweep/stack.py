@@ -91,7 +91,7 @@ class Stack:
     def _kernel(self):
         seeds, layers = self.seed_of.tolist(), [run.layers for run in self.runs]
         parts = self.weights, self.biases, self.config.optimizer, self.optimizer.moments_of_all
-        return mlp_kernel.MlpKernel(self.activation.in_c, layers, seeds, *parts)
+        return mlp_kernel.MlpKernel(self.activation.in_c, layers, seeds, *parts, **self.optimizer.constants)
 
     def __len__(self):
         return len(self.runs)
@@ -227,17 +227,29 @@ class Stack:
 
     # ---- what the sweep calls
 
+    def steps_of_a_call(self, batch_size):
+        """How many steps `train_batches` should be given at once."""
+        return self.kernel.steps_of_a_call(batch_size) if self.kernel else 1
+
+    def train_batches(self, x, y, index, batch_size):
+        """`train_batch` on each batch_size samples of an index, (number of seeds, any number)."""
+        if self.kernel:
+            lr, before = self.lr.flatten().double(), int(self.optimizer.steps)
+            self.kernel.train(x, y, index, batch_size, lr, self.loss_sum, self.correct, before)
+            self.optimizer.steps += -(-index.shape[1] // batch_size)
+        else:
+            for batch in index.split(batch_size, dim=1):
+                self._train_batch(x, y, batch)
+
     def train_batch(self, x, y, index):
         """One optimiser step of every network; adds to `loss_sum` and `correct`.
 
         x, y   the training data, (N, D) and (N,)
         index  (number of seeds, batch): which samples the networks of each seed see, in the order of `self.seeds`
         """
-        if self.kernel:
-            self.optimizer.before_step()
-            lr = self.lr.flatten().double()
-            self.kernel.train(x, y, index, lr, self.loss_sum, self.correct, **self.optimizer.constants)
-            return
+        self.train_batches(x, y, index, index.shape[1])
+
+    def _train_batch(self, x, y, index):
         space = self._space(index.shape[1])
         batches = [x.index_select(0, i).to(self.working_type) for i in index]
         labels = y[index][self.seed_of]  # (R, batch)

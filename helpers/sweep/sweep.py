@@ -175,16 +175,17 @@ class Sweep:
         """Train a throw-away stack for about `seconds`; returns the cost of its steps and how long they took."""
         training = StackTraining(config, self.data, runs, self.device)
         n = len(training.stack.seeds)
-        index = epoch_order(0, 0, self.data.train_size)[: config.batch_size].expand(n, -1).to(self.device)
-        train_batch = training.batch_trainer()
-        train_batch(index)
+        at_once = training.stack.steps_of_a_call(config.batch_size)
+        index = epoch_order(0, 0, self.data.train_size)[: at_once * config.batch_size].expand(n, -1).to(self.device)
+        train = training.batch_trainer()
+        train(index)
         training.stack.train_figures()  # waits for the device
         steps, started = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - started) < seconds or steps == 0:
-            train_batch(index)
+            train(index)
             training.stack.train_figures()
             steps += 1
-        return stack_parameters(config, runs) * config.batch_size * steps, elapsed
+        return stack_parameters(config, runs) * index.shape[1] * steps, elapsed
 
     def run(self, progress=None):
         """Train what is left, and return the results read back from the folder.

@@ -57,12 +57,12 @@ class StackTraining:
         if epoch == 0:
             train_loss, train_acc = self.stack.evaluate(data.x_train, data.y_train)
         else:
-            train_batch = self.batch_trainer()
+            train, steps = self.batch_trainer(), self.stack.steps_of_a_call(self.config.batch_size)
             orders = torch.stack([epoch_order(seed, epoch, n) for seed in self.stack.seeds]).to(self.stack.device)
-            for index in orders.split(self.config.batch_size, dim=1):
+            for index in orders.split(steps * self.config.batch_size, dim=1):
                 if stop is not None and stop.now.is_set():
                     return None
-                train_batch(index)
+                train(index)
             train_loss, train_acc = (figure / n for figure in self.stack.train_figures())
         test_loss, test_acc = self.stack.evaluate(data.x_test, data.y_test)
         stats = self.stack.probe(data.x_train[data.probe], data.y_train[data.probe])
@@ -99,10 +99,10 @@ class StackTraining:
         return {run.name: table for run, table in zip(self.runs, self.tables, strict=True)}
 
     def batch_trainer(self):
-        """index -> one step of the stack; on CUDA as a captured graph, which costs one launch."""
-        data = self.data
+        """index -> a step of the stack on each batch of it; on CUDA one batch, as a captured graph: a single launch."""
+        data, batch_size = self.data, self.config.batch_size
         if self.stack.device.type != "cuda":
-            return lambda index: self.stack.train_batch(data.x_train, data.y_train, index)
+            return lambda index: self.stack.train_batches(data.x_train, data.y_train, index, batch_size)
         self.graphed = self.graphed or GraphedSteps(self.stack, data.x_train, data.y_train)
         return self.graphed
 
