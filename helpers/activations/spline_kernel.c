@@ -1,19 +1,19 @@
 /* Piecewise cubics on even knots: what spline_kernel.py calls on a CPU.
 
-   spline_kernel.py compiles this file once per machine and number type, for the processor that it runs on: with -DSINGLE
-   for float, without it for double.
+   spline_kernel.py compiles this file once per machine and number type, for the processor that it runs on: with
+   -DSINGLE for float, without it for double.
 
    z, ...   (members, rows, width), contiguous
    tables   (members, units, segments + 2, 4): coefficients of 1, s, s^2, s^3, the two tails first and last; units is
             width, or 1 where all units of a member share one table
    scale    segments / (2 limit), from z to s; half = segments / 2
 
-   An output may be the same memory as an input: number i is read before number i is written. A NaN lands in some segment
-   and stays NaN.
+   An output may be the same memory as an input: number i is read before number i is written. A NaN lands in some
+   segment and stays NaN.
 
    The time goes into finding coefficients and, for the gradient by the table, into adding up at places known only from
    z. Both are done for one number after the other, four neighbours in memory at a time: four gathers of the processor
-   take three times as long as four loads of a row and a transposition. All else is done in vectors. So everything goes
+   take three times as long as a load of each row and a transposition. All else is done in vectors. So everything goes
    through the file in parts of PART numbers, whose intermediate results stay in the nearest cache together with tables
    and sums: twice as many numbers a part were slower, and half as many as well. */
 
@@ -82,9 +82,9 @@ typedef integer integers __attribute__((vector_size(BYTES)));
 #define FIRST_PAIRS(k) k, k + 1, k + LANES, k + 1 + LANES
 #define LAST_PAIRS(k) k + 2, k + 3, k + 2 + LANES, k + 3 + LANES
 
-/* From rows to columns and back: every 4 x 4 block of v is transposed where it is, which processors do faster than moving
-   numbers across a register. For that, the row of number i has to lie in place `row_of(i)`: block l of v[j] is the row of
-   number 4 l + j, and afterwards number 4 l + j of v[0], v[1], v[2], v[3] is what was in that row. */
+/* From rows to columns and back: every 4 x 4 block of v is transposed where it is, which processors do faster than
+   moving numbers across a register. For that, the row of number i has to lie in place `row_of(i)`: block l of v[j] is
+   the row of number 4 l + j, and afterwards number 4 l + j of v[0], v[1], v[2], v[3] is what was in that row. */
 INLINED void transpose(vector v[4]) {
     const vector a = SHUFFLE(v[0], v[1], FIRST_OF_BOTH), b = SHUFFLE(v[2], v[3], FIRST_OF_BOTH),
                  c = SHUFFLE(v[0], v[1], LAST_OF_BOTH), d = SHUFFLE(v[2], v[3], LAST_OF_BOTH);
@@ -123,8 +123,8 @@ INLINED void locate(places *p, const real *z, const integer *first, knots at) {
     }
 }
 
-/* t is r without the length of a tail, where s^2 and s^3 have no part: a large r, squared, would be infinite, and infinity
-   times 0 is NaN. By masks, for C chooses between numbers only, not between vectors; a NaN is in neither. */
+/* t is r without the length of a tail, where s^2 and s^3 have no part: a large r, squared, would be infinite, and
+   infinity times 0 is NaN. By masks, for C chooses between numbers only, not between vectors; a NaN is in neither. */
 INLINED vector without_tail(vector r) {
     const vector one = (vector){0} + 1;
     const integers above = (integers)(r > one), below = (integers)(r < one - one);
@@ -138,14 +138,14 @@ typedef struct {
     real *out, *slope;
 } numbers;
 
-/* PART neighbouring numbers, the first of `all`. `task` is a constant in every call: each has a loop of its own, in which
-   nothing is decided.
+/* PART neighbouring numbers, the first of `all`. `task` is a constant in every call: each has a loop of its own, in
+   which nothing is decided.
 
        f(z) = c0 + r (c1 + t (c2 + t c3)),   f'(z) = (c1 + t (2 c2 + 3 t c3)) scale
 
-   and the gradient by the table: the sums of grad, grad r, grad t^2, grad t^3 over the numbers of each segment. Neighbours
-   go to four tables of sums by turns: those of one segment would have to wait for each other, since an addition takes up
-   what the one before it has just put down. */
+   and the gradient by the table: the sums of grad, grad r, grad t^2, grad t^3 over the numbers of each segment.
+   Neighbours go to four tables of sums by turns: those of one segment would have to wait for each other, since an
+   addition takes up what the one before it has just put down. */
 INLINED void part(enum task task, numbers all, double *const sums[4], const real *tables, const integer *first,
                   knots at) {
     places p;
@@ -186,8 +186,8 @@ INLINED void part(enum task task, numbers all, double *const sums[4], const real
     }
 }
 
-/* n numbers, part by part; `unit` is that of the first. What is left at the end is copied to where a whole part has room,
-   with zeros after it, which add nothing to sums. */
+/* n numbers, part by part; `unit` is that of the first. What is left at the end is copied to where a whole part has
+   room, with zeros after it, which add nothing to sums. */
 INLINED void parts(enum task task, numbers all, double *const sums[4], const real *tables, const integer *first,
                    int64_t n, int64_t unit, int64_t units, knots at) {
     for (; n >= PART; n -= PART) {
