@@ -19,6 +19,7 @@ from helpers import ROOT, cluster, files, lanes, records
 from helpers.cluster import ClusterError
 from helpers.config import ConfigError, SweepConfig
 from helpers.lanes import Stop
+from helpers.networks import mlp_kernel
 from helpers.spline_study.experiments import Study, experiments
 from helpers.spline_study.log import read_log
 from helpers.sweep import Sweep, SweepError, training
@@ -488,10 +489,11 @@ def test_a_worker_killed_in_mid_epoch_changes_nothing(in_process, scheduler, tmp
     class Dying(training.StackWorker):
         def begin(self, task):
             work = super().begin(task)
-            train_batch, batches = work.stack.train_batch, []
+            train_batches, batches = work.stack.train_batches, []
+            mlp_kernel.STEPS_OF_A_CALL = 1  # in the worker's process, which ends with the test
 
-            def train_batch_or_die(x, y, index):
-                batches.append(len(index))
+            def train_batches_or_die(*given):
+                batches.append(given)
                 if (
                     task.name.endswith("tanh_3L_s0+2")
                     and work.epoch == 1
@@ -500,9 +502,9 @@ def test_a_worker_killed_in_mid_epoch_changes_nothing(in_process, scheduler, tmp
                 ):
                     marker.touch()
                     os.kill(os.getpid(), signal.SIGKILL)
-                train_batch(x, y, index)
+                train_batches(*given)
 
-            work.stack.train_batch = train_batch_or_die
+            work.stack.train_batches = train_batches_or_die
             return work
 
     monkeypatch.setattr(sweeps, "StackWorker", Dying)

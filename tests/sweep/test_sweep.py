@@ -247,13 +247,15 @@ def test_times_are_shared_out_by_cost(once):
 
 KILLED_IN_MID_EPOCH = """
 import json, os, signal, sys, time
+from helpers.networks import mlp_kernel
 from helpers.sweep import stack, sweep
 
+mlp_kernel.STEPS_OF_A_CALL = 1
 config, victim, batches = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 begun = sweep.Sweep(config)
-train_batch, trained = stack.Stack.train_batch, 0
+train_batches, trained = stack.Stack.train_batches, 0
 
-def train_batch_and_die(self, x, y, index):
+def train_batches_and_die(self, *given):
     global trained
     if self.runs[0].name == victim:
         trained += 1
@@ -261,9 +263,9 @@ def train_batch_and_die(self, x, y, index):
             while not begun.finished:
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
-    train_batch(self, x, y, index)
+    train_batches(self, *given)
 
-stack.Stack.train_batch = train_batch_and_die
+stack.Stack.train_batches = train_batches_and_die
 begun.run(lambda event: None)
 """
 

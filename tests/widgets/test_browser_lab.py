@@ -105,7 +105,8 @@ def test_the_panel_fills_in_answers_stops_and_goes_on(lab, tmp_path):
     results = records.load_sweep(tmp_path / "lab" / "sweep")
     assert results.manifest["finished"]
     expected = {
-        f"{r.activation}, {r.init}, {r.layers} layers": f"{r.final_test_acc:.2f}" for r in results.summary.itertuples()
+        f"{r.activation}, {r.init}, {r.layers} layers": "x" if r.diverged else f"{r.final_test_acc:.2f}"
+        for r in results.summary.itertuples()
     }
     assert labels(lab) == expected
     assert lab.locator(f"{OUTPUT}[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
