@@ -20,7 +20,7 @@ from helpers import files
 
 # Without the two -fno no rounding could be done in vectors; neither changes a result.
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
-OPENMP = (["-fopenmp"], ["-fopenmp-simd"], [])  # the first that works: Apple's compiler has no threads of OpenMP
+OPENMP = (["-fopenmp"], ["-fopenmp-simd"], [])  # Apple's compiler has no threads of OpenMP
 COMPILING = threading.Lock()
 
 
@@ -51,9 +51,12 @@ def instructions():
 
 @cache
 def _library(source, options, without):
-    compiler = [*shlex.split(os.environ.get("CC") or "cc"), *options, *instructions()]
+    compiler = [*shlex.split(os.environ.get("CC") or "cc"), *options]
     sources = [source, *sorted(source.parent.glob("*.h"))]
-    made_from = b"".join(path.read_bytes() for path in sources) + "\n".join([*compiler, *FLAGS, _machine()]).encode()
+    made_from = (
+        b"".join(path.read_bytes() for path in sources)
+        + "\n".join([*compiler, *instructions(), *FLAGS, _machine()]).encode()
+    )
     name = f"{source.stem}-{hashlib.sha256(made_from).hexdigest()[:16]}.so"
     kept = source.parent / "__pycache__" / name
     if kept.exists():
@@ -61,9 +64,10 @@ def _library(source, options, without):
     errors = []
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, name)
-        for openmp in OPENMP:
+        # the first that works, last of all without the processor's own instructions: not every compiler knows `native`
+        for openmp, own in [*((openmp, instructions()) for openmp in OPENMP), ([], [])]:
             try:
-                command = [*compiler, *FLAGS, *openmp, str(source), "-o", str(made), "-lm"]
+                command = [*compiler, *own, *FLAGS, *openmp, str(source), "-o", str(made), "-lm"]
                 subprocess.run(command, check=True, capture_output=True, text=True)
                 break
             except (OSError, subprocess.CalledProcessError) as error:

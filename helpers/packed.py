@@ -13,6 +13,7 @@ takes a quarter of the space, and a repository has little. A user's own results 
 
 import argparse
 import io
+import os
 import sys
 import zipfile
 import zlib
@@ -104,6 +105,8 @@ def pack(folder):
     if plain:
         names = sorted({*packed_names(folder), *(path.name for path in plain)})
         files.write_whole(zip_of(folder), zipped((name, read(folder / name)) for name in names))
+        with zip_of(folder).open("rb") as file:
+            os.fsync(file.fileno())  # before what it stands for is removed
         for path in plain:
             path.unlink()
         if not any(folder.iterdir()):

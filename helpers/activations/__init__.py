@@ -1,9 +1,9 @@
 """The activation functions: the table of rows, families with parameters, splines."""
 
 from helpers.activations.families import FAMILIES, row_of_family
-from helpers.activations.table import ACTIVATIONS, Activation, derivative, phi_of, register_activation, registered
+from helpers.activations.table import ACTIVATIONS, IN_C, Activation, derivative, phi_of, register_activation, registered
 
 __all__ = [
-    "ACTIVATIONS", "FAMILIES", "Activation", "derivative", "phi_of", "register_activation", "registered",
+    "ACTIVATIONS", "FAMILIES", "IN_C", "Activation", "derivative", "phi_of", "register_activation", "registered",
     "row_of_family",
 ]  # fmt: skip

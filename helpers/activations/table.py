@@ -156,8 +156,10 @@ ACTIVATIONS = {
     ),
 }
 
-for _name, _row in ACTIVATIONS.items():
-    ACTIVATIONS[_name] = replace(_row, in_c=(_name, 1.0, 0.0, 1.0))
+# those that `networks/phi.h` has, in its order; all others train by torch on a CPU as well
+IN_C = ("relu", "leaky_relu", "tanh", "sigmoid", "elu", "selu", "linear", "gelu", "silu", "softplus", "erf", "sin")
+for _name in IN_C:
+    ACTIVATIONS[_name] = replace(ACTIVATIONS[_name], in_c=(_name, 1.0, 0.0, 1.0))
 
 
 def derivative(f):

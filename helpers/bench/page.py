@@ -145,6 +145,8 @@ def _forecast(found):
 
 
 def _memory(found):
+    if found["peak_memory_gib"] is None:  # a system that does not count it
+        return None
     text = f"{duration(found['seconds'])}, {found['peak_memory_gib']:.2f} GiB"
     return text, found["peak_memory_gib"] * 2**30 < 2e9 and found["seconds"] <= 240
 
@@ -175,7 +177,11 @@ TARGETS = (
     Target("a learnable one, its own gradient included: 3x", "splines", from_part("splines", _splines(False))),
     Target("a spline by index: 5x as fast as the chain of torch.where", "splines", from_part("splines", _chain)),
     Target("the forecast of 192 runs: 2 s", "splines", from_part("splines", _forecast)),
-    Target("from a process's start to its first trained epoch: 10 s", "sweep", from_part("sweep", _first_epoch)),
+    Target(
+        "from a process's start to its first trained epoch, once the C files are compiled: 10 s",
+        "sweep",
+        from_part("sweep", _first_epoch),
+    ),
     Target("`make bench`: minutes, under 2 GB", "bench", from_part("bench", _memory)),
 )
 
@@ -191,7 +197,9 @@ def outcomes(processors):
             found, command = target.found(m), m.part(target.part).get("command", "")
             rows += [{"target": target.asked, "found": found, "command": command, "processor": m.name}] if found else []
     rows = [{**row, "measured": row["found"][0], "met": row["found"][1]} for row in rows]
-    rows += [{"processor": m.name, **noted} for m in processors for noted in m.manifest.get("noted", [])]
+    rows += [
+        {"processor": m.name, **noted, "met": noted["met"]} for m in processors for noted in m.manifest.get("noted", [])
+    ]
     return pd.DataFrame(rows, columns=["target", "processor", "measured", "met", "command"])
 
 
@@ -336,6 +344,7 @@ def readme_part(root=ROOT / "results/bench"):
     counts = [
         f"{plain(m.name)}: {words.share(met['met'][met['processor'] == m.name].astype(bool).to_list())} targets are met"
         for m in processors
+        if not m.manifest.get("before")  # kept to compare with: the targets are the present code's
     ]
     return f"{table(rows)}\n\n{bullets(counts)}"
 

@@ -229,7 +229,7 @@ def _subset(key, size, x, y):
 
 def _pixels(images, dtype):
     """(n, ...) images as (n, features) floats in [0, 1]; whole numbers are taken as 0 to 255."""
-    images = torch.as_tensor(np.asarray(images)).flatten(1)
+    images = torch.as_tensor(np.asarray(images)).flatten(1).contiguous()
     return images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
 
 

@@ -29,6 +29,13 @@
 #endif
 #endif
 
+/* A tile's loops are unrolled, so that its sums are registers. */
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 enum { SGD, MOMENTUM, ADAM, GRADIENT_STATS };
 enum { ACT_MEAN, ACT_STD, PRE_STD, GRAD_NORM, GRAD_MEAN_ABS, STATS };
 
@@ -60,7 +67,7 @@ INLINE void multiply(const int rows, const int vectors, V sums[ROWS][2], const r
                      const real *v, int64_t vs, int64_t count) {
     for (int64_t k = 0; k < count; k++) {
         V v0 = load(v + k * vs), v1 = vectors == 2 ? load(v + k * vs + LANES) : v0;
-#pragma GCC unroll 16
+        UNROLL
         for (int r = 0; r < rows; r++) {
             V number = splat(s[r * rs + k * ks]);
             sums[r][0] += number * v0;
@@ -73,10 +80,10 @@ INLINE void multiply(const int rows, const int vectors, V sums[ROWS][2], const r
 INLINE void panel_rows(const int rows, real *out, const real *start, const real *s, int64_t rs, int64_t ks,
                        const real *v, int64_t count) {
     V sums[ROWS][2];
-#pragma GCC unroll 16
+    UNROLL
     for (int r = 0; r < rows; r++) sums[r][0] = sums[r][1] = splat(start ? start[r] : 0);
     multiply(rows, 2, sums, s, rs, ks, v, PANEL, count);
-#pragma GCC unroll 16
+    UNROLL
     for (int r = 0; r < rows; r++) {
         store(out + r * PANEL, sums[r][0]);
         store(out + r * PANEL + LANES, sums[r][1]);
@@ -113,8 +120,8 @@ static void backward_product(real *da, const real *dz, const real *w, int64_t in
 typedef double Doubles __attribute__((vector_size(LANES * sizeof(double)))); /* a V in double precision */
 
 typedef struct {
-    real lr, mu, beta2, epsilon, correct1, correct2;
-    Doubles squares, magnitudes; /* squares of a faded signal are no floats any more */
+    real lr, mu, first_share, beta2, second_share, epsilon, correct1, correct2; /* shares: 1 - mu, 1 - beta2 */
+    Doubles squares, magnitudes; /* in double precision: the squares of a faded signal underflow in float */
 } Step;
 
 #ifdef SINGLE
@@ -132,8 +139,8 @@ INLINE V changed(const int rule, V w, V g, real *first, real *second, Step *step
         return w - step->lr * v;
     }
     V m = load(first), v = load(second); /* Kingma & Ba 2015 */
-    m += (1 - step->mu) * (g - m);
-    v = step->beta2 * v + (1 - step->beta2) * g * g;
+    m += step->first_share * (g - m);
+    v = step->beta2 * v + step->second_share * g * g;
     store(first, m);
     store(second, v);
     V root = v;
@@ -172,11 +179,11 @@ INLINE void tile_step(const int rule, const int rows, const int vectors, int64_t
                       int64_t panels, Step *step) {
     V sums[ROWS][2];
     int64_t row = up(outputs, LANES);
-#pragma GCC unroll 16
+    UNROLL
     for (int r = 0; r < rows; r++) sums[r][0] = sums[r][1] = splat(0);
     for (int64_t p = 0; p < panels; p++)
         multiply(rows, vectors, sums, a + (p * inputs + i) * PANEL, PANEL, 1, dz + p * PANEL * row + o, row, PANEL);
-#pragma GCC unroll 16
+    UNROLL
     for (int r = 0; r < rows; r++)
         for (int j = 0; j < vectors; j++) {
             int64_t at = (i + r) * outputs + o + j * LANES;
@@ -411,7 +418,7 @@ INLINE void backward(const int rule, const Call *c, int64_t r, const real *x, in
         int64_t row = up(outputs, LANES);
         const real *a = l ? s.a + (l - 1) * layer_size : x;
         if (!is_output) pull_back(c, s.da, s.a + l * layer_size, s.slope ? s.slope + l * layer_size : NULL, layer_size);
-        /* The trap: no gradient is left, so none comes further down. Moments go on all the same. */
+        /* Once a gradient is exactly 0, so are all those below, and there is nothing to change. Moments go on. */
         if ((rule == SGD || rule == GRADIENT_STATS) && is_zero(s.da, panels * outputs * PANEL)) return;
         int64_t ahead = l > 1 ? c->width * c->width : 0;
         for (int64_t p = 0; p < panels; p++) {
@@ -421,7 +428,7 @@ INLINE void backward(const int rule, const Call *c, int64_t r, const real *x, in
                                  l > 1 ? weights[l - 1] : NULL, p ? 0 : ahead);
         }
         int64_t moment = r * (c->depth + 1) + at;
-        real *none = NULL;
+        real *none = weights[at]; /* stands for moments that the rule does not have, and is not touched */
         if (rule == GRADIENT_STATS && is_output) {
             /* only hidden layers are asked for */
         } else {
@@ -535,7 +542,8 @@ void train(const Call *c) {
     for (int64_t r = 0; r < c->networks; r++) {
         __typeof__(flush()) before = flush();
         Space s = space_at(c, spaces + thread_number() * each, c->n, c->depth);
-        Step step = {.lr = (real)c->lr[r], .mu = (real)c->mu, .beta2 = (real)c->beta2, .epsilon = (real)c->epsilon};
+        Step step = {.lr = (real)c->lr[r], .mu = (real)c->mu, .beta2 = (real)c->beta2, .epsilon = (real)c->epsilon,
+                     .first_share = (real)(1 - c->mu), .second_share = (real)(1 - c->beta2)};
         for (int64_t k = 0; k < steps; k++) {
             const real *mine = x + ((c->index ? c->seed_of[r] : 0) * steps + k) * batch;
             int64_t here = c->total - k * c->n < c->n ? c->total - k * c->n : c->n;

@@ -13,12 +13,11 @@ import numpy as np
 import torch
 
 from helpers import compiled
+from helpers.activations import IN_C
 from helpers.records import LAYER_STATS
 
 SOURCE = Path(__file__).with_suffix(".c")
 OF_TYPE = {torch.float32: ["-DSINGLE"], torch.float64: []}
-# as in the C file
-PHIS = ["relu", "leaky_relu", "tanh", "sigmoid", "elu", "selu", "linear", "gelu", "silu", "softplus", "erf", "sin"]
 STEPS_OF_A_CALL, BYTES_OF_A_CALL = 16, 2**22  # at most: one that stops the training waits for a call's end
 RULES = {"sgd": 0, "momentum": 1, "adam": 2, "statistics": 3}
 FIELDS = {
@@ -74,7 +73,7 @@ class MlpKernel:
             "inputs": weights[0].shape[1],
             "width": weights[0].shape[2],
             "classes": weights[-1].shape[2],
-            "phi": PHIS.index(phi),
+            "phi": IN_C.index(phi),
             "affine": (scale, shift, input_scale) != (1, 0, 1),
             "scale": scale,
             "shift": shift,
@@ -95,7 +94,7 @@ class MlpKernel:
 
     def steps_of_a_call(self, batch_size):
         """How many steps `train` should be given at once: a network of few layers then stays in the cache for them."""
-        bytes_of_a_step = batch_size * self.about["inputs"] * self.dtype.itemsize
+        bytes_of_a_step = (1 + self.seed_of.max()) * batch_size * self.about["inputs"] * self.dtype.itemsize
         return max(1, min(STEPS_OF_A_CALL, BYTES_OF_A_CALL // bytes_of_a_step))
 
     def train(self, x, y, index, n, lr, loss, correct, steps_before=0):
@@ -122,10 +121,20 @@ class MlpKernel:
         stats[:, np.arange(self.depth) >= self.layers[:, None]] = np.nan
         return dict(zip(LAYER_STATS, stats, strict=True))
 
+    def _check(self, x, y, index):
+        """Raises ValueError, one sentence, for tensors that the C file would misread."""
+        inputs, seeds = self.about["inputs"], int(self.seed_of.max()) + 1
+        whole = torch.int64
+        if not (x.dtype == self.dtype and x.is_contiguous() and x.dim() == 2 and x.shape[1] == inputs):
+            raise ValueError(f"samples are {_said(x)}; allowed is contiguous {self.dtype}, {inputs} numbers each")
+        if not (y.dtype == whole and y.is_contiguous() and y.shape == x.shape[:1]):
+            raise ValueError(f"labels are {_said(y)}; allowed is contiguous {whole}, one a sample")
+        if index is not None and not (index.dtype == whole and index.dim() == 2 and len(index) == seeds):
+            raise ValueError(f"index is {_said(index)}; allowed is {whole}, rows: {seeds}, one a seed")
+
     def _run(self, name, rule, x, y, index, loss, correct, **further):
-        if not (x.dtype == self.dtype and x.is_contiguous() and y.is_contiguous()):
-            raise ValueError(f"the kernel takes contiguous samples of type {self.dtype}")
         index = None if index is None else index.contiguous()
+        self._check(x, y, index)
         call = Call(
             **{**self.about, **further},
             seeds=1 if index is None else len(index),
@@ -148,3 +157,7 @@ class MlpKernel:
             self.space = torch.empty(needed, dtype=self.dtype)
         call.space = self.space.data_ptr()
         getattr(self.library, name)(ctypes.byref(call))
+
+
+def _said(tensor):
+    return f"{tensor.dtype} of shape {tuple(tensor.shape)}" + ("" if tensor.is_contiguous() else ", not contiguous")

@@ -1,7 +1,9 @@
 """The plan of a sweep: which networks train together, in which order, and what that costs."""
 
+import torch
+
 from helpers.config import PRECISIONS
-from helpers.lanes import Task
+from helpers.lanes import MOST_LANES, Task
 from helpers.records import AXES
 
 STACK_SIZES = {"mps": 48, "cuda": 192}  # networks in a stack on a GPU: many, to fill it
@@ -58,7 +60,8 @@ def stack_size(config, layers, device):
         return STACK_SIZES[device.type]
     numbers = config.hidden_size**2 + 2 * config.batch_size * config.hidden_size
     room = CACHE / (PRECISIONS[config.precision].itemsize * numbers)
-    return min(MOST_ON_A_CPU, max(1, int(room * (1 + CALLS / layers))))
+    cores = -(-torch.get_num_threads() // MOST_LANES["cpu"])  # of a lane: the kernel has a network on each
+    return cores * -(-min(MOST_ON_A_CPU, max(1, int(room * (1 + CALLS / layers)))) // cores)
 
 
 def plan(config, runs, device, lanes=1):

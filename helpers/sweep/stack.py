@@ -33,7 +33,7 @@ EVALUATED_AT_ONCE = 512  # samples
 
 
 class Stack:
-    """R networks of one activation, as batched tensors.
+    """R networks of one activation; each of their tensors has a row a network.
 
     config  a SweepConfig whose sizes are known (`fitted_to` its data)
     runs    the R runs, in any order, each with its lr; `self.runs` holds them deepest first, as every result does
