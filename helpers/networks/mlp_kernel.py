@@ -94,7 +94,7 @@ class MlpKernel:
 
     def steps_of_a_call(self, batch_size):
         """How many steps `train` should be given at once: a network of few layers then stays in the cache for them."""
-        bytes_of_a_step = (1 + self.seed_of.max()) * batch_size * self.about["inputs"] * self.dtype.itemsize
+        bytes_of_a_step = (1 + int(self.seed_of.max())) * batch_size * self.about["inputs"] * self.dtype.itemsize
         return max(1, min(STEPS_OF_A_CALL, BYTES_OF_A_CALL // bytes_of_a_step))
 
     def train(self, x, y, index, n, lr, loss, correct, steps_before=0):
