@@ -14,7 +14,7 @@ from helpers.bench import measured, panel, splines, stack
 from helpers.progress import duration
 
 # How often: rounds of the stack are an option. Quick ones show an order of magnitude, full ones are for publishing.
-QUICK = {"repeats": 1, "panel": 1, "panel_epochs": 1, "splines": 3}
+QUICK = {"repeats": 1, "panel": 1, "panel_epochs": 4, "splines": 3}
 FULL = {"repeats": 3, "panel": 4, "panel_epochs": 4, "splines": 15}
 
 
