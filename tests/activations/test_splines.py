@@ -425,12 +425,12 @@ def test_without_a_compiler_it_warns_once_and_gives_the_same(uncompiled, monkeyp
 
 
 def test_what_was_compiled_once_is_found_again(uncompiled, monkeypatch):
-    """By a compiler that has no OpenMP, as Apple's, and is called with an option."""
+    """By a compiler that has no OpenMP, as Apple's, that does not know `native`, and is called with an option."""
     needs_a_compiler()
     shutil.rmtree(uncompiled / "__pycache__")
     compiled._library.cache_clear()
     compiler = uncompiled / "compiler"
-    compiler.write_text('#!/bin/sh\nfor a; do [ "$a" = -fopenmp ] && exit 1; done\nexec cc "$@"\n')
+    compiler.write_text('#!/bin/sh\nfor a; do case $a in -fopenmp|-march=native) exit 1;; esac; done\nexec cc "$@"\n')
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", f"{compiler} -DNOTHING")
     first = everything()

@@ -165,6 +165,22 @@ def test_a_network_is_the_same_bit_for_bit_alone_in_any_company_and_on_any_numbe
             assert all(map(torch.equal, alone.parameters(), found.parameters())), run
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_several_steps_in_a_call_are_the_same_bit_for_bit_as_one_by_one(optimizer):
+    """With a smaller last batch; the steps that Adam counts go on from call to call."""
+    runs = [Run("he_normal", "gelu", layers, seed, 0.01) for layers in (2, 5) for seed in (0, 1)]
+    ends = []
+    for calls in ([3 * 33 + 20, 2 * 33], [33, 33, 33, 20, 33, 33]):
+        stack, x, y = stack_of(runs[::2], optimizer=optimizer)
+        stack = Stack(stack.config, runs)
+        generator = torch.Generator().manual_seed(4)
+        order = torch.stack([torch.randint(90, (sum(calls),), generator=generator) for _ in range(2)])
+        for index in order.split(calls, dim=1):
+            stack.train_batches(x, y, index, 33)
+        ends.append([*stack.state()["tensors"], stack.loss_sum, stack.correct, torch.tensor(stack.state()["steps"])])
+    assert all(map(torch.equal, *ends))
+
+
 def test_a_signal_that_fades_to_nothing_changes_only_what_it_reaches():
     """At std 1e-9 the gradient is below every float after some layers: the weights there keep their bits."""
     given = {"init_params": {"normal": {"std": 1e-9}}}
