@@ -51,10 +51,18 @@ def _modules_in(text, package, root):
 
 
 @lru_cache(maxsize=1000)  # by the text, so that a file that has changed meanwhile is parsed again
+def _parsed(text):
+    """`ast.parse`, once more where Python up to 3.11.7 takes another parsing in between for an error (gh-106905)."""
+    try:
+        return ast.parse(text)
+    except SystemError:
+        return ast.parse(text)
+
+
 def _imports_in(text, package):
     """Every import in a text of Python, wherever it stands: (module, name), name None for the module as a whole."""
     found = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(_parsed(text)):
         if isinstance(node, ast.Import):
             found |= {(alias.name, None) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
