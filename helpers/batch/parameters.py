@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import yaml
 
+from helpers.batch.sources import parsed
 from helpers.notebooks import code_cells, read_notebook
 
 REGISTERS = re.compile(r"^[^#\n]*register_activation\(", re.MULTILINE)
@@ -164,7 +165,7 @@ def notebook_parameters(notebook):
     for cell in opened(notebook)["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
             try:
-                assigned = [node for node in ast.parse(cell["source"]).body if isinstance(node, ast.Assign)]
+                assigned = [node for node in parsed(cell["source"]).body if isinstance(node, ast.Assign)]
                 return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
             except (SyntaxError, ValueError, AttributeError) as error:
                 raise BatchError(

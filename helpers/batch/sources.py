@@ -34,7 +34,7 @@ def sources_of(cells, root=ROOT):
         module = todo.pop()
         file = _file_of(module, root)
         found[file] = text = file.read_text(encoding="utf-8")
-        found |= {path: path.read_text(encoding="utf-8") for path in file.parent.glob("*.c")}
+        found |= {path: path.read_text(encoding="utf-8") for path in file.parent.glob("*.[ch]")}
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]
         todo |= {other for other in _modules_in(text, package, root) if _file_of(other, root) not in found}
     return {path.relative_to(root).as_posix(): found[path] for path in sorted(found)}
@@ -50,8 +50,7 @@ def _modules_in(text, package, root):
     return {module for module in with_packages if _file_of(module, root)} - set(WITHOUT_EFFECT)
 
 
-@lru_cache(maxsize=1000)  # by the text, so that a file that has changed meanwhile is parsed again
-def _parsed(text):
+def parsed(text):
     """`ast.parse`, once more where Python up to 3.11.7 takes another parsing in between for an error (gh-106905)."""
     try:
         return ast.parse(text)
@@ -59,10 +58,11 @@ def _parsed(text):
         return ast.parse(text)
 
 
+@lru_cache(maxsize=1000)  # by the text, so that a file that has changed meanwhile is parsed again
 def _imports_in(text, package):
     """Every import in a text of Python, wherever it stands: (module, name), name None for the module as a whole."""
     found = set()
-    for node in ast.walk(_parsed(text)):
+    for node in ast.walk(parsed(text)):
         if isinstance(node, ast.Import):
             found |= {(alias.name, None) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -87,7 +87,7 @@ def _exported_lazily(package, name, text, root):
 
     They are found in its dict {name: module}; where that does not have the name, the whole package counts.
     """
-    nodes, defined, modules = ast.parse(text).body, set(), {}
+    nodes, defined, modules = parsed(text).body, set(), {}
     for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
             defined |= {alias.asname or alias.name for alias in node.names}

@@ -108,6 +108,7 @@ def is_stale_after_an_edit(notebook, path, root):
         ("run.ipynb", "helpers/sweep/figures.py", True),
         ("run.ipynb", "helpers/files.py", True),
         ("run.ipynb", "helpers/activations/spline_kernel.c", True),
+        ("run.ipynb", "helpers/networks/phi.h", True),
         ("run.ipynb", "courselib/softmax_regression.py", True),
         ("run.ipynb", "helpers/widgets/live.py", False),  # nobody watches a batch
         ("run.ipynb", "helpers/widgets/browser.py", False),
