@@ -36,7 +36,7 @@ setup: .venv/ready
 run: setup
 	$(BIN)/python -m helpers.batch run.ipynb
 
-## make mnist    the published sweep, 192 networks x 50 epochs of MNIST, into results/mnist/; resumable
+## make mnist    the published sweep, 192 networks x 50 epochs of MNIST, into results/mnist_50_epochs/; resumable
 mnist: setup
 	$(BIN)/python -m helpers.batch notebooks/parameters/mnist_published.yaml
 
