@@ -117,11 +117,25 @@ static void backward_product(real *da, const real *dz, const real *w, int64_t in
 
 /* ---- the optimiser's step, straight from the sums of a tile */
 
-typedef double Doubles __attribute__((vector_size(LANES * sizeof(double)))); /* a V in double precision */
+/* Sums in double precision, a register at a time: compilers take longer vectors apart, number by number. */
+typedef double D __attribute__((vector_size(BYTES)));
+#define NARROW (BYTES / sizeof(double) * sizeof(real)) /* bytes of as many reals */
+typedef real Narrow __attribute__((vector_size(NARROW), aligned(sizeof(real)), may_alias));
+#define D_LANES ((int)(BYTES / sizeof(double)))
+#define PER_VECTOR (LANES / D_LANES)
+
+INLINE D doubles(const real *from) { return __builtin_convertvector(*(const Narrow *)from, D); }
+
+INLINE double sum_of(const D *sums, int count) {
+    double sum = 0;
+    for (int q = 0; q < count; q++)
+        for (int i = 0; i < D_LANES; i++) sum += sums[q][i];
+    return sum;
+}
 
 typedef struct {
     real lr, mu, first_share, beta2, second_share, epsilon, correct1, correct2; /* shares: 1 - mu, 1 - beta2 */
-    Doubles squares, magnitudes; /* in double precision: the squares of a faded signal underflow in float */
+    D squares[PER_VECTOR], magnitudes[PER_VECTOR]; /* in double: the squares of a faded signal underflow in float */
 } Step;
 
 #ifdef SINGLE
@@ -157,9 +171,13 @@ INLINE V load_some(const real *from, int count) {
 
 INLINE void apply(const int rule, V g, int count, real *w, real *first, real *second, Step *step) {
     if (rule == GRADIENT_STATS) { /* columns beyond the last are 0 */
-        Doubles wide = __builtin_convertvector(g, Doubles);
-        step->squares += wide * wide;
-        step->magnitudes += __builtin_convertvector(magnitude(g), Doubles);
+        real numbers[2 * LANES];
+        store(numbers, g), store(numbers + LANES, magnitude(g));
+        for (int q = 0; q < PER_VECTOR; q++) {
+            D wide = doubles(numbers + q * D_LANES);
+            step->squares[q] += wide * wide;
+            step->magnitudes[q] += doubles(numbers + LANES + q * D_LANES);
+        }
     } else if (count >= LANES) {
         store(w, changed(rule, load(w), g, first, second, step));
     } else {
@@ -303,14 +321,17 @@ static void mean_and_std(const real *v, int64_t units, int64_t n, double *mean, 
     double about = 0;
     for (int pass = 0; pass < 2; pass++) {
         double total = 0;
-        for (int64_t half = 0; half * LANES < n; half++) {
-            const real *at = v + half / 2 * units * PANEL + half % 2 * LANES;
-            Doubles sums = {0}, middle = about - (Doubles){0};
-            for (int64_t u = 0; u < units; u++) {
-                Doubles d = __builtin_convertvector(load(at + u * PANEL), Doubles) - middle;
-                sums += pass ? d * d : d;
+        for (int64_t p = 0; p * PANEL < n; p++) {
+            D sums[PANEL / D_LANES], middle = about - (D){0};
+            memset(sums, 0, sizeof sums);
+            for (const real *at = v + p * units * PANEL; at < v + (p + 1) * units * PANEL; at += PANEL) {
+                UNROLL
+                for (int q = 0; q < PANEL / D_LANES; q++) {
+                    D d = doubles(at + q * D_LANES) - middle;
+                    sums[q] += pass ? d * d : d;
+                }
             }
-            for (int i = 0; i < LANES && half * LANES + i < n; i++) total += sums[i];
+            for (int i = 0; i < PANEL && p * PANEL + i < n; i++) total += sums[i / D_LANES][i % D_LANES];
         }
         total /= (double)(n * units);
         if (pass == 0) *mean = about = total;
@@ -432,16 +453,15 @@ INLINE void backward(const int rule, const Call *c, int64_t r, const real *x, in
         if (rule == GRADIENT_STATS && is_output) {
             /* only hidden layers are asked for */
         } else {
-            step->squares = step->magnitudes = (Doubles){0};
+            memset(step->squares, 0, sizeof step->squares), memset(step->magnitudes, 0, sizeof step->magnitudes);
             weights_step(rule, a, s.turned, weights[at], rule >= MOMENTUM && rule <= ADAM ? c->first[moment] : none,
                          rule == ADAM ? c->second[moment] : none, inputs, outputs, panels, step);
         }
         if (rule == GRADIENT_STATS && !is_output) {
             double *stats = c->stats + r * c->depth + l;
-            double squares = 0, magnitudes = 0;
-            for (int i = 0; i < LANES; i++) squares += step->squares[i], magnitudes += step->magnitudes[i];
-            stats[GRAD_NORM * c->networks * c->depth] = sqrt(squares);
-            stats[GRAD_MEAN_ABS * c->networks * c->depth] = magnitudes / (double)(inputs * outputs);
+            double all_weights = (double)(inputs * outputs);
+            stats[GRAD_NORM * c->networks * c->depth] = sqrt(sum_of(step->squares, PER_VECTOR));
+            stats[GRAD_MEAN_ABS * c->networks * c->depth] = sum_of(step->magnitudes, PER_VECTOR) / all_weights;
         }
         if (rule != GRADIENT_STATS)
             biases_step(rule, s.turned, biases[at], rule >= MOMENTUM ? c->first[all + moment] : none,

@@ -37,7 +37,7 @@ def library(dtype):
     """The compiled file for a number type; None where there is no compiler, and for other types."""
     if dtype not in OF_TYPE:
         return None
-    found = compiled.library(SOURCE, OF_TYPE[dtype], "networks train up to three times as long here")
+    found = compiled.library(SOURCE, OF_TYPE[dtype], "networks train about twice as long here")
     if found is not None:
         found.space_needed.restype = ctypes.c_int64
     return found
