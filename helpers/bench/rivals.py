@@ -36,6 +36,7 @@ from torch.nn import functional
 
 from helpers import ROOT, words
 from helpers.bench import measured
+from helpers.bench.stack import seconds_of_call
 from helpers.config import SweepConfig
 from helpers.lanes import Lanes
 from helpers.sweep.plan import plan
@@ -112,15 +113,6 @@ class Problem:
 # ---- the ways: losses(networks) -> (STEPS, networks), and seconds(seconds, networks) -> per network and step
 
 
-def timed(step, seconds):
-    """Seconds per call, over as many calls as fit."""
-    calls, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < seconds or calls == 0:
-        step()
-        calls += 1
-    return elapsed / calls
-
-
 class Torch:
     """A way in this process.
 
@@ -155,9 +147,8 @@ class Torch:
 
         def lane(step):
             i = itertools.cycle(range(STEPS))
-            step(next(i))
             barrier.wait(timeout=300)  # for a lane that failed before it got here
-            return timed(lambda: step(next(i)), seconds)
+            return seconds_of_call(lambda: step(next(i)), seconds, CPU)
 
         with lanes as pool:
             each = list(pool.map(lane, self._going[1]))

@@ -81,18 +81,18 @@ def onednn_rate(device, seconds=SECONDS):
     if device.type != "cpu" or ONEDNN_LINEAR is None:
         return None
     a, b = (torch.rand(1024, 1024) for _ in range(2))
-    return 2 * 1024**3 / _time(lambda: ONEDNN_LINEAR(a, b, None, "none", [], ""), seconds, device) / 1e9
+    return 2 * 1024**3 / seconds_of_call(lambda: ONEDNN_LINEAR(a, b, None, "none", [], ""), seconds, device) / 1e9
 
 
 def _product_rate(device, shape, seconds):
     n, rows, columns = shape
     a, b, c = (torch.rand(n, rows, columns, device=device) for _ in range(3))
-    seconds_each = _time(lambda: torch.bmm(a, b, out=c), seconds, device)
+    seconds_each = seconds_of_call(lambda: torch.bmm(a, b, out=c), seconds, device)
     return 2 * n * rows * columns * columns / seconds_each / 1e9
 
 
-def _time(step, seconds, device):
-    """Seconds per call, over as many calls as fit."""
+def seconds_of_call(step, seconds, device):
+    """Seconds per call of `step`, over as many calls as fit, after one that is not timed."""
     step()
     _wait_for(device)
     calls, started = 0, time.perf_counter()
@@ -155,7 +155,7 @@ def usual_loop(config, data, layers, device):
         total += loss.item() * len(x)
         correct += (logits.argmax(1) == y).sum().item()
 
-    return _time(step, SECONDS, device)
+    return seconds_of_call(step, SECONDS, device)
 
 
 def in_memory(config, data, layers, device):
@@ -173,7 +173,7 @@ def in_memory(config, data, layers, device):
         functional.cross_entropy(net(data.x_train[chosen]), data.y_train[chosen]).backward()
         optimizer.step()
 
-    return _time(step, SECONDS, device)
+    return seconds_of_call(step, SECONDS, device)
 
 
 def stacks(config, data, families, device, seconds=SECONDS):
@@ -198,7 +198,7 @@ def stacks(config, data, families, device, seconds=SECONDS):
         step()
         training.stack.probe(data.x_train[data.probe], data.y_train[data.probe])
         barrier.wait(timeout=300)  # for a lane that failed before it got here
-        each = _time(step, seconds, device) / at_once
+        each = seconds_of_call(step, seconds, device) / at_once
         started = time.perf_counter()
         training.stack.probe(data.x_train[data.probe], data.y_train[data.probe])
         return each + (time.perf_counter() - started) / STEPS

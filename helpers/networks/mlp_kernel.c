@@ -448,24 +448,22 @@ INLINE void backward(const int rule, const Call *c, int64_t r, const real *x, in
                 backward_product(s.other + p * size, s.da + p * outputs * PANEL, weights[at], inputs, outputs,
                                  l > 1 ? weights[l - 1] : NULL, p ? 0 : ahead);
         }
-        int64_t moment = r * (c->depth + 1) + at;
-        real *none = weights[at]; /* stands for moments that the rule does not have, and is not touched */
-        if (rule == GRADIENT_STATS && is_output) {
-            /* only hidden layers are asked for */
-        } else {
+        real *w = weights[at], *b = biases[at];
+        if (rule != GRADIENT_STATS) {
+            /* w and b stand for moments that the rule does not have: they are not touched there */
+            int64_t moment = r * (c->depth + 1) + at;
+            int has_first = rule >= MOMENTUM, has_second = rule == ADAM;
+            weights_step(rule, a, s.turned, w, has_first ? c->first[moment] : w, has_second ? c->second[moment] : w,
+                         inputs, outputs, panels, step);
+            biases_step(rule, s.turned, b, has_first ? c->first[all + moment] : b,
+                        has_second ? c->second[all + moment] : b, outputs, panels * PANEL, step);
+        } else if (!is_output) { /* only hidden layers are asked for */
             memset(step->squares, 0, sizeof step->squares), memset(step->magnitudes, 0, sizeof step->magnitudes);
-            weights_step(rule, a, s.turned, weights[at], rule >= MOMENTUM && rule <= ADAM ? c->first[moment] : none,
-                         rule == ADAM ? c->second[moment] : none, inputs, outputs, panels, step);
-        }
-        if (rule == GRADIENT_STATS && !is_output) {
-            double *stats = c->stats + r * c->depth + l;
-            double all_weights = (double)(inputs * outputs);
+            weights_step(rule, a, s.turned, w, w, w, inputs, outputs, panels, step);
+            double *stats = c->stats + r * c->depth + l, all_weights = (double)(inputs * outputs);
             stats[GRAD_NORM * c->networks * c->depth] = sqrt(sum_of(step->squares, PER_VECTOR));
             stats[GRAD_MEAN_ABS * c->networks * c->depth] = sum_of(step->magnitudes, PER_VECTOR) / all_weights;
         }
-        if (rule != GRADIENT_STATS)
-            biases_step(rule, s.turned, biases[at], rule >= MOMENTUM ? c->first[all + moment] : none,
-                        rule == ADAM ? c->second[all + moment] : none, outputs, panels * PANEL, step);
         real *swap = s.da;
         s.da = s.other, s.other = swap;
     }

@@ -61,6 +61,7 @@ class MlpKernel:
         self.library = library(self.dtype)
         self.depth, self.count = len(weights) - 1, len(layers)
         self.layers, self.seed_of = np.array(layers, np.int64), np.array(seed_of, np.int64)
+        self.seeds = max(seed_of) + 1
         self.rule = RULES[rule]
         self.kept = [*weights, *biases, *moments[0], *moments[1]]  # what the addresses point at
         if not all(tensor.is_contiguous() and tensor.dtype == self.dtype for tensor in self.kept):
@@ -94,7 +95,7 @@ class MlpKernel:
 
     def steps_of_a_call(self, batch_size):
         """How many steps `train` should be given at once: a network of few layers then stays in the cache for them."""
-        bytes_of_a_step = (1 + int(self.seed_of.max())) * batch_size * self.about["inputs"] * self.dtype.itemsize
+        bytes_of_a_step = self.seeds * batch_size * self.about["inputs"] * self.dtype.itemsize
         return max(1, min(STEPS_OF_A_CALL, BYTES_OF_A_CALL // bytes_of_a_step))
 
     def train(self, x, y, index, n, lr, loss, correct, steps_before=0):
@@ -123,14 +124,13 @@ class MlpKernel:
 
     def _check(self, x, y, index):
         """Raises ValueError, one sentence, for tensors that the C file would misread."""
-        inputs, seeds = self.about["inputs"], int(self.seed_of.max()) + 1
-        whole = torch.int64
+        inputs, whole = self.about["inputs"], torch.int64
         if not (x.dtype == self.dtype and x.is_contiguous() and x.dim() == 2 and x.shape[1] == inputs):
             raise ValueError(f"samples are {_said(x)}; allowed is contiguous {self.dtype}, {inputs} numbers each")
         if not (y.dtype == whole and y.is_contiguous() and y.shape == x.shape[:1]):
             raise ValueError(f"labels are {_said(y)}; allowed is contiguous {whole}, one a sample")
-        if index is not None and not (index.dtype == whole and index.dim() == 2 and len(index) == seeds):
-            raise ValueError(f"index is {_said(index)}; allowed is {whole}, rows: {seeds}, one a seed")
+        if index is not None and not (index.dtype == whole and index.dim() == 2 and len(index) == self.seeds):
+            raise ValueError(f"index is {_said(index)}; allowed is {whole}, rows: {self.seeds}, one a seed")
 
     def _run(self, name, rule, x, y, index, loss, correct, **further):
         index = None if index is None else index.contiguous()

@@ -91,7 +91,7 @@ def test_who_trains_something_else_is_refused(monkeypatch, tmp_path):
 def test_lanes_add_their_rates(problem, monkeypatch):
     """Two lanes of 8 networks, 1 s and 3 s a step: 8 + 8 / 3 networks a second."""
     times = iter([1.0, 3.0])
-    monkeypatch.setattr(rivals, "timed", lambda step, seconds: next(times))
+    monkeypatch.setattr(rivals, "seconds_of_call", lambda step, seconds, device: next(times))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     way = rivals.Torch(problem, rivals.func_steps, 8)
     assert way.seconds(0.1, networks=8) == pytest.approx(1 / (8 + 8 / 3))

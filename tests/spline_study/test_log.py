@@ -36,9 +36,8 @@ def test_a_log_of_something_else_is_one_sentence(tmp_path, whole, text):
         read_log(tmp_path / "a_s0")
 
 
-def test_logs_are_found_in_the_order_of_their_names_finished_or_not(tmp_path, monkeypatch):
-    few = {"num_epochs": 2}
-    study(tmp_path / "deep" / "down", {"sigmoid": few, "relu": {**few, "seeds": [1, 0]}}).run()
+def stop_after_first_epoch(monkeypatch):
+    """Every training that goes on beyond its first epoch is stopped, as by the reader."""
     advance = Training.advance
 
     def end(training, stop):
@@ -47,6 +46,12 @@ def test_logs_are_found_in_the_order_of_their_names_finished_or_not(tmp_path, mo
         return advance(training, stop)
 
     monkeypatch.setattr(Training, "advance", end)
+
+
+def test_logs_are_found_in_the_order_of_their_names_finished_or_not(tmp_path, monkeypatch):
+    few = {"num_epochs": 2}
+    study(tmp_path / "deep" / "down", {"sigmoid": few, "relu": {**few, "seeds": [1, 0]}}).run()
+    stop_after_first_epoch(monkeypatch)
     study(tmp_path, {"a": {}}).run()
     (tmp_path / "not_begun").mkdir()
     (tmp_path / "not_begun" / "experiment.json").write_text("{}")
@@ -120,14 +125,7 @@ def test_a_packed_log_is_read_and_goes_on(tmp_path, whole, monkeypatch, capsys):
         pd.testing.assert_frame_equal(log.metrics, plain.metrics)
         pd.testing.assert_frame_equal(log.signals, found.signals)
 
-    advance = Training.advance
-
-    def end(training, stop):
-        if training.epoch == 1:
-            stop.now.set()
-        return advance(training, stop)
-
-    monkeypatch.setattr(Training, "advance", end)
+    stop_after_first_epoch(monkeypatch)
     study(tmp_path, {"a": {}}).run()
     monkeypatch.undo()
     packed.pack_below(tmp_path)  # of one that is not finished
