@@ -200,7 +200,8 @@ class SweepFolder:
         records.write_checksums(self.path, self._checksums)
 
     def _write_manifest(self):
-        self.manifest["seconds"] = round(self._seconds_before + time.perf_counter() - self._started, 1)
+        seconds = self._seconds_before + time.perf_counter() - self._started
+        self.manifest["seconds"] = float(f"{seconds:.6g}")  # digits that count, since a small sweep takes milliseconds
         records.write_manifest(self.path, self.manifest)
 
 

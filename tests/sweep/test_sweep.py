@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from helpers.activations import ACTIVATIONS, register_activation
 from helpers.config import PRECISIONS, ConfigError, Run, SweepConfig
 from helpers.data import DataError
 from helpers.sweep import Sweep, SweepError, plan, training
+from helpers.sweep import folder as sweep_folder
 
 pytestmark = pytest.mark.training
 BATCHES = 7  # in an epoch of TINY
@@ -1325,3 +1328,11 @@ def test_the_forecast_of_what_does_not_fit_into_memory_is_that_of_a_part(tmp_pat
     monkeypatch.setattr(Sweep, "_time_steps", scarce)
     assert Sweep(tiny(tmp_path / "sweep")).forecast() > 0
     assert all(len(runs) == 1 for runs in timed)
+
+
+def test_a_sweep_of_milliseconds_takes_more_than_no_time(tmp_path, monkeypatch):
+    """A clock that goes on 1 ms each time it is asked: what a fast machine needs for a small sweep."""
+    ticks = itertools.count()
+    monkeypatch.setattr(sweep_folder, "time", SimpleNamespace(perf_counter=lambda: next(ticks) / 1000))
+    seconds = train(tmp_path, num_epochs=1).manifest["seconds"]
+    assert 0.001 <= seconds <= next(ticks) / 1000
