@@ -5,6 +5,7 @@ Every mistake is one sentence: which key, what came, what is allowed, and for a 
 
 import dataclasses
 import itertools
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,7 @@ from helpers.checks import (
     refuse,
     whole,
 )
-from helpers.data import DATASETS
+from helpers.data import DATASETS, FROM_PATHS, path_of, source_of
 from helpers.initializers import INITIALIZERS
 
 PRECISIONS = {
@@ -163,9 +164,9 @@ class SweepConfig:
 
 
 def _dataset(key, value):
-    if isinstance(value, str) and value.startswith("folder:") and len(value) > len("folder:"):
+    if isinstance(value, str) and source_of(value):
         return value
-    return name_in((*DATASETS, "folder:<path>"))(key, value)
+    return name_in((*DATASETS, "folder:<path>", "arrays:<file.npz>"))(key, value)
 
 
 def _lr(key, value):
@@ -313,7 +314,9 @@ def save_dir_of(config):
 
 
 def default_save_dir(dataset):
-    return "results/local/" + dataset.removeprefix("folder:").rstrip("/").rsplit("/", 1)[-1]
+    if dataset.partition(":")[0] in FROM_PATHS:
+        dataset = os.path.abspath(path_of(dataset)).rpartition("/")[2].removesuffix(".npz")
+    return f"results/local/{dataset}"
 
 
 def _from_dict(cls, config):
@@ -326,7 +329,7 @@ def _from_dict(cls, config):
         # the table as it is now: the reader may have registered an activation since
         name_in({**ACTIVATIONS, **values["activation_params"]})("activations", activation)
     dataset = values.get("dataset", "digits")
-    suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": default_save_dir(dataset)}
+    suited = {**source_of(dataset).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})
     resolve_device(settings)
     return settings

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from helpers.data.images import PROBE_SIZE, DataError
+from helpers.data.errors import DataError, reason_of
+from helpers.data.fingerprint import fingerprint_of
+from helpers.data.images import PROBE_SIZE
 from helpers.initializers import generator_for
 
 
@@ -26,6 +28,7 @@ class Table:
                             that is the same in all of them, which is 0 there then
     y_mean, y_std           numbers, in the target's unit
     target                  its name and unit
+    fingerprint             of the rows as they were read and split: `fingerprint_of`
     """
 
     name: str
@@ -41,6 +44,7 @@ class Table:
     y_mean: float
     y_std: float
     target: str
+    fingerprint: str | None = None
 
     @property
     def input_size(self):
@@ -139,7 +143,7 @@ def load_table(name, data_dir="data", seed=0, device="cpu", dtype=torch.float32)
     if name not in TABLES:
         raise DataError(f"the table is {name!r}; allowed is {', '.join(TABLES)}")
     source = TABLES[name]
-    rows = _diabetes() if source.file is None else read_rows(Path(data_dir) / "uci" / source.file, source)
+    rows = _diabetes() if source.file is None else read_rows(Path(data_dir).expanduser() / "uci" / source.file, source)
     parts = {part: rows[index] for part, index in split(len(rows), generator_for("table", name, seed)).items()}
     mean, std = parts["train"].mean(0), parts["train"].std(0)  # of the training rows alone
     if not std[-1] > 0:
@@ -156,6 +160,7 @@ def load_table(name, data_dir="data", seed=0, device="cpu", dtype=torch.float32)
         y_mean=float(mean[-1]),
         y_std=float(std[-1]),
         target=source.target,
+        fingerprint=fingerprint_of(parts.values()),
     )
 
 
@@ -185,9 +190,9 @@ def read_rows(path, source):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of an empty file; its shape says so below
-            rows = np.loadtxt(path, delimiter=source.delimiter, ndmin=2)
+            rows = np.loadtxt(path, delimiter=source.delimiter, ndmin=2, encoding="utf-8-sig")
     except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read ({' '.join(str(error).split())}); {right}") from error
+        raise DataError(f"{path} cannot be read ({reason_of(error)}); {right}") from error
     if len(rows) < LEAST_ROWS or rows.shape[1] != columns or not np.isfinite(rows).all():
         found = f"{rows.shape[0]} rows of {rows.shape[1]} numbers" + ("" if np.isfinite(rows).all() else ", some NaN")
         raise DataError(f"{path} is damaged: it has {found}; {right}, at least {LEAST_ROWS} rows of finite numbers")

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from helpers import data
 from helpers.config import SweepConfig
 from helpers.data import DataError, torchvision_beside_cpu
-from helpers.data.images import IDX_FILES
+from helpers.data.downloads import IDX_FILES
 from helpers.data.torchvision_beside_cpu import torchvision_module
 
 
