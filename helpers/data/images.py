@@ -61,8 +61,7 @@ class Data:
     @cached_property
     def input_square(self):
         """The mean of the squared inputs of the training set."""
-        chunks = self.x_train.split(4096)  # in float64 the whole would take many times its size
-        return sum(chunk.cpu().double().square().sum().item() for chunk in chunks) / self.x_train.numel()
+        return sum(chunk.square().sum().item() for chunk in _in_float64(self.x_train)) / self.x_train.numel()
 
     @property
     def commonest_class_share(self):
@@ -153,7 +152,8 @@ def load(config, device="cpu", dtype=torch.float32):
     if config.normalize:
         if least == most:
             raise DataError(f"normalize is True, but all pixels of {config.dataset} are alike; allowed is False")
-        mean, std = x_train.mean(dtype=torch.float64).item(), x_train.std().item()
+        total = x_train.sum() if dtype == torch.float64 else sum(chunk.sum() for chunk in _in_float64(x_train))
+        mean, std = total.item() / x_train.numel(), x_train.std().item()
         for x in (x_train, x_test):
             x.sub_(mean).div_(std)
     probe = torch.randperm(len(x_train), generator=generator_for("probe"))[:PROBE_SIZE]
@@ -162,6 +162,11 @@ def load(config, device="cpu", dtype=torch.float32):
     )
     classes = len(names)
     return Data(config.dataset, x_train, y_train, x_test, y_test, probe, classes, image_shape, fingerprint)
+
+
+def _in_float64(x):
+    """Samples in float64, a few at a time: all at once would take several times their size."""
+    return (some.cpu().double() for some in x.split(max(1, 2**20 // x[0].numel())))
 
 
 def _image_shape(shape):
