@@ -80,7 +80,7 @@ def _samples(path, name, x):
         raise DataError(f"{path}: {name} is one number; allowed is an array (samples, ...)")
     x = np.ascontiguousarray(x.astype(x.dtype.newbyteorder("="), copy=False))
     if x.dtype.kind == "f":
-        least, most = (x.min(), x.max()) if x.size else (0, 0)
+        least, most = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
         if not (least >= -LARGEST and most <= LARGEST):  # so that NaN is refused as well
             raise DataError(f"{path}: {name} goes from {least} to {most}; allowed are finite numbers to {LARGEST:.3g}")
     return x.reshape(-1, 1) if x.ndim == 1 else x
