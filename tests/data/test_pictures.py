@@ -316,6 +316,13 @@ def test_the_picture_is_turned_as_its_camera_was(tmp_path, form, orientation):
     np.testing.assert_array_equal(found, ORIENTATIONS[orientation](stored))
 
 
+@pytest.mark.parametrize("exif", [b"garbage", b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"])
+def test_damaged_metadata_do_not_turn_a_picture(tmp_path, exif):
+    image = Image.fromarray(COLOURS)
+    plain = written(tmp_path / "plain", image, "JPEG")
+    np.testing.assert_array_equal(written(tmp_path / "a", image, "JPEG", exif=exif), plain)
+
+
 @pytest.mark.parametrize("form", ["GIF", "TIFF", "PNG", "WEBP"])
 def test_the_first_frame_of_several_is_taken_and_the_reader_told(tmp_path, capsys, form):
     frames = [Image.fromarray(values) for values in (RAMP, RAMP[::-1], 255 - RAMP)]
