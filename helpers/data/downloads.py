@@ -19,7 +19,7 @@ from helpers.data.pictures import read_images
 from helpers.data.torchvision_beside_cpu import torchvision_module
 
 # what a download raises that does not get through, or brings something else (BadZipFile: a portal's log-in page)
-DOWNLOAD_ERRORS = (OSError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
+DOWNLOAD_ERRORS = (OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
 
 
 def _absent(name, where, error, by_hand):
@@ -93,9 +93,8 @@ def load_cifar10(config):
             part = cls(root, train=train, download=False)
         except RuntimeError:  # torchvision's way to say that the files are not there, or not the originals
             for name, md5 in (*cls.train_list, *cls.test_list):
-                if (folder / name).exists() and not torchvision_module("datasets.utils").check_integrity(
-                    folder / name, md5
-                ):
+                whole = torchvision_module("datasets.utils").check_integrity(folder / name, md5)
+                if os.path.exists(folder / name) and not whole:
                     raise DataError(f"{folder / name} is damaged, it has not the checksum {md5}; {by_hand}") from None
             try:
                 part = cls(root, train=train, download=True)
@@ -114,7 +113,7 @@ def load_cifar10(config):
 def load_tiny_imagenet(config):
     """Tiny ImageNet: 200 classes, 64 x 64 pixels; tested on its validation set, labelled by its own annotations."""
     root = Path(config.data_dir) / "tiny-imagenet-200"
-    if not (root / "wnids.txt").exists():
+    if not os.path.exists(root / "wnids.txt"):
         download = torchvision_module("datasets.utils").download_and_extract_archive
         by_hand = f"unpack tiny-imagenet-200.zip into {config.data_dir}, which makes {root}/wnids.txt"
         try:
@@ -122,7 +121,7 @@ def load_tiny_imagenet(config):
         except DOWNLOAD_ERRORS as error:
             raise DataError(_absent("tiny_imagenet", root, error, by_hand)) from error
     parts = ("train", "val/val_annotations.txt", "val/images")
-    missing = [part for part in parts if not (root / part).exists()]
+    missing = [part for part in parts if not os.path.exists(root / part)]
     if missing:
         raise DataError(f"{root} has no {missing[0]}; unpack tiny-imagenet-200.zip anew")
     wnids = [fields[0] for _, fields in _rows(root / "wnids.txt", 1)]

@@ -69,7 +69,11 @@ def pictures_in(folder):
         (pictures if is_picture else others).append(path)
     if not pictures:
         deeper = next((path for path in others if os.path.isdir(path) and _holds_picture(path)), None)
-        lies = f"it holds {_kinds(others)}" if others else "it is empty"
+        lies = (
+            f"it holds {_kinds(others)}"
+            if others
+            else "it is empty" + (" but for hidden files" * any(folder.iterdir()))
+        )
         to_do = f"move the pictures of {deeper} up" if deeper else f"a class needs pictures: {ALLOWED}"
         raise DataError(f"the class {folder} has no picture, {lies}; {to_do}, or remove the folder")
     return pictures, others
@@ -99,16 +103,14 @@ def _check_classes(root, part_of, train, test):
             raise DataError(
                 f"{part_of[part]} holds pictures, as {pictures[0].name}, but no folders; each class needs a folder"
             )
-        # a name in its composed form and in its decomposed one, which macOS writes, look alike as well
-        alike = {}
-        for name in classes:
-            alike.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)
-        twice = next((names for names in alike.values() if len(names) > 1), None)
-        if twice:
-            raise DataError(
-                f"the classes {twice[0]!r} and {twice[1]!r} in {part_of[part]} differ in upper and lower case alone; "
-                "rename one, or put their pictures together"
-            )
+    alike = {}
+    for name in sorted({*train, *test}):
+        alike.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)
+    for one, other in (names[:2] for names in alike.values() if len(names) > 1):
+        raise DataError(
+            f"the classes {one!a} and {other!a} in {root} differ in upper and lower case alone, or in how an "
+            "accent is written (macOS does so in two characters); give them one name in train/ and test/"
+        )
     if len(train) < 2 or test != train:
         only = [f"only {part_of[part].name}/ has {name!r}" for part, name in _lone(train, test)]
         raise DataError(

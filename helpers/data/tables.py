@@ -144,7 +144,8 @@ def load_table(name, data_dir="data", seed=0, device="cpu", dtype=torch.float32)
     if name not in TABLES:
         raise DataError(f"the table is {name!r}; allowed is {', '.join(TABLES)}")
     source = TABLES[name]
-    rows = _diabetes() if source.file is None else read_rows(Path(os.path.expanduser(data_dir)) / "uci" / source.file, source)
+    folder = Path(os.path.expanduser(data_dir)) / "uci"
+    rows = _diabetes() if source.file is None else read_rows(folder / source.file, source)
     parts = {part: rows[index] for part, index in split(len(rows), generator_for("table", name, seed)).items()}
     mean, std = parts["train"].mean(0), parts["train"].std(0)  # of the training rows alone
     alike = parts["train"].min(0) == parts["train"].max(0)  # their std may be a rounding error above 0

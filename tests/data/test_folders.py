@@ -148,6 +148,8 @@ def both(root, name, change):
         change(root / part / name)
 
 
+ACCENTS = {"train": "caf\u00e9", "test": "cafe\u0301"}
+
 # what happens to a folder, and what must then be said
 NO_CLASSES = {
     "an empty class": (lambda root: both(root, "cow", os.mkdir), ["{root}/train/cow", "it is empty"]),
@@ -156,7 +158,10 @@ NO_CLASSES = {
         lambda root: both(root, "cow", lambda path: [add(path / name) for name in ("a.tga", "b.tga", "c.TXT")]),
         ["{root}/train/cow", "2 .tga", "1 .txt", ".png", ".tif"],
     ),
-    "a class of hidden files": (lambda root: both(root, "cow", lambda p: add(p / "._a.png")), ["train/cow", "empty"]),
+    "a class of hidden files": (
+        lambda root: both(root, "cow", lambda p: add(p / "._a.png")),
+        ["train/cow", "empty but for hidden"],
+    ),
     "one folder deeper": (deeper, ["{root}/train/dog", "1 folder", "{root}/train/dog/images", "move"]),
     "no class folders": (
         lambda root: [both(root, "", lambda p: [rmtree(p / "cat"), rmtree(p / "dog"), add(p / "1.png")])],
@@ -164,11 +169,15 @@ NO_CLASSES = {
     ),
     "but for case": (
         lambda root: both(root, "Cat", lambda path: write_image(path / "0.png", 3)),
-        ["'Cat'", "'cat'", "{root}/train", "upper and lower case"],
+        ["'Cat'", "'cat'", "{root}", "upper and lower case"],
     ),
     "but for the form of an accent": (
-        lambda root: [both(root, name, lambda p: write_image(p / "0.png", 3)) for name in ("caf\u00e9", "cafe\u0301")],
-        ["caf", "{root}/train"],
+        lambda root: [both(root, name, lambda p: write_image(p / "0.png", 3)) for name in ACCENTS.values()],
+        ["'caf\\xe9'", "'cafe\\u0301'", "{root}", "accent"],
+    ),
+    "another form of an accent in test": (
+        lambda root: [(root / f"{part}/cat").rename(root / part / name) for part, name in ACCENTS.items()],
+        ["'caf\\xe9'", "'cafe\\u0301'", "{root}", "accent"],
     ),
     "a class in train alone": (
         lambda root: write_image(root / "train/cow/0.png", 3),
