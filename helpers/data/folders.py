@@ -69,11 +69,7 @@ def pictures_in(folder):
         (pictures if is_picture else others).append(path)
     if not pictures:
         deeper = next((path for path in others if os.path.isdir(path) and _holds_picture(path)), None)
-        lies = (
-            f"it holds {_kinds(others)}"
-            if others
-            else "it is empty" + (" but for hidden files" * any(folder.iterdir()))
-        )
+        lies = f"it holds {_kinds(others) or 'hidden files alone'}" if any(folder.iterdir()) else "it is empty"
         to_do = f"move the pictures of {deeper} up" if deeper else f"a class needs pictures: {ALLOWED}"
         raise DataError(f"the class {folder} has no picture, {lies}; {to_do}, or remove the folder")
     return pictures, others

@@ -1,7 +1,7 @@
 """The data sets, each loaded once into tensors on the device.
 
 `load(config)` gives flat images, pixels in [0, 1] unless `normalize` asks for standardised ones; `Data.as_images()`
-gives them their shape back.
+gives them their shape back. Own arrays of floats keep their values.
 """
 
 import dataclasses
@@ -150,10 +150,11 @@ def load(config, device="cpu", dtype=torch.float32):
     if least == most == 0:
         raise DataError(f"all training samples of {config.dataset} are 0 throughout; there is nothing to learn from")
     if config.normalize:
-        if least == most:
+        std = x_train.std().item() if least < most else 0.0  # of equal values std may be a rounding error
+        if not std > 0:
             raise DataError(f"normalize is True, but all pixels of {config.dataset} are alike; allowed is False")
         total = x_train.sum() if dtype == torch.float64 else sum(chunk.sum() for chunk in _in_float64(x_train))
-        mean, std = total.item() / x_train.numel(), x_train.std().item()
+        mean = total.item() / x_train.numel()
         for x in (x_train, x_test):
             x.sub_(mean).div_(std)
     probe = torch.randperm(len(x_train), generator=generator_for("probe"))[:PROBE_SIZE]

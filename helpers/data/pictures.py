@@ -160,5 +160,5 @@ def _read(files, colour, dtype):
             )
         pixels[i] = array
     if several:
-        print_once(f"{len(several)} images have several frames, as {several[0]}: the first frame of each is taken")
+        print_once(f"of images with several frames the first is taken: {len(several)} of {len(files)}, as {several[0]}")
     return pixels

@@ -160,7 +160,7 @@ NO_CLASSES = {
     ),
     "a class of hidden files": (
         lambda root: both(root, "cow", lambda p: add(p / "._a.png")),
-        ["train/cow", "empty but for hidden"],
+        ["train/cow", "hidden files alone"],
     ),
     "one folder deeper": (deeper, ["{root}/train/dog", "1 folder", "{root}/train/dog/images", "move"]),
     "no class folders": (

@@ -331,9 +331,8 @@ def test_the_first_frame_of_several_is_taken_and_the_reader_told(tmp_path, capsy
     assert capsys.readouterr().out == ""
     found = written(tmp_path / "a", frames[0], form, save_all=True, append_images=frames[1:], **how)
     np.testing.assert_array_equal(found, alone)
-    assert capsys.readouterr().out == (
-        f"1 images have several frames, as {tmp_path / 'a'}: the first frame of each is taken\n"
-    )
+    line = f"of images with several frames the first is taken: 1 of 1, as {tmp_path / 'a'}\n"
+    assert capsys.readouterr().out == line
 
 
 # ---- damage
