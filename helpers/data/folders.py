@@ -46,7 +46,7 @@ def load_folder(config):
             passed_over += others
     passed_over += [path for part in part_of.values() for path in visible(part) if not os.path.isdir(path)]
     if passed_over:
-        print_once(f"{root} holds what is taken for no picture of a class: {_kinds(passed_over)}")
+        print_once(f"passed over in {root}: {_kinds(passed_over)}; pictures of a class are {ALLOWED}")
     (x_train, y_train), (x_test, y_test) = read_images(files["train"], files["test"])
     check_parts(root, x_train, y_train, x_test, y_test, len(found["train"]))
     return x_train, y_train, x_test, y_test, found["train"]
