@@ -1,5 +1,6 @@
 """What goes wrong with data, in one sentence; and what a user should know of data that is taken, printed once."""
 
+import sys
 from functools import cache
 
 
@@ -23,5 +24,6 @@ def reason_of(error):
 
 @cache
 def print_once(line):
-    """Print a line, the first time it comes."""
-    print(printable(line))
+    """Print a line, the first time it comes; what the terminal's encoding lacks is escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(printable(line).encode(encoding, "backslashreplace").decode(encoding))
