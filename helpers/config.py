@@ -165,7 +165,8 @@ class SweepConfig:
 
 def _dataset(key, value):
     if isinstance(value, str) and source_of(value):
-        return value
+        kind, colon, where = value.partition(":")
+        return f"{kind}:{where.strip().rstrip('/') or '/'}" if colon else value  # so that folder:x/ resumes folder:x
     return name_in((*DATASETS, "folder:<path>", "arrays:<file.npz>"))(key, value)
 
 

@@ -1,8 +1,8 @@
 """Pictures from files: of every mode that Pillow opens, as grey or colour, with transparency laid on white.
 
 `read_images` gives whole numbers where the files hold such: uint8 from 0 to 255, uint16 from 0 to 65535 where a picture
-has 16 bits; and float32 in [0, 1] where one has floats. Colour profiles are not applied; of 16-bit colour, which Pillow
-opens in 8 bits, the upper 8 bits are taken.
+has 16 bits; and float32 in [0, 1] where one has floats. Colour profiles are not applied; of 16-bit colours, and of
+16-bit grey with transparency, Pillow keeps the upper 8 bits.
 """
 
 import os

@@ -257,6 +257,12 @@ def test_paths(tmp_path, monkeypatch, path):
     )
 
 
+@pytest.mark.parametrize("given", ["folder:pets/", "folder: pets", "folder:pets//", "folder:pets "])
+def test_one_folder_is_one_dataset(given):
+    assert SweepConfig.from_dict({"dataset": given}) == SweepConfig.from_dict({"dataset": "folder:pets"})
+    assert SweepConfig.from_dict({"dataset": "folder:/"}).dataset == "folder:/"
+
+
 @pytest.mark.parametrize("path", ["~nosuchuser/pets", "~/gone", "gone", "x" * 300, "a/" * 3000])
 def test_a_folder_that_is_not_there_is_named_in_full(tmp_path, monkeypatch, path):
     monkeypatch.setenv("HOME", str(tmp_path))
