@@ -193,6 +193,14 @@ def test_a_damaged_file_never_gives_other_numbers(tmp_path_factory, data, kind):
     assert arrays is None or all(np.array_equal(arrays[name], BYTES[name]) for name in NAMES)
 
 
+def test_a_shape_that_lies_is_found_by_its_checksum(tmp_path):
+    """NumPy would read a part of the array, and stop before the checksum."""
+    (tmp_path / "mine.npz").write_bytes(CONTENTS["plain"].replace(b"(6, 4, 5)", b"(6, 4, 3)", 1))
+    with np.load(tmp_path / "mine.npz") as file:
+        assert file["x_train"].shape == (6, 4, 3)
+    assert "checksum of x_train" in sentence_of(dataset=f"arrays:{tmp_path}/mine.npz")
+
+
 def test_where_the_file_lies(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path)
