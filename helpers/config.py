@@ -98,7 +98,7 @@ class SweepConfig:
     stack_size: int | str = "auto"
     save_dir: str | None = None
     cluster: str | None = None
-    resume: bool = True
+    resume: bool | str = True
     keep_state: bool = False
 
     @classmethod
@@ -274,6 +274,13 @@ def _like(default):
     return check
 
 
+def _resume(key, value):
+    """True goes on, False trains everything again, "force" goes on although the data or the code has changed."""
+    if not isinstance(value, bool) and value != "force":
+        refuse(key, value, 'True, False or "force"')
+    return value
+
+
 # the keys of CONFIG; where one is optional, None stands for what suits the data
 CHECKS = {
     "dataset": _dataset,
@@ -300,7 +307,7 @@ CHECKS = {
     "stack_size": _stack_size,
     "save_dir": optional(path),
     "cluster": optional(_cluster),
-    "resume": flag,
+    "resume": _resume,
     "keep_state": flag,
 }
 

@@ -21,18 +21,17 @@ Results are written by one process: the one that calls `run`, through `record(ev
 
 import gc
 import queue
-import signal
 import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 
 from helpers import files
 from helpers.progress import Meter
+from helpers.signals import terminable
 
 MOST_LANES = {"cpu": 8, "mps": 1, "cuda": 4}
 
@@ -114,10 +113,11 @@ def drive(task, worker, states, stop, emit):
         path.unlink(missing_ok=True)  # a state that is not to be used: nobody may take it for this task's
     if task.done >= 0:
         try:
-            work.load(files.read_state(path)[0])
+            _load(work, task, path)
         except files.DamagedError as error:
             print(f"{error}; {task.name} begins anew", flush=True)
-            path.unlink()
+            path.unlink(missing_ok=True)
+            work = worker.begin(task)  # which may have been loaded in part
         else:
             if work.step < task.steps:
                 emit(Event(task.name, work.step, task.steps, work.figures()))
@@ -136,6 +136,22 @@ def drive(task, worker, states, stop, emit):
         if not last:
             emit(Event(task.name, work.step, task.steps, work.figures()))
     emit(Event(task.name, work.step, task.steps, work.figures(), work.results()))
+
+
+def _load(work, task, path):
+    """Take a work to where its saved state is. Raises DamagedError when that is not what its head says."""
+    try:
+        state, about = files.read_state(path)
+    except FileNotFoundError as error:
+        raise files.DamagedError(f"{path} is gone") from error
+    try:
+        work.load(state)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise files.DamagedError(f"{path} holds another state than its head says ({type(error).__name__})") from error
+    if work.step > task.steps or not isinstance(about, dict) or work.step != about.get("step"):
+        raise files.DamagedError(f"{path} holds another state than its head says (step {work.step})")
 
 
 # ---- all of them, side by side
@@ -293,23 +309,6 @@ class Watched:
         except Exception as error:  # whatever it is, the work is worth more
             print(f"what watched this work failed ({type(error).__name__}: {error}); the work goes on", flush=True)
             self.watch = None
-
-
-@contextmanager
-def terminable():
-    """SIGTERM, by which machines are taken back, ends the work like Ctrl-C: cleanly."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 # ---- too little memory

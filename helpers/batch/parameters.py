@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import yaml
 
-from helpers.batch.sources import parsed
+from helpers.sources import parsed
 from helpers.notebooks import code_cells, read_notebook
 
 REGISTERS = re.compile(r"^[^#\n]*register_activation\(", re.MULTILINE)
