@@ -128,12 +128,13 @@ class Watched:
     """A function that only watches some work, as one that can end nothing: its errors are printed, and it is called on.
 
     watch  called as this is; its `close()`, if it has one, as `close()` here; None for nobody
+    tell   called with the sentence about an error, beside `say`
 
     An error is printed once, however often it comes back: what is drawn at the next step may well succeed.
     """
 
-    def __init__(self, watch):
-        self.watch, self._known = watch, set()
+    def __init__(self, watch=None, tell=None):
+        self.watch, self.tell, self._known = watch, tell, set()
 
     def __call__(self, *news):
         if self.watch is not None:
@@ -147,12 +148,18 @@ class Watched:
         try:
             return function(*arguments)
         except Exception as error:  # whatever it is, the work is worth more
-            frames = traceback.extract_tb(error.__traceback__)
-            where = type(error), frames[-1].filename, frames[-1].lineno  # not its text: it may name the epoch
-            if where not in self._known:
-                self._known.add(where)
-                say(f"what watches this work failed ({type(error).__name__}: {_text(error)}); the work goes on")
+            self._note(error)
         return None
+
+    def _note(self, error):
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        kind = type(error), last.filename, last.lineno  # not its text, which may name the epoch
+        if kind not in self._known:
+            self._known.add(kind)
+            text = f"what watches this work failed ({type(error).__name__}: {_text(error)}); the work goes on"
+            say(text)
+            if self.tell is not None:
+                self.safely(self.tell, text)
 
 
 def _text(error):

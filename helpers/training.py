@@ -96,7 +96,7 @@ class Training:
         self.epoch, self.diverged, self.history = -1, False, []
         self._shown = 0  # so many epochs of the history were asked for
         self._torn = False  # stopped within an epoch, after some of its steps
-        self._watched = Watched(None)
+        self._watched = Watched()
 
     @property
     def step(self):

@@ -12,6 +12,7 @@ import io
 import threading
 import time
 from contextlib import contextmanager
+from html import escape
 
 import ipywidgets as widgets
 import numpy as np
@@ -48,8 +49,8 @@ async def train(sweep):
     """
     if not person_watches():
         return sweep.run()
-    watched = Watched(None)
-    panel = watched.safely(SweepPanel, sweep, watched)
+    watched = Watched()
+    panel = watched.safely(SweepPanel, sweep)
     if panel is None:  # the widgets could not be made
         return sweep.run()
     watched.safely(display, panel.widget)
@@ -57,14 +58,11 @@ async def train(sweep):
 
 
 class SweepPanel:
-    """The panel of one sweep. `show` is its progress function; `widget` is what is displayed.
+    """The panel of one sweep. `show` is its progress function; `widget` is what is displayed."""
 
-    watched  calls all that draws or answers, and prints what fails
-    """
-
-    def __init__(self, sweep, watched=None):
+    def __init__(self, sweep):
         self.sweep, self.config = sweep, sweep.config
-        self.safely = (watched or Watched(None)).safely
+        self.safely = Watched(tell=self._tell).safely  # calls all that draws or answers
         self.trained = {}  # run in training -> its rows so far, as its CSV will have them: (epochs, columns)
         self.cells = {}  # cell -> its runs, of all seeds and learning rates
         for run in self.config.runs():
@@ -101,11 +99,16 @@ class SweepPanel:
         # a picture in a box is stretched to the box by default
         self.picture = widgets.Image(format="png", layout=widgets.Layout(align_self="flex-start", max_width="100%"))
         self.picture.add_class("sweep-curves")
+        self.trouble = widgets.HTML()  # a notebook shows nothing that is printed while a click is answered
+        self.trouble.add_class("sweep-trouble")
         choosers = [*self.axes.values(), *([self.lr] if len(c.lrs) > 1 else [])]
-        self.widget = widgets.VBox(
-            [widgets.HBox([self.stop, self.bar, self.status]), self.grid, widgets.HBox(choosers), self.picture]
-        )
+        head = widgets.HBox([self.stop, self.bar, self.status])
+        self.widget = widgets.VBox([head, self.grid, widgets.HBox(choosers), self.picture, self.trouble])
         self.widget.add_class("sweep-panel")
+
+    def _tell(self, text):
+        """Say below the panel what failed."""
+        self.trouble.value = f"<p>{escape(text)}</p>"
 
     def _stop(self):
         """The first click lets every stack complete its epoch, the second ends at the next batch."""
@@ -160,7 +163,7 @@ class SweepPanel:
 
     def show(self, progress):
         """The progress function: note what a stack has learned, and draw it when it is time."""
-        self._note(progress.event)
+        self.safely(self._note, progress.event)
         if self.choice is None:
             self.safely(self.choose, self._cell(self.config.named[progress.event.figures["runs"][0]]))
         if self.map_budget.due:
@@ -206,10 +209,10 @@ class SweepPanel:
     def _draw_map(self):
         with self._drawing, self.map_budget.spent():
             cells = list(self.changed)  # at once, since the other thread may add one
-            known = {cell: [a for a in map(self._accuracy, self._runs_of(cell)) if a is not None] for cell in cells}
-            values = {cell: _mean(accuracies) for cell, accuracies in known.items()}
-            self.changed.difference_update(cells)  # before they are drawn: what changes meanwhile is drawn again
+            self.changed.difference_update(cells)  # before they are read: what changes meanwhile is drawn again
             try:
+                known = {cell: [a for a in map(self._accuracy, self._runs_of(cell)) if a is not None] for cell in cells}
+                values = {cell: _mean(accuracies) for cell, accuracies in known.items()}
                 self.grid.update(values, {cell for cell, accuracies in known.items() if np.isnan(accuracies).any()})
             except Exception:
                 self.changed.update(cells)
