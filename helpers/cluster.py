@@ -35,6 +35,7 @@ from distributed.client import FutureCancelledError
 
 from helpers import files, lanes, sources
 from helpers.lanes import ClusterError, Ended, Event, Stop
+from helpers.progress import say
 from helpers.signals import terminable
 
 CONNECT = 20.0  # seconds until a scheduler must have answered, and until it must have a worker
@@ -176,7 +177,7 @@ class Crew:
 
     def _say_where_it_goes_on(self, news):
         if self.begun.setdefault(news.task, news.process) != news.process:
-            print(f"{news.task} has lost its process; it goes on in another one, after step {news.step}", flush=True)
+            say(f"{news.task} has lost its process; it goes on in another one, after step {news.step}")
             self.begun[news.task] = news.process
 
     def _pass_stop_on(self):

@@ -111,7 +111,15 @@ def read_state(path):
         raise DamagedError(f"{path} is damaged: its checksum does not match")
     try:
         return torch.load(io.BytesIO(content), weights_only=True), head["about"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise DamagedError(f"{path} holds no state as it is written today ({type(error).__name__})") from error

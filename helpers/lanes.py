@@ -30,7 +30,7 @@ from typing import NamedTuple
 import torch
 
 from helpers import files
-from helpers.progress import Meter
+from helpers.progress import Meter, Watched, say
 from helpers.signals import terminable
 
 MOST_LANES = {"cpu": 8, "mps": 1, "cuda": 4}
@@ -115,7 +115,7 @@ def drive(task, worker, states, stop, emit):
         try:
             _load(work, task, path)
         except files.DamagedError as error:
-            print(f"{error}; {task.name} begins anew", flush=True)
+            say(f"{error}; {task.name} begins anew")
             path.unlink(missing_ok=True)
             work = worker.begin(task)  # which may have been loaded in part
         else:
@@ -232,7 +232,7 @@ def run(tasks, worker, record, watch=None, *, device, states=None, stop=None, wh
     """Work on all tasks, the costliest first, until they are complete or stopped.
 
     record  called with every Event, in this thread; it writes what has results
-    watch   called with (event, fraction, eta) after `record`; an error in it is printed and ends nothing
+    watch   called with (event, fraction, eta) after `record`; an error in it is printed once and ends nothing
     device  a torch.device
     states  folder of the saved states, None for none
     stop    a Stop; may be set from anywhere
@@ -295,22 +295,6 @@ def attend(crew, tasks, worker, record, watch, states, stop, whole):
         raise first_error
 
 
-class Watched:
-    """A watching function that can end nothing: its first error is printed, and then it is not called again."""
-
-    def __init__(self, watch):
-        self.watch = watch
-
-    def __call__(self, *news):
-        if self.watch is None:
-            return
-        try:
-            self.watch(*news)
-        except Exception as error:  # whatever it is, the work is worth more
-            print(f"what watched this work failed ({type(error).__name__}: {error}); the work goes on", flush=True)
-            self.watch = None
-
-
 # ---- too little memory
 
 
@@ -346,5 +330,5 @@ def halved(task, worker, states):
     if state is not None:
         path.unlink()
     names = " and ".join(part.name for part, _ in parts)
-    print(f"{task.name} does not fit into memory; it goes on as two halves, {names}", flush=True)
+    say(f"{task.name} does not fit into memory; it goes on as two halves, {names}")
     return [part for part, _ in parts]

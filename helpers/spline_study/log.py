@@ -38,6 +38,8 @@ class GradientObserver:
     Sums over the batches of an epoch are kept on the device; gradients are read before they are clipped.
     """
 
+    needed = True
+
     def begin_epoch(self, training):
         self.parameters = dict(training.net.named_parameters())
         self.sums, self.batches, self.losses, self.norms = 0, 0, [], []

@@ -10,6 +10,7 @@ import torch
 from helpers import files, lanes, packed, records
 from helpers.activations import registered
 from helpers.config import ConfigError
+from helpers.progress import say
 from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
 
 
@@ -94,7 +95,7 @@ class SweepFolder:
             checksum = records.run_checksum(self.path, run.name)
             written, last = known.get(run.name, (checksum, None))
             if written != checksum:
-                print(f"{path} is damaged: its checksum is not the one in runs.json; the run is trained again")
+                say(f"{path} is damaged: its checksum is not the one in runs.json; the run is trained again")
                 continue
             row = rows.get(run.name)
             if last is None or row is None:
@@ -103,7 +104,7 @@ class SweepFolder:
                 except files.DamagedError:
                     raise
                 except ValueError as error:
-                    print(f"{error}; the run is trained again")
+                    say(f"{error}; the run is trained again")
                     continue
                 last, row = len(history) - 1, records.summarise(run, history, self.floor)
             self.rows[run], self._checksums[run.name] = row, (checksum, last)
@@ -133,7 +134,7 @@ class SweepFolder:
 
     def _set_aside(self, path, why):
         if path not in self._useless:
-            print(why)
+            say(why)
         self._useless.add(path)
 
     def changed_since(self):

@@ -15,7 +15,7 @@ from helpers import data as datasets
 from helpers import files, lanes, records
 from helpers.config import SweepConfig, resolve_device
 from helpers.networks import check_inits
-from helpers.progress import Lines, Progress
+from helpers.progress import Lines, Progress, Watched, say
 from helpers.sweep.folder import SweepError, SweepFolder
 from helpers.sweep.news import news_of
 from helpers.sweep.plan import plan, stack_parameters, stack_task
@@ -191,12 +191,13 @@ class Sweep:
         """Train what is left, and return the results read back from the folder.
 
         progress  called with a `Progress` after every epoch of a stack, in this thread; its `close()`, if it has one,
-                  when the sweep ends; where left out, `Lines` prints a few lines a minute
+                  when the sweep ends; an error in either is printed and ends nothing; where left out, `Lines` prints
+                  a few lines a minute
 
         An interrupt ends the sweep at the last complete epoch of every stack. Raises SweepError when results cannot be
         written; what was finished before is kept, and a second start goes on from there.
         """
-        progress = progress or Lines(news_of)
+        progress = Watched(progress or Lines(news_of))
         self.stop.clear()
         if not self.on_disk.is_complete:
             self.side_by_side(1)  # a cluster that does not answer says so before anything is written
@@ -204,7 +205,7 @@ class Sweep:
             with self._locked():
                 self._run(progress)
         finally:
-            getattr(progress, "close", lambda: None)()
+            progress.close()
         return records.load_sweep(self.folder)
 
     def _run(self, progress):
@@ -218,7 +219,7 @@ class Sweep:
             progress(Progress(event, len(self.finished), runs, fraction, eta))
 
         for doubt in self._doubts():
-            print(doubt, flush=True)
+            say(doubt)
         with self._write_errors_explained():
             self._engine(
                 tasks,
