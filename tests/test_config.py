@@ -189,7 +189,7 @@ BAD = {
     "lr beyond all floats": ({"lr": 10**400}, ["lr", "finite number above 0"]),
     "no depths": ({"layers_list": []}, ["layers_list", "[]", "at least one"]),
     "no inits": ({"init_types": []}, ["init_types", "[]", "at least one"]),
-    "no activations": ({"activations": ()}, ["activations", "()", "at least one"]),
+    "no activations": ({"activations": ()}, ["activations", "[]", "at least one"]),
     "no seeds": ({"seeds": []}, ["seeds", "[]", "at least one"]),
     "activations as text": ({"activations": "relu"}, ["activations", "'relu'", "a list"]),
     "double depth": ({"layers_list": [5, 10, 5]}, ["layers_list", "5", "twice"]),
