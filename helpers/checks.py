@@ -72,7 +72,7 @@ def _plain(key, value, depth, room):
         return None if value is None else bool(value)
     if isinstance(value, str | PurePath):
         return _readable(key, str.__str__(value) if isinstance(value, str) else str(value))
-    if isinstance(value, Real):
+    if isinstance(value, Real) and not isinstance(value, np.timedelta64):
         return _python_number(value)
     if not isinstance(value, dict | list | tuple | range):
         return value
@@ -142,7 +142,7 @@ def _number(key, value, allowed, fits=lambda x: True):
         refuse(key, value, allowed)
     try:
         kept = float(value)
-    except OverflowError:  # a whole number beyond all floats
+    except (TypeError, ValueError, ArithmeticError):  # a whole number beyond all floats, and what only looks like one
         refuse(key, value, allowed)
     if not math.isfinite(kept) or not fits(kept):
         refuse(key, value, allowed)

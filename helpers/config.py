@@ -47,6 +47,7 @@ OPTIMIZERS = ("sgd", "momentum", "adam")
 BUILT_IN_INITS = tuple(INITIALIZERS)
 # what is asked for beyond these cannot be had: each epoch is a row of a table in memory, each layer a matrix
 MOST_RUNS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS, MOST_SEGMENTS = 100_000, 1_000_000, 10_000, 100_000, 100_000
+LEAST_SIZE, MOST_SIZE = 1e-30, 1e30  # of a parameter and a learning rate
 # bytes of a file's name that follow a run's own: "+191.pt" of a state, and while it is written ".4194304.part"
 ENDINGS = 40
 DEVICES = ("auto", "cuda", "mps", "cpu")
@@ -207,7 +208,8 @@ def _dataset(key, value):
 
 def _lr(key, value):
     """A number, or a list of numbers: then the learning rate is an axis of the sweep."""
-    return list_of(positive)(key, value) if isinstance(value, list) else positive(key, value)
+    check = _sized(positive)
+    return list_of(check)(key, value) if isinstance(value, list) else check(key, value)
 
 
 def _stack_size(key, value):
@@ -218,16 +220,28 @@ def _stack_size(key, value):
     return min(value, MOST_RUNS)
 
 
+def _sized(check):
+    """A number of some size: products and squares of others are no numbers any more."""
+
+    def check_size(key, value):
+        kept = check(key, value)
+        if kept != 0 and not LEAST_SIZE <= abs(kept) <= MOST_SIZE:
+            refuse(key, value, f"a number whose size is between {LEAST_SIZE:g} and {MOST_SIZE:g}, or 0")
+        return kept
+
+    return check_size
+
+
 PARAMETERS = {
-    "factor": positive,
+    "factor": _sized(positive),
     "mode": one_of("fan_in", "fan_out"),
-    "gain": positive,
-    "mean": number,
-    "std": non_negative,
+    "gain": _sized(positive),
+    "mean": _sized(number),
+    "std": _sized(non_negative),
     "a": number,
     "b": number,
-    "sigma_w2": non_negative,
-    "sigma_b2": non_negative,
+    "sigma_w2": _sized(non_negative),
+    "sigma_b2": _sized(non_negative),
 }
 
 
@@ -307,6 +321,8 @@ def _like(default):
             refuse(key, value, f"a value like {default!r}")
         if type(default) is int and type(value) is int and value > MOST_SEGMENTS:
             refuse(key, value, f"a whole number up to {MOST_SEGMENTS:,}")
+        if type(value) is float and math.isfinite(value):  # the family says what else a number must be
+            return _sized(number)(key, value)
         return value
 
     return check
