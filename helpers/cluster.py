@@ -427,7 +427,7 @@ def _in_a_lane(device, function, *arguments):
 
 @cache
 def _code_of(module):
-    """Fingerprints of the code behind a worker's module, as it was when this process first asked; {} for none of ours."""
+    """Fingerprints of the code behind a worker's module, as it was when first asked; {} for none of ours."""
     return sources.fingerprints(module)
 
 

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from helpers import ROOT
 
 STATE = b"plumbline state 1\n"  # how the file of a state begins
+WRONG_KINDS = (LookupError, TypeError, ValueError, AttributeError)  # what data of another form than expected raises
 VERSIONS = ("torch", "numpy", "scikit-learn", "pandas")  # the packages that decide numbers
 
 
@@ -141,7 +142,7 @@ def _read_head(path, file):
 
 
 def read_json(path, advice="move it away to begin anew"):
-    """Plain data from a JSON file; None where there is no file. Raises DamagedError, which says what to do: `advice`."""
+    """Plain data from a JSON file; None where there is no file. Raises DamagedError, with `advice` on what to do."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

@@ -146,7 +146,7 @@ def _load(work, task, path):
         raise files.DamagedError(f"{path} is gone") from error
     try:
         work.load(state)
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (*files.WRONG_KINDS, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
         raise files.DamagedError(f"{path} holds another state than its head says ({type(error).__name__})") from error

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import reprlib
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import files, packed
+from helpers.checks import plain, shown
 
 # what is measured of hidden layer i; the columns of a run's CSV are f"{stat}_{i}"
 LAYER_STATS = ("act_mean", "act_std", "pre_std", "grad_norm", "grad_mean_abs")
@@ -41,7 +43,8 @@ SUMMARY_COLUMNS = [
     "seconds",
 ]
 
-SUMMARY_TYPES = {"best_epoch": "Int64", "epochs_to_95": "Int64"}
+COUNTS = ("best_epoch", "epochs_to_95")  # whole numbers, empty where there is none
+TEXTS = ("run", "activation", "init")  # names, which may be null or nan
 
 # The axes of a sweep: field of a Run and column of summary.csv, key of CONFIG. The map stands here only.
 AXES = {"activation": "activations", "init": "init_types", "layers": "layers_list", "seed": "seeds", "lr": "lr"}
@@ -133,9 +136,13 @@ def _numbers(text):
         return np.fromstring(filled, sep=",")
 
 
-def _read_csv(path, **options):
+def _read_csv(path, texts=TEXTS):
+    """A summary.csv. An empty cell is unknown, but in a column of texts each cell is the text that stands there."""
     try:
-        return pd.read_csv(path, **options)
+        names = list(pd.read_csv(path, nrows=0))
+        empty = {name: ["", "nan", "NaN", "NA"] for name in names if name not in texts}
+        types = dict.fromkeys(texts, str) | dict.fromkeys(COUNTS, "Int64")
+        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=empty)
     except (ValueError, OSError) as error:  # no text, no rows, rows of unequal length
         raise ValueError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
 
@@ -201,12 +208,12 @@ def rows_of_old(folder):
 
 def _rows(path):
     try:
-        table = _read_csv(path, dtype=SUMMARY_TYPES | {"lr": str})
+        table = _read_csv(path, (*TEXTS, "lr"))
     except ValueError:  # damaged: the runs themselves are read then
         return {}
     if list(table)[: len(SUMMARY_COLUMNS)] != SUMMARY_COLUMNS:
         return {}
-    unknown = dict.fromkeys(SUMMARY_TYPES, pd.NA)  # which to_dict makes None
+    unknown = dict.fromkeys(COUNTS, pd.NA)  # which to_dict makes None
     rows = ({**row, **{k: v for k, v in unknown.items() if row[k] is None}} for row in table.to_dict("records"))
     return {row["run"]: row for row in rows}
 
@@ -390,10 +397,21 @@ class SweepResults:
         )
 
     def select(self, **axes):
-        """The rows of the summary with these values: select(activation="relu", layers=5)."""
+        """The rows of the summary with these values: select(activation="relu", layers=[5, 10]).
+
+        A list, or whatever else gives values one by one, stands for all of them. Raises ValueError for a column that
+        the summary lacks.
+        """
         rows = self.summary
         for axis, value in axes.items():
-            rows = rows[rows[axis].isin(value) if isinstance(value, list | tuple) else rows[axis] == value]
+            if axis not in rows:
+                raise ValueError(f"the sweep in {self.folder} has no {axis!r}; allowed is {', '.join(rows)}")
+            value = plain(axis, value)
+            many = isinstance(value, Iterable) and not isinstance(value, str)
+            try:
+                rows = rows[rows[axis].isin(list(value) if many else [value])]
+            except TypeError as error:  # a list in a list
+                raise ValueError(f"{axis} is {shown(value)}; allowed is a value, or a list of values") from error
         return rows
 
 
@@ -527,7 +545,7 @@ def is_finished(folder):
 
 def _read_summary(path, config):
     """summary.csv of a sweep with this CONFIG. Raises ValueError when it is damaged."""
-    summary = _read_csv(path, dtype=SUMMARY_TYPES)
+    summary = _read_csv(path)
     missing = [name for name in SUMMARY_COLUMNS if name not in summary]
     if missing:
         raise ValueError(f"{path} is no summary of a sweep: it lacks {', '.join(missing)}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from helpers import data as datasets
 from helpers import files, lanes, records
+from helpers.checks import plain
 from helpers.config import SweepConfig, resolve_device
 from helpers.networks import check_inits
 from helpers.progress import Lines, Progress, Watched, say
@@ -34,7 +35,7 @@ class Sweep:
 
     def __init__(self, given):
         config = SweepConfig.from_dict(given)
-        self.given = dict(given)
+        self.given = plain("CONFIG", given)  # as the manifest holds it
         self.device = resolve_device(config)
         self.folder = Path(config.save_dir)
         self.data = datasets.load(config, self.device, data_type(config))
