@@ -119,6 +119,14 @@ def _check_function(what, function):
     """Raises ConfigError for what is not an elementwise function of its input alone."""
     if not callable(function):
         raise ConfigError(f"{what} is {function!r}; allowed is a function of a tensor")
+    drawn = torch.get_rng_state()
+    try:
+        _check_calls(what, function, drawn)
+    finally:
+        torch.set_rng_state(drawn)
+
+
+def _check_calls(what, function, drawn):
     with torch.enable_grad():
         trains = _called(what, function, torch.linspace(-2, 2, 6).reshape(2, 3)).requires_grad
     if trains:
@@ -127,12 +135,10 @@ def _check_function(what, function):
             "allowed are numbers, or activation_params with learnable_spline"
         )
     with torch.no_grad():
-        before = torch.get_rng_state()
         row = _called(what, function, ROW).clone()
         _called(what, function, ROW.flip(0) / 2)
         again = _called(what, function, ROW)
-        drew = not torch.equal(before, torch.get_rng_state())
-        torch.set_rng_state(before)
+        drew = not torch.equal(drawn, torch.get_rng_state())
         if drew or not _alike(row, again).all():
             why = "it draws random numbers" if drew else "a second call with the same input gives something else"
             raise ConfigError(f"{what} is not a function of its input alone: {why}; allowed is the same at every call")
