@@ -3,6 +3,7 @@
 Every mistake is one sentence: which key, what came, what is allowed, and for a misspelt name which was meant.
 """
 
+import copy
 import dataclasses
 import itertools
 import math
@@ -131,6 +132,8 @@ class SweepConfig:
     cluster: str | None = None
     resume: bool | str = True
     keep_state: bool = False
+    # the functions behind the names of `activations`, as the table had them when this CONFIG was made
+    rows: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def from_dict(cls, config):
@@ -139,7 +142,7 @@ class SweepConfig:
 
     def to_dict(self):
         """The completed CONFIG, as plain lists, numbers and strings: `from_dict` of it gives the same again."""
-        plain = dataclasses.asdict(self)
+        plain = {key: copy.deepcopy(getattr(self, key)) for key in CHECKS}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
     @property
@@ -167,7 +170,12 @@ class SweepConfig:
         return self.init_params[init].get("init", init)
 
     def activation(self, name):
-        """The row behind a name in `activations`: of the table, or of a family with this CONFIG's parameters."""
+        """The row behind a name in `activations`: of the table, or of a family with this CONFIG's parameters.
+
+        One that is registered anew under the name changes nothing here: a sweep trains what it was made with.
+        """
+        if name in self.rows:
+            return self.rows[name]
         if name not in self.activation_params:
             return ACTIVATIONS[name]
         params = dict(self.activation_params[name])
@@ -398,6 +406,9 @@ def _from_dict(cls, config):
     suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})
     _check_names(settings)
+    bases = [params["base"] for params in settings.activation_params.values() if "base" in params]
+    settings.rows.update({name: settings.activation(name) for name in settings.activations})
+    settings.rows.update({name: ACTIVATIONS[name] for name in bases})
     resolve_device(settings)
     return settings
 

@@ -151,7 +151,8 @@ class StackWorker:
         self.config, self.device, self._data = config, device, data
 
     def __getstate__(self):
-        return {"config": self.config.to_dict(), "own_activations": registered()}
+        own = {name: self.config.rows.get(name, row) for name, row in registered().items()}
+        return {"config": self.config.to_dict(), "own_activations": own}
 
     def __setstate__(self, sent):
         ACTIVATIONS.update(sent["own_activations"])
