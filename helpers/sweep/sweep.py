@@ -30,7 +30,8 @@ WORTH_SAYING = 1.1  # how many times as long it takes in one; less may be noise
 class Sweep:
     """All runs of one CONFIG. Making it validates CONFIG, loads the data and looks at what is done already.
 
-    Raises ConfigError or DataError, before anything is written, when CONFIG or the data cannot be used.
+    Raises ConfigError or DataError, before anything is written, when CONFIG or the data cannot be used. The folder is
+    looked at again when `run` has its lock, and may be refused then: somebody else may have been there.
     """
 
     def __init__(self, given):
@@ -47,7 +48,7 @@ class Sweep:
         self.stop = lanes.Stop()
 
     def _look_at_folder(self):
-        self.on_disk = SweepFolder(self.folder, self.config, self.data.commonest_class_share)
+        self.on_disk = SweepFolder(self.folder, self.config, self.data)
 
     @property
     def finished(self):
@@ -252,12 +253,14 @@ class Sweep:
         """Claim the folder, for this process and this CONFIG. Raises SweepError when it cannot be had."""
         try:
             with files.locked(self.folder):
-                if self.config.resume and self.on_disk.changed_since():
+                if self.on_disk.changed_since():
                     self._look_at_folder()
                 self.on_disk.claim(self.given, self.device, self.data)
                 yield
         except files.LockedError as error:
             raise SweepError(str(error)) from error
+        except files.MovedError as error:
+            raise self._moved(error) from error
         except OSError as error:
             raise SweepError(
                 f"save_dir is {str(self.folder)!r}, which cannot be written to ({error.strerror}); nothing was trained"
@@ -267,8 +270,16 @@ class Sweep:
     def _write_errors_explained(self):
         try:
             yield
+        except files.MovedError as error:
+            raise self._moved(error) from error
         except OSError as error:
             raise SweepError(
                 f"results cannot be written to {self.folder} ({error.strerror or error}); {len(self.finished)} of "
                 f"{len(self.config.runs())} runs are finished and kept: mend that, and start again to go on"
             ) from error
+
+    def _moved(self, error):
+        return SweepError(
+            f"{error}; {len(self.finished)} of {len(self.config.runs())} runs were finished in it: put it back, and "
+            "start again to go on"
+        )
