@@ -5,6 +5,8 @@ import sys
 import threading
 from contextlib import contextmanager
 
+from helpers.progress import say
+
 ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows lacks SIGHUP
 
 
@@ -34,6 +36,9 @@ def terminable(error=None):
     finally:
         for number, action in before.items():
             signal.signal(number, action)
+        if came:
+            name = signal.Signals(came[0]).name
+            say(f"{name} has ended this; what is finished is kept, and the same start goes on where it was")
 
 
 def _in_a_notebook():

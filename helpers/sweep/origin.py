@@ -71,7 +71,7 @@ def data_changed(there, here):
         else f"the {name}"
         for name in parts
     ]
-    return " and ".join(words) or ("the pictures" if None not in whole else "")
+    return " and ".join(words) or ("samples or names of classes" if None not in whole else "")
 
 
 def _shape(fingerprint):
