@@ -197,11 +197,13 @@ class SweepFolder:
                     self._judge(run, path, rows.get(run.name))
                 elif run.name in self._checksums:
                     gone.append(path)
+            except files.DamagedError as error:  # of a packed CSV, the others of which are read as they are
+                say(f"{path} is damaged in runs.zip ({_sentence(error.__cause__, path)}); the run is trained again")
             except (ValueError, OSError) as error:
                 say(f"{_sentence(error, path)}; the run is trained again")
         if again:
             say(f"{len(again)} runs in {self.path} are older than the start with resume False; they are trained again")
-        if gone and (self.path / "runs").exists() | packed.zip_of(self.path / "runs").exists():
+        if gone and ((self.path / "runs").exists() or packed.zip_of(self.path / "runs").exists()):
             more = f" and {len(gone) - 1} more are" if len(gone) > 1 else " is"
             say(f"{gone[0]}{more} gone; what is gone is trained again")
 
