@@ -316,7 +316,7 @@ class SweepFolder:
         }
         if not again:
             del self.manifest["again"]
-        if not complete:  # a folder from before there were fingerprints gains them
+        if not complete or "data" in before:  # a folder from before there were fingerprints gains them when it goes on
             for run in self.rows:
                 self._checksums[run.name] = (*self._checksums[run.name][:2], self._made_from(run))
         self._write_manifest()
