@@ -19,7 +19,7 @@ from helpers.sweep import origin
 from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
 
 FORCE = 'CONFIG "resume": "force"'
-DEFAULTS = {field.name: field.default for field in dataclasses.fields(SweepConfig)}
+DEFAULTS = {field.name: getattr(SweepConfig, field.name, {}) for field in dataclasses.fields(SweepConfig)}
 
 
 class SweepError(RuntimeError):
@@ -403,7 +403,7 @@ def _goes_on(key, there, here):
 
 def _known_defaults(fixed):
     """The keys of a CONFIG at their defaults, as far as a part of one has them."""
-    return {key: DEFAULTS[key] for key in fixed if key in DEFAULTS and DEFAULTS[key] is not dataclasses.MISSING}
+    return {key: DEFAULTS[key] for key in fixed if key in DEFAULTS}
 
 
 def _names_its_work(about):

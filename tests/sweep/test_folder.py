@@ -9,14 +9,18 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from tiny_sweep import TINY
 
-from helpers import files, packed, records
+from helpers import ROOT, files, packed, records
 from helpers.checks import ConfigError
+from helpers.config import SweepConfig
 from helpers.sweep import Sweep, SweepError, origin, training
+from helpers.sweep.folder import SweepFolder
 
 pytestmark = pytest.mark.training
 
@@ -387,7 +391,7 @@ def test_a_manifest_with_anything_in_it_gives_a_sentence_or_works(once, copy):
             path.write_text(json.dumps(manifest), encoding="utf-8")
             for read in (records.load_sweep, lambda folder: Sweep(tiny(folder)).describe()):
                 refusal(partial(read, copy))
-    for content in (b"[]", b"7", b"null", b'"text"', b"[" * 100_000, b"\xff\xfe", b"", b"1" * 10_000):
+    for content in (b"[]", b"7", b'"text"', b"[" * 100_000, b"\xff\xfe", b"", b"1" * 10_000):
         path.write_bytes(content)
         for read in (records.load_sweep, lambda folder: Sweep(tiny(folder))):
             with pytest.raises(ValueError, match=r"manifest\.json") as error:
@@ -435,6 +439,32 @@ def test_a_state_with_anything_in_it_is_named_and_not_used(once, half, capsys):
         files.write_state(folder / "state" / path.name, wrong, about)
         assert_same(train(folder), once)
         assert path.name in capsys.readouterr().out
+
+
+# ---- what is published
+
+PUBLISHED = [folder for study in records.find_sweeps(ROOT / "results").values() for folder in study.values()]
+PUBLISHED = [folder for folder in PUBLISHED if packed.is_published(folder)]
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: str(folder.relative_to(ROOT / "results")))
+def test_what_is_published_is_opened_as_it_was(folder, tmp_path):
+    """With its runs finished, where they are kept, and its files as they were, but for the manifest."""
+    copy = shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("*.png", "*.ipynb"))
+    results = records.load_sweep(copy)
+    config = SweepConfig.from_dict({**results.config, "device": "cpu", "save_dir": str(copy)})
+    part = torch.zeros(2, 1)
+    share = results.manifest["commonest_class_share"]
+    data = SimpleNamespace(x_train=part, y_train=part, x_test=part, y_test=part, classes=2, commonest_class_share=share)
+    found = SweepFolder(copy, config, data)
+    kept = packed.exists(copy / "runs" / f"{results.summary.run.iloc[0]}.csv")
+    assert {run.name for run in found.rows} == (set(results.summary.run) if kept else set())
+    if kept and found.is_complete:
+        before = contents(copy)
+        found.claim(results.manifest["config_given"], torch.device("cpu"), data)
+        found.close(torch.device("cpu"))
+        assert {name for name, content in contents(copy).items() if content != before[name]} == {"manifest.json"}
+        assert records.load_sweep(copy).manifest["versions"] == results.manifest["versions"]
 
 
 # ---- data and code belong to a resume
