@@ -1,6 +1,7 @@
 """The folder of a sweep: who may work in it, what is believed of it, and what belongs to a resume."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -457,9 +458,9 @@ def test_what_is_published_is_opened_as_it_was(folder, tmp_path):
     share = results.manifest["commonest_class_share"]
     data = SimpleNamespace(x_train=part, y_train=part, x_test=part, y_test=part, classes=2, commonest_class_share=share)
     found = SweepFolder(copy, config, data)
-    kept = packed.exists(copy / "runs" / f"{results.summary.run.iloc[0]}.csv")
-    assert {run.name for run in found.rows} == (set(results.summary.run) if kept else set())
-    if kept and found.is_complete:
+    kept = {run for run in results.summary.run if packed.exists(results.run_file(run))}
+    assert {run.name for run in found.rows} == kept
+    if found.is_complete:
         before = contents(copy)
         found.claim(results.manifest["config_given"], torch.device("cpu"), data)
         found.close(torch.device("cpu"))
@@ -688,6 +689,27 @@ def test_a_signal_ends_a_script_with_its_exit_code_and_loses_no_epoch(tmp_path, 
     assert "Traceback" not in ended.stderr
     assert "went on" not in ended.stdout
     assert max(task.done for task in Sweep(given).todo()) >= 3
+
+
+ASCII = """
+import json, sys
+from helpers.sweep import Sweep
+sweep = Sweep(json.loads(sys.argv[1]))
+print(sweep.describe())
+sweep.run()
+"""
+
+
+def test_an_ascii_locale_changes_no_file(once, tmp_path):
+    """Names beyond ASCII are printed escaped, and written as they are."""
+    given = tiny(tmp_path / "Größe τ", num_epochs=1)
+    env = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", ASCII, json.dumps(given)]
+    for _ in range(2):
+        ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+        assert ended.returncode == 0, ended.stderr
+    assert r"Gr\xf6\xdfe" in ended.stdout
+    assert records.load_sweep(tmp_path / "Größe τ").manifest["config_given"] == given
 
 
 # ---- resume: False
