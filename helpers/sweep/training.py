@@ -5,6 +5,7 @@
 
 import dataclasses
 import time
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from helpers import data as datasets
 from helpers import records
 from helpers.activations import ACTIVATIONS, registered
 from helpers.config import ConfigError, SweepConfig, resolve_device
-from helpers.lanes import Lanes
+from helpers.lanes import ClusterError, Lanes
+from helpers.sweep import origin
 from helpers.sweep.folder import SweepError
 from helpers.sweep.plan import deepest_first, fixed_part, parameters, stack_task
 from helpers.sweep.stack import GraphedSteps, Stack
@@ -148,20 +150,29 @@ class StackWorker:
     save_every = 0.0
 
     def __init__(self, config, device=None, data=None):
-        self.config, self.device, self._data = config, device, data
+        self.config, self.device, self._data, self._senders_data = config, device, data, None
 
     def __getstate__(self):
-        return {"config": self.config.to_dict(), "own_activations": registered()}
+        own = {name: self.config.rows.get(name, row) for name, row in registered().items()}
+        data = None if self._data is None else self._data_fingerprint
+        return {"config": self.config.to_dict(), "own_activations": own, "data": data}
 
     def __setstate__(self, sent):
         ACTIVATIONS.update(sent["own_activations"])
         self.__init__(SweepConfig.from_dict(sent["config"]))
+        self._senders_data = sent["data"]
 
     @property
     def data(self):
         self.device = self.device or resolve_device(self.config)
         if self._data is None:
             self._data = datasets.load(self.config, self.device, data_type(self.config))
+            changed = origin.data_changed(self._senders_data or {}, self._data_fingerprint)
+            if changed:
+                raise ClusterError(
+                    f"a worker process finds other data in {self.config.data_dir} than the process that started this: "
+                    f"{changed} differ; give all the same files"
+                )
         return self._data
 
     def begin(self, task):
@@ -169,7 +180,12 @@ class StackWorker:
 
     def about(self, task):
         runs = task.what["runs"]
-        return {"runs": [run.name for run in runs], "config": fixed_part(self.config, runs)}
+        made_from = {"data": self._data_fingerprint, "code": origin.of_code()}
+        return {"runs": [run.name for run in runs], "config": fixed_part(self.config, runs), **made_from}
+
+    @cached_property
+    def _data_fingerprint(self):
+        return origin.of_data(self.data, self.config.normalize)
 
     def halve(self, task, state):
         runs = deepest_first(task.what["runs"])
