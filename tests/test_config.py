@@ -216,7 +216,7 @@ BAD = {
     "double seed": ({"seeds": [1, 1]}, ["seeds", "1", "twice"]),
     "negative seed": ({"seeds": [-1]}, ["seeds", "-1", "whole number from 0 up"]),
     "normalize 1": ({"normalize": 1}, ["normalize", "1", "True or False"]),
-    "resume as text": ({"resume": "yes"}, ["resume", "'yes'", "True or False"]),
+    "resume as text": ({"resume": "yes"}, ["resume", "'yes'", 'True, False or "force"']),
     "stack of none": ({"stack_size": 0}, ["stack_size", "0", "auto", "from 1 up"]),
     "stack as text": ({"stack_size": "large"}, ["stack_size", "'large'", "auto"]),
     "no save_dir": ({"save_dir": ""}, ["save_dir", "''", "a path"]),
