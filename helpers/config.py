@@ -36,6 +36,7 @@ from helpers.checks import (
 )
 from helpers.data import DATASETS
 from helpers.initializers import INITIALIZERS
+from helpers.records import SETTINGS, in_name
 
 PRECISIONS = {
     "float64": torch.float64,
@@ -44,6 +45,7 @@ PRECISIONS = {
     "bf16": torch.bfloat16,  # products and activations; the weights themselves stay in float32
 }
 OPTIMIZERS = ("sgd", "momentum", "adam")
+STACK_SETTINGS = tuple(setting for setting in SETTINGS if setting != "lr")  # a stack has one of each
 BUILT_IN_INITS = tuple(INITIALIZERS)
 # what is asked for beyond these cannot be had: each epoch is a row of a table in memory, each layer a matrix
 MOST_RUNS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS, MOST_SEGMENTS = 100_000, 1_000_000, 10_000, 100_000, 100_000
@@ -67,8 +69,9 @@ PUBLISHED_INITS = (
 class Run:
     """One network, from its first weights to its last epoch: a cell of the sweep's grid.
 
-    lr       its learning rate; None for a run that is only named or drawn, never trained
-    lr_mark  how its name says so: "" where CONFIG gives one number for all runs
+    lr, hidden_size, batch_size, optimizer
+            its own settings; None, as of a run that is only named or drawn, stands for what CONFIG gives for all
+    varied  ((setting, value), ...) of those of which CONFIG has a list: they are in its name
     """
 
     init: str
@@ -76,12 +79,20 @@ class Run:
     layers: int
     seed: int
     lr: float | None = dataclasses.field(default=None, compare=False)
-    lr_mark: str = ""
+    hidden_size: int | None = dataclasses.field(default=None, compare=False)
+    batch_size: int | None = dataclasses.field(default=None, compare=False)
+    optimizer: str | None = dataclasses.field(default=None, compare=False)
+    varied: tuple = ()
 
     @property
     def name(self):
         """Its own among all runs of a sweep: that of its files."""
-        return f"{joined(self.init, self.activation)}_{self.layers}L{self.lr_mark}_s{self.seed}"
+        marks = "".join(f"_{MARKS[setting]}{in_name(value)}" for setting, value in self.varied)
+        return f"{joined(self.init, self.activation)}_{self.layers}L{marks}_s{self.seed}"
+
+
+# how a run's name says which of several settings it has: "_lr0.1", "_h64", "_b32", "_adam"
+MARKS = {"lr": "lr", "hidden_size": "h", "batch_size": "b", "optimizer": ""}
 
 
 @cache
@@ -112,14 +123,14 @@ class SweepConfig:
     activations: tuple = ("relu", "tanh", "sigmoid", "gelu")
     init_params: dict = dataclasses.field(default_factory=dict)
     activation_params: dict = dataclasses.field(default_factory=dict)
-    hidden_size: int = 128
+    hidden_size: int | tuple = 128  # a tuple where it is an axis, and so the others of SETTINGS
     input_size: int | None = None
     input_square: float | None = None
     output_size: int | None = None
     num_epochs: int | None = None
-    lr: float | tuple | None = None  # as given; `lrs` is the axis
-    batch_size: int | None = None
-    optimizer: str = "sgd"
+    lr: float | tuple | None = None
+    batch_size: int | tuple | None = None
+    optimizer: str | tuple = "sgd"
     seeds: tuple = (0,)
     normalize: bool = False
     train_size: int | None = None
@@ -145,7 +156,27 @@ class SweepConfig:
     @property
     def lrs(self):
         """All learning rates of the sweep, mostly one."""
-        return self.lr if isinstance(self.lr, tuple) else (self.lr,)
+        return self.values_of("lr")
+
+    def values_of(self, setting):
+        """The values of one of SETTINGS, mostly one."""
+        value = getattr(self, setting)
+        return value if isinstance(value, tuple) else (value,)
+
+    def of(self, run):
+        """The same config with the width, batch size and optimizer of one run, where it has several."""
+        if not any(isinstance(getattr(self, setting), tuple) for setting in STACK_SETTINGS):
+            return self
+        own = {setting: getattr(run, setting) for setting in STACK_SETTINGS}
+        own = {setting: value for setting, value in own.items() if value is not None}
+        key = tuple(own.items())
+        if key not in self._narrowed:
+            self._narrowed[key] = dataclasses.replace(self, **own)
+        return self._narrowed[key]
+
+    @cached_property
+    def _narrowed(self):
+        return {}
 
     def runs(self):
         """All runs of the sweep, in the order of CONFIG."""
@@ -153,13 +184,14 @@ class SweepConfig:
 
     def axes(self):
         """The values along each axis of the grid, in the order of a Run's fields."""
-        return self.init_types, self.activations, self.layers_list, self.seeds, self.lrs
+        return self.init_types, self.activations, self.layers_list, self.seeds, *map(self.values_of, SETTINGS)
 
     @cached_property
     def named(self):
         """{name: run}, all runs of the sweep in the order of CONFIG."""
-        marks = {lr: f"_lr{repr(lr).removesuffix('.0')}" if isinstance(self.lr, tuple) else "" for lr in self.lrs}
-        runs = (Run(*cell, lr_mark=marks[cell[-1]]) for cell in itertools.product(*self.axes()))
+        lists = [(i, setting) for i, setting in enumerate(SETTINGS, 4) if isinstance(getattr(self, setting), tuple)]
+        cells = itertools.product(*self.axes())
+        runs = (Run(*cell, varied=tuple((setting, cell[i]) for i, setting in lists)) for cell in cells)
         return {run.name: run for run in runs}
 
     def row_of(self, init):
@@ -184,9 +216,9 @@ class SweepConfig:
                 raise ConfigError(
                     f"{key} is {given}, but {self.dataset} has {actual}; allowed is {actual}, or to leave it out"
                 )
-        if self.batch_size > data.train_size:
+        if (largest := max(self.values_of("batch_size"))) > data.train_size:
             raise ConfigError(
-                f"batch_size is {self.batch_size}, but there are only {data.train_size} training samples; "
+                f"batch_size is {largest}, but there are only {data.train_size} training samples; "
                 f"allowed is 1 to {data.train_size}"
             )
         sizes = {"input_size": data.input_size, "output_size": data.output_size}
@@ -204,12 +236,6 @@ def _dataset(key, value):
         found = path(key, place)
         return f"{kind}:{found}" if place.startswith("~") else value
     return name_in((*DATASETS, *(f"{kind}:<path>" for kind in PLACES)))(key, value)
-
-
-def _lr(key, value):
-    """A number, or a list of numbers: then the learning rate is an axis of the sweep."""
-    check = _sized(positive)
-    return list_of(check)(key, value) if isinstance(value, list) else check(key, value)
 
 
 def _stack_size(key, value):
@@ -328,11 +354,23 @@ def _like(default):
     return check
 
 
+def _one_or_list(check):
+    """A value, or a list of values: then the setting is an axis of the sweep."""
+    return lambda key, value: list_of(check)(key, value) if isinstance(value, list) else check(key, value)
+
+
 def _name_beside(table):
     """A name of a row or of a variant, which is looked up later, where both are known."""
     return lambda key, value: value if isinstance(value, str) else name_in(table)(key, value)
 
 
+# the check of one value of each of SETTINGS
+ONE = {
+    "lr": _sized(positive),
+    "hidden_size": whole(1, MOST_UNITS),
+    "batch_size": whole(1),
+    "optimizer": name_in(OPTIMIZERS),
+}
 # the keys of CONFIG; where one is optional, None stands for what suits the data
 CHECKS = {
     "dataset": _dataset,
@@ -342,14 +380,14 @@ CHECKS = {
     "activations": list_of(_name_beside(ACTIVATIONS)),
     "init_params": _init_params,
     "activation_params": _activation_params,
-    "hidden_size": whole(1, MOST_UNITS),
+    "hidden_size": _one_or_list(ONE["hidden_size"]),
     "input_size": optional(whole(1)),
     "input_square": optional(positive),
     "output_size": optional(whole(2)),
     "num_epochs": optional(whole(1, MOST_EPOCHS)),
-    "lr": optional(_lr),
-    "batch_size": optional(whole(1)),
-    "optimizer": name_in(OPTIMIZERS),
+    "lr": optional(_one_or_list(ONE["lr"])),
+    "batch_size": optional(_one_or_list(ONE["batch_size"])),
+    "optimizer": _one_or_list(ONE["optimizer"]),
     "seeds": list_of(whole(0)),
     "normalize": flag,
     "train_size": optional(whole(1)),

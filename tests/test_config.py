@@ -421,7 +421,7 @@ def test_several_learning_rates_are_an_axis():
     assert config.lrs == (0.01, 1.0)
     assert SweepConfig.from_dict(config.to_dict()) == config
     one = from_dict(lr=0.3)
-    assert (one.lrs, one.runs()[0].lr, one.runs()[0].lr_mark) == ((0.3,), 0.3, "")
+    assert (one.lrs, one.runs()[0].lr, one.runs()[0].varied) == ((0.3,), 0.3, ())
     assert one.to_dict()["lr"] == 0.3
     alone = from_dict(lr=[0.3])
     assert alone.runs()[0].name == "he_normal_relu_5L_lr0.3_s0"

@@ -73,7 +73,7 @@ class DeepMLP(nn.Module):
 
 def draw_parameters(config, run):
     """(weights, biases) that init and seed give a run, in float64: see `initializers.draw_parameters`."""
-    sizes = config.hidden_size, config.input_size, config.output_size
+    sizes = config.of(run).hidden_size, config.input_size, config.output_size
     return initializers.draw_parameters(run.init, critical.params_of(config, run), run.layers, *sizes, run.seed)
 
 
@@ -85,8 +85,8 @@ def check_inits(config):
 
 def build(config, run, dtype=torch.float32):
     """The network of one run before training, on the CPU: a `DeepMLP` with the weights that init and seed give it."""
-    phi = config.activation(run.activation)
-    net = DeepMLP(config.input_size, config.hidden_size, config.output_size, run.layers, phi)
+    phi, width = config.activation(run.activation), config.of(run).hidden_size
+    net = DeepMLP(config.input_size, width, config.output_size, run.layers, phi)
     return net.to(dtype).set_weights(*draw_parameters(config, run))
 
 

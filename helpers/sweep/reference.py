@@ -25,6 +25,7 @@ def exact(config, data, layers, rng):
 
     Three epochs at most; of data on which networks of this many layers would train for minutes, a random part.
     """
+    config = config.of(config.runs()[0])
     most = SAMPLES_TIMES_WEIGHTS // parameters(config, layers)
     epochs = min(EPOCHS, config.num_epochs, max(1, most // data.train_size))
 

@@ -30,8 +30,8 @@ class StackTraining:
     """
 
     def __init__(self, config, data, runs, device):
-        self.config, self.data = config, data
         self.stack = Stack(config, runs, device)
+        self.config, self.data = self.stack.config, data
         self.runs = self.stack.runs
         self.epoch = -1
         self.graphed = None
@@ -39,7 +39,7 @@ class StackTraining:
         self.tables = [np.full((config.num_epochs + 1, len(records.columns(run.layers))), np.nan) for run in self.runs]
         for table in self.tables:
             table[:, 0] = np.arange(config.num_epochs + 1)
-        sizes = np.array([parameters(config, run.layers) for run in self.runs])
+        sizes = np.array([parameters(self.config, run.layers) for run in self.runs])
         self.share = sizes / sizes.sum()
         self._shown = -1  # the last epoch whose rows were asked for
 

@@ -6,6 +6,7 @@ The maps it is made of are in `mean_field.py`.
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -66,8 +67,9 @@ class Ensemble:
 def ensemble_of(config, run):
     """The Ensemble of one run; None where its weights have a mean that is not 0, for which there is no theory here."""
     params = critical.params_of(config, run)
-    sizes = ((config.input_size, 0), (config.hidden_size, 1))
-    drawn = [weight_moments(run.init, params, fan_in, config.hidden_size, layer) for fan_in, layer in sizes]
+    width = config.of(run).hidden_size
+    sizes = ((config.input_size, 0), (width, 1))
+    drawn = [weight_moments(run.init, params, fan_in, width, layer) for fan_in, layer in sizes]
     if any(mean != 0 for mean, _ in drawn):
         return None
     first, other = (variance * fan_in for (_, variance), (fan_in, _) in zip(drawn, sizes, strict=True))
@@ -126,9 +128,13 @@ def profiles(config, moments):
         if mine:
             layers = signals(mine, moments, max(config.layers_list))
             found |= {e: {name: values[i] for name, values in layers.items()} for i, e in enumerate(mine)}
-    inputs = moments.square * config.input_size / config.hidden_size
-    made = {(e, n): _profile(signal, n, inputs) for e, signal in found.items() for n in config.layers_list}
-    return {run: None if e is None else made[e, run.layers] for run, e in ensembles.items()}
+
+    @cache
+    def profile(ensemble, layers, width):
+        return _profile(found[ensemble], layers, moments.square * config.input_size / width)
+
+    widths = {run: config.of(run).hidden_size for run in ensembles}
+    return {run: None if e is None else profile(e, run.layers, widths[run]) for run, e in ensembles.items()}
 
 
 def _profile(signal, layers, inputs):
@@ -176,8 +182,9 @@ def forecast(config, data=None, known=None):
     known   {run: profile} from `profiles`, where they have been computed already
 
     columns: run, activation, init, layers, seed, lr; pre_std_first, pre_std_last; correlation, of two inputs in the
-    last hidden layer; backward and gradient, first over last hidden layer (see `profiles`); regime; trainable. Where
-    weights are drawn with a mean that is not 0 there is no theory: the numbers are NaN, the regime is "unknown".
+    last hidden layer; backward and gradient, first over last hidden layer (see `profiles`); regime; trainable; and
+    hidden_size, where there are several. Where weights are drawn with a mean that is not 0 there is no theory: the
+    numbers are NaN, the regime is "unknown".
     """
     config = config if isinstance(config, SweepConfig) else SweepConfig.from_dict(config)
     if known is None:
@@ -192,7 +199,8 @@ def forecast(config, data=None, known=None):
             row |= {"pre_std_first": first.pre_std, "pre_std_last": last.pre_std, "correlation": last.correlation}
             row |= {"backward": first.backward, "gradient": first.gradient, "regime": regimes[id(profile)]}
         rows.append(row)
-    table = pd.DataFrame(rows, columns=FORECAST).fillna({"regime": "unknown"})
+    widths = ["hidden_size"] if len(config.values_of("hidden_size")) > 1 else []
+    table = pd.DataFrame(rows, columns=[*FORECAST, *widths]).fillna({"regime": "unknown"})
     return table.assign(trainable=table.regime == "trainable")
 
 
