@@ -315,7 +315,7 @@ def gradient_norms(results, activation, layers=None, epochs=None, profiles=None)
             colour = EPOCHS_MAP(0.9 * i / max(1, len(epochs) - 1))
             mean = np.ma.exp(np.ma.log(norms[:, epoch]).mean(0))
             axes.plot(mean, color=colour, label=f"epoch {epoch}", lw=1.4, marker="." if layers < 12 else None)
-        profile = profile_of(profiles or {}, **cell)
+        profile = profile_of(results, profiles or {}, **cell)
         if profile is not None and norms[:, 0].count():
             top = np.ma.exp(np.ma.log(norms[:, 0, -1]).mean())
             axes.plot(profile.gradient * top, color=COLOURS[1], ls=":", lw=2, label="predicted", zorder=3)
@@ -405,7 +405,7 @@ def signal_before_training(results, profiles, stat="act_std", layers=None):
             cell = {"activation": activation, "init": init, "layers": layers}
             measured, style = layers_of(results, stat, **cell, seed=seed)[0], style_of(config["init_types"], init)
             axes.plot(np.ma.masked_less_equal(measured, 0), ls="", ms=3, label=init, **style)
-            profile = profile_of(profiles, **cell)
+            profile = profile_of(results, profiles, **cell)
             if profile is not None:
                 axes.plot(np.ma.masked_less_equal(profile[stat], 0), lw=1, color=style["color"])
         axes.set_title(activation)

@@ -128,6 +128,7 @@ def curves_of(results, rows, column):
 
 def layers_of(results, stat, **cell):
     """One statistic of one run, epochs x layers; all NaN where the run is missing, as in a sweep that was stopped."""
+    results.check_one_of_each(but=cell)
     rows = results.select(**cell)
     if len(rows) == 0:
         return np.full((results.config["num_epochs"] + 1, cell["layers"]), np.nan)
@@ -144,6 +145,7 @@ def smallest_mean_gradient(results, epoch, **cell):
 
     epoch  0 before training, -1 after it
     """
+    results.check_one_of_each(but=cell)
     norms = [results.layers(run, "grad_norm").iloc[epoch] for run in results.select(**cell).run]
     norms = np.array(norms, float)  # (seeds, layers)
     return 0.0 if (norms == 0).any() else np.exp(np.log(norms).mean(0)).min()
@@ -158,11 +160,12 @@ def is_logarithmic(stat, values):
 # ---- beside theory
 
 
-def profile_of(profiles, **cell):
-    """The profile of the first run with these values; None where theory has none.
+def profile_of(results, profiles, **cell):
+    """The profile of the first run with these values, of the sweep's own width; None where theory has none.
 
     profiles  {run: what theory expects of its layers} from `theory.profiles`
     """
+    cell["hidden_size"] = axis_values(results.config, "hidden_size")[0]
     found = (profile for run, profile in profiles.items() if all(getattr(run, name) == cell[name] for name in cell))
     return next(found, None)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_up_results import write_sweep
 
 from helpers import data, theory
 from helpers.config import ConfigError, SweepConfig
@@ -15,7 +16,7 @@ from helpers.records import SETTINGS, load_sweep
 from helpers.sweep import Sweep, figures, findings, rebuild
 from helpers.sweep.plan import fixed_part, kind_of, plan, stack_task
 from helpers.sweep.stack import Stack
-from helpers.sweep.tables import cells, planned
+from helpers.sweep.tables import cells, planned, profile_of
 
 GRID = {
     "init_types": ["he_normal", "critical"],
@@ -126,6 +127,9 @@ def test_figures_say_which_part_to_choose(whole):
             ValueError, match=r"optimizers \['sgd', 'adam'\]; choose one: results.at\(optimizer='sgd'\)"
         ):
             draw(whole.at(0.1, batch_size=50, hidden_size=8))
+    for draw in (figures.layer_statistics, figures.gradient_norms):
+        with pytest.raises(ValueError, match=r"choose one: results.at\(lr=0.1\)"):
+            draw(whole, "relu")
     assert whole.first().several == {}
     assert isinstance(figures.accuracy_map(whole.first()), Picture)
     with pytest.raises(ConfigError, match="optimizer is"):
@@ -150,7 +154,7 @@ def test_sentences_name_the_settings(whole):
         assert "nan" not in text
 
 
-def test_the_forecast_knows_the_width():
+def test_the_forecast_knows_the_width(tmp_path):
     config = SweepConfig.from_dict({**GRID, "init_types": ["normal"], "hidden_size": [8, 128]})
     digits = data.load(config)
     expected = theory.forecast(config, digits)
@@ -159,6 +163,12 @@ def test_the_forecast_knows_the_width():
         alone = theory.forecast(one, digits)
         np.testing.assert_array_equal(rows.backward, alone.backward)
     assert expected.backward.nunique() > alone.backward.nunique()
+    profiles = theory.profiles(config.fitted_to(digits), theory.input_moments(digits.x_train))
+    for width in (8, 128):
+        one = write_sweep(tmp_path, {**GRID, "init_types": ["normal"], "hidden_size": width, "save_dir": "x"})
+        found = profile_of(one, profiles, activation="relu", init="normal", layers=3)
+        (mine,) = (run for run in profiles if run.name == f"normal_relu_3L_h{width}_s0")
+        assert found is profiles[mine]
     picture = figures.forecast_map(expected, config)
     assert picture.sentence.count("of 4 runs") == 1
 
