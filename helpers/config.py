@@ -36,7 +36,7 @@ from helpers.checks import (
 )
 from helpers.data import DATASETS
 from helpers.initializers import INITIALIZERS
-from helpers.records import SETTINGS, in_name
+from helpers.records import SETTINGS, columns, in_name
 
 PRECISIONS = {
     "float64": torch.float64,
@@ -49,6 +49,7 @@ STACK_SETTINGS = tuple(setting for setting in SETTINGS if setting != "lr")  # a 
 BUILT_IN_INITS = tuple(INITIALIZERS)
 # what is asked for beyond these cannot be had: each epoch is a row of a table in memory, each layer a matrix
 MOST_RUNS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS, MOST_SEGMENTS = 100_000, 1_000_000, 10_000, 100_000, 100_000
+MOST_MEASURED = 2**26  # numbers in the table of one run, half a GiB
 LEAST_SIZE, MOST_SIZE = 1e-30, 1e30  # of a parameter and a learning rate
 # bytes of a file's name that follow a run's own: "+191.pt" of a state, and while it is written ".4194304.part"
 ENDINGS = 40
@@ -428,16 +429,23 @@ def _from_dict(cls, config):
     dataset = values.get("dataset", "digits")
     suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})
-    _check_names(settings)
+    _check_runs(settings)
     resolve_device(settings)
     return settings
 
 
-def _check_names(config):
-    """Raise ConfigError where the runs are too many, or their files would not be files of their own everywhere."""
+def _check_runs(config):
+    """Raise ConfigError where the runs are too many or too long, or their files would not be files everywhere."""
     runs = math.prod(map(len, config.axes()))
     if runs > MOST_RUNS:
         raise ConfigError(f"CONFIG asks for {runs:,} runs; allowed are up to {MOST_RUNS:,}: shorten a list")
+    deepest = max(config.layers_list)
+    most = MOST_MEASURED // len(columns(deepest)) - 1
+    if config.num_epochs > most:
+        raise ConfigError(
+            f"num_epochs is {config.num_epochs}, which is more than a table holds that has all layers of networks with "
+            f"{deepest}; allowed is a whole number from 1 to {most:,}"
+        )
     apart("init_types", config.init_types)
     apart("activations", config.activations)
     longest = max((name.encode() for name in config.named), key=len)

@@ -345,8 +345,9 @@ def find_sweeps(root="results"):
     """What has been found so far: {study: {sweep: its folder}}, in alphabetical order, `local` last.
 
     A study is a folder under `root`, a sweep any folder in it that holds a summary and a manifest with a CONFIG (or a
-    damaged one: `load_sweep` then says so). Where the study's own folder is the sweep, both have one name. Left out are
-    folders whose name begins with a dot: `--retrain` has set them aside.
+    damaged one: `load_sweep` then says so). Where the study's own folder is the sweep, both have one name, or it is
+    "digits/." where a sweep in it is named so, too. Left out are folders whose name begins with a dot: `--retrain` has
+    set them aside.
     """
     found = {}
     for manifest in Path(root).glob("**/manifest.json"):
@@ -355,7 +356,8 @@ def find_sweeps(root="results"):
             continue
         if folder != Path(root) and (folder / "summary.csv").exists() and _may_have_config(folder):
             study, *rest = folder.relative_to(root).parts
-            found.setdefault(study, {})["/".join(rest) or study] = folder
+            own = f"{study}/." if (folder / study / manifest.name).exists() else study
+            found.setdefault(study, {})["/".join(rest) or own] = folder
     return {
         study: dict(sorted(found[study].items())) for study in sorted(found, key=lambda name: (name == "local", name))
     }

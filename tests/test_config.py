@@ -603,6 +603,10 @@ HOSTILE = {
     "a ring": ({"layers_list": RING}, ["layers_list", "deep"]),
     "wide and deep": ({"seeds": _nested(9, lambda inner: [inner] * 1000)}, ["seeds", "100,000"]),
     "epochs without end": ({"num_epochs": 10**12}, ["num_epochs", "1000000000000", "1 to 1,000,000"]),
+    "more epochs than a table holds": (
+        {"num_epochs": 900_000},
+        ["num_epochs", "900000", "networks with 50", f"1 to {2**26 // (6 + 5 * 50) - 1:,}"],
+    ),
     "a number of 5000 digits": ({"num_epochs": 10**5000}, ["num_epochs", "1 to 1,000,000"]),
     "a rate of 5000 digits": ({"lr": 10**5000}, ["lr", "finite number above 0"]),
     "a huge rate": ({"lr": 1e300}, ["lr", "1e+300", "1e+30"]),

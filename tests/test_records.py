@@ -231,6 +231,17 @@ def test_select_takes_values_and_lists_of_them(tmp_path):
     assert len(results.select(activation="gelu")) == 0
 
 
+def test_a_sweep_in_a_study_of_its_name_hides_no_other(tmp_path):
+    for folder in (tmp_path / "digits", tmp_path / "digits" / "digits", tmp_path / "digits" / "b"):
+        write_tables(folder, {DEEP: random_table(DEEP, 1, np.random.default_rng(0))})
+    found = records.find_sweeps(tmp_path)["digits"]
+    assert found == {
+        "b": tmp_path / "digits" / "b",
+        "digits": tmp_path / "digits" / "digits",
+        "digits/.": tmp_path / "digits",
+    }
+
+
 @pytest.mark.parametrize(
     "layers",
     [
