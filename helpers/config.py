@@ -37,7 +37,8 @@ PRECISIONS = {
     "tf32": torch.float32,  # float32 numbers whose products are rounded to 10 bits, on CUDA
     "bf16": torch.bfloat16,  # products and activations; the weights themselves stay in float32
 }
-OPTIMIZERS = ("sgd", "momentum", "adam")
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw")
+WITH_MOMENTUM, MOMENTUM = ("momentum", "nesterov"), 0.9  # the optimizers that have CONFIG["momentum"], and its default
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PUBLISHED_INITS = (
     "he_normal",
@@ -90,6 +91,8 @@ class SweepConfig:
     lr: float | tuple | None = None  # as given; `lrs` is the axis
     batch_size: int | None = None
     optimizer: str = "sgd"
+    momentum: float | None = None  # of an optimizer that has one
+    weight_decay: float = 0.0
     seeds: tuple = (0,)
     normalize: bool = False
     train_size: int | None = None
@@ -179,6 +182,13 @@ def _dataset(key, value):
 def _lr(key, value):
     """A number, or a list of numbers: then the learning rate is an axis of the sweep."""
     return list_of(positive)(key, value) if isinstance(value, list | tuple) else positive(key, value)
+
+
+def _momentum(key, value):
+    value = non_negative(key, value)
+    if value >= 1:
+        refuse(key, value, "a number from 0 up to, but not, 1")
+    return value
 
 
 def _stack_size(key, value):
@@ -299,6 +309,8 @@ CHECKS = {
     "lr": optional(_lr),
     "batch_size": optional(whole(1)),
     "optimizer": name_in(OPTIMIZERS),
+    "momentum": optional(_momentum),
+    "weight_decay": non_negative,
     "seeds": list_of(whole(0)),
     "normalize": flag,
     "train_size": optional(whole(1)),
@@ -311,6 +323,28 @@ CHECKS = {
     "resume": flag,
     "keep_state": flag,
 }
+
+
+def with_later_keys(config):
+    """A completed CONFIG of an earlier Plumbline, or a part of one, with the keys and parameters that came later.
+
+    Each at the value that it stood for then.
+    """
+    later = {"momentum": MOMENTUM if config.get("optimizer") in WITH_MOMENTUM else None, "weight_decay": 0.0}
+    completed = {**later, **config}
+    tables = {"init": INITIALIZERS, "activation": FAMILIES}
+    for kind, table in tables.items():
+        params = completed.get(f"{kind}_params")
+        if isinstance(params, dict):
+            completed[f"{kind}_params"] = {name: _with_later(name, of, kind, table) for name, of in params.items()}
+    return completed
+
+
+def _with_later(name, params, kind, table):
+    if not isinstance(params, dict):
+        return params
+    row = params.get(kind, name)
+    return {**(table[row].defaults if isinstance(row, str) and row in table else {}), **params}
 
 
 def save_dir_of(config):
@@ -333,6 +367,14 @@ def _from_dict(cls, config):
     for activation in values.get("activations", ()):
         # the table as it is now: the reader may have registered an activation since
         name_in({**ACTIVATIONS, **values["activation_params"]})("activations", activation)
+    optimizer = values.get("optimizer", cls.optimizer)
+    if optimizer in WITH_MOMENTUM:
+        values.setdefault("momentum", MOMENTUM)
+    elif "momentum" in values:
+        raise ConfigError(
+            f"momentum is {values['momentum']}, but optimizer is {optimizer!r}, which has none; "
+            "allowed is optimizer 'momentum' or 'nesterov', or to leave momentum out"
+        )
     dataset = values.get("dataset", "digits")
     suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})

@@ -9,7 +9,7 @@ import torch
 
 from helpers import files, lanes, packed, records
 from helpers.activations import registered
-from helpers.config import ConfigError
+from helpers.config import ConfigError, with_later_keys
 from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
 
 
@@ -68,7 +68,7 @@ class SweepFolder:
             return None
         if not isinstance(found, dict) or not isinstance(found.get("config"), dict):
             raise ConfigError(f"{self.path}/manifest.json holds no config; choose another save_dir, or move it away")
-        there, here = found["config"], self.config.to_dict()
+        there, here = with_later_keys(found["config"]), self.config.to_dict()
         for key in here:
             if not _goes_on(key, there, here):
                 raise ConfigError(
@@ -120,7 +120,9 @@ class SweepFolder:
                 self._set_aside(path, f"{error}; its runs are trained from their start")
                 continue
             runs = [named[name] for name in about["runs"] if name in named]
-            ours = len(runs) == len(about["runs"]) and about["config"] == _as_json(fixed_part(self.config, runs))
+            ours = len(runs) == len(about["runs"]) and with_later_keys(about["config"]) == _as_json(
+                fixed_part(self.config, runs)
+            )
             if not ours or about["step"] > self.config.num_epochs:
                 self._set_aside(
                     path, f"{path} belongs to another CONFIG; it is not used, and removed when this sweep is complete"
