@@ -29,7 +29,7 @@ from helpers.checks import (
     whole,
 )
 from helpers.data import DATASETS
-from helpers.initializers import INITIALIZERS
+from helpers.initializers import INITIALIZERS, registered_inits
 
 PRECISIONS = {
     "float64": torch.float64,
@@ -106,6 +106,7 @@ class SweepConfig:
     keep_state: bool = False
     # the functions behind the names of `activations`, as the table had them when this CONFIG was made
     rows: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    init_rows: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)  # likewise, of `init_types`
 
     @classmethod
     def from_dict(cls, config):
@@ -203,6 +204,7 @@ PARAMETERS = {
     "factor": positive,
     "mode": one_of("fan_in", "fan_out"),
     "gain": positive,
+    "scale": positive,
     "mean": number,
     "std": non_negative,
     "a": number,
@@ -248,7 +250,9 @@ def _params_of(where, init, given):
     defaults = INITIALIZERS[init].defaults
     if given and not defaults:
         raise ConfigError(f"{where} is {given!r}, but {init} has no parameters; allowed is to leave it out")
-    params = {**defaults, **checked(given, {name: PARAMETERS[name] for name in defaults}, where, within=True)}
+    choices = {name: one_of(*values) for name, values in INITIALIZERS[init].choices.items()}
+    checks = {name: choices.get(name) or PARAMETERS[name] for name in defaults}
+    params = {**defaults, **checked(given, checks, where, within=True)}
     if init == "trunc_normal" and params["a"] >= params["b"]:
         raise ConfigError(f"{where} cuts at a = {params['a']} and b = {params['b']}; a must lie below b")
     if init == "trunc_normal" and (params["a"] > 8 or params["b"] < -8):
@@ -381,6 +385,10 @@ def _from_dict(cls, config):
     bases = [params["base"] for params in settings.activation_params.values() if "base" in params]
     settings.rows.update({name: settings.activation(name) for name in settings.activations})
     settings.rows.update({name: ACTIVATIONS[name] for name in bases})
+    settings.init_rows.update({name: INITIALIZERS[settings.row_of(name)] for name in settings.init_types})
+    for name in registered_inits():
+        if name not in map(settings.row_of, settings.init_types):
+            settings.init_params.pop(name)  # or a reader without it could not read this CONFIG
     resolve_device(settings)
     return settings
 

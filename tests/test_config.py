@@ -34,8 +34,8 @@ DEFAULTS = {
 INIT_PARAMS = {
     "he_normal": {"factor": 2.0, "mode": "fan_in"},
     "he_uniform": {"factor": 2.0, "mode": "fan_in"},
-    "xavier_normal": {},
-    "xavier_uniform": {},
+    "xavier_normal": {"gain": 1.0},
+    "xavier_uniform": {"gain": 1.0},
     "normal": {"mean": 0.0, "std": 0.1},
     "zero": {},
     "orthogonal": {"gain": 1.0},
@@ -73,7 +73,10 @@ def sentence_of(config):
 def test_every_default():
     config = from_dict()
     assert {key: getattr(config, key) for key in DEFAULTS} == DEFAULTS
-    assert config.init_params == {**INIT_PARAMS, "gaussian": {"sigma_w2": 1.0, "sigma_b2": 0.0}, "critical": {}}
+    scaling = {"scale": 1.0, "mode": "fan_in", "distribution": "truncated_normal"}
+    later = {"variance_scaling": scaling, "torch_default": {}, "lecun_normal": {}, "lecun_uniform": {}}
+    gaussian = {"sigma_w2": 1.0, "sigma_b2": 0.0}
+    assert config.init_params == {**INIT_PARAMS, **later, "gaussian": gaussian, "critical": {}}
     assert config.activation_params == ACTIVATION_PARAMS
 
 

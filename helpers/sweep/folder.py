@@ -10,6 +10,7 @@ import torch
 from helpers import files, lanes, packed, records
 from helpers.activations import registered
 from helpers.config import ConfigError, with_later_keys
+from helpers.initializers import generator_for
 from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
 
 
@@ -75,8 +76,8 @@ class SweepFolder:
                     f"{self.path} holds the results of another CONFIG: {key} is {there.get(key)!r} there and "
                     f"{here[key]!r} here; choose another save_dir, or give {key} the value that is there"
                 )
-        own = own_activations(self.config)
-        for name, fingerprint in found.get("own_activations", {}).items():
+        own = own_activations(self.config) | own_inits(self.config)
+        for name, fingerprint in {**found.get("own_activations", {}), **found.get("own_inits", {})}.items():
             if own.get(name, fingerprint) != fingerprint:
                 raise ConfigError(
                     f"{self.path} holds results of another function that was registered as {name!r}; "
@@ -158,6 +159,7 @@ class SweepFolder:
             **(before if complete else origin),
             "origins": earlier if complete or origin in earlier else [*earlier, origin],
             "own_activations": own_activations(self.config),
+            "own_inits": own_inits(self.config),
             "started": before.get("started", files.now()),
             "finished": before["finished"] if complete else None,
             "seconds": self._seconds_before,
@@ -236,3 +238,12 @@ def own_activations(config):
     rows = {name: row for name, row in own.items() if name in (*config.activations, *bases)}
     values = {name: torch.cat([row.f(grid), row.df(grid)]) for name, row in rows.items()}
     return {name: hashlib.sha256(value.detach().numpy().tobytes()).hexdigest()[:16] for name, value in values.items()}
+
+
+def own_inits(config):
+    """{name: fingerprint} of the reader's own inits: what they draw from one seed, hashed."""
+    rows = {config.row_of(name): row for name, row in sorted(config.init_rows.items()) if row.measured}
+    drawn = {
+        name: torch.cat([p.flatten() for p in row.both((9, 7), generator_for("own"))]) for name, row in rows.items()
+    }
+    return {name: hashlib.sha256(values.numpy().tobytes()).hexdigest()[:16] for name, values in drawn.items()}

@@ -13,6 +13,7 @@ from helpers import data as datasets
 from helpers import records
 from helpers.activations import ACTIVATIONS, registered
 from helpers.config import ConfigError, SweepConfig, resolve_device
+from helpers.initializers import INITIALIZERS
 from helpers.lanes import Lanes
 from helpers.sweep.folder import SweepError
 from helpers.sweep.plan import deepest_first, fixed_part, parameters, stack_task
@@ -152,10 +153,12 @@ class StackWorker:
 
     def __getstate__(self):
         own = {name: self.config.rows.get(name, row) for name, row in registered().items()}
-        return {"config": self.config.to_dict(), "own_activations": own}
+        own_inits = {self.config.row_of(name): row for name, row in self.config.init_rows.items() if row.measured}
+        return {"config": self.config.to_dict(), "own_activations": own, "own_inits": own_inits}
 
     def __setstate__(self, sent):
         ACTIVATIONS.update(sent["own_activations"])
+        INITIALIZERS.update(sent["own_inits"])
         self.__init__(SweepConfig.from_dict(sent["config"]))
 
     @property
