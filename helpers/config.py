@@ -6,26 +6,33 @@ Every mistake is one sentence: which key, what came, what is allowed, and for a 
 import copy
 import dataclasses
 import itertools
+import math
+import os
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 
 from helpers.activations import ACTIVATIONS, FAMILIES, row_of_family
 from helpers.checks import (
+    MOST_BYTES,
     ConfigError,
+    apart,
     checked,
     flag,
+    folded,
     list_of,
     name_in,
     non_negative,
     number,
     one_of,
     optional,
+    own_name,
     path,
     positive,
     refuse,
+    shown,
     whole,
 )
 from helpers.data import DATASETS
@@ -39,6 +46,12 @@ PRECISIONS = {
 }
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw")
 WITH_MOMENTUM, MOMENTUM = ("momentum", "nesterov"), 0.9  # the optimizers that have CONFIG["momentum"], and its default
+BUILT_IN_INITS = tuple(INITIALIZERS)
+# what is asked for beyond these cannot be had: each epoch is a row of a table in memory, each layer a matrix
+MOST_RUNS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS, MOST_SEGMENTS = 100_000, 1_000_000, 10_000, 100_000, 100_000
+LEAST_SIZE, MOST_SIZE = 1e-30, 1e30  # of a parameter and a learning rate
+# bytes of a file's name that follow a run's own: "+191.pt" of a state, and while it is written ".4194304.part"
+ENDINGS = 40
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PUBLISHED_INITS = (
     "he_normal",
@@ -69,7 +82,25 @@ class Run:
 
     @property
     def name(self):
-        return f"{self.init}_{self.activation}_{self.layers}L{self.lr_mark}_s{self.seed}"
+        """Its own among all runs of a sweep: that of its files."""
+        return f"{joined(self.init, self.activation)}_{self.layers}L{self.lr_mark}_s{self.seed}"
+
+
+@cache
+def joined(init, activation):
+    """Two names as one from which both can be read again: joined by _ where `split` finds them, else by --.
+
+    Neither has -- in it. Names of one sweep differ by more than upper and lower case, and so do joined ones.
+    """
+    text = f"{init}_{activation}"
+    return text if split(text) == (init, activation) else f"{init}--{activation}"
+
+
+def split(text):
+    """(init, activation) of two names joined by _: the first _ before a letter parts them, beyond a built-in init."""
+    inits = [len(init) for init in BUILT_IN_INITS if folded(text[: len(init)]) == init]
+    parting = re.compile(r"_(?=[^\W\d_])").search(text, max(inits, default=0))
+    return (text[: parting.start()], text[parting.end() :]) if parting else None
 
 
 @dataclass(frozen=True)
@@ -102,7 +133,7 @@ class SweepConfig:
     stack_size: int | str = "auto"
     save_dir: str | None = None
     cluster: str | None = None
-    resume: bool = True
+    resume: bool | str = True
     keep_state: bool = False
     # the functions behind the names of `activations`, as the table had them when this CONFIG was made
     rows: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)
@@ -127,12 +158,15 @@ class SweepConfig:
         """All runs of the sweep, in the order of CONFIG."""
         return list(self.named.values())
 
+    def axes(self):
+        """The values along each axis of the grid, in the order of a Run's fields."""
+        return self.init_types, self.activations, self.layers_list, self.seeds, self.lrs
+
     @cached_property
     def named(self):
         """{name: run}, all runs of the sweep in the order of CONFIG."""
         marks = {lr: f"_lr{repr(lr).removesuffix('.0')}" if isinstance(self.lr, tuple) else "" for lr in self.lrs}
-        axes = itertools.product(self.init_types, self.activations, self.layers_list, self.seeds, self.lrs)
-        runs = (Run(*cell, lr_mark=marks[cell[-1]]) for cell in axes)
+        runs = (Run(*cell, lr_mark=marks[cell[-1]]) for cell in itertools.product(*self.axes()))
         return {run.name: run for run in runs}
 
     def row_of(self, init):
@@ -173,16 +207,21 @@ class SweepConfig:
 
 # ---- the checks of each key
 
+PLACES = ("folder",)  # kinds of data that lie somewhere: CONFIG has "folder:<path>"
+
 
 def _dataset(key, value):
-    if isinstance(value, str) and value.startswith("folder:") and len(value) > len("folder:"):
-        return value
-    return name_in((*DATASETS, "folder:<path>"))(key, value)
+    kind, _, place = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind in PLACES and place:
+        found = path(key, place)
+        return f"{kind}:{found}" if place.startswith("~") else value
+    return name_in((*DATASETS, *(f"{kind}:<path>" for kind in PLACES)))(key, value)
 
 
 def _lr(key, value):
     """A number, or a list of numbers: then the learning rate is an axis of the sweep."""
-    return list_of(positive)(key, value) if isinstance(value, list | tuple) else positive(key, value)
+    check = _sized(positive)
+    return list_of(check)(key, value) if isinstance(value, list) else check(key, value)
 
 
 def _momentum(key, value):
@@ -193,24 +232,36 @@ def _momentum(key, value):
 
 
 def _stack_size(key, value):
-    if value == "auto":
+    if isinstance(value, str) and value == "auto":
         return value
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         refuse(key, value, '"auto" or a whole number from 1 up')
-    return value
+    return min(value, MOST_RUNS)
+
+
+def _sized(check):
+    """A number of some size: products and squares of others are no numbers any more."""
+
+    def check_size(key, value):
+        kept = check(key, value)
+        if kept != 0 and not LEAST_SIZE <= abs(kept) <= MOST_SIZE:
+            refuse(key, value, f"a number whose size is between {LEAST_SIZE:g} and {MOST_SIZE:g}, or 0")
+        return kept
+
+    return check_size
 
 
 PARAMETERS = {
-    "factor": positive,
+    "factor": _sized(positive),
     "mode": one_of("fan_in", "fan_out"),
-    "gain": positive,
-    "scale": positive,
-    "mean": number,
-    "std": non_negative,
+    "gain": _sized(positive),
+    "scale": _sized(positive),
+    "mean": _sized(number),
+    "std": _sized(non_negative),
     "a": number,
     "b": number,
-    "sigma_w2": non_negative,
-    "sigma_b2": non_negative,
+    "sigma_w2": _sized(non_negative),
+    "sigma_b2": _sized(non_negative),
 }
 
 
@@ -240,8 +291,7 @@ def _variant(key, name, given, kind, table, params_of):
     if not isinstance(given, dict) or kind not in given:
         name_in(table)(f"{key} (a variant of an {kind} under a name of its own says which: {{{kind!r}: ...}})", name)
     where = f"{key}[{name!r}]"
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][\w.-]*", name):
-        raise ConfigError(f"{where}: a variant's name is a letter, then letters, digits, dots, - and _")
+    own_name(f"the name of {where}", name)
     row = name_in(table)(f"{where}[{kind!r}]", given[kind])
     return {kind: row, **params_of(where, row, {k: v for k, v in given.items() if k != kind})}
 
@@ -249,7 +299,7 @@ def _variant(key, name, given, kind, table, params_of):
 def _params_of(where, init, given):
     defaults = INITIALIZERS[init].defaults
     if given and not defaults:
-        raise ConfigError(f"{where} is {given!r}, but {init} has no parameters; allowed is to leave it out")
+        raise ConfigError(f"{where} is {shown(given)}, but {init} has no parameters; allowed is to leave it out")
     choices = {name: one_of(*values) for name, values in INITIALIZERS[init].choices.items()}
     checks = {name: choices.get(name) or PARAMETERS[name] for name in defaults}
     params = {**defaults, **checked(given, checks, where, within=True)}
@@ -291,25 +341,41 @@ def _like(default):
     def check(key, value):
         if not isinstance(value, str | bool | int | float):
             refuse(key, value, f"a value like {default!r}")
+        if type(default) is int and type(value) is int and value > MOST_SEGMENTS:
+            refuse(key, value, f"a whole number up to {MOST_SEGMENTS:,}")
+        if type(value) is float and math.isfinite(value):  # the family says what else a number must be
+            return _sized(number)(key, value)
         return value
 
     return check
+
+
+def _resume(key, value):
+    """True goes on, False trains everything again, "force" goes on although the data or the code has changed."""
+    if not isinstance(value, bool) and value != "force":
+        refuse(key, value, 'True, False or "force"')
+    return value
+
+
+def _name_beside(table):
+    """A name of a row or of a variant, which is looked up later, where both are known."""
+    return lambda key, value: value if isinstance(value, str) else name_in(table)(key, value)
 
 
 # the keys of CONFIG; where one is optional, None stands for what suits the data
 CHECKS = {
     "dataset": _dataset,
     "data_dir": path,
-    "layers_list": list_of(whole(1)),
-    "init_types": list_of(lambda key, value: value),  # names of rows or variants: looked up where both are known
-    "activations": list_of(lambda key, value: value),
+    "layers_list": list_of(whole(1, MOST_LAYERS)),
+    "init_types": list_of(_name_beside(INITIALIZERS)),
+    "activations": list_of(_name_beside(ACTIVATIONS)),
     "init_params": _init_params,
     "activation_params": _activation_params,
-    "hidden_size": whole(1),
+    "hidden_size": whole(1, MOST_UNITS),
     "input_size": optional(whole(1)),
     "input_square": optional(positive),
     "output_size": optional(whole(2)),
-    "num_epochs": optional(whole(1)),
+    "num_epochs": optional(whole(1, MOST_EPOCHS)),
     "lr": optional(_lr),
     "batch_size": optional(whole(1)),
     "optimizer": name_in(OPTIMIZERS),
@@ -324,7 +390,7 @@ CHECKS = {
     "stack_size": _stack_size,
     "save_dir": optional(path),
     "cluster": optional(_cluster),
-    "resume": flag,
+    "resume": _resume,
     "keep_state": flag,
 }
 
@@ -334,7 +400,7 @@ def with_later_keys(config):
 
     Each at the value that it stood for then.
     """
-    later = {"momentum": MOMENTUM if config.get("optimizer") in WITH_MOMENTUM else None, "weight_decay": 0.0}
+    later = {"momentum": MOMENTUM if _has_momentum(config.get("optimizer")) else None, "weight_decay": 0.0}
     completed = {**later, **config}
     tables = {"init": INITIALIZERS, "activation": FAMILIES}
     for kind, table in tables.items():
@@ -342,6 +408,11 @@ def with_later_keys(config):
         if isinstance(params, dict):
             completed[f"{kind}_params"] = {name: _with_later(name, of, kind, table) for name, of in params.items()}
     return completed
+
+
+def _has_momentum(optimizer):
+    """Whether an optimizer, or one of several, has CONFIG["momentum"]."""
+    return any(name in WITH_MOMENTUM for name in ([optimizer] if isinstance(optimizer, str) else optimizer or ()))
 
 
 def _with_later(name, params, kind, table):
@@ -352,14 +423,17 @@ def _with_later(name, params, kind, table):
 
 
 def save_dir_of(config):
-    """Where the results of a CONFIG go, before it has been validated."""
-    if not isinstance(config, dict):
-        return SweepConfig.from_dict({}).save_dir
-    return str(config.get("save_dir") or default_save_dir(str(config.get("dataset", "digits"))))
+    """Where the results of a CONFIG go, before it has been validated. Raises ConfigError for what is no path."""
+    given = config if isinstance(config, dict) else {}
+    dataset = given.get("dataset", "digits")
+    save_dir = optional(path)("save_dir", given.get("save_dir"))
+    return save_dir or default_save_dir(dataset if isinstance(dataset, str) else "digits")
 
 
 def default_save_dir(dataset):
-    return "results/local/" + dataset.removeprefix("folder:").rstrip("/").rsplit("/", 1)[-1]
+    """A folder named like the data set, or like the folder that it lies in."""
+    kind, colon, place = dataset.partition(":")
+    return f"results/local/{os.path.basename(os.path.abspath(place)) or kind if colon else dataset}"
 
 
 def _from_dict(cls, config):
@@ -372,7 +446,7 @@ def _from_dict(cls, config):
         # the table as it is now: the reader may have registered an activation since
         name_in({**ACTIVATIONS, **values["activation_params"]})("activations", activation)
     optimizer = values.get("optimizer", cls.optimizer)
-    if optimizer in WITH_MOMENTUM:
+    if _has_momentum(optimizer):
         values.setdefault("momentum", MOMENTUM)
     elif "momentum" in values:
         raise ConfigError(
@@ -382,6 +456,7 @@ def _from_dict(cls, config):
     dataset = values.get("dataset", "digits")
     suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})
+    _check_names(settings)
     bases = [params["base"] for params in settings.activation_params.values() if "base" in params]
     settings.rows.update({name: settings.activation(name) for name in settings.activations})
     settings.rows.update({name: ACTIVATIONS[name] for name in bases})
@@ -391,6 +466,21 @@ def _from_dict(cls, config):
             settings.init_params.pop(name)  # or a reader without it could not read this CONFIG
     resolve_device(settings)
     return settings
+
+
+def _check_names(config):
+    """Raise ConfigError where the runs are too many, or their files would not be files of their own everywhere."""
+    runs = math.prod(map(len, config.axes()))
+    if runs > MOST_RUNS:
+        raise ConfigError(f"CONFIG asks for {runs:,} runs; allowed are up to {MOST_RUNS:,}: shorten a list")
+    apart("init_types", config.init_types)
+    apart("activations", config.activations)
+    longest = max((name.encode() for name in config.named), key=len)
+    if len(longest) > MOST_BYTES - ENDINGS:
+        raise ConfigError(
+            f"the run {longest.decode()!r} has a name of {len(longest)} bytes, which is too long for a file's; allowed "
+            f"are {MOST_BYTES - ENDINGS}: shorten the names in init_types and activations"
+        )
 
 
 def resolve_device(config):

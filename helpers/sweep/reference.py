@@ -38,7 +38,8 @@ def exact(config, data, layers, rng):
 
     (x_train, y_train), (x_test, y_test) = part(data.x_train, data.y_train), part(data.x_test, data.y_test)
     probe = torch.arange(min(PROBE_SIZE, len(x_train)))
-    plain = {"optimizer": IN_BOTH.get(config.optimizer, config.optimizer), "weight_decay": 0.0}
+    optimizer = config.optimizer if isinstance(config.optimizer, str) else config.optimizer[0]
+    plain = {"optimizer": IN_BOTH.get(optimizer, optimizer), "weight_decay": 0.0}
     plain["momentum"] = MOMENTUM if plain["optimizer"] in WITH_MOMENTUM else None
     changed = [f"{key} {value!r}" for key, value in plain.items() if getattr(config, key) != value]
     if changed:

@@ -5,6 +5,7 @@
 
 import dataclasses
 import time
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from helpers.activations import ACTIVATIONS, registered
 from helpers.config import ConfigError, SweepConfig, resolve_device
 from helpers.initializers import INITIALIZERS
 from helpers.lanes import Lanes
+from helpers.sweep import origin
 from helpers.sweep.folder import SweepError
 from helpers.sweep.plan import deepest_first, fixed_part, parameters, stack_task
 from helpers.sweep.stack import GraphedSteps, Stack
@@ -173,7 +175,12 @@ class StackWorker:
 
     def about(self, task):
         runs = task.what["runs"]
-        return {"runs": [run.name for run in runs], "config": fixed_part(self.config, runs)}
+        made_from = {"data": self._data_fingerprint, "code": origin.of_code()}
+        return {"runs": [run.name for run in runs], "config": fixed_part(self.config, runs), **made_from}
+
+    @cached_property
+    def _data_fingerprint(self):
+        return origin.of_data(self.data, self.config.normalize)
 
     def halve(self, task, state):
         runs = deepest_first(task.what["runs"])
