@@ -14,7 +14,9 @@ from functools import cache, cached_property
 
 import torch
 
+from helpers import elsewhere
 from helpers.activations import ACTIVATIONS, FAMILIES, row_of_family
+from helpers.activations import ELSEWHERE as ACTIVATIONS_ELSEWHERE
 from helpers.checks import (
     MOST_BYTES,
     ConfigError,
@@ -36,6 +38,7 @@ from helpers.checks import (
     whole,
 )
 from helpers.data import DATASETS
+from helpers.initializers import ELSEWHERE as INITS_ELSEWHERE
 from helpers.initializers import INITIALIZERS, registered_inits
 
 PRECISIONS = {
@@ -53,6 +56,7 @@ LEAST_SIZE, MOST_SIZE = 1e-30, 1e30  # of a parameter and a learning rate
 # bytes of a file's name that follow a run's own: "+191.pt" of a state, and while it is written ".4194304.part"
 ENDINGS = 40
 DEVICES = ("auto", "cuda", "mps", "cpu")
+ROWS_ELSEWHERE = {"init": INITS_ELSEWHERE, "activation": ACTIVATIONS_ELSEWHERE}
 PUBLISHED_INITS = (
     "he_normal",
     "he_uniform",
@@ -215,7 +219,7 @@ def _dataset(key, value):
     if kind in PLACES and place:
         found = path(key, place)
         return f"{kind}:{found}" if place.startswith("~") else value
-    return name_in((*DATASETS, *(f"{kind}:<path>" for kind in PLACES)))(key, value)
+    return name_in((*DATASETS, *(f"{kind}:<path>" for kind in PLACES)), elsewhere.DATASETS)(key, value)
 
 
 def _lr(key, value):
@@ -289,10 +293,12 @@ def _init_params(key, value):
 def _variant(key, name, given, kind, table, params_of):
     """Parameters under a name of their own; the entry `kind` of `given` names the row that they are of."""
     if not isinstance(given, dict) or kind not in given:
-        name_in(table)(f"{key} (a variant of an {kind} under a name of its own says which: {{{kind!r}: ...}})", name)
+        name_in(table, ROWS_ELSEWHERE[kind])(
+            f"{key} (a variant of an {kind} under a name of its own says which: {{{kind!r}: ...}})", name
+        )
     where = f"{key}[{name!r}]"
     own_name(f"the name of {where}", name)
-    row = name_in(table)(f"{where}[{kind!r}]", given[kind])
+    row = name_in(table, ROWS_ELSEWHERE[kind])(f"{where}[{kind!r}]", given[kind])
     return {kind: row, **params_of(where, row, {k: v for k, v in given.items() if k != kind})}
 
 
@@ -378,15 +384,15 @@ CHECKS = {
     "num_epochs": optional(whole(1, MOST_EPOCHS)),
     "lr": optional(_lr),
     "batch_size": optional(whole(1)),
-    "optimizer": name_in(OPTIMIZERS),
+    "optimizer": name_in(OPTIMIZERS, elsewhere.OPTIMIZERS),
     "momentum": optional(_momentum),
     "weight_decay": non_negative,
     "seeds": list_of(whole(0)),
     "normalize": flag,
     "train_size": optional(whole(1)),
     "test_size": optional(whole(1)),
-    "device": name_in(DEVICES),
-    "precision": name_in(PRECISIONS),
+    "device": name_in(DEVICES, elsewhere.DEVICES),
+    "precision": name_in(PRECISIONS, elsewhere.PRECISIONS),
     "stack_size": _stack_size,
     "save_dir": optional(path),
     "cluster": optional(_cluster),
@@ -437,14 +443,18 @@ def default_save_dir(dataset):
 
 
 def _from_dict(cls, config):
-    values = {key: value for key, value in checked(config, CHECKS, "CONFIG").items() if value is not None}
+    values = {
+        key: value
+        for key, value in checked(config, CHECKS, "CONFIG", elsewhere=elsewhere.KEYS).items()
+        if value is not None
+    }
     values.setdefault("init_params", _init_params("init_params", {}))
     values.setdefault("activation_params", _activation_params("activation_params", {}))
     for init in values.get("init_types", ()):
-        name_in(values["init_params"])("init_types", init)
+        name_in(values["init_params"], INITS_ELSEWHERE)("init_types", init)
     for activation in values.get("activations", ()):
         # the table as it is now: the reader may have registered an activation since
-        name_in({**ACTIVATIONS, **values["activation_params"]})("activations", activation)
+        name_in({**ACTIVATIONS, **values["activation_params"]}, ACTIVATIONS_ELSEWHERE)("activations", activation)
     optimizer = values.get("optimizer", cls.optimizer)
     if _has_momentum(optimizer):
         values.setdefault("momentum", MOMENTUM)

@@ -250,6 +250,21 @@ INITIALIZERS = {
 }
 
 
+# What other libraries call them: see `checks.meant`. () for what is none of these, near as its name is.
+ELSEWHERE = {
+    "glorot_normal": "xavier_normal", "glorot_uniform": "xavier_uniform",
+    "glorot": ("xavier_normal", "xavier_uniform"), "xavier": ("xavier_normal", "xavier_uniform"),
+    "kaiming_normal": "he_normal", "kaiming_uniform": "he_uniform", "kaiming": ("he_normal", "he_uniform"),
+    "msra": "he_normal", "msra_normal": "he_normal", "he": ("he_normal", "he_uniform"),
+    "lecun": ("lecun_normal", "lecun_uniform"), "random_normal": "normal", "normal_init": "normal",
+    "truncated_normal": "trunc_normal", "zeros": "zero", "constant_zero": "zero", "ortho": "orthogonal",
+    "saxe": "orthogonal", "pytorch": "torch_default", "torch": "torch_default", "default": "torch_default",
+    "linear": "torch_default", "nn_linear": "torch_default", "torch_linear": "torch_default",
+    "pytorch_default": "torch_default", "uniform": "variance_scaling", "random_uniform": "variance_scaling",
+    "mean_field": "gaussian", "edge_of_chaos": "critical",
+    **dict.fromkeys(
+        ("ones", "one", "constant", "identity", "eye", "dirac", "sparse", "delta_orthogonal", "log_normal"), ()),
+}  # fmt: skip
 BUILT_IN = frozenset(INITIALIZERS)
 
 

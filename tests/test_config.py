@@ -187,7 +187,7 @@ BAD = {
     "misspelt activation": ({"activations": ["rellu"]}, ["activations", "'rellu'", "did you mean 'relu'", "gelu"]),
     "activation is no text": ({"activations": [1]}, ["activations", "1", "tanh"]),
     "misspelt optimizer": ({"optimizer": "adm"}, ["optimizer", "'adm'", "did you mean 'adam'", "sgd"]),
-    "misspelt precision": ({"precision": "float16"}, ["precision", "'float16'", "did you mean 'float", "bf16"]),
+    "misspelt precision": ({"precision": "float16"}, ["precision", "'float16'", "did you mean 'bf16'", "float32"]),
     "unknown device": ({"device": "gpu"}, ["device", "'gpu'", "cuda", "cpu"]),
     "depth 0": ({"layers_list": [5, 0]}, ["layers_list", "0", "whole number from 1 up"]),
     "depth -3": ({"layers_list": [-3]}, ["layers_list", "-3", "whole number from 1 up"]),
