@@ -407,7 +407,7 @@ def with_later_keys(config):
     Each at the value that it stood for then.
     """
     later = {"momentum": MOMENTUM if _has_momentum(config.get("optimizer")) else None, "weight_decay": 0.0}
-    completed = {**later, **config}
+    completed = {"activation_params": {}, **later, **config}
     tables = {"init": INITIALIZERS, "activation": FAMILIES}
     for kind, table in tables.items():
         params = completed.get(f"{kind}_params")
