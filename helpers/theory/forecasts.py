@@ -146,11 +146,12 @@ def _profile(signal, layers, inputs):
         backward = np.exp(0.5 * np.concatenate([np.cumsum(logs[::-1])[::-1], [0.0]]))
         before = np.sqrt(np.concatenate([[inputs], square[:-1]]))  # size of what each layer's weights read
         gradient = backward * before / before[-1]
+        act_std = np.sqrt(np.maximum(0.0, square - mean**2))
     return pd.DataFrame(
         {
             "pre_std": np.sqrt(q),
             "act_mean": mean,
-            "act_std": np.sqrt(np.maximum(0.0, square - mean**2)),
+            "act_std": act_std,
             "correlation": 1 - distance,
             "backward": backward,
             "gradient": gradient,
