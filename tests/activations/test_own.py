@@ -150,7 +150,7 @@ def test_every_function_that_is_taken_has_a_forecast(f):
     if f is torch.tanh:
         mine, own = ([p for run, p in found.items() if run.activation == name] for name in ("mine", "tanh"))
         for profile, other in zip(mine, own, strict=True):
-            np.testing.assert_allclose(profile, other, rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(profile, other, rtol=1e-7, atol=1e-12)  # six nodes a panel
     with contextlib.suppress(ConfigError):  # of an activation that has no critical point
         theory.recommend("mine", 5)
 
