@@ -3,6 +3,7 @@
 Every mistake is one sentence: which key, what came, what is allowed, and for a misspelt name which was meant.
 """
 
+import copy
 import dataclasses
 import itertools
 import math
@@ -13,7 +14,9 @@ from functools import cache, cached_property
 
 import torch
 
+from helpers import elsewhere
 from helpers.activations import ACTIVATIONS, FAMILIES, row_of_family
+from helpers.activations import ELSEWHERE as ACTIVATIONS_ELSEWHERE
 from helpers.checks import (
     MOST_BYTES,
     ConfigError,
@@ -35,8 +38,9 @@ from helpers.checks import (
     whole,
 )
 from helpers.data import DATASETS
-from helpers.initializers import INITIALIZERS
-from helpers.records import SETTINGS, columns, in_name
+from helpers.initializers import ELSEWHERE as INITS_ELSEWHERE
+from helpers.initializers import INITIALIZERS, registered_inits
+from helpers.records import SETTINGS, WITH_MOMENTUM, columns, in_name
 
 PRECISIONS = {
     "float64": torch.float64,
@@ -44,7 +48,8 @@ PRECISIONS = {
     "tf32": torch.float32,  # float32 numbers whose products are rounded to 10 bits, on CUDA
     "bf16": torch.bfloat16,  # products and activations; the weights themselves stay in float32
 }
-OPTIMIZERS = ("sgd", "momentum", "adam")
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw")
+MOMENTUM = 0.9  # the default of CONFIG["momentum"]
 STACK_SETTINGS = tuple(setting for setting in SETTINGS if setting != "lr")  # a stack has one of each
 BUILT_IN_INITS = tuple(INITIALIZERS)
 # what is asked for beyond these cannot be had: each epoch is a row of a table in memory, each layer a matrix
@@ -54,6 +59,7 @@ LEAST_SIZE, MOST_SIZE = 1e-30, 1e30  # of a parameter and a learning rate
 # bytes of a file's name that follow a run's own: "+191.pt" of a state, and while it is written ".4194304.part"
 ENDINGS = 40
 DEVICES = ("auto", "cuda", "mps", "cpu")
+ROWS_ELSEWHERE = {"init": INITS_ELSEWHERE, "activation": ACTIVATIONS_ELSEWHERE}
 PUBLISHED_INITS = (
     "he_normal",
     "he_uniform",
@@ -132,6 +138,8 @@ class SweepConfig:
     lr: float | tuple | None = None
     batch_size: int | tuple | None = None
     optimizer: str | tuple = "sgd"
+    momentum: float | None = None  # of an optimizer that has one
+    weight_decay: float = 0.0
     seeds: tuple = (0,)
     normalize: bool = False
     train_size: int | None = None
@@ -141,8 +149,11 @@ class SweepConfig:
     stack_size: int | str = "auto"
     save_dir: str | None = None
     cluster: str | None = None
-    resume: bool = True
+    resume: bool | str = True
     keep_state: bool = False
+    # the functions behind the names of `activations`, as the table had them when this CONFIG was made
+    rows: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    init_rows: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)  # likewise, of `init_types`
 
     @classmethod
     def from_dict(cls, config):
@@ -151,7 +162,7 @@ class SweepConfig:
 
     def to_dict(self):
         """The completed CONFIG, as plain lists, numbers and strings: `from_dict` of it gives the same again."""
-        plain = dataclasses.asdict(self)
+        plain = {key: copy.deepcopy(getattr(self, key)) for key in CHECKS}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
     @property
@@ -170,6 +181,8 @@ class SweepConfig:
             return self
         own = {setting: getattr(run, setting) for setting in STACK_SETTINGS}
         own = {setting: value for setting, value in own.items() if value is not None}
+        if not _has_momentum(own.get("optimizer", self.optimizer)):
+            own["momentum"] = None
         key = tuple(own.items())
         if key not in self._narrowed:
             self._narrowed[key] = dataclasses.replace(self, **own)
@@ -200,7 +213,12 @@ class SweepConfig:
         return self.init_params[init].get("init", init)
 
     def activation(self, name):
-        """The row behind a name in `activations`: of the table, or of a family with this CONFIG's parameters."""
+        """The row behind a name in `activations`: of the table, or of a family with this CONFIG's parameters.
+
+        One that is registered anew under the name changes nothing here: a sweep trains what it was made with.
+        """
+        if name in self.rows:
+            return self.rows[name]
         if name not in self.activation_params:
             return ACTIVATIONS[name]
         params = dict(self.activation_params[name])
@@ -236,7 +254,14 @@ def _dataset(key, value):
     if kind in PLACES and place:
         found = path(key, place)
         return f"{kind}:{found}" if place.startswith("~") else value
-    return name_in((*DATASETS, *(f"{kind}:<path>" for kind in PLACES)))(key, value)
+    return name_in((*DATASETS, *(f"{kind}:<path>" for kind in PLACES)), elsewhere.DATASETS)(key, value)
+
+
+def _momentum(key, value):
+    value = non_negative(key, value)
+    if value >= 1:
+        refuse(key, value, "a number from 0 up to, but not, 1")
+    return value
 
 
 def _stack_size(key, value):
@@ -263,6 +288,7 @@ PARAMETERS = {
     "factor": _sized(positive),
     "mode": one_of("fan_in", "fan_out"),
     "gain": _sized(positive),
+    "scale": _sized(positive),
     "mean": _sized(number),
     "std": _sized(non_negative),
     "a": number,
@@ -296,10 +322,12 @@ def _init_params(key, value):
 def _variant(key, name, given, kind, table, params_of):
     """Parameters under a name of their own; the entry `kind` of `given` names the row that they are of."""
     if not isinstance(given, dict) or kind not in given:
-        name_in(table)(f"{key} (a variant of an {kind} under a name of its own says which: {{{kind!r}: ...}})", name)
+        name_in(table, ROWS_ELSEWHERE[kind])(
+            f"{key} (a variant of an {kind} under a name of its own says which: {{{kind!r}: ...}})", name
+        )
     where = f"{key}[{name!r}]"
     own_name(f"the name of {where}", name)
-    row = name_in(table)(f"{where}[{kind!r}]", given[kind])
+    row = name_in(table, ROWS_ELSEWHERE[kind])(f"{where}[{kind!r}]", given[kind])
     return {kind: row, **params_of(where, row, {k: v for k, v in given.items() if k != kind})}
 
 
@@ -307,7 +335,9 @@ def _params_of(where, init, given):
     defaults = INITIALIZERS[init].defaults
     if given and not defaults:
         raise ConfigError(f"{where} is {shown(given)}, but {init} has no parameters; allowed is to leave it out")
-    params = {**defaults, **checked(given, {name: PARAMETERS[name] for name in defaults}, where, within=True)}
+    choices = {name: one_of(*values) for name, values in INITIALIZERS[init].choices.items()}
+    checks = {name: choices.get(name) or PARAMETERS[name] for name in defaults}
+    params = {**defaults, **checked(given, checks, where, within=True)}
     if init == "trunc_normal" and params["a"] >= params["b"]:
         raise ConfigError(f"{where} cuts at a = {params['a']} and b = {params['b']}; a must lie below b")
     if init == "trunc_normal" and (params["a"] > 8 or params["b"] < -8):
@@ -355,6 +385,13 @@ def _like(default):
     return check
 
 
+def _resume(key, value):
+    """True goes on, False trains everything again, "force" goes on although the data or the code has changed."""
+    if not isinstance(value, bool) and value != "force":
+        refuse(key, value, 'True, False or "force"')
+    return value
+
+
 def _one_or_list(check):
     """A value, or a list of values: then the setting is an axis of the sweep."""
     return lambda key, value: list_of(check)(key, value) if isinstance(value, list) else check(key, value)
@@ -370,7 +407,7 @@ ONE = {
     "lr": _sized(positive),
     "hidden_size": whole(1, MOST_UNITS),
     "batch_size": whole(1),
-    "optimizer": name_in(OPTIMIZERS),
+    "optimizer": name_in(OPTIMIZERS, elsewhere.OPTIMIZERS),
 }
 # the keys of CONFIG; where one is optional, None stands for what suits the data
 CHECKS = {
@@ -389,18 +426,47 @@ CHECKS = {
     "lr": optional(_one_or_list(ONE["lr"])),
     "batch_size": optional(_one_or_list(ONE["batch_size"])),
     "optimizer": _one_or_list(ONE["optimizer"]),
+    "momentum": optional(_momentum),
+    "weight_decay": non_negative,
     "seeds": list_of(whole(0)),
     "normalize": flag,
     "train_size": optional(whole(1)),
     "test_size": optional(whole(1)),
-    "device": name_in(DEVICES),
-    "precision": name_in(PRECISIONS),
+    "device": name_in(DEVICES, elsewhere.DEVICES),
+    "precision": name_in(PRECISIONS, elsewhere.PRECISIONS),
     "stack_size": _stack_size,
     "save_dir": optional(path),
     "cluster": optional(_cluster),
-    "resume": flag,
+    "resume": _resume,
     "keep_state": flag,
 }
+
+
+def with_later_keys(config):
+    """A completed CONFIG of an earlier Plumbline, or a part of one, with the keys and parameters that came later.
+
+    Each at the value that it stood for then.
+    """
+    later = {"momentum": MOMENTUM if _has_momentum(config.get("optimizer")) else None, "weight_decay": 0.0}
+    completed = {"activation_params": {}, **later, **config}
+    tables = {"init": INITIALIZERS, "activation": FAMILIES}
+    for kind, table in tables.items():
+        params = completed.get(f"{kind}_params")
+        if isinstance(params, dict):
+            completed[f"{kind}_params"] = {name: _with_later(name, of, kind, table) for name, of in params.items()}
+    return completed
+
+
+def _has_momentum(optimizer):
+    """Whether an optimizer, or one of several, has CONFIG["momentum"]."""
+    return any(name in WITH_MOMENTUM for name in ([optimizer] if isinstance(optimizer, str) else optimizer or ()))
+
+
+def _with_later(name, params, kind, table):
+    if not isinstance(params, dict):
+        return params
+    row = params.get(kind, name)
+    return {**(table[row].defaults if isinstance(row, str) and row in table else {}), **params}
 
 
 def save_dir_of(config):
@@ -418,18 +484,37 @@ def default_save_dir(dataset):
 
 
 def _from_dict(cls, config):
-    values = {key: value for key, value in checked(config, CHECKS, "CONFIG").items() if value is not None}
+    values = {
+        key: value
+        for key, value in checked(config, CHECKS, "CONFIG", elsewhere=elsewhere.KEYS).items()
+        if value is not None
+    }
     values.setdefault("init_params", _init_params("init_params", {}))
     values.setdefault("activation_params", _activation_params("activation_params", {}))
     for init in values.get("init_types", ()):
-        name_in(values["init_params"])("init_types", init)
+        name_in(values["init_params"], INITS_ELSEWHERE)("init_types", init)
     for activation in values.get("activations", ()):
         # the table as it is now: the reader may have registered an activation since
-        name_in({**ACTIVATIONS, **values["activation_params"]})("activations", activation)
+        name_in({**ACTIVATIONS, **values["activation_params"]}, ACTIVATIONS_ELSEWHERE)("activations", activation)
+    optimizer = values.get("optimizer", cls.optimizer)
+    if _has_momentum(optimizer):
+        values.setdefault("momentum", MOMENTUM)
+    elif "momentum" in values:
+        raise ConfigError(
+            f"momentum is {values['momentum']}, but optimizer is {optimizer!r}, which has none; "
+            "allowed is optimizer 'momentum' or 'nesterov', or to leave momentum out"
+        )
     dataset = values.get("dataset", "digits")
     suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})
     _check_runs(settings)
+    bases = [params["base"] for params in settings.activation_params.values() if "base" in params]
+    settings.rows.update({name: settings.activation(name) for name in settings.activations})
+    settings.rows.update({name: ACTIVATIONS[name] for name in bases})
+    settings.init_rows.update({name: INITIALIZERS[settings.row_of(name)] for name in settings.init_types})
+    for name in registered_inits():
+        if name not in map(settings.row_of, settings.init_types):
+            settings.init_params.pop(name)  # or a reader without it could not read this CONFIG
     resolve_device(settings)
     return settings
 

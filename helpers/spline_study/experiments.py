@@ -14,7 +14,7 @@ from helpers.activations import ACTIVATIONS, registered
 from helpers.checks import ConfigError, checked, name_in, optional, path, positive, whole
 from helpers.config import CHECKS, ONE, SweepConfig, resolve_device
 from helpers.lanes import Task
-from helpers.progress import Lines, Progress
+from helpers.progress import Lines, Progress, Watched, say
 from helpers.records import AXES
 from helpers.spline_study import log
 from helpers.sweep.folder import SweepError
@@ -221,7 +221,7 @@ class Study:
         tasks = [self._task(experiment) for experiment in left]
         for experiment, task in zip(left, tasks, strict=True):
             log.begin(experiment, self.data_of(experiment.config).classes, self.device, task.done)
-        lines, finished = Lines(_news, unit="networks"), []
+        lines, finished = Watched(Lines(_news, unit="networks")), []
 
         def record(event):
             folder = self.folder / event.task
@@ -262,10 +262,10 @@ class Study:
         try:
             about = files.read_about(path)
         except files.DamagedError as error:
-            print(f"{error}; {task.name} is trained from its start")
+            say(f"{error}; {task.name} is trained from its start")
             return task
         if {key: about.get(key) for key in self.worker.about(task)} != self.worker.about(task):
-            print(f"{path} belongs to another experiment; it is not used")
+            say(f"{path} belongs to another experiment; it is not used")
             return task
         return task._replace(done=about["step"])
 

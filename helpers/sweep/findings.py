@@ -19,9 +19,8 @@ from helpers.sweep.tables import (
 def settings(results):
     """How a sweep was trained, in words: data, number of runs, seeds, epochs, optimiser, batch, width."""
     config, there, runs = results.config, len(results.summary), planned(results)
-    rates, widths, batches, optimizers = (
-        words.listed(map(in_name, axis_values(config, setting)))
-        for setting in ("lr", "hidden_size", "batch_size", "optimizer")
+    rates, widths, batches = (
+        words.listed(map(in_name, axis_values(config, setting))) for setting in ("lr", "hidden_size", "batch_size")
     )
     return ", ".join(
         (
@@ -29,11 +28,20 @@ def settings(results):
             f"{there} runs" if there == runs else f"only {there} of {runs} runs",
             f"seed {words.listed(config['seeds'])}",
             f"{config['num_epochs']} epochs",
-            f"{optimizers} with lr {rates}",
+            f"{_optimizer(config)} with lr {rates}",
             f"batch {batches}",
             f"width {widths}",
         )
     )
+
+
+def _optimizer(config):
+    """Its name, or those of several, with what is not the default."""
+    names = words.listed(axis_values(config, "optimizer"))
+    momentum, decay = config.get("momentum"), config.get("weight_decay")
+    more = [f"momentum {momentum:g}"] if momentum not in (None, 0.9) else []
+    more += [f"weight decay {decay:g}"] if decay else []
+    return f"{names} ({', '.join(more)})" if more else names
 
 
 def sentences(results):

@@ -5,6 +5,7 @@
 
 import dataclasses
 import time
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from helpers import data as datasets
 from helpers import records
 from helpers.activations import ACTIVATIONS, registered
 from helpers.config import ConfigError, SweepConfig, resolve_device
+from helpers.initializers import INITIALIZERS
 from helpers.lanes import Lanes
+from helpers.sweep import origin
 from helpers.sweep.folder import SweepError
 from helpers.sweep.plan import deepest_first, fixed_part, parameters, stack_task
 from helpers.sweep.stack import GraphedSteps, Stack
@@ -151,10 +154,13 @@ class StackWorker:
         self.config, self.device, self._data = config, device, data
 
     def __getstate__(self):
-        return {"config": self.config.to_dict(), "own_activations": registered()}
+        own = {name: self.config.rows.get(name, row) for name, row in registered().items()}
+        own_inits = {self.config.row_of(name): row for name, row in self.config.init_rows.items() if row.measured}
+        return {"config": self.config.to_dict(), "own_activations": own, "own_inits": own_inits}
 
     def __setstate__(self, sent):
         ACTIVATIONS.update(sent["own_activations"])
+        INITIALIZERS.update(sent["own_inits"])
         self.__init__(SweepConfig.from_dict(sent["config"]))
 
     @property
@@ -169,7 +175,12 @@ class StackWorker:
 
     def about(self, task):
         runs = task.what["runs"]
-        return {"runs": [run.name for run in runs], "config": fixed_part(self.config, runs)}
+        made_from = {"data": self._data_fingerprint, "code": origin.of_code()}
+        return {"runs": [run.name for run in runs], "config": fixed_part(self.config, runs), **made_from}
+
+    @cached_property
+    def _data_fingerprint(self):
+        return origin.of_data(self.data, self.config.normalize)
 
     def halve(self, task, state):
         runs = deepest_first(task.what["runs"])

@@ -26,8 +26,8 @@ GRID = {
     "train_size": 100,
     "test_size": 30,
 }
-SEVERAL = {"lr": [0.1, 0.01], "hidden_size": [8, 12], "batch_size": [32, 50], "optimizer": ["sgd", "adam"]}
-ONES = [{"lr": 0.01, "hidden_size": 12, "batch_size": 32, "optimizer": "adam"}]
+SEVERAL = {"lr": [0.1, 0.01], "hidden_size": [8, 12], "batch_size": [32, 50], "optimizer": ["sgd", "nesterov"]}
+ONES = [{"lr": 0.01, "hidden_size": 12, "batch_size": 32, "optimizer": "nesterov"}]
 ONES += [{"lr": 0.1, "hidden_size": 8, "batch_size": 50, "optimizer": "sgd"}]
 
 
@@ -42,10 +42,10 @@ def test_the_runs_are_the_grid_and_named_for_their_settings(whole):
     named = SweepConfig.from_dict(whole.config).named
     assert len(named) == len(whole.summary) == 2 * 2 * 2 * 16
     assert set(named) == set(whole.summary.run)
-    run = named["he_normal_relu_2L_lr0.01_h12_b50_adam_s0"]
-    assert (run.lr, run.hidden_size, run.batch_size, run.optimizer) == (0.01, 12, 50, "adam")
+    run = named["he_normal_relu_2L_lr0.01_h12_b50_nesterov_s0"]
+    assert (run.lr, run.hidden_size, run.batch_size, run.optimizer) == (0.01, 12, 50, "nesterov")
     row = whole.select(run=run.name).iloc[0]
-    assert [row[setting] for setting in SETTINGS] == [0.01, 12, 50, "adam"]
+    assert [row[setting] for setting in SETTINGS] == [0.01, 12, 50, "nesterov"]
     assert whole.several == SEVERAL
 
 
@@ -124,7 +124,7 @@ def test_figures_say_which_part_to_choose(whole):
         with pytest.raises(ValueError, match=r"widths \[8, 12\]; choose one: results.at\(hidden_size=8\)"):
             draw(whole.at(0.1, batch_size=50))
         with pytest.raises(
-            ValueError, match=r"optimizers \['sgd', 'adam'\]; choose one: results.at\(optimizer='sgd'\)"
+            ValueError, match=r"optimizers \['sgd', 'nesterov'\]; choose one: results.at\(optimizer='sgd'\)"
         ):
             draw(whole.at(0.1, batch_size=50, hidden_size=8))
     for draw in (figures.layer_statistics, figures.gradient_norms):
@@ -137,7 +137,7 @@ def test_figures_say_which_part_to_choose(whole):
 
 
 def test_sentences_name_the_settings(whole):
-    assert "128 runs, seed 0, 1 epochs, sgd and adam with lr 0.1 and 0.01, batch 32 and 50, width 8 and 12" in (
+    assert "128 runs, seed 0, 1 epochs, sgd and nesterov with lr 0.1 and 0.01, batch 32 and 50, width 8 and 12" in (
         findings.settings(whole)
     )
     part = whole.at(hidden_size=12)
@@ -176,5 +176,7 @@ def test_the_forecast_knows_the_width(tmp_path):
 def test_it_is_read_back_as_it_was_written(whole):
     again = load_sweep(whole.folder)
     pd.testing.assert_frame_equal(again.summary, whole.summary)
-    assert len(again.at(optimizer="adam", batch_size=32).summary) == 32
-    assert len(again.select(hidden_size=[8], optimizer="adam", lr=np.array([0.1]))) == 16
+    assert SweepConfig.from_dict(again.at(optimizer="sgd").config).momentum is None
+    assert SweepConfig.from_dict(again.at(optimizer="nesterov").config).momentum == 0.9
+    assert len(again.at(optimizer="nesterov", batch_size=32).summary) == 32
+    assert len(again.select(hidden_size=[8], optimizer="nesterov", lr=np.array([0.1]))) == 16
