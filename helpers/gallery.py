@@ -371,7 +371,7 @@ def _best(results):
 def _counts_by_axis(results):
     """Rows of a table: the counts of all runs, and of every value of each axis that has several."""
     rows = [["", *COUNTS], ["**all**", *_counts([results])]]
-    for axis in ("activation", "init", "layers", "lr", "seed"):
+    for axis in ("activation", "init", "layers", *records.SETTINGS, "seed"):
         values = results.summary[axis].unique() if axis in results.summary else []
         if len(values) > 1:
             rows += [[f"{axis} {plain(value)}", *_counts([results], **{axis: value})] for value in values]
@@ -421,7 +421,7 @@ def _run_table(results, rows, page):
     """Links to runs: a row an activation and init, a column a depth, a link a seed (and learning rate)."""
     depths, links = sorted({row.layers for row in rows}), {}
     for row in rows:
-        text = f"s{row.seed}" + (f" lr {row.lr:g}" if len(results.lrs) > 1 else "")
+        text = " ".join([f"s{row.seed}", *tables.settings_of(results, row._asdict())])
         by_depth = links.setdefault((row.activation, row.init), {depth: [] for depth in depths})
         by_depth[row.layers].append(link(text, results.run_file(row.run), page))
     body = [[*map(plain, names), *map(" ".join, by_depth.values())] for names, by_depth in links.items()]

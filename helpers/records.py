@@ -44,16 +44,25 @@ SUMMARY_COLUMNS = [
 ]
 
 COUNTS = ("best_epoch", "epochs_to_95")  # whole numbers, empty where there is none
-TEXTS = ("run", "activation", "init")  # names, which may be null or nan
+TEXTS = ("run", "activation", "init", "optimizer")  # names, which may be null or nan
 
+# Settings that may be an axis: mostly CONFIG has one value for all runs, or else a list. What several are called.
+SETTINGS = {"lr": "learning rates", "hidden_size": "widths", "batch_size": "batch sizes", "optimizer": "optimizers"}
+WITH_MOMENTUM = ("momentum", "nesterov")  # the optimizers that have CONFIG["momentum"]
 # The axes of a sweep: field of a Run and column of summary.csv, key of CONFIG. The map stands here only.
-AXES = {"activation": "activations", "init": "init_types", "layers": "layers_list", "seed": "seeds", "lr": "lr"}
+AXES = {"activation": "activations", "init": "init_types", "layers": "layers_list", "seed": "seeds"}
+AXES |= {setting: setting for setting in SETTINGS}
 
 
 def axis_values(config, axis):
-    """The values of an axis in a CONFIG as a manifest holds it, a list also where it has one number, as `lr` may."""
-    values = config[AXES[axis]]
+    """The values of an axis in a CONFIG as a manifest holds it, a list also where it has one value, as SETTINGS may."""
+    values = config.get(AXES[axis])
     return values if isinstance(values, list) else [values]
+
+
+def in_name(value):
+    """The value of a setting as names of runs and figures have it: in full, so that no two are one."""
+    return str(value).removesuffix(".0")
 
 
 def columns(layers):
@@ -188,7 +197,7 @@ def summarise(run, history, floor):
         "seconds": float(f"{trained.epoch_time.sum():.6g}"),
     }
     row = {name: values[name] for name in SUMMARY_COLUMNS}
-    return {**row, "lr": repr(run.lr)} if run.lr_mark else row  # in full: it is looked up again
+    return {**row, **{setting: str(value) for setting, value in run.varied}}  # in full: it is looked up again
 
 
 def read_rows(folder):
@@ -211,7 +220,7 @@ def rows_of_old(folder):
 
 def _rows(path):
     try:
-        table = _read_csv(path, (*TEXTS, "lr"))
+        table = _read_csv(path, (*TEXTS, *SETTINGS))
     except ValueError:  # damaged: the runs themselves are read then
         return {}
     if list(table)[: len(SUMMARY_COLUMNS)] != SUMMARY_COLUMNS:
@@ -224,7 +233,7 @@ def _rows(path):
 def write_summary(folder, rows, known=None):
     """Write summary.csv, and runs.json where `known` is given.
 
-    rows   that `summarise` made; a column `lr` ends them where it is an axis
+    rows   that `summarise` made; at their end those of SETTINGS that are axes
     known  {name of a run: (checksum of its CSV, number of its last epoch)}, with a third where it is known: the
            fingerprint of what the run was made from
     """
@@ -355,7 +364,8 @@ def read_manifest(folder, advice=READER_ADVICE):
 class SweepResults:
     """A sweep read back from its folder.
 
-    summary   DataFrame, one row a run; its column `lr` is there whether the file has it or not
+    summary   DataFrame, one row a run; its column `lr` is there whether the file has it or not, the others of SETTINGS
+              where they are axes
     manifest  dict
     """
 
@@ -371,6 +381,14 @@ class SweepResults:
     def lrs(self):
         """The learning rates, a list also where there is one."""
         return axis_values(self.config, "lr")
+
+    @property
+    def several(self):
+        """{setting: its values} of those of SETTINGS that have several."""
+        return {setting: axis_values(self.config, setting) for setting in SETTINGS if self._has_several(setting)}
+
+    def _has_several(self, setting):
+        return len(axis_values(self.config, setting)) > 1
 
     def run_file(self, run):
         """Where the CSV of a run lies, or would lie if it were kept, and not packed; `run` is its name."""
@@ -389,15 +407,37 @@ class SweepResults:
         table = history[[f"{stat}_{i}" for i in range(depth)]]
         return table.set_axis(range(depth), axis=1)
 
-    def at(self, lr):
-        """The part of a sweep over several learning rates that was trained with one of them."""
-        if lr not in self.lrs:
-            raise ValueError(f"lr is {lr!r}; this sweep has {', '.join(map(str, self.lrs))}")
-        return dataclasses.replace(
-            self,
-            summary=self.summary[self.summary.lr == lr],
-            manifest={**self.manifest, "config": {**self.config, "lr": lr}},
-        )
+    def at(self, lr=None, **settings):
+        """The part of a sweep that was trained with one learning rate, or one value of others of SETTINGS.
+
+        results.at(0.1), results.at(lr=0.1, hidden_size=64). Raises ValueError for a value that the sweep lacks.
+        """
+        settings |= {} if lr is None else {"lr": lr}
+        settings = {setting: plain(setting, value) for setting, value in settings.items()}
+        summary = self.summary
+        for setting, value in settings.items():
+            if setting not in SETTINGS:
+                raise ValueError(f"{setting!r} is no setting of a run; allowed is {', '.join(SETTINGS)}")
+            if value not in axis_values(self.config, setting):
+                there = ", ".join(map(str, axis_values(self.config, setting)))
+                raise ValueError(f"{setting} is {shown(value)}; this sweep has {there}")
+            summary = summary[summary[setting] == value] if setting in summary else summary
+        config = {**self.config, **settings}
+        if settings.get("optimizer", WITH_MOMENTUM[0]) not in WITH_MOMENTUM:
+            config.pop("momentum", None)
+        return dataclasses.replace(self, summary=summary, manifest={**self.manifest, "config": config})
+
+    def first(self):
+        """The part of a sweep with the first value of each setting that has several: what figures can show."""
+        return self.at(**{setting: values[0] for setting, values in self.several.items()})
+
+    def check_one_of_each(self, but=()):
+        """Raise ValueError, one sentence, where a setting has several values; `but` those that may."""
+        for setting, values in self.several.items():
+            if setting not in but:
+                raise ValueError(
+                    f"this sweep has the {SETTINGS[setting]} {values}; choose one: results.at({setting}={values[0]!r})"
+                )
 
     def select(self, **axes):
         """The rows of the summary with these values: select(activation="relu", layers=[5, 10]).
@@ -410,11 +450,8 @@ class SweepResults:
             if axis not in rows:
                 raise ValueError(f"the sweep in {self.folder} has no {axis!r}; allowed is {', '.join(rows)}")
             value = plain(axis, value)
-            many = isinstance(value, Iterable) and not isinstance(value, str)
-            try:
-                rows = rows[rows[axis].isin(list(value) if many else [value])]
-            except TypeError as error:  # a list in a list
-                raise ValueError(f"{axis} is {shown(value)}; allowed is a value, or a list of values") from error
+            values = [*value] if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+            rows = rows[rows[axis].isin(values)]
         return rows
 
 
@@ -443,8 +480,9 @@ def find_sweeps(root="results"):
     """What has been found so far: {study: {sweep: its folder}}, in alphabetical order, `local` last.
 
     A study is a folder under `root`, a sweep any folder in it that holds a summary and a manifest with a CONFIG (or a
-    damaged one: `load_sweep` then says so). Where the study's own folder is the sweep, both have one name. Left out are
-    folders whose name begins with a dot: `--retrain` has set them aside.
+    damaged one: `load_sweep` then says so). Where the study's own folder is the sweep, both have one name, or it is
+    "digits/." where a sweep in it is named so, too. Left out are folders whose name begins with a dot: `--retrain` has
+    set them aside.
     """
     found = {}
     for manifest in Path(root).glob("**/manifest.json"):
@@ -453,7 +491,8 @@ def find_sweeps(root="results"):
             continue
         if folder != Path(root) and (folder / "summary.csv").exists() and _may_have_config(folder):
             study, *rest = folder.relative_to(root).parts
-            found.setdefault(study, {})["/".join(rest) or study] = folder
+            own = f"{study}/." if (folder / study / manifest.name).exists() else study
+            found.setdefault(study, {})["/".join(rest) or own] = folder
     return {
         study: dict(sorted(found[study].items())) for study in sorted(found, key=lambda name: (name == "local", name))
     }
@@ -478,7 +517,8 @@ def load_sweep(folder):
             raise FileNotFoundError(f"{folder} holds no sweep: there is no {name} in it")
     manifest = read_manifest(folder)
     config = manifest.get("config") if isinstance(manifest, dict) else None
-    missing = [key for key in AXES.values() if key not in config] if isinstance(config, dict) else ["config"]
+    keys = [key for axis, key in AXES.items() if axis not in SETTINGS or axis == "lr"]
+    missing = [key for key in keys if key not in config] if isinstance(config, dict) else ["config"]
     if missing or "commonest_class_share" not in manifest:
         lacks = ", ".join(missing or ["commonest_class_share"])
         raise ValueError(f"{folder / 'manifest.json'} is no manifest of a sweep: it lacks {lacks}")
@@ -552,10 +592,14 @@ def _read_summary(path, config):
     missing = [name for name in SUMMARY_COLUMNS if name not in summary]
     if missing:
         raise ValueError(f"{path} is no summary of a sweep: it lacks {', '.join(missing)}")
-    if "lr" not in summary:
-        summary = summary.assign(lr=config["lr"])
     for column in AXES:
         allowed = axis_values(config, column)
+        if column not in summary and len(allowed) > 1:
+            raise ValueError(f"{path} is no summary of its sweep: it lacks {column}")
+        if column == "lr" and column not in summary:
+            summary = summary.assign(lr=allowed[0])
+        if column not in summary:
+            continue
         strange = summary[column][~summary[column].isin(allowed)]
         if len(strange):
             raise ValueError(f"{path} has the {column} {strange.iloc[0]}, which is not in the CONFIG of its manifest")

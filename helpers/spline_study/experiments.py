@@ -12,7 +12,7 @@ from helpers import data as datasets
 from helpers import files, lanes, networks
 from helpers.activations import ACTIVATIONS, registered
 from helpers.checks import ConfigError, checked, name_in, optional, path, positive, whole
-from helpers.config import CHECKS, SweepConfig, resolve_device
+from helpers.config import CHECKS, ONE, SweepConfig, resolve_device
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched, say
 from helpers.records import AXES
@@ -41,7 +41,8 @@ EXPERIMENT_CHECKS = {
     "layers": whole(1),
     "clip": optional(positive),
     **{key: CHECKS[key] for key in CHECKS if key not in (*LISTS.values(), "save_dir", "stack_size", "keep_state")},
-    "lr": optional(positive),
+    **ONE,
+    **{key: optional(ONE[key]) for key in ("lr", "batch_size")},
     "precision": name_in(("float32", "float64")),
 }
 SAVE_EVERY = 30.0  # seconds between two states on disk

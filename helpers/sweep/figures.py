@@ -59,7 +59,7 @@ def accuracy_map(results, column="final_test_acc"):
     Numbers are means over seeds; x marks a cell with a run that diverged. The sentence says how many cells learned, and
     the best of them.
     """
-    _check_one_lr(results)
+    results.check_one_of_each()
     config, table = results.config, cells(results)
     figure, subplots = _grid_by_activation(config["activations"], config["layers_list"])
     for axes, activation in zip(subplots, config["activations"], strict=True):
@@ -100,7 +100,7 @@ def accuracy_against_depth(results):
 
     The sentence says how deep each activation gets, and the highest accuracy of the shallowest and the deepest.
     """
-    _check_one_lr(results)
+    results.check_one_of_each()
     config, table = results.config, cells(results)
     activations, inits = config["activations"], config["init_types"]
     with plt.rc_context(STYLE):
@@ -145,7 +145,7 @@ def epochs_to_95(results):
     in which some seeds learned and some did not has the mean of those that did, drawn hollow. The sentence has the
     fastest and the slowest.
     """
-    _check_one_lr(results)
+    results.check_one_of_each()
     config, table = results.config, cells(results)
     never = config["num_epochs"] * 1.12 + 1
     figure, subplots = grid_of_subplots(len(config["activations"]), 2, width=3.6, height=2.5, sharex=True, sharey=True)
@@ -216,7 +216,7 @@ def draw_curves(results, lines, column="train_acc", **fixed):
     column  an accuracy (dots mark chance) or a loss (on a logarithmic axis)
     fixed   the other axis: draw_curves(results, "init", activation="relu"). A band spans the seeds.
     """
-    _check_one_lr(results)
+    results.check_one_of_each()
     config = results.config
     names = config["init_types" if lines == "init" else "activations"]
     figure, subplots = grid_of_subplots(len(config["layers_list"]), 3, sharex=True, sharey=True)
@@ -315,7 +315,7 @@ def gradient_norms(results, activation, layers=None, epochs=None, profiles=None)
             colour = EPOCHS_MAP(0.9 * i / max(1, len(epochs) - 1))
             mean = np.ma.exp(np.ma.log(norms[:, epoch]).mean(0))
             axes.plot(mean, color=colour, label=f"epoch {epoch}", lw=1.4, marker="." if layers < 12 else None)
-        profile = profile_of(profiles or {}, **cell)
+        profile = profile_of(results, profiles or {}, **cell)
         if profile is not None and norms[:, 0].count():
             top = np.ma.exp(np.ma.log(norms[:, 0, -1]).mean())
             axes.plot(profile.gradient * top, color=COLOURS[1], ls=":", lw=2, label="predicted", zorder=3)
@@ -359,9 +359,11 @@ def forecast_map(expected, config):
     config    a SweepConfig
 
     Colour is the regime, the number a power of ten: the share of the last layer's gradient that reaches the first. The
-    sentence counts the runs of each regime.
+    sentence counts the runs of each regime. Of several widths it is the first.
     """
     figure, subplots = _grid_by_activation(config.activations, config.layers_list)
+    if "hidden_size" in expected:
+        expected = expected[expected.hidden_size == expected.hidden_size.iloc[0]]
     for axes, activation in zip(subplots, config.activations, strict=True):
         rows = expected[expected.activation == activation].drop_duplicates(["init", "layers"])
         rows = rows.set_index(["init", "layers"])
@@ -403,7 +405,7 @@ def signal_before_training(results, profiles, stat="act_std", layers=None):
             cell = {"activation": activation, "init": init, "layers": layers}
             measured, style = layers_of(results, stat, **cell, seed=seed)[0], style_of(config["init_types"], init)
             axes.plot(np.ma.masked_less_equal(measured, 0), ls="", ms=3, label=init, **style)
-            profile = profile_of(profiles, **cell)
+            profile = profile_of(results, profiles, **cell)
             if profile is not None:
                 axes.plot(np.ma.masked_less_equal(profile[stat], 0), lw=1, color=style["color"])
         axes.set_title(activation)
@@ -419,7 +421,7 @@ def signal_before_training(results, profiles, stat="act_std", layers=None):
     )
 
 
-# ---- what all of them say, and what they refuse
+# ---- what all of them say
 
 
 def _learned(table):
@@ -432,8 +434,3 @@ def _sentence(results, clauses, **fixed):
     rows = results.select(**fixed)
     runs = f"{len(rows)} of {planned(results, **fixed)} runs, {rows.diverged.sum()} diverged"
     return "; ".join([*(clauses or ["No combination is finished in every seed"]), runs]) + "."
-
-
-def _check_one_lr(results):
-    if len(results.lrs) > 1:
-        raise ValueError(f"this sweep has the learning rates {results.lrs}; choose one: results.at(lr=...)")

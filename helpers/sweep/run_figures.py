@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.ticker import NullLocator
 
 from helpers.figures import COLOURS, EPOCHS_MAP, STYLE, colour_scale, grid_of_subplots, log_ticks, whole_ticks
-from helpers.sweep.tables import STAT_LABELS, chance
+from helpers.sweep.tables import STAT_LABELS, chance, settings_of
 
 
 def run_curves(results, run):
@@ -165,5 +165,5 @@ def _draw_heat_maps(row, tables, stat):
 def _run_title(results, run):
     """What a run is, in three short lines."""
     row = results.select(run=run).iloc[0]
-    lr = f", lr {row.lr:g}" if len(results.lrs) > 1 else ""
-    return f"{row.activation}, {row.layers} layers\n{row.init}\n{results.folder.name}, seed {row.seed}{lr}"
+    where = ", ".join([results.folder.name, f"seed {row.seed}", *settings_of(results, row)])
+    return f"{row.activation}, {row.layers} layers\n{row.init}\n{where}"

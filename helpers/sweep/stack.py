@@ -19,10 +19,11 @@ import threading
 import numpy as np
 import torch
 
-from helpers.config import PRECISIONS
+from helpers.config import PRECISIONS, STACK_SETTINGS
 from helpers.networks import DeepMLP, draw_parameters, mlp_kernel
 from helpers.records import LAYER_STATS
 from helpers.sweep.optimizers import STACK_OPTIMIZERS
+from helpers.sweep.plan import kind_of
 
 # oneDNN's float32 product for one large pair of matrices, which torch calls for its compiled graphs. On the AMD
 # processor it was measured on it takes half the time of torch.mm's MKL; the small products of the hidden layers gain
@@ -45,8 +46,10 @@ class Stack:
     """
 
     def __init__(self, config, runs, device="cpu"):
-        if len({run.activation for run in runs}) != 1:
-            raise ValueError(f"a stack has one activation; got {sorted({run.activation for run in runs})}")
+        for name, values in zip(("activation", *STACK_SETTINGS), zip(*map(kind_of, runs), strict=True), strict=True):
+            if len(set(values)) != 1:
+                raise ValueError(f"a stack has one {name}; got {sorted(set(values))}")
+        config = config.of(runs[0])
         self.config, self.device = config, torch.device(device)
         self.runs = sorted(runs, key=lambda run: (-run.layers, run.seed))
         self.activation = config.activation(runs[0].activation)

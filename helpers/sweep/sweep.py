@@ -74,8 +74,8 @@ class Sweep:
         c, d, todo = self.config, self.data, self.todo()
         resumed = sum(task.done >= 0 for task in todo)
         axes = {"inits": c.init_types, "activations": c.activations, "depths": c.layers_list, "seeds": c.seeds}
-        if len(c.lrs) > 1:
-            axes["learning rates"] = c.lrs
+        settings = {words: c.values_of(setting) for setting, words in records.SETTINGS.items()}
+        axes |= {words: values for words, values in settings.items() if len(values) > 1}
         grid = " x ".join(f"{len(values)} {axis if len(values) > 1 else axis[:-1]}" for axis, values in axes.items())
         left = (
             f"left: {len(todo)} stacks of up to {max(len(task.what['runs']) for task in todo)} networks"
@@ -177,6 +177,7 @@ class Sweep:
         """Train a throw-away stack for about `seconds`; returns the cost of its steps and how long they took."""
         training = StackTraining(config, self.data, runs, self.device)
         n = len(training.stack.seeds)
+        config = training.config
         at_once = training.stack.steps_of_a_call(config.batch_size)
         index = epoch_order(0, 0, self.data.train_size)[: at_once * config.batch_size].expand(n, -1).to(self.device)
         train = training.batch_trainer()

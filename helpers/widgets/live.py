@@ -25,7 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from helpers import records
 from helpers.figures import COLOURS, STYLE
 from helpers.progress import Watched, duration, person_watches
-from helpers.records import AXES, EPOCH_COLUMNS
+from helpers.records import AXES, EPOCH_COLUMNS, SETTINGS
 from helpers.sweep import run_figures
 from helpers.widgets.accuracy_map import AccuracyGrid
 
@@ -64,7 +64,7 @@ class SweepPanel:
         self.sweep, self.config = sweep, sweep.config
         self.safely = Watched(tell=self._tell).safely  # calls all that draws or answers
         self.trained = {}  # run in training -> its rows so far, as its CSV will have them: (epochs, columns)
-        self.cells = {}  # cell -> its runs, of all seeds and learning rates
+        self.cells = {}  # cell -> its runs, of all seeds and settings
         for run in self.config.runs():
             self.cells.setdefault(self._cell(run), []).append(run)
         self.changed = set()  # cells with news that the map does not show yet
@@ -94,14 +94,17 @@ class SweepPanel:
         for axis in self.axes.values():
             axis.layout.width = "220px"
             axis.observe(lambda _: self.safely(self._chosen_from_lists), "value")
-        self.lr = widgets.Dropdown(options=c.lrs, description="lr", layout=widgets.Layout(width="180px"))
-        self.lr.observe(lambda _: self.safely(self._choose_lr), "value")
+        several = {setting: c.values_of(setting) for setting in SETTINGS if len(c.values_of(setting)) > 1}
+        self.several = {name: widgets.Dropdown(options=values, description=name) for name, values in several.items()}
+        for setting in self.several.values():
+            setting.layout.width = "180px"
+            setting.observe(lambda _: self.safely(self._choose_settings), "value")
         # a picture in a box is stretched to the box by default
         self.picture = widgets.Image(format="png", layout=widgets.Layout(align_self="flex-start", max_width="100%"))
         self.picture.add_class("sweep-curves")
         self.trouble = widgets.HTML()  # a notebook shows nothing that is printed while a click is answered
         self.trouble.add_class("sweep-trouble")
-        choosers = [*self.axes.values(), *([self.lr] if len(c.lrs) > 1 else [])]
+        choosers = [*self.axes.values(), *self.several.values()]
         head = widgets.HBox([self.stop, self.bar, self.status])
         self.widget = widgets.VBox([head, self.grid, widgets.HBox(choosers), self.picture, self.trouble])
         self.widget.add_class("sweep-panel")
@@ -196,8 +199,9 @@ class SweepPanel:
         return run.activation, run.init, run.layers
 
     def _runs_of(self, cell):
-        """The runs of a cell: one a seed, at the chosen learning rate."""
-        return [run for run in self.cells[cell] if run.lr == self.lr.value]
+        """The runs of a cell: one a seed, at the chosen settings."""
+        chosen = {setting: dropdown.value for setting, dropdown in self.several.items()}
+        return [run for run in self.cells[cell] if all(getattr(run, name) == chosen[name] for name in chosen)]
 
     def _accuracy(self, run):
         """The last test accuracy of a run: None before there is one, NaN once it has diverged."""
@@ -218,7 +222,7 @@ class SweepPanel:
                 self.changed.update(cells)
                 raise
 
-    def _choose_lr(self):
+    def _choose_settings(self):
         self.changed.update(self.grid.cells)
         self._draw_map()
         self._draw_curves()

@@ -151,12 +151,12 @@ def test_a_chosen_run_stays_while_it_matches(app):
 
 
 def test_learning_rates_are_chosen_one_at_a_time(app, found):
-    assert app.lr.layout.display == "none"
+    assert app.several["lr"].layout.display == "none"
     app.study.value = "rates"
     summary = pd.read_csv(found / "rates" / "summary.csv")
-    assert app.lr.layout.display is None
+    assert app.several["lr"].layout.display is None
     for lr in (1.0, 0.1):
-        app.lr.value = lr
+        app.several["lr"].value = lr
         assert list(app.run.options) == list(summary.run[summary.lr == lr])
         final = summary.set_index(["lr", "init"]).final_test_acc[lr, "zero"]
         assert app.grid.cells["sigmoid", "zero", 5].description == f"{final:.2f}"

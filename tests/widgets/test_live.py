@@ -194,7 +194,7 @@ def test_what_was_finished_before_is_shown_at_once(tmp_path):
 def test_each_learning_rate_has_a_map_of_its_own(tmp_path):
     panel, results = trained(tmp_path, lr=[0.01, 0.3], seeds=[0], activations=["relu"])
     for lr in (0.01, 0.3):
-        panel.lr.value = lr
+        panel.several["lr"].value = lr
         assert labels(panel) == {cell: f"{mean:.2f}" for cell, mean in means(results.at(lr=lr)).items()}
 
 
