@@ -11,7 +11,7 @@ import dataclasses
 import json
 import warnings
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -284,7 +284,7 @@ class SweepResults:
         return rows
 
 
-@cache
+@lru_cache(1000)  # some 100 MB of networks of 50 layers
 def _history(path):
     return read_run(path)
 
