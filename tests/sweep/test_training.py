@@ -1,4 +1,4 @@
-"""What a finished stack leaves behind: nothing. Counted by weak references, with the collector of cycles switched off."""
+"""What a finished stack leaves behind: nothing. Counted by weak references, with the collector switched off."""
 
 import gc
 import weakref
