@@ -11,7 +11,9 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 from made_up_results import random_histories, write_sweep
 
@@ -71,9 +73,9 @@ def serve(tmp_path_factory):
     """A function that starts `python -m <command>`, with {port} filled in, and returns its address when it answers.
 
     The server has Jupyter folders of its own and is stopped after the module's last test. `serve.log(address)` is what
-    it has written.
+    it has written, `serve.kernels(address)` how many kernels it has.
     """
-    started, logs = [], {}
+    started, logs, servers = [], {}, {}
 
     def start(*command):
         folder = tmp_path_factory.mktemp("server")
@@ -88,10 +90,12 @@ def serve(tmp_path_factory):
             )
         started.append(server)
         _wait(server, port, log)
-        logs[f"http://127.0.0.1:{port}"] = log
-        return f"http://127.0.0.1:{port}"
+        address = f"http://127.0.0.1:{port}"
+        logs[address], servers[address] = log, server
+        return address
 
     start.log = lambda address: logs[address].read_text()
+    start.kernels = lambda address: _kernels(servers[address].pid)
     yield start
     for server in started:
         server.send_signal(signal.SIGTERM)  # SIGINT asks whether it is meant
@@ -100,6 +104,15 @@ def serve(tmp_path_factory):
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
+
+
+def _kernels(pid):
+    """How many kernels a server has as its child processes."""
+    count = 0
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            count += any("ipykernel" in word for word in process.cmdline())
+    return count
 
 
 def _environment(folder):

@@ -98,16 +98,18 @@ class SweepPanel:
             axis.layout.width = "220px"
             axis.observe(lambda _: self.safely(self._chosen_from_lists), "value")
         self.lr = widgets.Dropdown(options=c.lrs, description="lr", layout=widgets.Layout(width="180px"))
-        self.lr.observe(lambda _: self.safely(self._choose_lr), "value")
+        self.lr.observe(lambda _: self._choose_lr(), "value")
         # a picture in a box is stretched to the box by default
         self.picture = widgets.Image(format="png", layout=widgets.Layout(align_self="flex-start", max_width="100%"))
         self.picture.add_class("sweep-curves")
+        choosers = [*self.axes.values(), *([self.lr] if len(c.lrs) > 1 else [])]
+        self.widget = widgets.VBox(
+            [widgets.HBox([self.stop, self.bar, self.status]), self.grid, widgets.HBox(choosers), self.picture]
+        )
+        self.widget.add_class("sweep-panel")
         self.trouble = widgets.HTML()  # a notebook shows nothing that is printed while a click is answered
         self.trouble.add_class("sweep-trouble")
-        choosers = [*self.axes.values(), *([self.lr] if len(c.lrs) > 1 else [])]
-        head = widgets.HBox([self.stop, self.bar, self.status])
-        self.widget = widgets.VBox([head, self.grid, widgets.HBox(choosers), self.picture, self.trouble])
-        self.widget.add_class("sweep-panel")
+        self.widget.children += (self.trouble,)
 
     def _tell(self, text):
         """Say below the panel what failed."""
@@ -234,8 +236,8 @@ class SweepPanel:
 
     def _choose_lr(self):
         self.changed.update(self.grid.cells)
-        self._draw_map()
-        self._draw_curves()
+        self.safely(self._draw_map)
+        self.safely(self._draw_curves)
 
     # ---- the curves
 
@@ -304,7 +306,8 @@ def _png(cell, histories, config):
         accuracy.set(title=f"{activation}, {init}, {layers} layers", ylabel="accuracy", ylim=(0, 1.02))
         loss.set_ylabel("loss")
         run_figures.positive_scale([loss])
-        gradient.set(xlabel="layer", ylabel="gradient norm")
+        gradient.set(xlabel="layer", ylabel="gradient norm", xlim=(-0.5, layers - 0.5))
+        gradient.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         run_figures.positive_scale([gradient])
         for axes in (accuracy, loss):
             axes.set(xlabel="epoch", xlim=(0, config.num_epochs))
@@ -314,6 +317,8 @@ def _png(cell, histories, config):
         if histories:
             accuracy.legend(fontsize=7, handlelength=3)
             gradient.legend(fontsize=7, handlelength=3)
+            if not any(np.isfinite(line.get_ydata()).any() for line in gradient.lines):
+                gradient.text(0.5, 0.5, "none above 0", transform=gradient.transAxes, ha="center", color="0.4")
         else:
             accuracy.text(0.5, 0.5, "not begun yet", transform=accuracy.transAxes, ha="center", color="0.4")
         buffer = io.BytesIO()
