@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullLocator
 
-from helpers.figures import COLOURS, EPOCHS_MAP, STYLE, colour_scale, grid_of_subplots, log_ticks, whole_ticks
+from helpers.figures import COLOURS, EPOCHS_MAP, MOST, STYLE, colour_scale, grid_of_subplots, log_ticks, whole_ticks
 from helpers.sweep.tables import STAT_LABELS, chance
 
 
@@ -49,7 +49,7 @@ def positive_scale(subplots):
     lines = [line.get_ydata() for axes in subplots for line in axes.lines]
     drawn = np.ma.masked_invalid(np.ma.concatenate([[], *lines])).compressed()
     drawn = drawn[drawn > 0]
-    low, high = (drawn.min(), drawn.max()) if len(drawn) else (0.1, 1)
+    low, high = np.clip((drawn.min(), drawn.max()), 1 / MOST, MOST) if len(drawn) else (0.1, 1)
     for axes in subplots:
         if high > 10 * low:
             axes.set(yscale="log", ylim=(low / 1.3, high * 1.3))
@@ -89,7 +89,7 @@ def _spread_epochs(last):
 def _log_axis(axes, values):
     """Make the y axis logarithmic for these values (>= 0); returns them with every 0 moved into a grey band below."""
     positive = values[values > 0].compressed()
-    low, high = (positive.min(), positive.max()) if len(positive) else (0.1, 1)
+    low, high = np.clip((positive.min(), positive.max()), 1 / MOST, MOST) if len(positive) else (0.1, 1)
     span = np.log10(high / low) if high > 10 * low else 1
     bottom, band, top = (low * 10 ** (share * span) for share in (-0.2, -0.08, 1.08))
     zeros = (values == 0).any()
@@ -118,7 +118,7 @@ def compare_runs(runs):
     for (results, run), loss, accuracy in zip(runs, grid[0], grid[1], strict=False):
         _draw_curves(loss, results, run, "loss")
         _draw_curves(accuracy, results, run, "acc")
-        loss.set_title(_run_title(results, run), fontsize=9)
+        loss.set_title(_run_title(results, run).replace("$", r"\$"), fontsize=9)  # a folder may have any name
     positive_scale(grid[0, :n])
     for row, stat in zip(grid[2:], ("act_std", "grad_norm"), strict=True):
         _draw_heat_maps(row, [results.layers(run, stat) for results, run in runs], stat)
