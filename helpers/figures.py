@@ -6,6 +6,7 @@ colours are safe for the colour-blind.
 """
 
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,10 +89,15 @@ def grid_of_subplots(n, columns, width=3.0, height=2.3, **kwargs):
     return figure, axes.flat[:n]
 
 
+def wrapped(name, most=24):
+    """A name, or a title, in lines of at most so many characters, which end at a space, an underscore or a dash."""
+    return "\n".join(re.findall(rf".{{1,{most}}}(?:(?<=[ _-])|$)|.{{1,{most}}}", name))
+
+
 def legend(figure, axes):
     """One legend for the whole figure, of the lines of one of its axes."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
+    figure.legend(handles, map(wrapped, labels), loc="outside right upper", frameon=False, fontsize=9)
 
 
 def style_of(names, name):

@@ -125,7 +125,9 @@ def test_no_text_of_the_results_becomes_markup(tmp_path):
     (root / SWEEPS[0] / "runs" / "zero_relu_2L_s0.csv").write_text("<img src=x>")
     app.study.value = SWEEPS[0]
     app.run.value = app.run.options[-1]
-    seen += all_html(app) + all_html(AccuracyGrid({**cells, "activations": [HOSTILE], "init_types": [HOSTILE]}, HOSTILE))
+    seen += all_html(app) + all_html(
+        AccuracyGrid({**cells, "activations": [HOSTILE], "init_types": [HOSTILE]}, HOSTILE)
+    )
     seen += all_html(ResultsBrowser(tmp_path / "<img src=x>no"))
     text = "".join(seen)
     assert "<img" not in text

@@ -1,7 +1,7 @@
 """`run.ipynb` as a person uses it: opened in JupyterLab, run, watched, stopped, run again, the kernel restarted.
 
-A sweep takes as long as its machine likes. So the notebook's own copy has a gate, a file that says up to which epoch the
-networks of an activation may train: every state that is looked at lasts until the test opens the gate.
+A sweep takes as long as its machine likes. So the notebook's own copy has a gate, a file that says up to which epoch
+the networks of an activation may train: every state that is looked at lasts until the test opens the gate.
 """
 
 import json
@@ -42,11 +42,15 @@ torch.set_num_threads(2)
 lanes.MOST_LANES["cpu"] = 2
 
 
-def gated(training, stop, advance=getattr(StackTraining.advance, "ungated", StackTraining.advance)):
+def gated(training, stop=None, advance=getattr(StackTraining.advance, "ungated", StackTraining.advance)):
     # a stop goes through the gate, as it would end an epoch
-    while not stop.is_set() and training.epoch >= json.loads(Path("gate.json").read_text())[training.runs[0].activation]:
+    while stop is not None and not stop.is_set() and training.epoch >= until(training.runs[0].activation):
         time.sleep(0.02)
     return advance(training, stop)
+
+
+def until(activation):
+    return json.loads(Path("gate.json").read_text())[activation]
 
 
 gated.ungated = gated.__defaults__[0]  # the cell may run again
