@@ -233,6 +233,12 @@ def table(rows):
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
 
+def code(text):
+    """A text as code, in which no sign means anything to Markdown: between more backticks than it has itself."""
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{ticks}{text}{ticks}"
+
+
 def in_table(markdown):
     """Markdown as it must be written in a cell of a table."""
     return markdown.replace("|", r"\|")
@@ -381,7 +387,7 @@ def _counts_by_axis(results):
 def _provenance(results, page):
     """What made the numbers of a sweep, and its CONFIG."""
     yield _manifest_table(results.manifest)
-    config = [[key, in_table(f"`{json.dumps(value)}`")] for key, value in results.config.items()]
+    config = [[key, in_table(code(json.dumps(value)))] for key, value in results.config.items()]
     yield folded("CONFIG, completed", table([["key", "value"], *config]))
 
 

@@ -276,10 +276,11 @@ def attend(crew, tasks, worker, record, watch, states, stop, whole):
                 error, parts = news.error, None
                 if error is None and news.task.name not in complete and not stop.is_set():
                     error = ClusterError(f"{news.task.name} has ended before its last step; its last state is kept")
+                if error is not None:
+                    free(error)  # whoever catches it, as a notebook does, may keep it for long
                 if error is None or first_error is not None:
                     continue
                 if is_out_of_memory(error):
-                    free(error)
                     parts = halved(news.task, worker, states)
                 if parts:
                     meter.replace(news.task, parts)

@@ -13,7 +13,7 @@ import reprlib
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -455,7 +455,7 @@ class SweepResults:
         return rows
 
 
-@cache
+@lru_cache(1000)  # some 100 MB of networks of 50 layers
 def _history(path):
     """A run as it was written. Raises ValueError when it is damaged."""
     folder = path.parents[1]

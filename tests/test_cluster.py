@@ -1,10 +1,12 @@
 """The engine on Dask, with real worker processes: the same as in this process, and what only there can go wrong."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from contextlib import contextmanager, suppress
 from functools import partial
 
@@ -176,6 +178,31 @@ def test_an_error_in_recording_ends_the_work(engine, tmp_path):
     with pytest.raises(OSError, match="No space"):
         engine(tasks("a", "b", steps=500), CountingWorker(seconds=0.01), record, states=tmp_path)
     assert all(task.done < 500 for task in resumed(tasks("a", "b", steps=500), tmp_path))
+
+
+class Alone(CountingWorker):
+    """Fails where an earlier work of its process still lives when the next one begins, in one lane."""
+
+    def begin(self, task):
+        gc.disable()
+        left = [ref for ref in LIVING if ref() is not None]
+        assert not left, f"{len(left)} finished works are still there"
+        work = super().begin(task)
+        LIVING.append(weakref.ref(work))
+        return work
+
+
+LIVING = []
+
+
+def test_a_finished_work_is_freed_before_the_next_one_begins(engine, tmp_path, monkeypatch):
+    monkeypatch.setitem(lanes.MOST_LANES, "cpu", 1)
+    todo = tasks("a", "b", "c", "d", "e", "f")
+    try:
+        _, results = collected(engine, todo, Alone(), states=tmp_path)
+    finally:
+        gc.enable()
+    assert len(results) == 6
 
 
 NO_MEMORY = [

@@ -366,3 +366,8 @@ def test_pictures_of_a_folder_without_a_sweep_are_shown_with_its_notebook(tmp_pa
     page = gallery.pages(tmp_path / "results")[study.page]
     assert "Curves of a part." in page
     assert "part/outcomes.csv" in page
+
+
+def test_a_text_with_backticks_stays_code():
+    assert gallery.code('"folder:a"') == '`"folder:a"`'
+    assert gallery.code('"`<img>``"') == '```"`<img>``"```'

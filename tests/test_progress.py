@@ -1,5 +1,6 @@
 """The lines of progress: nothing lost, nothing printed twice, a few a minute, and read back; and the ETA."""
 
+import ast
 import io
 import sys
 import weakref
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers import progress
+from helpers import ROOT, progress
 from helpers.lanes import Event, Task
 from helpers.progress import Lines, Meter, Progress, Watched, duration, line, parse, person_watches, say
 
@@ -173,6 +174,15 @@ def test_an_output_of_ascii_gets_the_line_in_ascii(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     say("Größe 3")
     assert written.getvalue() == b"Gr\\xf6\\xdfe 3\n"
+
+
+TRAINS = ["lanes.py", "cluster.py", "training.py", "sweep/*.py", "spline_study/experiments.py", "widgets/live.py"]
+
+
+@pytest.mark.parametrize("path", [path for pattern in TRAINS for path in (ROOT / "helpers").glob(pattern)])
+def test_what_trains_says_what_it_says_by_say(path):
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert [call.lineno for call in calls if isinstance(call, ast.Name) and call.id == "print"] == []
 
 
 class Dumb(Exception):

@@ -1,6 +1,8 @@
 """The autograd trainer: against a plain loop, for any network, stopped, resumed, with checkpoints."""
 
 import dataclasses
+import gc
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from helpers import files, lanes, records
+from helpers.spline_study.log import GradientObserver
 from helpers.training import Checkpoints, Recipe, Training, epoch_order, load_checkpoint, train
 
 N, N_TEST = 90, 40
@@ -300,3 +303,23 @@ def test_a_network_between_two_epochs_is_not_trained_on():
     training.observers.clear()
     training.load(saved)
     assert training.advance()["epoch"] == 1
+
+
+# ---- memory
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_a_finished_training_is_freed_by_its_last_reference(optimizer):
+    """What a study of many networks holds is what is in training; the collector of cycles is switched off."""
+    torch.optim.Adam([torch.zeros(1)])  # the first one of a process imports half of torch, which keeps frames
+    gc.collect()
+    gc.disable()
+    try:
+        training = Training(convnet(), made_up_data(), Recipe(optimizer, 0.1, 32, 2, clip=1.0), [GradientObserver()])
+        training.net.hidden = training.net.activations = []
+        train(training)
+        gone = [weakref.ref(part) for part in (training, training.net, *training.net.parameters())]
+        del training
+        assert [ref() for ref in gone] == [None] * len(gone)
+    finally:
+        gc.enable()

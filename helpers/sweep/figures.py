@@ -24,6 +24,7 @@ from helpers.figures import (
     log_ticks,
     style_of,
     whole_ticks,
+    wrapped,
 )
 from helpers.sweep.findings import as_predicted, highest, speed
 from helpers.sweep.tables import (
@@ -68,7 +69,7 @@ def accuracy_map(results, column="final_test_acc"):
         grid = grid.reindex(index=config["init_types"], columns=config["layers_list"])
         diverged = rows.pivot_table(index="init", columns="layers", values="diverged", aggfunc="any")
         image = draw_accuracies(axes, grid, diverged.reindex_like(grid).eq(True).to_numpy())
-        axes.set(title=activation, xlabel="hidden layers")
+        axes.set(title=wrapped(activation), xlabel="hidden layers")
     word = column.replace("final_", "").replace("_acc", " accuracy")
     figure.colorbar(image, ax=list(subplots), label=f"{word} after the last epoch", shrink=0.8)
     clauses = [_learned(table), *highest(table[table.diverged == 0])]
@@ -90,7 +91,7 @@ def draw_accuracies(axes, grid, crossed=None):
         text = ("" if np.isnan(value) else f"{value:.2f}") + (" x" if crossed is not None and crossed[i, j] else "")
         axes.text(j, i, text.strip(), ha="center", va="center", fontsize=8, color="w" if value < 0.6 else "k")
     axes.set_xticks(range(len(grid.columns)), [f"{value:g}" for value in grid.columns])
-    axes.set_yticks(range(len(grid.index)), grid.index)
+    axes.set_yticks(range(len(grid.index)), map(wrapped, grid.index))
     axes.grid(False)
     return image
 
@@ -117,7 +118,7 @@ def accuracy_against_depth(results):
             axes.axhline(chance(results), color="0.4", ls=":", lw=1)
             axes.set(ylim=(0, 1.02), xticks=config["layers_list"])
             if column == "final_train_acc":
-                axes.set_title(activation)
+                axes.set_title(wrapped(activation))
             else:
                 axes.set_xlabel("hidden layers")
         row[0].set_ylabel(column.replace("final_", "").replace("_acc", " accuracy"))
@@ -165,7 +166,7 @@ def epochs_to_95(results):
             dead = mean.isna().to_numpy()
             axes.plot(x[dead], np.full(dead.sum(), never), ls="", ms=3.5, alpha=0.8, **style)
         axes.set_xticks(range(len(config["layers_list"])), config["layers_list"])
-        axes.set(title=activation, ylim=(0, never * 1.08))
+        axes.set(title=wrapped(activation), ylim=(0, never * 1.08))
         ticks = [t for t in axes.get_yticks() if 0 <= t <= config["num_epochs"]]
         axes.set_yticks([*ticks, never], [*(f"{t:g}" for t in ticks), "never\nlearned"])
     label_outer(subplots, "hidden layers", "epochs to 95 % of own peak")
@@ -234,7 +235,7 @@ def draw_curves(results, lines, column="train_acc", **fixed):
         log_scale(subplots)
     label_outer(subplots, "epoch", column.replace("_acc", " accuracy").replace("_", " "))
     legend(figure, subplots[0])
-    figure.suptitle(", ".join(fixed.values()))
+    _title(figure, ", ".join(fixed.values()))
     return figure
 
 
@@ -283,12 +284,12 @@ def draw_layer_statistics(results, activation, layers, seed, stats):
             axes.grid(False)
             whole_ticks(axes.xaxis, 4)
             if stat == stats[0]:
-                axes.set_title(init, fontsize=9)
+                axes.set_title(wrapped(init, 20), fontsize=9)
             if stat == stats[-1]:
                 axes.set_xlabel("layer")
         row[0].set_ylabel("epoch")
         figure.colorbar(image, ax=list(row), label=STAT_LABELS[stat], aspect=12)
-    figure.suptitle(f"{activation}, {layers} layers (grey: exactly 0, or diverged)")
+    _title(figure, f"{activation}, {layers} layers (grey: exactly 0, or diverged)")
     return figure
 
 
@@ -319,13 +320,13 @@ def gradient_norms(results, activation, layers=None, epochs=None, profiles=None)
         if profile is not None and norms[:, 0].count():
             top = np.ma.exp(np.ma.log(norms[:, 0, -1]).mean())
             axes.plot(profile.gradient * top, color=COLOURS[1], ls=":", lw=2, label="predicted", zorder=3)
-        axes.set_title(init, fontsize=9)
+        axes.set_title(wrapped(init, 20), fontsize=9)
         if norms.count() == 0:
             axes.text(0.5, 0.5, "none above 0", transform=axes.transAxes, ha="center", color="0.4")
     log_scale(subplots)
     label_outer(subplots, "layer", STAT_LABELS["grad_norm"])
     legend(figure, subplots[0])
-    figure.suptitle(f"{activation}, {layers} layers")
+    _title(figure, f"{activation}, {layers} layers")
     clauses = _gradient_clauses(results, activation, layers)
     sentence = _sentence(results, clauses, activation=activation, layers=layers)
     return Picture(f"gradient_norms_{activation}", figure, sentence)
@@ -376,8 +377,8 @@ def forecast_map(expected, config):
                 axes.text(j, i, text, ha="center", va="center", fontsize=8)
         axes.set(xlim=(-0.5, len(config.layers_list) - 0.5), ylim=(len(config.init_types) - 0.5, -0.5))
         axes.set_xticks(range(len(config.layers_list)), config.layers_list)
-        axes.set_yticks(range(len(config.init_types)), config.init_types)
-        axes.set(title=activation, xlabel="hidden layers")
+        axes.set_yticks(range(len(config.init_types)), map(wrapped, config.init_types))
+        axes.set(title=wrapped(activation), xlabel="hidden layers")
         axes.grid(False)
     names = [name for name in REGIMES if name in set(expected.regime)]
     patches = [plt.Rectangle((0, 0), 1, 1, color=REGIMES[name]) for name in names]
@@ -408,7 +409,7 @@ def signal_before_training(results, profiles, stat="act_std", layers=None):
             profile = profile_of(results, profiles, **cell)
             if profile is not None:
                 axes.plot(np.ma.masked_less_equal(profile[stat], 0), lw=1, color=style["color"])
-        axes.set_title(activation)
+        axes.set_title(wrapped(activation))
         log_scale([axes])
         if axes.get_yscale() == "log":
             log_ticks(axes.yaxis, *axes.get_ylim())
@@ -421,7 +422,12 @@ def signal_before_training(results, profiles, stat="act_std", layers=None):
     )
 
 
-# ---- what all of them say
+def _title(figure, text):
+    """A title above all subplots, in as many lines as it needs."""
+    figure.suptitle(wrapped(text, int(9 * figure.get_figwidth())))
+
+
+# ---- what all of them say, and what they refuse
 
 
 def _learned(table):

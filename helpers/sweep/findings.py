@@ -109,17 +109,18 @@ def cells_in_words(table, depth=True):
 
 
 def _gradients(results):
-    summary = results.summary
-    smallest = np.array([smallest_gradient(results, run) for run in summary.run])
-    for group, flags in (("learned", summary.learned), ("did not", ~summary.learned)):
+    smallest = np.array([smallest_gradient(results, run) for run in results.summary.run], float)
+    known = np.isfinite(smallest)  # not of a run that diverged before it was trained
+    smallest, learned = smallest[known], results.summary.learned.to_numpy()[known]
+    for group, flags in (("learned", learned), ("did not", ~learned)):
         if len(found := smallest[flags]):
             middle, spread = words.median(found, ".1e")
             yield (
                 f"Before training, the smallest gradient norm of any hidden layer was {middle} in runs that {group} "
                 f"({spread})."
             )
-    if 0 < summary.learned.sum() < len(summary):
-        threshold, right = best_threshold(smallest, summary.learned.to_numpy())
+    if 0 < learned.sum() < len(learned):
+        threshold, right = best_threshold(smallest, learned)
         yield f"That number alone, split at {threshold:.1e} (chosen on these runs), tells {right:.0%} of them apart."
 
 

@@ -15,6 +15,7 @@ where there is no C compiler, torch does it.
 """
 
 import threading
+import weakref
 
 import numpy as np
 import torch
@@ -78,7 +79,9 @@ class Stack:
         self._draw()
         self.loss_sum = torch.zeros(len(runs), dtype=self.sum_type, device=self.device)
         self.correct = torch.zeros(len(runs), dtype=torch.int64, device=self.device)
-        self.optimizer = STACK_OPTIMIZERS[config.optimizer](self)
+        # By a weak reference, as all that belongs to the stack and looks back at it: a stack that is finished is then
+        # freed at once. The collector of cycles, which counts objects and not bytes, would keep several.
+        self.optimizer = STACK_OPTIMIZERS[config.optimizer](weakref.proxy(self))
         self.kernel = self._kernel() if by_kernel else None
         self._spaces = {}
 
@@ -136,7 +139,7 @@ class Stack:
     def _space(self, n):
         """The buffers for batches of n samples, made once."""
         if n not in self._spaces:
-            self._spaces[n] = _Space(self, n)
+            self._spaces[n] = _Space(weakref.proxy(self), n)
         return self._spaces[n]
 
     def _affine(self, l, a, z):

@@ -296,8 +296,10 @@ def side_by_side(runs):
 def png(figure):
     """The bytes of a figure, which is closed."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
-    plt.close(figure)
+    try:
+        figure.savefig(file, format="png", dpi=100)
+    finally:
+        plt.close(figure)
     return file.getvalue()
 
 

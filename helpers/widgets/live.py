@@ -31,6 +31,7 @@ from helpers.widgets.accuracy_map import AccuracyGrid
 
 # Shares of the time that the panel may take at most, of a thread: a drawing that took t waits t / share for the next.
 MAP_SHARE, CURVES_SHARE = 0.004, 0.004
+LOOK = 1.0  # seconds between two looks at what is due, beside that after each epoch
 TEST_ACC = EPOCH_COLUMNS.index("test_acc")
 
 
@@ -69,6 +70,8 @@ class SweepPanel:
             self.cells.setdefault(self._cell(run), []).append(run)
         self.changed = set()  # cells with news that the map does not show yet
         self.choice = None  # the cell whose curves are drawn, once there is one
+        self.choice_changed = False  # whether it has news that its curves do not show yet
+        self.latest = None  # the last Progress
         self._choosing = False  # while the choosers are set from here
         self.map_budget, self.curves_budget = Budget(MAP_SHARE), Budget(CURVES_SHARE)
         self._drawing = threading.Lock()  # a click draws in the kernel's thread, an epoch in the sweep's
@@ -131,7 +134,10 @@ class SweepPanel:
         self.started = time.monotonic()
         thread = asyncio.get_running_loop().run_in_executor(None, self.sweep.run, self.show)
         try:
-            results = await asyncio.shield(thread)
+            while not thread.done():
+                await asyncio.wait([thread], timeout=LOOK)
+                self._draw_what_is_due()  # where epochs are long, the next one would draw it too late
+            results = thread.result()
         except asyncio.CancelledError:
             self.sweep.stop.now.set()
             await asyncio.wait([thread])
@@ -167,12 +173,17 @@ class SweepPanel:
     def show(self, progress):
         """The progress function: note what a stack has learned, and draw it when it is time."""
         self.safely(self._note, progress.event)
+        self.latest = progress._replace(event=None)
         if self.choice is None:
             self.safely(self.choose, self._cell(self.config.named[progress.event.figures["runs"][0]]))
-        if self.map_budget.due:
+        self._draw_what_is_due()
+
+    def _draw_what_is_due(self):
+        """Draw what is new, as far as the time for it goes; two threads call this, and one draws."""
+        if self.changed and self.map_budget.due:
             self.safely(self._draw_map)
-            self.safely(self._say_how_far, progress)
-        if self.curves_budget.due:
+            self.safely(self._say_how_far)
+        if self.choice_changed and self.curves_budget.due:
             self.safely(self._draw_curves)
 
     def _note(self, event):
@@ -185,10 +196,13 @@ class SweepPanel:
             elif rows:  # a stack that begins anew shows epochs again
                 new, known = np.array(rows), self.trained.get(run)
                 self.trained[run] = new if known is None else np.concatenate([known[known[:, 0] < new[0, 0]], new])
-            self.changed.add(self._cell(run))
+            cell = self._cell(run)
+            self.changed.add(cell)
+            self.choice_changed |= cell == self.choice
 
-    def _say_how_far(self, progress):
-        if not self.sweep.stop.is_set():
+    def _say_how_far(self):
+        progress = self.latest
+        if progress is not None and not self.sweep.stop.is_set():
             self.bar.value = progress.fraction
             self.status.value = f"{progress.done}/{progress.total} runs finished, ETA {duration(progress.eta)}"
 
@@ -224,8 +238,8 @@ class SweepPanel:
 
     def _choose_settings(self):
         self.changed.update(self.grid.cells)
-        self._draw_map()
-        self._draw_curves()
+        self.safely(self._draw_map)
+        self.safely(self._draw_curves)
 
     # ---- the curves
 
@@ -259,11 +273,13 @@ class SweepPanel:
         if self.choice is None:
             return
         with self._drawing, self.curves_budget.spent():
-            histories = {run: self._history(run) for run in self._runs_of(self.choice)}
-            known = {f"seed {run.seed}": history for run, history in histories.items() if history is not None}
+            self.choice_changed = False
             try:
+                histories = {run: self._history(run) for run in self._runs_of(self.choice)}
+                known = {f"seed {run.seed}": history for run, history in histories.items() if history is not None}
                 self.picture.value = _png(self.choice, known, self.config)
             except Exception:
+                self.choice_changed = True
                 self.picture.layout.visibility = "hidden"  # or it would still be that of another cell
                 raise
             self.picture.layout.visibility = "visible"
@@ -292,7 +308,8 @@ def _png(cell, histories, config):
         accuracy.set(title=f"{activation}, {init}, {layers} layers", ylabel="accuracy", ylim=(0, 1.02))
         loss.set_ylabel("loss")
         run_figures.positive_scale([loss])
-        gradient.set(xlabel="layer", ylabel="gradient norm")
+        gradient.set(xlabel="layer", ylabel="gradient norm", xlim=(-0.5, layers - 0.5))
+        gradient.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         run_figures.positive_scale([gradient])
         for axes in (accuracy, loss):
             axes.set(xlabel="epoch", xlim=(0, config.num_epochs))
@@ -302,6 +319,8 @@ def _png(cell, histories, config):
         if histories:
             accuracy.legend(fontsize=7, handlelength=3)
             gradient.legend(fontsize=7, handlelength=3)
+            if not any(np.isfinite(line.get_ydata()).any() for line in gradient.lines):
+                gradient.text(0.5, 0.5, "none above 0", transform=gradient.transAxes, ha="center", color="0.4")
         else:
             accuracy.text(0.5, 0.5, "not begun yet", transform=accuracy.transAxes, ha="center", color="0.4")
         buffer = io.BytesIO()

@@ -331,6 +331,38 @@ def test_the_panel_holds_the_histories_of_the_runs_in_training_only(tmp_path):
     assert panel.trained == {}
 
 
+def test_what_is_new_is_drawn_while_an_epoch_lasts(tmp_path, monkeypatch):
+    """A stack whose next epoch takes long is shown as it is; no event comes meanwhile."""
+    monkeypatch.setattr(live, "LOOK", 0.01)
+    panel, advance, seen = SweepPanel(a_sweep(tmp_path, **FEW)), StackTraining.advance, threading.Event()
+
+    class Late(Budget):
+        """Not due when the event comes, and due afterwards."""
+
+        @property
+        def due(self):
+            return threading.current_thread() is threading.main_thread()
+
+    panel.map_budget = Late(1.0)
+
+    def long(work, stop=None):
+        if work.epoch == 1:
+            assert seen.wait(600)
+        return advance(work, stop)
+
+    monkeypatch.setattr(StackTraining, "advance", long)
+
+    async def watch():
+        training = asyncio.ensure_future(panel.train())
+        while not any(labels(panel).values()) and not training.done():
+            await asyncio.sleep(0.01)
+        assert not training.done()
+        seen.set()
+        return await training
+
+    assert len(asyncio.run(watch()).summary) == 8
+
+
 def test_without_a_reader_plain_lines_are_printed(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(live, "person_watches", lambda: False)
     results = asyncio.run(live.train(a_sweep(tmp_path)))
