@@ -37,7 +37,7 @@ from helpers.checks import (
     shown,
     whole,
 )
-from helpers.data import DATASETS
+from helpers.data import DATASETS, FROM_PATHS, source_of
 from helpers.initializers import ELSEWHERE as INITS_ELSEWHERE
 from helpers.initializers import INITIALIZERS, registered_inits
 from helpers.records import SETTINGS, WITH_MOMENTUM, columns, in_name
@@ -246,15 +246,16 @@ class SweepConfig:
 
 # ---- the checks of each key
 
-PLACES = ("folder",)  # kinds of data that lie somewhere: CONFIG has "folder:<path>"
-
 
 def _dataset(key, value):
-    kind, _, place = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if kind in PLACES and place:
-        found = path(key, place)
-        return f"{kind}:{found}" if place.startswith("~") else value
-    return name_in((*DATASETS, *(f"{kind}:<path>" for kind in PLACES)), elsewhere.DATASETS)(key, value)
+    if isinstance(value, str) and source_of(value):
+        kind, colon, where = value.partition(":")
+        if not colon:
+            return value
+        where = where.strip().rstrip("/") or "/"  # so that folder:x/ resumes folder:x
+        found = path(key, where)
+        return f"{kind}:{found if where.startswith('~') else where}"
+    return name_in((*DATASETS, "folder:<path>", "arrays:<file.npz>"), elsewhere.DATASETS)(key, value)
 
 
 def _momentum(key, value):
@@ -478,9 +479,12 @@ def save_dir_of(config):
 
 
 def default_save_dir(dataset):
-    """A folder named like the data set, or like the folder that it lies in."""
-    kind, colon, place = dataset.partition(":")
-    return f"results/local/{os.path.basename(os.path.abspath(place)) or kind if colon else dataset}"
+    """A folder named like the data set, or like the folder or file that it lies in."""
+    kind, _, place = dataset.partition(":")
+    if kind in FROM_PATHS and place:
+        place = os.path.abspath(os.path.expanduser(place))
+        dataset = os.path.basename(place).removesuffix(".npz") or kind
+    return f"results/local/{dataset}"
 
 
 def _from_dict(cls, config):
@@ -505,7 +509,7 @@ def _from_dict(cls, config):
             "allowed is optimizer 'momentum' or 'nesterov', or to leave momentum out"
         )
     dataset = values.get("dataset", "digits")
-    suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": default_save_dir(dataset)}
+    suited = {**source_of(dataset).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})
     _check_runs(settings)
     bases = [params["base"] for params in settings.activation_params.values() if "base" in params]
