@@ -248,13 +248,10 @@ class SweepConfig:
 
 
 def _dataset(key, value):
-    if isinstance(value, str) and source_of(value):
-        kind, colon, where = value.partition(":")
-        if not colon:
-            return value
-        where = where.strip().rstrip("/") or "/"  # so that folder:x/ resumes folder:x
-        found = path(key, where)
-        return f"{kind}:{found if where.startswith('~') else where}"
+    kind, _, where = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind in FROM_PATHS and where.strip():
+        found = path(key, where.strip())
+        return f"{kind}:{found if where.strip().startswith('~') else where.strip().rstrip('/') or '/'}"
     return name_in((*DATASETS, "folder:<path>", "arrays:<file.npz>"), elsewhere.DATASETS)(key, value)
 
 
@@ -479,12 +476,11 @@ def save_dir_of(config):
 
 
 def default_save_dir(dataset):
-    """A folder named like the data set, or like the folder or file that it lies in."""
-    kind, _, place = dataset.partition(":")
-    if kind in FROM_PATHS and place:
-        place = os.path.abspath(os.path.expanduser(place))
-        dataset = os.path.basename(place).removesuffix(".npz") or kind
-    return f"results/local/{dataset}"
+    """A folder named like the data set, like the folder that it lies in, or like the file of its arrays."""
+    kind, colon, where = dataset.partition(":")
+    return (
+        f"results/local/{os.path.basename(os.path.abspath(where)).removesuffix('.npz') or kind if colon else dataset}"
+    )
 
 
 def _from_dict(cls, config):

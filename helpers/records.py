@@ -142,7 +142,10 @@ def _numbers(text):
     filled = f",{text},".replace(",,", ",nan,").replace(",,", ",nan,").strip(",")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of what is no number; the count shows it
-        return np.fromstring(filled, sep=",")
+        try:
+            return np.fromstring(filled, sep=",")
+        except ValueError:  # which other versions of NumPy raise for it
+            return np.empty(0)
 
 
 def _read_csv(path, texts=TEXTS):

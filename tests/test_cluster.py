@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pandas as pd
 import psutil
@@ -294,6 +295,33 @@ def test_workers_that_do_not_share_the_folder_are_named(scheduler, tmp_path, mon
         collected(run, tasks("a"), CountingWorker(), address=scheduler, states=tmp_path)
 
 
+def test_workers_with_other_code_are_named(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_code_of", lambda module: {"helpers/training.py": "0" * 16})
+    with pytest.raises(ClusterError, match=r"has other code .*: helpers/training\.py; bring the repository there to"):
+        collected(partial(cluster.run, address=scheduler, device=CPU), tasks("a"), CountingWorker(), states=tmp_path)
+
+
+def test_a_folder_that_is_renamed_under_the_workers_is_not_made_again(scheduler, tmp_path):
+    states, seen = tmp_path / "study" / "states", []
+
+    def record(event):
+        seen.append(event)
+        if len(seen) == 3:
+            (tmp_path / "study").rename(tmp_path / "elsewhere")
+
+    with pytest.raises((OSError, ClusterError)):
+        cluster.run(
+            tasks("a", "b", steps=500),
+            CountingWorker(seconds=0.01),
+            record,
+            address=scheduler,
+            device=CPU,
+            states=states,
+        )
+    assert len(seen) < 200
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_scheduler_that_is_not_there_is_one_sentence(monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT", 0.5)
     with pytest.raises(ClusterError, match="no Dask scheduler answers at tcp://127"):
@@ -564,6 +592,15 @@ def test_an_activation_of_the_readers_own_reaches_the_workers(scheduler, tmp_pat
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert_same(*(records.load_sweep(tmp_path / folder) for folder in ("there", "here")))
+
+
+def test_workers_with_other_data_are_refused(scheduler, tmp_path):
+    sweep = Sweep({**TINY, "save_dir": str(tmp_path / "sweep"), "cluster": scheduler})
+    sweep.data.y_test[3] = (sweep.data.y_test[3] + 1) % 10
+    if hasattr(sweep.data, "fingerprint"):
+        object.__setattr__(sweep.data, "fingerprint", "another")
+    with pytest.raises(SweepError, match=r"a worker process finds other data in data than .*: the test labels differ"):
+        sweep.run(lambda progress: None)
 
 
 def test_a_sweep_says_where_it_runs(scheduler, tmp_path):

@@ -219,7 +219,7 @@ BAD = {
     "double seed": ({"seeds": [1, 1]}, ["seeds", "1", "twice"]),
     "negative seed": ({"seeds": [-1]}, ["seeds", "-1", "whole number from 0 up"]),
     "normalize 1": ({"normalize": 1}, ["normalize", "1", "True or False"]),
-    "resume as text": ({"resume": "yes"}, ["resume", "'yes'", "True, False or"]),
+    "resume as text": ({"resume": "yes"}, ["resume", "'yes'", 'True, False or "force"']),
     "stack of none": ({"stack_size": 0}, ["stack_size", "0", "auto", "from 1 up"]),
     "stack as text": ({"stack_size": "large"}, ["stack_size", "'large'", "auto"]),
     "no save_dir": ({"save_dir": ""}, ["save_dir", "''", "a path"]),
@@ -727,7 +727,7 @@ def test_results_of_pictures_go_to_a_folder_named_like_theirs(dataset, folder):
 
 def test_pictures_lie_at_home():
     assert from_dict(dataset="folder:~/cats").dataset == f"folder:{Path.home() / 'cats'}"
-    assert from_dict(dataset="folder:cats/").dataset == "folder:cats"
+    assert from_dict(dataset="folder:cats/").dataset == "folder:cats"  # one data set, with and without it
 
 
 # ---- devices

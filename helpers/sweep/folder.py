@@ -19,7 +19,7 @@ from helpers.sweep import origin
 from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
 
 FORCE = 'CONFIG "resume": "force"'
-DEFAULTS = {field.name: field.default for field in dataclasses.fields(SweepConfig)}
+DEFAULTS = {field.name: getattr(SweepConfig, field.name, {}) for field in dataclasses.fields(SweepConfig)}
 
 
 class SweepError(RuntimeError):
@@ -197,11 +197,13 @@ class SweepFolder:
                     self._judge(run, path, rows.get(run.name))
                 elif run.name in self._checksums:
                     gone.append(path)
+            except files.DamagedError as error:  # of a packed CSV, the others of which are read as they are
+                say(f"{path} is damaged in runs.zip ({_sentence(error.__cause__, path)}); the run is trained again")
             except (ValueError, OSError) as error:
                 say(f"{_sentence(error, path)}; the run is trained again")
         if again:
             say(f"{len(again)} runs in {self.path} are older than the start with resume False; they are trained again")
-        if gone and (self.path / "runs").exists() | packed.zip_of(self.path / "runs").exists():
+        if gone and ((self.path / "runs").exists() or packed.zip_of(self.path / "runs").exists()):
             more = f" and {len(gone) - 1} more are" if len(gone) > 1 else " is"
             say(f"{gone[0]}{more} gone; what is gone is trained again")
 
@@ -318,7 +320,7 @@ class SweepFolder:
         }
         if not again:
             del self.manifest["again"]
-        if not complete:  # a folder from before there were fingerprints gains them
+        if not complete or "data" in before:  # a folder from before there were fingerprints gains them when it goes on
             for run in self.rows:
                 self._checksums[run.name] = (*self._checksums[run.name][:2], self._made_from(run))
         self._write_manifest()
@@ -405,7 +407,7 @@ def _goes_on(key, there, here):
 
 def _known_defaults(fixed):
     """The keys of a CONFIG at their defaults, as far as a part of one has them."""
-    return {key: DEFAULTS[key] for key in fixed if key in DEFAULTS and DEFAULTS[key] is not dataclasses.MISSING}
+    return {key: DEFAULTS[key] for key in fixed if key in DEFAULTS}
 
 
 def _names_its_work(about):

@@ -15,7 +15,7 @@ from helpers import records
 from helpers.activations import ACTIVATIONS, registered
 from helpers.config import ConfigError, SweepConfig, resolve_device
 from helpers.initializers import INITIALIZERS
-from helpers.lanes import Lanes
+from helpers.lanes import ClusterError, Lanes
 from helpers.sweep import origin
 from helpers.sweep.folder import SweepError
 from helpers.sweep.plan import deepest_first, fixed_part, parameters, stack_task
@@ -151,23 +151,31 @@ class StackWorker:
     save_every = 0.0
 
     def __init__(self, config, device=None, data=None):
-        self.config, self.device, self._data = config, device, data
+        self.config, self.device, self._data, self._senders_data = config, device, data, None
 
     def __getstate__(self):
         own = {name: self.config.rows.get(name, row) for name, row in registered().items()}
         own_inits = {self.config.row_of(name): row for name, row in self.config.init_rows.items() if row.measured}
-        return {"config": self.config.to_dict(), "own_activations": own, "own_inits": own_inits}
+        data = None if self._data is None else self._data_fingerprint
+        return {"config": self.config.to_dict(), "own_activations": own, "own_inits": own_inits, "data": data}
 
     def __setstate__(self, sent):
         ACTIVATIONS.update(sent["own_activations"])
         INITIALIZERS.update(sent["own_inits"])
         self.__init__(SweepConfig.from_dict(sent["config"]))
+        self._senders_data = sent["data"]
 
     @property
     def data(self):
         self.device = self.device or resolve_device(self.config)
         if self._data is None:
             self._data = datasets.load(self.config, self.device, data_type(self.config))
+            changed = origin.data_changed(self._senders_data or {}, self._data_fingerprint)
+            if changed:
+                raise ClusterError(
+                    f"a worker process finds other data in {self.config.data_dir} than the process that started this: "
+                    f"{changed} differ; give all the same files"
+                )
         return self._data
 
     def begin(self, task):

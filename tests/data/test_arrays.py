@@ -207,6 +207,6 @@ def test_where_the_file_lies(tmp_path, monkeypatch):
     write(tmp_path)
     config = SweepConfig.from_dict({"dataset": "arrays:~/mine.npz", "device": "cpu"})
     assert config.save_dir == "results/local/mine"
-    assert config.dataset == "arrays:~/mine.npz"
+    assert config.dataset == f"arrays:{tmp_path}/mine.npz"
     assert load_arrays("~/mine.npz").train_size == 6
     assert f"{tmp_path}/gone.npz" in sentence_of(dataset="arrays:~/gone.npz")
