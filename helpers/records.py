@@ -473,7 +473,7 @@ def _history(path):
     return read_run(path)
 
 
-_known = cache(read_checksums)
+_known = lru_cache(100)(read_checksums)
 
 
 def find_sweeps(root="results"):
