@@ -201,7 +201,7 @@ def run_checksum(folder, run):
 
 
 def _checksum(path):
-    return files.checksum(packed.read(path))[:16]
+    return packed.checksum(path)
 
 
 def read_checksums(folder):
