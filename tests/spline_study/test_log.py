@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from helpers import packed
+from helpers.config import ConfigError
 from helpers.spline_study.experiments import Study, experiments
 from helpers.spline_study.log import by_name, find_logs, read_log
-from helpers.sweep import SweepError
 from helpers.training import Training
 
 SMALL = {"dataset": "digits", "train_size": 200, "test_size": 100, "layers": 2, "hidden_size": 8, "batch_size": 64}
@@ -32,7 +32,7 @@ def whole(tmp_path_factory):
 def test_a_log_of_something_else_is_one_sentence(tmp_path, whole, text):
     shutil.copytree(whole, tmp_path / "a_s0")
     (tmp_path / "a_s0" / "experiment.json").write_text(text)
-    with pytest.raises(ValueError, match="holds no log of an experiment"):
+    with pytest.raises(ValueError, match="holds no whole log of an experiment"):
         read_log(tmp_path / "a_s0")
 
 
@@ -142,8 +142,8 @@ def test_a_packed_log_is_read_and_goes_on(tmp_path, whole, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith(f"left out: {tmp_path / 'b_s0.zip'} is damaged")
     (tmp_path / "a_s0" / "experiment.json").unlink()
     (tmp_path / "a_s0.zip").write_bytes(b"PK")
-    with pytest.raises(SweepError, match=r"a_s0\.zip is damaged"):
-        study(tmp_path, {"a": {}}).run()
+    with pytest.raises(ConfigError, match=r"a_s0\.zip is damaged"):
+        study(tmp_path, {"a": {}})
 
 
 @pytest.mark.parametrize(
