@@ -309,7 +309,7 @@ class Study:
             run = self._engine()
             run(tasks, self.worker, record, watch, device=self.device, states=self.states, stop=self.stop)
         finally:
-            lines.close()
+            lanes.Watched(lines.close)()  # which can end nothing either
         if self.states.is_dir() and not any(self.states.iterdir()):
             self.states.rmdir()
 

@@ -330,13 +330,12 @@ def read_log(folder):
     try:
         about = _known(read_about(folder))
         metrics, signals = (_table(folder / name, about) for name in TABLES)
-        _check_order(about, metrics, signals)
+        epochs = _complete_epochs(about, metrics, signals)
         _check_values(about, metrics, signals)
     except files.DamagedError:  # of the zip, or of experiment.json: its sentence says it all
         raise
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no whole log of an experiment ({' '.join(str(error).split())})") from error
-    epochs = min(len(table.epoch.unique()) for table in (metrics, signals))
     return GradientLog(folder, about, *(table[table.epoch < epochs] for table in (metrics, signals)))
 
 
@@ -375,8 +374,8 @@ def _table(path, about):
     return table.astype({column: kinds.get(column, float) for column in columns})
 
 
-def _check_order(about, metrics, signals):
-    """Every row stands where it should: epoch by epoch all parameters, all layers. Raises ValueError.
+def _complete_epochs(about, metrics, signals):
+    """How many epochs have all their parameters and layers, each row where it should stand. Raises ValueError.
 
     A log that is not finished may end within an epoch.
     """
@@ -400,10 +399,13 @@ def _check_order(about, metrics, signals):
         if not (where and what) or (rest and about.get("finished")):
             raise ValueError(f"rows of {name} are missing, or stand in another order")
         epochs.append(count)
+    if min(epochs) == 0:
+        raise ValueError("none of its epochs is complete")
     if about.get("finished"):
         end = last if not about.get("diverged") else epochs[0] - 1
         if epochs != [end + 1] * 2 or not 0 <= end <= last:
             raise ValueError(f"it is called finished, and has {min(epochs)} epochs where it should have {last + 1}")
+    return min(epochs)
 
 
 # what a column can hold; losses and gradients of a training that diverges may be infinite or no number at its end
