@@ -28,6 +28,7 @@ METRICS = ["epoch", "parameter", "mean_abs_gradient", "norm_gradient"]
 METRICS += ["loss_train", "loss_val", "acc_train", "acc_val", "train_time"]
 SIGNALS = ["epoch", "layer", "pre_std", "share_beyond", "worst_loss", "worst_norm"]
 TABLES = {"metrics.csv": METRICS, "signals.csv": SIGNALS}
+NOT_KEPT = "not kept"  # what experiment.json says of the rows, where it is published without them
 BEYOND = 2.0  # the published spline's limit: the share of |z| beyond it is logged, whatever the activation
 
 
@@ -293,7 +294,7 @@ def doubt(folder):
     Some that are published say themselves that their rows were not kept; of them epochs.csv has what a study takes.
     """
     try:
-        if (read_about(folder) or {}).get("rows") == "not kept" and not has_rows(folder):
+        if (read_about(folder) or {}).get("rows") == NOT_KEPT and not has_rows(folder):
             return None
         read_log(folder)
     except files.DamagedError:  # the zip, which holds too much to be trained again unasked
@@ -301,6 +302,12 @@ def doubt(folder):
     except ValueError as error:
         return str(error)
     return None
+
+
+def not_kept(root):
+    """What experiment.json holds of those logs below a folder whose rows were not kept."""
+    found = [(path.parent, read_about(path.parent)) for path in sorted(Path(root).glob("*/experiment.json"))]
+    return [about for folder, about in found if about.get("rows") == NOT_KEPT and not has_rows(folder)]
 
 
 def has_rows(folder):
