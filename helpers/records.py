@@ -351,7 +351,7 @@ def _read_summary(path, config):
     if missing:
         raise ValueError(f"{path} is no summary of a sweep: it lacks {', '.join(missing)}")
     if "lr" not in summary:
-        summary = summary.assign(lr=config["lr"])
+        summary = summary.assign(lr=np.nan if isinstance(config["lr"], list) else config["lr"])
     for column in AXES:
         allowed = axis_values(config, column)
         strange = summary[column][~summary[column].isin(allowed)]

@@ -7,7 +7,7 @@ import torch
 from made_up_results import write_sweep
 
 from helpers import phase, theory
-from helpers.config import SweepConfig
+from helpers.config import ConfigError, SweepConfig
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
@@ -125,3 +125,15 @@ def test_the_gaussian_init_draws_biases():
         assert bias.var().item() == pytest.approx(0.3, rel=5 * (2 / 500) ** 0.5)
     assert not torch.equal(biases[0], biases[1])
     assert not biases[-1].any()
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [({"activations": ["tanh", "relu"]}, "activations is"), ({"init_types": ["gaussian", "zero"]}, "init_types has zero")],
+)
+def test_a_sweep_that_has_no_one_depth_scale_is_refused(tmp_path, change, word):
+    given = {"activations": ["tanh"], "init_types": ["gaussian"], "layers_list": [2, 4], **change}
+    results = write_sweep(tmp_path, {**given, "input_size": 8, "hidden_size": 16, "output_size": 10})
+    with pytest.raises(ConfigError, match=word) as error:
+        phase.trainable_against_scale(results)
+    assert "\n" not in str(error.value)
