@@ -129,7 +129,10 @@ def test_the_gaussian_init_draws_biases():
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"activations": ["tanh", "relu"]}, "activations is"), ({"init_types": ["gaussian", "zero"]}, "init_types has zero")],
+    [
+        ({"activations": ["tanh", "relu"]}, "activations is"),
+        ({"init_types": ["gaussian", "zero"]}, "init_types has zero"),
+    ],
 )
 def test_a_sweep_that_has_no_one_depth_scale_is_refused(tmp_path, change, word):
     given = {"activations": ["tanh"], "init_types": ["gaussian"], "layers_list": [2, 4], **change}
