@@ -3,28 +3,36 @@
 Every mistake is one sentence: which key, what came, what is allowed, and for a misspelt name which was meant.
 """
 
+import copy
 import dataclasses
 import itertools
+import math
+import os
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 
 from helpers.activations import ACTIVATIONS, FAMILIES, row_of_family
 from helpers.checks import (
+    MOST_BYTES,
     ConfigError,
+    apart,
     checked,
     flag,
+    folded,
     list_of,
     name_in,
     non_negative,
     number,
     one_of,
     optional,
+    own_name,
     path,
     positive,
     refuse,
+    shown,
     whole,
 )
 from helpers.data import DATASETS
@@ -37,6 +45,12 @@ PRECISIONS = {
     "bf16": torch.bfloat16,  # products and activations; the weights themselves stay in float32
 }
 OPTIMIZERS = ("sgd", "momentum", "adam")
+BUILT_IN_INITS = tuple(INITIALIZERS)
+# what is asked for beyond these cannot be had: each epoch is a row of a table in memory, each layer a matrix
+MOST_RUNS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS, MOST_SEGMENTS = 100_000, 1_000_000, 10_000, 100_000, 100_000
+LEAST_SIZE, MOST_SIZE = 1e-30, 1e30  # of a parameter and a learning rate
+# bytes of a file's name that follow a run's own: "+191.pt" of a state, and while it is written ".4194304.part"
+ENDINGS = 40
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PUBLISHED_INITS = (
     "he_normal",
@@ -67,7 +81,25 @@ class Run:
 
     @property
     def name(self):
-        return f"{self.init}_{self.activation}_{self.layers}L{self.lr_mark}_s{self.seed}"
+        """Its own among all runs of a sweep: that of its files."""
+        return f"{joined(self.init, self.activation)}_{self.layers}L{self.lr_mark}_s{self.seed}"
+
+
+@cache
+def joined(init, activation):
+    """Two names as one from which both can be read again: joined by _ where `split` finds them, else by --.
+
+    Neither has -- in it. Names of one sweep differ by more than upper and lower case, and so do joined ones.
+    """
+    text = f"{init}_{activation}"
+    return text if split(text) == (init, activation) else f"{init}--{activation}"
+
+
+def split(text):
+    """(init, activation) of two names joined by _: the first _ before a letter parts them, beyond a built-in init."""
+    inits = [len(init) for init in BUILT_IN_INITS if folded(text[: len(init)]) == init]
+    parting = re.compile(r"_(?=[^\W\d_])").search(text, max(inits, default=0))
+    return (text[: parting.start()], text[parting.end() :]) if parting else None
 
 
 @dataclass(frozen=True)
@@ -98,8 +130,10 @@ class SweepConfig:
     stack_size: int | str = "auto"
     save_dir: str | None = None
     cluster: str | None = None
-    resume: bool = True
+    resume: bool | str = True
     keep_state: bool = False
+    # the functions behind the names of `activations`, as the table had them when this CONFIG was made
+    rows: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def from_dict(cls, config):
@@ -108,7 +142,7 @@ class SweepConfig:
 
     def to_dict(self):
         """The completed CONFIG, as plain lists, numbers and strings: `from_dict` of it gives the same again."""
-        plain = dataclasses.asdict(self)
+        plain = {key: copy.deepcopy(getattr(self, key)) for key in CHECKS}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
     @property
@@ -120,12 +154,15 @@ class SweepConfig:
         """All runs of the sweep, in the order of CONFIG."""
         return list(self.named.values())
 
+    def axes(self):
+        """The values along each axis of the grid, in the order of a Run's fields."""
+        return self.init_types, self.activations, self.layers_list, self.seeds, self.lrs
+
     @cached_property
     def named(self):
         """{name: run}, all runs of the sweep in the order of CONFIG."""
         marks = {lr: f"_lr{repr(lr).removesuffix('.0')}" if isinstance(self.lr, tuple) else "" for lr in self.lrs}
-        axes = itertools.product(self.init_types, self.activations, self.layers_list, self.seeds, self.lrs)
-        runs = (Run(*cell, lr_mark=marks[cell[-1]]) for cell in axes)
+        runs = (Run(*cell, lr_mark=marks[cell[-1]]) for cell in itertools.product(*self.axes()))
         return {run.name: run for run in runs}
 
     def row_of(self, init):
@@ -133,7 +170,12 @@ class SweepConfig:
         return self.init_params[init].get("init", init)
 
     def activation(self, name):
-        """The row behind a name in `activations`: of the table, or of a family with this CONFIG's parameters."""
+        """The row behind a name in `activations`: of the table, or of a family with this CONFIG's parameters.
+
+        One that is registered anew under the name changes nothing here: a sweep trains what it was made with.
+        """
+        if name in self.rows:
+            return self.rows[name]
         if name not in self.activation_params:
             return ACTIVATIONS[name]
         params = dict(self.activation_params[name])
@@ -161,36 +203,53 @@ class SweepConfig:
 
 # ---- the checks of each key
 
+PLACES = ("folder",)  # kinds of data that lie somewhere: CONFIG has "folder:<path>"
+
 
 def _dataset(key, value):
-    if isinstance(value, str) and value.startswith("folder:") and len(value) > len("folder:"):
-        return value
-    return name_in((*DATASETS, "folder:<path>"))(key, value)
+    kind, _, place = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind in PLACES and place:
+        found = path(key, place)
+        return f"{kind}:{found}" if place.startswith("~") else value
+    return name_in((*DATASETS, *(f"{kind}:<path>" for kind in PLACES)))(key, value)
 
 
 def _lr(key, value):
     """A number, or a list of numbers: then the learning rate is an axis of the sweep."""
-    return list_of(positive)(key, value) if isinstance(value, list | tuple) else positive(key, value)
+    check = _sized(positive)
+    return list_of(check)(key, value) if isinstance(value, list) else check(key, value)
 
 
 def _stack_size(key, value):
-    if value == "auto":
+    if isinstance(value, str) and value == "auto":
         return value
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         refuse(key, value, '"auto" or a whole number from 1 up')
-    return value
+    return min(value, MOST_RUNS)
+
+
+def _sized(check):
+    """A number of some size: products and squares of others are no numbers any more."""
+
+    def check_size(key, value):
+        kept = check(key, value)
+        if kept != 0 and not LEAST_SIZE <= abs(kept) <= MOST_SIZE:
+            refuse(key, value, f"a number whose size is between {LEAST_SIZE:g} and {MOST_SIZE:g}, or 0")
+        return kept
+
+    return check_size
 
 
 PARAMETERS = {
-    "factor": positive,
+    "factor": _sized(positive),
     "mode": one_of("fan_in", "fan_out"),
-    "gain": positive,
-    "mean": number,
-    "std": non_negative,
+    "gain": _sized(positive),
+    "mean": _sized(number),
+    "std": _sized(non_negative),
     "a": number,
     "b": number,
-    "sigma_w2": non_negative,
-    "sigma_b2": non_negative,
+    "sigma_w2": _sized(non_negative),
+    "sigma_b2": _sized(non_negative),
 }
 
 
@@ -220,8 +279,7 @@ def _variant(key, name, given, kind, table, params_of):
     if not isinstance(given, dict) or kind not in given:
         name_in(table)(f"{key} (a variant of an {kind} under a name of its own says which: {{{kind!r}: ...}})", name)
     where = f"{key}[{name!r}]"
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][\w.-]*", name):
-        raise ConfigError(f"{where}: a variant's name is a letter, then letters, digits, dots, - and _")
+    own_name(f"the name of {where}", name)
     row = name_in(table)(f"{where}[{kind!r}]", given[kind])
     return {kind: row, **params_of(where, row, {k: v for k, v in given.items() if k != kind})}
 
@@ -229,7 +287,7 @@ def _variant(key, name, given, kind, table, params_of):
 def _params_of(where, init, given):
     defaults = INITIALIZERS[init].defaults
     if given and not defaults:
-        raise ConfigError(f"{where} is {given!r}, but {init} has no parameters; allowed is to leave it out")
+        raise ConfigError(f"{where} is {shown(given)}, but {init} has no parameters; allowed is to leave it out")
     params = {**defaults, **checked(given, {name: PARAMETERS[name] for name in defaults}, where, within=True)}
     if init == "trunc_normal" and params["a"] >= params["b"]:
         raise ConfigError(f"{where} cuts at a = {params['a']} and b = {params['b']}; a must lie below b")
@@ -269,25 +327,41 @@ def _like(default):
     def check(key, value):
         if not isinstance(value, str | bool | int | float):
             refuse(key, value, f"a value like {default!r}")
+        if type(default) is int and type(value) is int and value > MOST_SEGMENTS:
+            refuse(key, value, f"a whole number up to {MOST_SEGMENTS:,}")
+        if type(value) is float and math.isfinite(value):  # the family says what else a number must be
+            return _sized(number)(key, value)
         return value
 
     return check
+
+
+def _resume(key, value):
+    """True goes on, False trains everything again, "force" goes on although the data or the code has changed."""
+    if not isinstance(value, bool) and value != "force":
+        refuse(key, value, 'True, False or "force"')
+    return value
+
+
+def _name_beside(table):
+    """A name of a row or of a variant, which is looked up later, where both are known."""
+    return lambda key, value: value if isinstance(value, str) else name_in(table)(key, value)
 
 
 # the keys of CONFIG; where one is optional, None stands for what suits the data
 CHECKS = {
     "dataset": _dataset,
     "data_dir": path,
-    "layers_list": list_of(whole(1)),
-    "init_types": list_of(lambda key, value: value),  # names of rows or variants: looked up where both are known
-    "activations": list_of(lambda key, value: value),
+    "layers_list": list_of(whole(1, MOST_LAYERS)),
+    "init_types": list_of(_name_beside(INITIALIZERS)),
+    "activations": list_of(_name_beside(ACTIVATIONS)),
     "init_params": _init_params,
     "activation_params": _activation_params,
-    "hidden_size": whole(1),
+    "hidden_size": whole(1, MOST_UNITS),
     "input_size": optional(whole(1)),
     "input_square": optional(positive),
     "output_size": optional(whole(2)),
-    "num_epochs": optional(whole(1)),
+    "num_epochs": optional(whole(1, MOST_EPOCHS)),
     "lr": optional(_lr),
     "batch_size": optional(whole(1)),
     "optimizer": name_in(OPTIMIZERS),
@@ -300,20 +374,23 @@ CHECKS = {
     "stack_size": _stack_size,
     "save_dir": optional(path),
     "cluster": optional(_cluster),
-    "resume": flag,
+    "resume": _resume,
     "keep_state": flag,
 }
 
 
 def save_dir_of(config):
-    """Where the results of a CONFIG go, before it has been validated."""
-    if not isinstance(config, dict):
-        return SweepConfig.from_dict({}).save_dir
-    return str(config.get("save_dir") or default_save_dir(str(config.get("dataset", "digits"))))
+    """Where the results of a CONFIG go, before it has been validated. Raises ConfigError for what is no path."""
+    given = config if isinstance(config, dict) else {}
+    dataset = given.get("dataset", "digits")
+    save_dir = optional(path)("save_dir", given.get("save_dir"))
+    return save_dir or default_save_dir(dataset if isinstance(dataset, str) else "digits")
 
 
 def default_save_dir(dataset):
-    return "results/local/" + dataset.removeprefix("folder:").rstrip("/").rsplit("/", 1)[-1]
+    """A folder named like the data set, or like the folder that it lies in."""
+    kind, colon, place = dataset.partition(":")
+    return f"results/local/{os.path.basename(os.path.abspath(place)) or kind if colon else dataset}"
 
 
 def _from_dict(cls, config):
@@ -328,8 +405,27 @@ def _from_dict(cls, config):
     dataset = values.get("dataset", "digits")
     suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})
+    _check_names(settings)
+    bases = [params["base"] for params in settings.activation_params.values() if "base" in params]
+    settings.rows.update({name: settings.activation(name) for name in settings.activations})
+    settings.rows.update({name: ACTIVATIONS[name] for name in bases})
     resolve_device(settings)
     return settings
+
+
+def _check_names(config):
+    """Raise ConfigError where the runs are too many, or their files would not be files of their own everywhere."""
+    runs = math.prod(map(len, config.axes()))
+    if runs > MOST_RUNS:
+        raise ConfigError(f"CONFIG asks for {runs:,} runs; allowed are up to {MOST_RUNS:,}: shorten a list")
+    apart("init_types", config.init_types)
+    apart("activations", config.activations)
+    longest = max((name.encode() for name in config.named), key=len)
+    if len(longest) > MOST_BYTES - ENDINGS:
+        raise ConfigError(
+            f"the run {longest.decode()!r} has a name of {len(longest)} bytes, which is too long for a file's; allowed "
+            f"are {MOST_BYTES - ENDINGS}: shorten the names in init_types and activations"
+        )
 
 
 def resolve_device(config):

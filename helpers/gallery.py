@@ -455,7 +455,11 @@ def pages(root="results", studies=None):
 
 def stale(root="results", studies=None):
     """{path: text} of the pages that are missing, or differ from what would be written now."""
-    return {path: text for path, text in pages(root, studies).items() if not path.exists() or path.read_text() != text}
+    return {
+        path: text
+        for path, text in pages(root, studies).items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
 
 
 def silent(studies):

@@ -19,7 +19,8 @@ DEEP = Run("he_normal", "tanh", 12, 0)  # more than ten layers: their columns so
 def random_table(run, epochs, rng):
     """A run's table of random figures over 16 decades."""
     shape = epochs + 1, len(records.columns(run.layers))
-    table = rng.standard_normal(shape) * 10.0 ** rng.integers(-8, 8, shape)
+    table = np.abs(rng.standard_normal(shape)) * 10.0 ** rng.integers(-8, 8, shape)
+    table[:, 3:5] = rng.random((epochs + 1, 2))  # accuracies
     table[:, 0] = np.arange(epochs + 1)
     return table
 
@@ -270,7 +271,7 @@ def test_a_damaged_sweep_is_named_in_a_sentence(tmp_path, damage):
     table[:, 3:5] = 0.1
     write_tables(tmp_path, {DEEP: table})
     DAMAGES[damage](tmp_path)
-    told = r"(summary\.csv|manifest\.json) (is no|has the|does not|cannot be read)"
+    told = r"(summary\.csv|manifest\.json) (is no|has the|does not|cannot be read|is damaged)"
     with pytest.raises(ValueError, match=told) as error:
         records.load_sweep(tmp_path)
     assert "\n" not in str(error.value)

@@ -158,6 +158,45 @@ def test_a_loss_that_is_no_number_ends_the_training():
 # ---- observers
 
 
+@pytest.mark.parametrize("method", ["begin_epoch", "after_backward", "end_epoch"])
+def test_an_observer_that_fails_ends_nothing(method, capsys):
+    calls = []
+
+    class Faulty:
+        def __getattr__(self, name):
+            if name != method:
+                raise AttributeError(name)
+            return self.fail
+
+        def fail(self, training, *rest):
+            calls.append(training.epoch)
+            raise ValueError("a sketch cannot be drawn")
+
+    recipe = Recipe("sgd", lr=0.1, batch_size=32, num_epochs=2)
+    alone = train(Training(convnet(), made_up_data(), recipe))
+    observed = train(Training(convnet(), made_up_data(), recipe, [Faulty()]))
+    assert [row["train_loss"] for row in observed] == [row["train_loss"] for row in alone]
+    assert len(calls) >= 3
+    assert capsys.readouterr().out.count("ValueError: a sketch cannot be drawn") == 1
+
+
+def test_figures_of_an_observer_that_are_none_end_nothing(capsys):
+    class Wrong:
+        def end_epoch(self, training):
+            return 7
+
+    history = train(Training(convnet(), made_up_data(), Recipe("sgd", 0.1, 32, 2), [Wrong()]))
+    assert len(history) == 3
+    assert "TypeError" in capsys.readouterr().out
+
+
+def test_an_error_of_a_checkpoint_is_an_error_of_the_training(tmp_path):
+    """What it writes belongs to the results."""
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(OSError, match="taken"):
+        train(Training(convnet(), made_up_data(), Recipe("sgd", 0.1, 32, 2), [Checkpoints(tmp_path / "taken", [1])]))
+
+
 def test_observers_see_every_step_before_clipping():
     class Observer:
         def begin_epoch(self, training):

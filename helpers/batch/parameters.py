@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import yaml
 
-from helpers.batch.sources import parsed
 from helpers.notebooks import code_cells, read_notebook
+from helpers.sources import parsed
 
 REGISTERS = re.compile(r"^[^#\n]*register_activation\(", re.MULTILINE)
 

@@ -5,22 +5,22 @@ epoch instead, is faster by far.
 """
 
 import dataclasses
-import unicodedata
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from helpers import data as datasets
-from helpers import files, lanes, networks
+from helpers import files, lanes, networks, sources
 from helpers.activations import ACTIVATIONS, FAMILIES, registered
-from helpers.checks import ConfigError, checked, name_in, optional, path, positive, whole
+from helpers.checks import ConfigError, checked, folded, name_in, optional, path, positive, shown, whole
 from helpers.config import CHECKS, SweepConfig, resolve_device
 from helpers.initializers import INITIALIZERS
 from helpers.lanes import Task
-from helpers.progress import Lines, Progress
+from helpers.progress import Lines, Progress, Watched, say
 from helpers.records import AXES
 from helpers.spline_study import log
-from helpers.sweep.folder import SweepError, own_activations
+from helpers.sweep import origin
+from helpers.sweep.folder import FORCE, SweepError, own_activations
 from helpers.sweep.plan import parameters
 from helpers.training import Recipe, Training, data_type
 
@@ -114,13 +114,12 @@ def experiments(common, given, save_dir):
 
 
 def _check_name(name):
-    if not isinstance(name, str | int) or len(str(name)) > LONGEST:
-        shown = f"{str(name)[:40]!r}..." if len(str(name)) > LONGEST else repr(name)
-        raise ConfigError(f"an experiment's name is a text of up to {LONGEST} letters; got {shown}")
+    if not isinstance(name, str | int):
+        raise ConfigError(f"an experiment's name is a text; got {shown(name)}")
     plain = str(name).replace("_", "").replace("-", "").replace(".", "")
     if not plain.isalnum() or str(name)[0] == ".":
         raise ConfigError(
-            f"an experiment's name is made of letters, digits, dots, - and _, and begins with no dot; got {name!r}"
+            f"an experiment's name is made of letters, digits, dots, - and _, and begins with no dot; got {shown(name)}"
         )
 
 
@@ -130,8 +129,8 @@ def _check_folders(found):
     for experiment in found:
         name = experiment.folder.name
         if len(name.encode()) > LONGEST:
-            raise ConfigError(f"an experiment's name and seed are {name[:40]!r}...; allowed are {LONGEST} bytes")
-        other = seen.setdefault(unicodedata.normalize("NFKC", name).casefold(), experiment)
+            raise ConfigError(f"an experiment's name and seed are {shown(name)}; allowed are {LONGEST} bytes")
+        other = seen.setdefault(folded(name), experiment)
         if other is not experiment:
             raise ConfigError(
                 f"EXPERIMENTS has {other.folder.name!r} and {name!r}, which are one folder on some systems; give one "
@@ -181,7 +180,7 @@ class ExperimentWorker:
         return training_of(experiment, self.data_of(experiment.config), self.device)
 
     def about(self, task):
-        return {"experiment": task.what["experiment"].to_dict(), "training": task.what["training"]}
+        return {"experiment": task.what["experiment"].to_dict(), "training": task.what["training"], "code": of_code()}
 
     def halve(self, task, state):
         return None  # one network has no halves
@@ -200,6 +199,7 @@ class Study:
         self.folder = found[0].folder.parent
         self.device, self.cluster = resolve_device(found[0].config), found[0].config.cluster
         self.worker, self._trained = ExperimentWorker(self.device), set()
+        self._origins, self._useless = {}, set()  # of each Data; states that were said to be of no use
         for config in {experiment.name: experiment.config for experiment in found}.values():
             networks.check_inits(config.fitted_to(self.data_of(config)))
         self._check_folders()
@@ -230,18 +230,64 @@ class Study:
                     f"{experiment.folder} holds the log of another experiment: {key} differs; choose another save_dir, "
                     "or another name"
                 )
-            if there is not None and (what := _other(there.get("fingerprints"), self._fingerprints(experiment))):
-                raise ConfigError(
-                    f"{experiment.folder} holds the log of an experiment with other {what}; choose another save_dir, "
-                    "or move that folder away to train it anew"
-                )
+            if there is not None and experiment.config.resume != "force":
+                self._check_origin(experiment, there)
 
-    def _fingerprints(self, experiment):
-        """What decides the numbers beside the settings, by {what it is: its fingerprint}."""
-        data = self.data_of(experiment.config)
-        own = {f"values of {name!r}": mark for name, mark in own_activations(experiment.config).items()}
-        known = getattr(data, "fingerprint", None)
-        return {**own, **({} if known is None else {"data": known})}
+    def _check_origin(self, experiment, there):
+        """Raise ConfigError for a log of other data or functions, or a state that other code has trained."""
+        here = self._origin(experiment)
+        own = there.get("own_activations")
+        for name, mark in own.items() if isinstance(own, dict) else ():
+            if here["own_activations"].get(name, mark) != mark:
+                raise ConfigError(
+                    f"{experiment.folder} holds the log of another function that was registered as {name!r}; choose "
+                    "another save_dir, or register the new one under another name"
+                )
+        data = there.get("data")
+        if isinstance(data, dict) and (changed := origin.data_changed(data, here["data"])):
+            raise ConfigError(
+                f"{experiment.folder} holds the log of other data: {changed} differ; put the data back, choose another "
+                f"save_dir, or go on all the same with {FORCE}"
+            )
+        path = lanes.state_file(self.states, experiment.folder.name)
+        code = self._about_state(path, experiment, there).get("code")
+        if experiment.config.resume and isinstance(code, dict) and (changed := sources.changed(code, of_code())):
+            raise ConfigError(
+                f"{path} was trained by other code: {changed} differs; choose another save_dir, train anew with "
+                f'"resume": False, or go on all the same with {FORCE}'
+            )
+
+    def _origin(self, experiment):
+        """What decides the numbers beside the settings and the code: the data, and the reader's own functions."""
+        config, data = experiment.config, self.data_of(experiment.config)
+        if id(data) not in self._origins:
+            self._origins[id(data)] = origin.of_data(data, config.normalize)
+        return {"data": self._origins[id(data)], "own_activations": own_activations(config)}
+
+    def _about_state(self, path, experiment, there):
+        """What the state of this very training says of itself; an empty dict where there is none. Tells why."""
+        try:
+            about = files.read_about(path)
+        except FileNotFoundError:
+            return {}
+        except (files.DamagedError, OSError) as error:
+            self._say(path, f"{error}; {experiment.folder.name} is trained from its start")
+            return {}
+        if there is None:
+            self._say(path, f"{path} has no log beside it; {experiment.folder.name} is trained from its start")
+            return {}
+        ours = isinstance(about, dict) and not _first_difference(about.get("experiment"), experiment.to_dict())
+        ours = ours and about.get("training") == there.get("training")
+        if not ours or not 0 <= about["step"] <= experiment.config.num_epochs:
+            self._say(path, f"{path} belongs to another experiment; it is not used")
+            return {}
+        return about
+
+    def _say(self, path, sentence):
+        """Say once what is wrong with a state."""
+        if path not in self._useless:
+            self._useless.add(path)
+            say(sentence)
 
     def data_of(self, config):
         """The Data of a SweepConfig, as the experiments of this study have it."""
@@ -283,21 +329,21 @@ class Study:
             ) from error
 
     def _run(self, left):
-        tasks, origins = [], {}
+        tasks, begun = [], {}
         for experiment in left:
             self._set_aside(experiment)
             task = self._task(experiment)
             about = {"classes": self.data_of(experiment.config).classes, "training": task.what["training"]}
-            about["fingerprints"] = self._fingerprints(experiment)
+            about |= self._origin(experiment)
             tasks.append(task)
-            origins[task.name] = log.begin(experiment, about, self.device, task.done)
-        lines, finished = Lines(_news, unit="networks"), []
+            begun[task.name] = log.begin(experiment, about, self.device, task.done)
+        lines, finished = Watched(Lines(_news, unit="networks")), []
 
         def record(event):
             folder = self.folder / event.task
             log.append(folder, event)
             if event.results is not None:
-                log.finish(folder, origins[event.task], event.results)
+                log.finish(folder, begun[event.task], event.results)
                 lanes.state_file(self.states, event.task).unlink(missing_ok=True)
                 self._trained.add(folder)
                 finished.append(event.task)
@@ -309,7 +355,7 @@ class Study:
             run = self._engine()
             run(tasks, self.worker, record, watch, device=self.device, states=self.states, stop=self.stop)
         finally:
-            lanes.Watched(lines.close)()  # which can end nothing either
+            lines.close()
         if self.states.is_dir() and not any(self.states.iterdir()):
             self.states.rmdir()
 
@@ -342,24 +388,21 @@ class Study:
         config = experiment.config
         data = self.data_of(config)
         cost = parameters(config.fitted_to(data), experiment.run.layers) * data.train_size * config.num_epochs
-        what = {"experiment": experiment, "training": log.new_training()}
-        task = Task(experiment.folder.name, what, cost, config.num_epochs)
-        path, there = lanes.state_file(self.states, task.name), log.read_about(experiment.folder)
-        if not config.resume or not path.exists():
-            return task
-        try:
-            about = files.read_about(path)
-        except files.DamagedError as error:
-            print(f"{error}; {task.name} is trained from its start")
-            return task
-        if there is None:
-            print(f"{path} has no log beside it; {task.name} is trained from its start")
-            return task
-        ours = isinstance(about, dict) and not _first_difference(about.get("experiment"), experiment.to_dict())
-        if not ours or about.get("training") != there.get("training") or not 0 <= about["step"] <= task.steps:
-            print(f"{path} belongs to another experiment; it is not used")
-            return task
-        return task._replace(done=about["step"], what={**what, "training": there.get("training")})
+        task = Task(experiment.folder.name, {"experiment": experiment}, cost, config.num_epochs)
+        there = log.read_about(experiment.folder)
+        about = self._about_state(lanes.state_file(self.states, task.name), experiment, there) if config.resume else {}
+        training = there.get("training") if about else log.new_training()
+        return task._replace(done=about.get("step", -1), what={**task.what, "training": training})
+
+
+@cache
+def of_code():
+    """{path: fingerprint} of the code that decides an experiment's numbers, as it was when this process first asked."""
+    modules = ("helpers.training", "helpers.networks", "helpers.data", "helpers.spline_study.log")
+    found = {}
+    for module in modules:
+        found |= sources.fingerprints(module, origin.BESIDE)
+    return found
 
 
 def _news(events):
@@ -392,9 +435,3 @@ def _completed(there, key):
 # the defaults of a sweep, as JSON has them
 PLAIN = {field.name: field.default for field in dataclasses.fields(SweepConfig)}
 PLAIN = {key: list(value) if isinstance(value, tuple) else value for key, value in PLAIN.items()}
-
-
-def _other(there, here):
-    """The first thing that has another fingerprint there; None for none, and for what was not noted there."""
-    there = there if isinstance(there, dict) else {}
-    return next((what for what, mark in here.items() if there.get(what, mark) != mark), None)

@@ -41,6 +41,8 @@ class GradientObserver:
     Sums over the batches of an epoch are kept on the device; gradients are read before they are clipped.
     """
 
+    needed = True
+
     def begin_epoch(self, training):
         self.parameters = dict(training.net.named_parameters())
         self.sums, self.batches, self.losses, self.norms = 0, 0, [], []
@@ -388,11 +390,9 @@ def _complete_epochs(about, metrics, signals):
     """
     (layers,), last = about["experiment"]["layers_list"], about["experiment"]["num_epochs"]
     parameters = list(metrics.parameter[metrics.epoch == 0])
-    weights = [name for name in parameters if name.endswith(".weight")]
-    if len(set(parameters)) < len(parameters) or weights != [
-        *(f"hidden.{l}.weight" for l in range(layers)),
-        "output.weight",
-    ]:
+    weights = [*(f"hidden.{l}.weight" for l in range(layers)), "output.weight"]
+    named = [name for name in parameters if name.endswith(".weight")]
+    if len(set(parameters)) < len(parameters) or named != weights:
         raise ValueError(f"metrics.csv does not have the parameters of {layers} hidden layers, each once")
     epochs = []
     for name, table, column, expected in (

@@ -46,7 +46,8 @@ def _draw_curves(axes, results, run, quantity):
 
 def positive_scale(subplots):
     """One y axis for all subplots, of values above 0: logarithmic where they span a decade."""
-    drawn = np.ma.concatenate([line.get_ydata() for axes in subplots for line in axes.lines]).compressed()
+    lines = [line.get_ydata() for axes in subplots for line in axes.lines]
+    drawn = np.ma.masked_invalid(np.ma.concatenate([[], *lines])).compressed()
     drawn = drawn[drawn > 0]
     low, high = (drawn.min(), drawn.max()) if len(drawn) else (0.1, 1)
     for axes in subplots:

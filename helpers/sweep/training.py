@@ -5,6 +5,7 @@
 
 import dataclasses
 import time
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from helpers import records
 from helpers.activations import ACTIVATIONS, registered
 from helpers.config import ConfigError, SweepConfig, resolve_device
 from helpers.lanes import Lanes
+from helpers.sweep import origin
 from helpers.sweep.folder import SweepError
 from helpers.sweep.plan import deepest_first, fixed_part, parameters, stack_task
 from helpers.sweep.stack import GraphedSteps, Stack
@@ -151,7 +153,8 @@ class StackWorker:
         self.config, self.device, self._data = config, device, data
 
     def __getstate__(self):
-        return {"config": self.config.to_dict(), "own_activations": registered()}
+        own = {name: self.config.rows.get(name, row) for name, row in registered().items()}
+        return {"config": self.config.to_dict(), "own_activations": own}
 
     def __setstate__(self, sent):
         ACTIVATIONS.update(sent["own_activations"])
@@ -169,7 +172,12 @@ class StackWorker:
 
     def about(self, task):
         runs = task.what["runs"]
-        return {"runs": [run.name for run in runs], "config": fixed_part(self.config, runs)}
+        made_from = {"data": self._data_fingerprint, "code": origin.of_code()}
+        return {"runs": [run.name for run in runs], "config": fixed_part(self.config, runs), **made_from}
+
+    @cached_property
+    def _data_fingerprint(self):
+        return origin.of_data(self.data, self.config.normalize)
 
     def halve(self, task, state):
         runs = deepest_first(task.what["runs"])

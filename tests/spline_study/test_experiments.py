@@ -86,7 +86,7 @@ def test_an_entry_overrides_common_and_common_the_defaults():
         ({}, {"": {}}, "got ''"),
         ({}, {None: {}}, "got None"),
         ({}, {("a",): {}}, "got ('a',)"),
-        ({}, {"a" * 300: {}}, "a text of up to 200 letters"),
+        ({}, {"a" * 300: {}}, "allowed are 200 bytes"),
         ({}, {"é" * 120: {}}, "allowed are 200 bytes"),
         ({}, {"1": {}, 1: {}}, "'1_s0' and '1_s0', which are one folder"),
         ({}, {"a": {}, "A": {}}, "'a_s0' and 'A_s0', which are one folder"),
@@ -578,7 +578,9 @@ def test_a_log_and_state_of_before_there_were_marks_go_on(tmp_path, monkeypatch,
     interrupt(monkeypatch, tmp_path, "stop")
     path = tmp_path / "a_s0" / "experiment.json"
     about = json.loads(path.read_text())
-    path.write_text(json.dumps({key: about[key] for key in about if key not in ("training", "fingerprints")}))
+    path.write_text(
+        json.dumps({key: about[key] for key in about if key not in ("training", "data", "own_activations")})
+    )
     state, about = files.read_state(tmp_path / "state" / "a_s0.pt")
     files.write_state(tmp_path / "state" / "a_s0.pt", state, {key: about[key] for key in ("experiment", "step")})
     begun = epochs_trained(monkeypatch)
@@ -620,17 +622,32 @@ def test_other_data_or_another_function_are_refused(tmp_path, monkeypatch, inter
         study(tmp_path, own).run()
         watch(monkeypatch, lambda training, stop: None)
         changed[0] = ", one pixel changed"
-        with pytest.raises(ConfigError, match=r"a_s0 holds the log of an experiment with other data; choose"):
+        with pytest.raises(ConfigError, match=r"a_s0 holds the log of other data: samples or names"):
             study(tmp_path, own)
         changed[0] = ""
         register_activation("mine_of_this_test", torch.sin)
-        with pytest.raises(ConfigError, match=r"with other values of 'mine_of_this_test'; choose"):
+        with pytest.raises(ConfigError, match=r"of another function that was registered as 'mine_of_this_test'"):
             study(tmp_path, own)
         register_activation("mine_of_this_test", torch.tanh)
         study(tmp_path, own).run()
         assert is_finished(tmp_path / "a_s0")
     finally:
         del ACTIVATIONS["mine_of_this_test"]
+
+
+def test_a_state_that_other_code_has_trained_is_refused(tmp_path, monkeypatch, whole):
+    """Where something is left to train; what is finished can always be opened."""
+    interrupt(monkeypatch, tmp_path, "stop")
+    begun, today = epochs_trained(monkeypatch), studied.of_code()
+    assert "helpers/training.py" in today
+    monkeypatch.setattr(studied, "of_code", lambda: today | {"helpers/training.py": "changed"})
+    with pytest.raises(ConfigError, match=r"a_s0.pt was trained by other code: helpers/training.py differs; choose"):
+        study(tmp_path, {"a": {}})
+    study(tmp_path, {"a": {}}, resume="force").run()
+    assert begun == [2, 3]
+    assert tables(tmp_path / "a_s0") == tables(whole)
+    monkeypatch.undo()
+    assert study(tmp_path, {"a": {}}).left == []
 
 
 def test_a_second_process_is_kept_out(tmp_path):
