@@ -722,6 +722,7 @@ def test_what_is_removed_under_a_training_is_noticed_or_written_again(tmp_path, 
     watch(monkeypatch, remove)
     if (whole / gone.removeprefix("a_s0/")).is_file():
         study(folder, {"a": {}}).run()
+        assert is_finished(folder / "a_s0")
     else:
         with pytest.raises(SweepError, match=r"cannot be written to .* \(No such file or directory\)"):
             study(folder, {"a": {}}).run()
