@@ -87,7 +87,7 @@ def test_sentences_about_the_map():
 
 
 def test_every_figure_draws_what_it_is_given():
-    w, b = np.linspace(0.5, 2.6, 13), np.linspace(0, 0.5, 6)
+    w, b = np.linspace(0.5, 2.6, 7), np.linspace(0, 0.5, 3)
     picture = phase.plane_maps("tanh", w, b)
     ordered = np.mean([theory.chi1("tanh", theory.fixed_point("tanh", x, y).q, x) < 1 for x in w for y in b])
     assert picture.name == "plane"
