@@ -4,15 +4,17 @@ One C file is one library. Where there is no C compiler the caller has another w
 """
 
 import ctypes
-import hashlib
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from helpers import files
 # Without the two -fno no rounding could be done in vectors; neither changes a result.
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
 OPENMP = (["-fopenmp"], ["-fopenmp-simd"], [])  # Apple's compiler has no threads of OpenMP
+LIMIT = 120.0  # seconds for a compiler; it takes some 5
 COMPILING = threading.Lock()
 
 
@@ -51,41 +54,95 @@ def instructions():
 
 @cache
 def _library(source, options, without):
-    compiler = [*shlex.split(os.environ.get("CC") or "cc"), *options]
+    asked = os.environ.get("CC") or "cc"
+    try:
+        compiler = [*shlex.split(asked), *options]
+    except ValueError as error:  # a quote that does not end
+        return _warn(without, f"{source.name} could not be compiled: CC is {asked!r}, which is no command ({error})")
     sources = [source, *sorted(source.parent.glob("*.h"))]
     made_from = (
         b"".join(path.read_bytes() for path in sources)
         + "\n".join([*compiler, *instructions(), *FLAGS, _machine()]).encode()
     )
-    name = f"{source.stem}-{hashlib.sha256(made_from).hexdigest()[:16]}.so"
-    kept = source.parent / "__pycache__" / name
-    if kept.exists():
-        return _loaded(kept, source, without)
-    errors = []
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder, name)
-        # the first that works, last of all without the processor's own instructions: not every compiler knows `native`
-        for openmp, own in [*((openmp, instructions()) for openmp in OPENMP), ([], [])]:
-            try:
-                command = [*compiler, *own, *FLAGS, *openmp, str(source), "-o", str(made), "-lm"]
-                subprocess.run(command, check=True, capture_output=True, text=True)
-                break
-            except (OSError, subprocess.CalledProcessError) as error:
-                errors.append(getattr(error, "stderr", None) or str(error))
-        else:
-            return _warn(without, f"{source.name} could not be compiled: {errors[0].strip().splitlines()[0]}")
-        try:
-            files.write_whole(kept, made.read_bytes())
-        except OSError:  # a read-only installation: the compiled file lives as long as this process
-            return _loaded(made, source, without)
-    return _loaded(kept, source, without)
-
-
-def _loaded(path, source, without):
+    folder, name = source.parent / "__pycache__", f"{source.stem}-{files.checksum(made_from)[:16]}"
+    for kept in _whole_ones(folder, name):
+        with suppress(OSError):  # of a kind or in a place that cannot be run here: it is compiled anew
+            return ctypes.CDLL(str(kept))
     try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+            own = Path(place, f"{name}.so")
+            _compile(compiler, source, own)
+            content = own.read_bytes()
+            kept = folder / f"{name}-{_mark(content)}.so"
+            with suppress(OSError):  # a read-only installation: the compiled file lives as long as this process
+                files.write_whole(kept, content)
+            return _loaded(kept, own)
+    except CompilerError as error:
+        return _warn(without, f"{source.name} could not be compiled: {error}")
+    except OSError as error:  # no room for temporary files, or none from which anything may be run
         return _warn(without, f"what was made of {source.name} cannot be loaded: {error}")
+
+
+class CompilerError(RuntimeError):
+    """A compiler that is not there, fails or hangs; the text is the first line of what it says."""
+
+
+def _mark(content):
+    """The end of a compiled file's name: by it a damaged one is known, which could crash the process or miscount."""
+    return files.checksum(content)[:16]
+
+
+def _whole_ones(folder, name):
+    """The compiled files of this name that are as they were written; others are removed where that is allowed."""
+    for path in sorted(folder.glob(f"{name}-*.so")):
+        with suppress(OSError):
+            if path.stem.removeprefix(f"{name}-") == _mark(path.read_bytes()):
+                yield path
+            else:
+                path.unlink()
+
+
+def _loaded(kept, own):
+    """The library as it is kept, or, where that cannot be written or run, as it was compiled. Raises OSError."""
+    try:
+        return ctypes.CDLL(str(kept))
+    except OSError:
+        return ctypes.CDLL(str(own))
+
+
+def _compile(compiler, source, made):
+    """Let the compiler make a library of a C file. Raises CompilerError."""
+    errors, ends = [], time.monotonic() + LIMIT
+    # the first that works, last of all without the processor's own instructions: not every compiler knows `native`
+    for openmp, own in [*((openmp, instructions()) for openmp in OPENMP), ([], [])]:
+        try:
+            return _run([*compiler, *own, *FLAGS, *openmp, str(source), "-o", str(made), "-lm"], made.parent, ends)
+        except CompilerError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _run(command, place, ends):
+    """Run a compiler to its end, or until its time ends: then it is killed, with all that it has started."""
+    said = place / "said"
+    with said.open("wb") as file:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+            raise CompilerError(str(error)) from error
+        try:
+            code = process.wait(max(0.0, ends - time.monotonic()))
+        except subprocess.TimeoutExpired as error:
+            raise CompilerError(f"{command[0]} took more than {LIMIT:g} s") from error
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    if code:
+        lines = said.read_text(errors="replace").strip().splitlines()
+        raise CompilerError(lines[0] if lines else f"{command[0]} ended with exit code {code}")
 
 
 def _warn(without, why):

@@ -4,8 +4,9 @@
     python -m helpers.packed unpack    back to files
 
 Packed are the `runs/` of a sweep and the folder of each experiment of the spline study; who reads a CSV through `read`
-gets it in either form. A file beside the zip is newer than what the zip holds of it: what goes on in a packed folder
-reads there what is finished and writes files, and packing takes them in.
+gets it in either form. A file beside the zip is newer than what the zip holds of it, and is the one that is read: what
+goes on in a packed folder reads there what is finished and writes files, and packing takes them in. A kill at any
+moment leaves each CSV in one form or in both.
 
 What is published, which is all of results/ but results/local/, is packed by the batch that has made it: packed it
 takes a quarter of the space, and a repository has little. A user's own results stay files, which any tool opens.
@@ -13,7 +14,9 @@ takes a quarter of the space, and a repository has little. A user's own results 
 
 import argparse
 import io
+import lzma
 import os
+import struct
 import sys
 import zipfile
 import zlib
@@ -24,7 +27,8 @@ from helpers import ROOT, files
 
 PUBLISHED = ROOT / "results"
 OWN = "local"  # the folder in it that is the user's own
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError)
+DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError, OSError)
+DAMAGE += (OverflowError, MemoryError)
 
 
 def zip_of(folder):
@@ -43,7 +47,7 @@ def read(path):
     except (FileNotFoundError, NotADirectoryError):
         pack = _opened(path.parent)
         if pack is None or path.name not in pack.NameToInfo:
-            raise
+            return path.read_bytes()  # it may have been unpacked meanwhile
     try:
         return pack.read(path.name)
     except DAMAGE as error:
@@ -81,7 +85,25 @@ def _opened(folder):
 @lru_cache(maxsize=4)
 def _in_memory(path, *_):
     """A zip as it is now: the other arguments tell it from what was there before under this name."""
-    return zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+    pack = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+    if strange := _strange(pack.namelist()):
+        raise ValueError(f"{strange}, which is not what was packed")
+    return pack
+
+
+def _strange(names):
+    """What is wrong with the names of packed files, in words; None for nothing.
+
+    They are plain names, which lead to no other folder, and no two of them are one file on some system.
+    """
+    seen = {}
+    for name in names:
+        if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0"):
+            return f"it holds {name!r}"
+        other = seen.setdefault(name.casefold(), name)
+        if other is not name:
+            return f"it holds {name!r} twice" if other == name else f"it holds both {other!r} and {name!r}"
+    return None
 
 
 def _damaged(folder, error):
@@ -91,6 +113,11 @@ def _damaged(folder, error):
     )
 
 
+def checksum(path):
+    """The first 16 digits of the sha256 of a file, plain or packed. Raises what `read` raises."""
+    return files.checksum(read(path))[:16]
+
+
 # ---- packing and unpacking
 
 
@@ -98,17 +125,19 @@ def pack(folder):
     """Pack the CSVs of a folder, together with what is packed already, and remove them. Returns how many there were.
 
     The same CSVs give the same bytes: in the order of their names, with no times. Raises DamagedError, OSError; the
-    CSVs are then all still there.
+    CSVs are then all still there. ValueError for two names that some systems take for one.
     """
     folder = Path(folder)
-    plain = sorted(folder.glob("*.csv"))
+    plain = {path.name: path.read_bytes() for path in sorted(folder.glob("*.csv")) if path.is_file()}
     if plain:
-        names = sorted({*packed_names(folder), *(path.name for path in plain)})
-        files.write_whole(zip_of(folder), zipped((name, read(folder / name)) for name in names))
-        with zip_of(folder).open("rb") as file:
-            os.fsync(file.fileno())  # before what it stands for is removed
-        for path in plain:
-            path.unlink()
+        names = sorted({*packed_names(folder), *plain})
+        if strange := _strange(names):
+            raise ValueError(f"{folder} is not packed: {strange}; rename one of its files")
+        content = zipped((name, plain[name] if name in plain else read(folder / name)) for name in names)
+        files.write_whole(zip_of(folder), content)
+        _settle(zip_of(folder))  # before what it stands for is removed
+        for name in plain:
+            (folder / name).unlink()
         if not any(folder.iterdir()):
             folder.rmdir()
     return len(plain)
@@ -134,8 +163,16 @@ def unpack(folder):
     missing = [name for name in packed_names(folder) if not (folder / name).exists()]
     for name in missing:
         files.write_whole(folder / name, read(folder / name))
+    for name in missing:
+        _settle(folder / name)
     zip_of(folder).unlink(missing_ok=True)
     return len(missing)
+
+
+def _settle(path):
+    """Have a file on the disk, and no longer in memory alone. Raises OSError."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def is_published(folder):
@@ -163,11 +200,17 @@ def unpack_below(root):
 
 
 def _each(action, folders):
-    done = 0
+    """Do it with each of them; the first error is raised when all others are done."""
+    done, errors = 0, []
     for folder in folders:
         if folder.is_dir() or zip_of(folder).exists():
-            with files.locked(folder.parent):  # nobody trains there meanwhile
-                done += action(folder)
+            try:
+                with files.locked(folder.parent):  # nobody trains there meanwhile
+                    done += action(folder)
+            except (ValueError, files.LockedError, OSError) as error:
+                errors.append(error)
+    if errors:
+        raise errors[0]
     return done
 
 

@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm, Normalize
 
 from helpers import networks, theory, words
 from helpers.activations import phi_of
-from helpers.config import Run, SweepConfig
+from helpers.config import ConfigError, Run, SweepConfig
 from helpers.figures import COLOURS, STYLE, Picture, grid_of_subplots, legend, log_ticks
 from helpers.quadrature import QUICK, expectation
 from helpers.sweep.tables import trainable_depth
@@ -125,10 +125,21 @@ def trainable_against_scale(results):
 
     depth  the deepest network that learned in every seed, with all shallower ones; 0 for none
     xi_c   of its sigma_w2 and sigma_b2
+
+    Raises ConfigError for a sweep over several activations, or with an init that has no sigma_w2.
     """
     results.check_one_of_each()
-    config, (activation,) = results.config, results.config["activations"]
+    config = results.config
+    if len(config["activations"]) > 1:
+        raise ConfigError(f"activations is {config['activations']}; depth is held against xi_c of one of them")
+    (activation,) = config["activations"]
     params = {init: config["init_params"][init] for init in config["init_types"]}
+    without = [init for init, given in params.items() if not {"sigma_w2", "sigma_b2"} <= set(given)]
+    if without:
+        raise ConfigError(
+            f"init_types has {', '.join(without)}, which has no sigma_w2; depth is held against xi_c of gaussian and "
+            "variants of it"
+        )
     depths = trainable_depth(results).loc[activation]
     rows = []
     for init, given in params.items():

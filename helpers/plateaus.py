@@ -190,8 +190,8 @@ def leaving(table, epochs):
         by_step.plot(rows.step[rows.step > 0], height[rows.step > 0], **style)
     for axes in (by_lr, by_step):
         axes.axhspan(epochs * 1.25, never * 2, color="0.9", lw=0)
-        drawn = np.concatenate([line.get_xdata() for line in axes.lines])
-        axes.set(xscale="log" if len(drawn) else "linear", yscale="log", ylim=(low, never * 2))
+        drawn = sum(len(line.get_xdata()) for line in axes.lines)
+        axes.set(xscale="log" if drawn else "linear", yscale="log", ylim=(low, never * 2))
         axes.set_yticks(ticks, [f"{tick}" for tick in ticks])
         axes.minorticks_off()
         axes.text(0.02, 0.97, "never left", transform=axes.transAxes, va="top", color="0.3")
@@ -232,16 +232,14 @@ def gradients_over_epochs(results, lr, table, layers=None):
     layers, seed = layers or max(config["layers_list"]), config["seeds"][0]
     figure, subplots = grid_of_subplots(len(config["init_types"]), 5, width=2.1, height=1.9, sharex=True, sharey=True)
     for axes, init in zip(subplots, config["init_types"], strict=True):
-        (run,) = results.select(init=init, lr=lr, layers=layers, seed=seed).run
-        norms = results.layers(run, "grad_norm")
-        for layer in norms:
-            colour = EPOCHS_MAP(0.9 * layer / max(1, layers - 1))
-            axes.plot(
-                norms.index[1:], norms[layer].where(norms[layer] > 0)[1:], color=colour, lw=1.2, label=f"layer {layer}"
-            )
-        (left,) = table[table.run == run].left
-        if np.isfinite(left):
-            axes.axvline(left, color="k", ls=":", lw=1)
+        for run in results.select(init=init, lr=lr, layers=layers, seed=seed).run:  # one, or none after a stop
+            norms = results.layers(run, "grad_norm")
+            for layer in norms:
+                style = {"color": EPOCHS_MAP(0.9 * layer / max(1, layers - 1)), "lw": 1.2, "label": f"layer {layer}"}
+                axes.plot(norms.index[1:], norms[layer].where(norms[layer] > 0)[1:], **style)
+            (left,) = table[table.run == run].left
+            if np.isfinite(left):
+                axes.axvline(left, color="k", ls=":", lw=1)
         axes.set(xscale="log", yscale="log")
         axes.set_title(init, fontsize=9)
     bottom, top = subplots[0].get_ylim()

@@ -272,7 +272,7 @@ def run_checksum(folder, run):
 
 
 def _checksum(path):
-    return files.checksum(packed.read(path))[:16]
+    return packed.checksum(path)
 
 
 def read_checksums(folder):
@@ -594,7 +594,7 @@ def _read_summary(path, config):
         raise ValueError(f"{path} is no summary of a sweep: it lacks {', '.join(missing)}")
     for column in AXES:
         allowed = axis_values(config, column)
-        if column not in summary and len(allowed) > 1:
+        if column not in summary and len(allowed) > 1 and len(summary):
             raise ValueError(f"{path} is no summary of its sweep: it lacks {column}")
         if column == "lr" and column not in summary:
             summary = summary.assign(lr=allowed[0])

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import packed, records
+from helpers.checks import ConfigError, checked, non_negative, refuse, whole
 from helpers.config import SweepConfig
 from helpers.figures import COLOURS, Picture, grid_of_subplots, legend
 from helpers.lanes import Task
@@ -26,9 +27,35 @@ from helpers.sweep.plan import parameters
 
 NUMBER = 8.5  # bytes of a number in a CSV, its comma included: "0.01234," or "1.234e-05,"
 HOUR, TERABYTE = 3600.0, 1e12
+MOST = 10**15  # networks or machines
 
 
 # ---- before anything is trained
+
+
+def asked(networks, machines, prices):
+    """(networks, machines, prices) as they are kept. Raises ConfigError for what cannot be multiplied and divided."""
+    found = checked({"NETWORKS": networks, "MACHINES": machines, "PRICES": prices}, CHECKS, "the plan")
+    return found["NETWORKS"], found["MACHINES"], found["PRICES"]
+
+
+def _count(key, value):
+    kept = whole(1)(key, value)
+    if kept > MOST:
+        refuse(key, "a larger number", f"a whole number from 1 to {MOST:,}")
+    return kept
+
+
+def _prices(key, value):
+    """What a machine hour and a month of a terabyte cost, both."""
+    table = {"machine hour": non_negative, "terabyte month": non_negative}
+    kept = checked(value, table, key, within=True)
+    if missing := [name for name in table if name not in kept]:
+        raise ConfigError(f"{key} has no {missing[0]!r}; it says what a {' and what a '.join(table)} cost")
+    return kept
+
+
+CHECKS = {"NETWORKS": _count, "MACHINES": _count, "PRICES": _prices}
 
 
 def operations(config, data, layers):
@@ -65,7 +92,12 @@ def estimated(sweep):
 
 
 def measured(results):
-    """What a network of a sweep has needed, in the mean over its runs: a Series."""
+    """What a network of a sweep has needed, in the mean over its runs: a Series.
+
+    Raises ConfigError where no run is finished.
+    """
+    if len(results.summary) == 0:
+        raise ConfigError(f"{results.folder} has no finished run to measure; let the sweep go on first")
     files = [results.run_file(run) for run in results.summary.run]
     sizes = [len(packed.read(path)) for path in files]
     return pd.Series(

@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import sys
+import warnings
 import zipfile
 
 import numpy as np
@@ -172,6 +174,105 @@ def test_a_full_disk_loses_nothing(folder, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         packed.unpack(folder)
     assert packed.read(folder / NAMES[0]) == before[NAMES[0]]
+
+
+def made_zip(folder, *members):
+    """A zip of (name, bytes), also of what no packing makes."""
+    path = packed.zip_of(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that is there twice
+        path.write_bytes(packed.zipped(members))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "word"),
+    [
+        (["../outside.csv"], "'../outside.csv'"),
+        (["/outside.csv"], "'/outside.csv'"),
+        (["deep/a.csv"], "'deep/a.csv'"),
+        (["deep/"], "'deep/'"),
+        ([".."], "'..'"),
+        (["..\\outside.csv"], "outside.csv"),
+        (["C:outside.csv"], "'C:outside.csv'"),
+        (["a.csv", "b.csv", "a.csv"], "'a.csv' twice"),
+        (["a.csv", "b.csv", "A.CSV"], "both 'a.csv' and 'A.CSV'"),
+    ],
+)
+def test_a_zip_of_other_names_is_damaged_and_leads_nowhere(folder, names, word):
+    path = made_zip(folder, *((name, b"outside\n") for name in names))
+    before = sorted(folder.parents[1].rglob("*"))
+    for action in (packed.packed_names, packed.unpack, packed.pack, lambda folder: packed.read(folder / "a.csv")):
+        with pytest.raises(files.DamagedError) as error:
+            action(folder)
+        assert one_sentence(error, path)
+        assert word in str(error.value).replace("\\\\", "\\")
+    assert sorted(folder.parents[1].rglob("*")) == before
+    assert packed.read(folder / NAMES[0]) == content_of(NAMES[0])
+
+
+def test_names_that_some_systems_take_for_one_are_not_packed(folder):
+    (folder / NAMES[0].upper()).write_bytes(b"other\n")
+    (folder / NAMES[0].upper()).rename(folder / NAMES[0].replace("L", "l"))
+    before = contents(folder)
+    with pytest.raises(ValueError, match=r"is not packed: it holds both .*; rename one"):
+        packed.pack(folder)
+    assert contents(folder) == before
+
+
+def test_one_damaged_zip_keeps_no_other_folder_from_being_packed(folder):
+    for name in ("a", "z"):
+        shutil.copytree(folder.parent, folder.parents[1] / name)
+    path = packed.zip_of(folder)
+    path.write_bytes(b"PK")
+    with pytest.raises(files.DamagedError, match="is damaged"):
+        packed.pack_below(folder.parents[1])
+    assert zips(folder.parents[1]) == ["a/runs.zip", "sweep/runs.zip", "z/runs.zip"]
+    assert len(contents(folder)) == 3
+
+
+def killed_at(line, action, folder):
+    """Do something in a process that is killed when it comes to its n-th line; whether it came to its end before."""
+    process = os.fork()
+    if process == 0:  # pragma: no cover
+        left = [line]
+
+        def follow(frame, event, _):
+            if frame.f_code.co_filename not in (packed.__file__, files.__file__):
+                return None
+            if event == "line":
+                left[0] -= 1
+                if left[0] == 0:
+                    os._exit(9)
+            return follow
+
+        sys.settrace(follow)
+        try:
+            action(folder)
+        finally:
+            sys.settrace(None)
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("what", ["pack", "unpack"])
+def test_a_kill_at_any_line_loses_nothing(folder, tmp_path, what):
+    """What is left is read as it was, and the next packing or unpacking ends as if there had been no kill."""
+    (folder / NAMES[0]).rename(tmp_path / "late.csv")
+    packed.pack(folder)
+    folder.mkdir()
+    (tmp_path / "late.csv").rename(folder / NAMES[0])  # one is a file, two are packed
+    action, ended, line = getattr(packed, what), False, 0
+    while not ended:
+        line += 1
+        copy = shutil.copytree(folder.parent, tmp_path / str(line)) / "runs"
+        ended = killed_at(line, action, copy)
+        assert {name: packed.read(copy / name) for name in NAMES} == {name: content_of(name) for name in NAMES}
+        action(copy)
+        assert {name: packed.read(copy / name) for name in NAMES} == {name: content_of(name) for name in NAMES}
+        assert packed.zip_of(copy).exists() == (what == "pack")
+        shutil.rmtree(tmp_path / str(line))
+    assert line > 30
 
 
 # ---- the two commands

@@ -7,7 +7,7 @@ import torch
 from made_up_results import write_sweep
 
 from helpers import phase, theory
-from helpers.config import SweepConfig
+from helpers.config import ConfigError, SweepConfig
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
@@ -87,7 +87,7 @@ def test_sentences_about_the_map():
 
 
 def test_every_figure_draws_what_it_is_given():
-    w, b = np.linspace(0.5, 2.6, 13), np.linspace(0, 0.5, 6)
+    w, b = np.linspace(0.5, 2.6, 7), np.linspace(0, 0.5, 3)
     picture = phase.plane_maps("tanh", w, b)
     ordered = np.mean([theory.chi1("tanh", theory.fixed_point("tanh", x, y).q, x) < 1 for x in w for y in b])
     assert picture.name == "plane"
@@ -125,3 +125,18 @@ def test_the_gaussian_init_draws_biases():
         assert bias.var().item() == pytest.approx(0.3, rel=5 * (2 / 500) ** 0.5)
     assert not torch.equal(biases[0], biases[1])
     assert not biases[-1].any()
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"activations": ["tanh", "relu"]}, "activations is"),
+        ({"init_types": ["gaussian", "zero"]}, "init_types has zero"),
+    ],
+)
+def test_a_sweep_that_has_no_one_depth_scale_is_refused(tmp_path, change, word):
+    given = {"activations": ["tanh"], "init_types": ["gaussian"], "layers_list": [2, 4], **change}
+    results = write_sweep(tmp_path, {**given, "input_size": 8, "hidden_size": 16, "output_size": 10})
+    with pytest.raises(ConfigError, match=word) as error:
+        phase.trainable_against_scale(results)
+    assert "\n" not in str(error.value)

@@ -9,7 +9,7 @@ from made_up_results import table_of, write_sweep
 from torch.nn import functional
 
 from helpers import networks, plateaus
-from helpers.config import Run
+from helpers.config import Run, SweepConfig
 from helpers.sweep import Sweep
 from helpers.sweep.tables import crossing
 
@@ -147,3 +147,26 @@ def test_each_picture_has_its_numbers_in_figure_and_sentence(study):
 
 def test_a_crossing_needs_a_fall():
     assert np.isnan(crossing(pd.DataFrame({"train_loss": [2.3, 2.3]}), 2.07))
+
+
+@pytest.mark.parametrize("there", ["none", "all but one", "one"])
+def test_a_sweep_that_was_stopped_is_drawn_as_far_as_it_is(tmp_path, there):
+    """Every picture and sentence of the study, of what is there."""
+    axes = {"activations": ["sigmoid"], "init_types": ["he_normal", "zero"], "layers_list": [4], "lr": [0.1, 1.0]}
+    given = {**axes, "input_size": 8, "hidden_size": 16, "output_size": 10}
+    names = [run.name for run in SweepConfig.from_dict(given).runs()]
+    missing = {"none": names, "all but one": names[:1], "one": names[1:]}[there]
+    results = write_sweep(tmp_path, given, missing=missing, classes=10)
+    table = plateaus.leaving_table(results)
+    assert len(table) == len(names) - len(missing)
+    assert len(plateaus.gradient_factors(results, 0.1)) == {"none": 0, "all but one": 1, "one": 1}[there]
+    pictures = [
+        plateaus.accuracy_map(results, table),
+        plateaus.curves_by_lr(results, table),
+        plateaus.leaving(table, 6),
+        plateaus.gradients_over_epochs(results, 0.1, table),
+        plateaus.deviations(results, 0.1, table),
+    ]
+    assert all(picture.sentence for picture in pictures)
+    assert list(plateaus.verdict(results, table))
+    plt.close("all")

@@ -1,12 +1,14 @@
 """What a large sweep needs: closed forms against counted operations, files on disk and sums term by term."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_up_results import write_sweep
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers import networks, records, scale
-from helpers.config import Run, SweepConfig
+from helpers.config import ConfigError, Run, SweepConfig
 from helpers.sweep import Sweep
 
 SMALL = {"layers_list": [1, 3], "init_types": ["he_normal"], "activations": ["relu"], "seeds": [0, 1], "device": "cpu"}
@@ -144,3 +146,42 @@ def test_figures_draw_the_hours():
 def test_seeds_make_the_networks():
     assert scale.seeds_for(SMALL, 1000) == 500
     assert scale.seeds_for(SMALL, 1001) == 501
+
+
+GOOD = (10, 2, {"machine hour": 0.1, "terabyte month": 20})
+
+
+def test_a_plan_is_kept_as_it_is():
+    assert scale.asked(*GOOD) == GOOD
+    assert scale.asked(np.int64(10), 2, GOOD[2])[0] == 10
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "word"),
+    [
+        (0, "1e7", "NETWORKS is '1e7'"),
+        (0, 0, "NETWORKS is 0"),
+        (0, 2.5, "NETWORKS is 2.5"),
+        (0, 10**400, "1,000,000,000,000,000"),
+        (1, None, "MACHINES is None"),
+        (1, float("nan"), "MACHINES is nan"),
+        (2, None, "PRICES is None"),
+        (2, {"machine hour": 0.1}, "PRICES has no 'terabyte month'"),
+        (2, {"machine hour": 0.1, "terabyte month": 1, "beer": 3}, "PRICES has no key 'beer'"),
+        (2, {"machine hour": float("inf"), "terabyte month": 1}, "PRICES['machine hour'] is inf"),
+        (2, {"machine hour": -1, "terabyte month": 1}, "PRICES['machine hour'] is -1"),
+    ],
+)
+def test_a_plan_that_cannot_be_computed_is_one_sentence(at, value, word):
+    with pytest.raises(ConfigError) as error:
+        scale.asked(*GOOD[:at], value, *GOOD[at + 1 :])
+    assert word in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300
+
+
+def test_of_a_sweep_without_a_finished_run_nothing_is_measured(tmp_path):
+    given = {**SMALL, "input_size": 64, "output_size": 10, "lr": [0.1, 0.2]}
+    missing = [run.name for run in SweepConfig.from_dict(given).runs()]
+    with pytest.raises(ConfigError, match="has no finished run to measure"):
+        scale.measured(write_sweep(tmp_path, given, missing=missing))

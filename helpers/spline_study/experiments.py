@@ -4,20 +4,23 @@ An experiment is one network, a `DeepMLP` trained by autograd and torch.optim; a
 epoch instead, is faster by far.
 """
 
+import dataclasses
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from helpers import data as datasets
-from helpers import files, lanes, networks
-from helpers.activations import ACTIVATIONS, registered
-from helpers.checks import ConfigError, checked, name_in, optional, path, positive, whole
+from helpers import files, lanes, networks, sources
+from helpers.activations import ACTIVATIONS, FAMILIES, registered
+from helpers.checks import ConfigError, checked, folded, name_in, optional, path, positive, shown, whole
 from helpers.config import CHECKS, ONE, SweepConfig, resolve_device
+from helpers.initializers import INITIALIZERS
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched, say
 from helpers.records import AXES
 from helpers.spline_study import log
-from helpers.sweep.folder import SweepError
+from helpers.sweep import origin
+from helpers.sweep.folder import FORCE, SweepError, own_activations
 from helpers.sweep.plan import parameters
 from helpers.training import Recipe, Training, data_type
 
@@ -46,6 +49,8 @@ EXPERIMENT_CHECKS = {
     "precision": name_in(("float32", "float64")),
 }
 SAVE_EVERY = 30.0  # seconds between two states on disk
+MOST = 10_000  # networks of a study, each of which has a folder of its own
+LONGEST = 200  # bytes of a folder's name: beside it lie files of longer ones, and most systems end at 255
 
 
 @dataclass(frozen=True)
@@ -92,17 +97,46 @@ def experiments(common, given, save_dir):
                 raise ConfigError(
                     f"EXPERIMENTS[{name!r}] has {key!r}, which is the same for all; it belongs into COMMON"
                 )
-        if not str(name).replace("_", "").replace("-", "").replace(".", "").isalnum():
-            raise ConfigError(f"an experiment's name is made of letters, digits, dots, - and _; got {name!r}")
+        _check_name(name)
         settings = {**DEFAULTS, **common, **own}
         clip = settings.pop("clip")
         for key, many in LISTS.items():
             settings[many] = [settings.pop(key)]
-        for seed in settings["seeds"]:
+        seeds = settings["seeds"]
+        if len(found) + len(seeds) > MOST:
+            raise ConfigError(f"EXPERIMENTS with their seeds are more than {MOST:,} networks; allowed are so many")
+        config = SweepConfig.from_dict({**settings, "seeds": seeds[:1]})
+        for seed in seeds:
             folder = Path(save_dir) / f"{name}_s{seed}"
-            config = SweepConfig.from_dict({**settings, "seeds": [seed], "save_dir": str(folder)})
-            found.append(Experiment(str(name), config, clip, folder))
+            its = dataclasses.replace(config, seeds=(seed,), save_dir=str(folder))
+            found.append(Experiment(str(name), its, clip, folder))
+    _check_folders(found)
     return found
+
+
+def _check_name(name):
+    if not isinstance(name, str | int):
+        raise ConfigError(f"an experiment's name is a text; got {shown(name)}")
+    plain = str(name).replace("_", "").replace("-", "").replace(".", "")
+    if not plain.isalnum() or str(name)[0] == ".":
+        raise ConfigError(
+            f"an experiment's name is made of letters, digits, dots, - and _, and begins with no dot; got {shown(name)}"
+        )
+
+
+def _check_folders(found):
+    """No two experiments share a folder, on any system: some take a and A for one, or both ways to write an accent."""
+    seen = {}
+    for experiment in found:
+        name = experiment.folder.name
+        if len(name.encode()) > LONGEST:
+            raise ConfigError(f"an experiment's name and seed are {shown(name)}; allowed are {LONGEST} bytes")
+        other = seen.setdefault(folded(name), experiment)
+        if other is not experiment:
+            raise ConfigError(
+                f"EXPERIMENTS has {other.folder.name!r} and {name!r}, which are one folder on some systems; give one "
+                "of them another name"
+            )
 
 
 # ---- training
@@ -147,7 +181,7 @@ class ExperimentWorker:
         return training_of(experiment, self.data_of(experiment.config), self.device)
 
     def about(self, task):
-        return {"experiment": task.what["experiment"].to_dict()}
+        return {"experiment": task.what["experiment"].to_dict(), "training": task.what["training"], "code": of_code()}
 
     def halve(self, task, state):
         return None  # one network has no halves
@@ -156,7 +190,8 @@ class ExperimentWorker:
 class Study:
     """Some experiments, trained side by side; what is finished is kept, what was interrupted goes on.
 
-    Making it checks everything and loads the data, before anything is written. Raises ConfigError, DataError, or
+    Making it checks everything and loads the data, before anything is written; what lies in the folders is checked
+    again when it runs, since another study may have been there meanwhile. Raises ConfigError, DataError, or
     ConfigError for a folder that holds the log of another experiment.
     """
 
@@ -165,14 +200,10 @@ class Study:
         self.folder = found[0].folder.parent
         self.device, self.cluster = resolve_device(found[0].config), found[0].config.cluster
         self.worker, self._trained = ExperimentWorker(self.device), set()
-        for experiment in found:
-            networks.check_inits(experiment.config.fitted_to(self.data_of(experiment.config)))
-            there = log.read_about(experiment.folder)
-            if there is not None and (key := _first_difference(there.get("experiment"), experiment.to_dict())):
-                raise ConfigError(
-                    f"{experiment.folder} holds the log of another experiment: {key} differs; choose another save_dir, "
-                    "or another name"
-                )
+        self._origins, self._useless = {}, set()  # of each Data; states that were said to be of no use
+        for config in {experiment.name: experiment.config for experiment in found}.values():
+            networks.check_inits(config.fitted_to(self.data_of(config)))
+        self._check_folders()
 
     @property
     def states(self):
@@ -187,17 +218,89 @@ class Study:
         anew = not experiment.config.resume and experiment.folder not in self._trained
         return anew or not log.is_finished(experiment.folder)
 
+    def _check_folders(self):
+        """Raise ConfigError for a folder that holds another experiment, or what cannot be read."""
+        for experiment in self.experiments:
+            there = log.read_about(experiment.folder)
+            try:
+                log.has_rows(experiment.folder)
+            except files.DamagedError as error:
+                raise ConfigError(str(error)) from error
+            if there is not None and (key := _first_difference(there.get("experiment"), experiment.to_dict())):
+                raise ConfigError(
+                    f"{experiment.folder} holds the log of another experiment: {key} differs; choose another save_dir, "
+                    "or another name"
+                )
+            if there is not None and experiment.config.resume != "force":
+                self._check_origin(experiment, there)
+
+    def _check_origin(self, experiment, there):
+        """Raise ConfigError for a log of other data or functions, or a state that other code has trained."""
+        here = self._origin(experiment)
+        own = there.get("own_activations")
+        for name, mark in own.items() if isinstance(own, dict) else ():
+            if here["own_activations"].get(name, mark) != mark:
+                raise ConfigError(
+                    f"{experiment.folder} holds the log of another function that was registered as {name!r}; choose "
+                    "another save_dir, or register the new one under another name"
+                )
+        data = there.get("data")
+        if isinstance(data, dict) and (changed := origin.data_changed(data, here["data"])):
+            raise ConfigError(
+                f"{experiment.folder} holds the log of other data: {changed} differ; put the data back, choose another "
+                f"save_dir, or go on all the same with {FORCE}"
+            )
+        path = lanes.state_file(self.states, experiment.folder.name)
+        code = self._about_state(path, experiment, there).get("code")
+        if experiment.config.resume and isinstance(code, dict) and (changed := sources.changed(code, of_code())):
+            raise ConfigError(
+                f"{path} was trained by other code: {changed} differs; choose another save_dir, train anew with "
+                f'"resume": False, or go on all the same with {FORCE}'
+            )
+
+    def _origin(self, experiment):
+        """What decides the numbers beside the settings and the code: the data, and the reader's own functions."""
+        config, data = experiment.config, self.data_of(experiment.config)
+        if id(data) not in self._origins:
+            self._origins[id(data)] = origin.of_data(data, config.normalize)
+        return {"data": self._origins[id(data)], "own_activations": own_activations(config)}
+
+    def _about_state(self, path, experiment, there):
+        """What the state of this very training says of itself; an empty dict where there is none. Tells why."""
+        try:
+            about = files.read_about(path)
+        except FileNotFoundError:
+            return {}
+        except (files.DamagedError, OSError) as error:
+            self._say(path, f"{error}; {experiment.folder.name} is trained from its start")
+            return {}
+        if there is None:
+            self._say(path, f"{path} has no log beside it; {experiment.folder.name} is trained from its start")
+            return {}
+        ours = isinstance(about, dict) and not _first_difference(about.get("experiment"), experiment.to_dict())
+        ours = ours and about.get("training") == there.get("training")
+        if not ours or not 0 <= about["step"] <= experiment.config.num_epochs:
+            self._say(path, f"{path} belongs to another experiment; it is not used")
+            return {}
+        return about
+
+    def _say(self, path, sentence):
+        """Say once what is wrong with a state."""
+        if path not in self._useless:
+            self._useless.add(path)
+            say(sentence)
+
     def data_of(self, config):
         """The Data of a SweepConfig, as the experiments of this study have it."""
         return self.worker.data_of(config)
 
     def describe(self):
-        names = list(dict.fromkeys(e.name for e in self.experiments))
+        names, left = list(dict.fromkeys(e.name for e in self.experiments)), len(self.left)
         return (
             f"{len(self.experiments)} networks: {len(names)} experiments ({', '.join(names)}); "
-            f"{len(self.experiments) - len(self.left)} are finished\n"
+            f"{len(self.experiments) - left} are finished\n"
             f"on {files.device_name(self.device)}, "
-            + (f"{lanes.Lanes(self.device, len(self.left)).count} at a time" if self.cluster is None else self.cluster)
+            + (f"{lanes.Lanes(self.device, left).count} at a time" if self.cluster is None else self.cluster)
         )
 
     def run(self):
@@ -208,6 +311,7 @@ class Study:
         self.stop.clear()
         try:
             with files.locked(self.folder):
+                self._check_folders()
                 self._run(self.left)
         except (files.LockedError, files.DamagedError, lanes.ClusterError) as error:
             raise SweepError(str(error)) from error
@@ -216,18 +320,31 @@ class Study:
                 f"the log cannot be written to {error.filename or self.folder} ({error.strerror or error}); finished "
                 "experiments are kept: mend that, and start again to go on"
             ) from error
+        except (RuntimeError, MemoryError) as error:
+            if not lanes.is_out_of_memory(error):
+                raise
+            said = str(error).splitlines()[:1] or [type(error).__name__]
+            raise SweepError(
+                f"an experiment does not fit into memory ({said[0]}); finished experiments are kept: choose fewer "
+                "layers or a smaller hidden_size, and start again to go on"
+            ) from error
 
     def _run(self, left):
-        tasks = [self._task(experiment) for experiment in left]
-        for experiment, task in zip(left, tasks, strict=True):
-            log.begin(experiment, self.data_of(experiment.config).classes, self.device, task.done)
+        tasks, begun = [], {}
+        for experiment in left:
+            self._set_aside(experiment)
+            task = self._task(experiment)
+            about = {"classes": self.data_of(experiment.config).classes, "training": task.what["training"]}
+            about |= self._origin(experiment)
+            tasks.append(task)
+            begun[task.name] = log.begin(experiment, about, self.device, task.done)
         lines, finished = Watched(Lines(_news, unit="networks")), []
 
         def record(event):
             folder = self.folder / event.task
             log.append(folder, event)
             if event.results is not None:
-                log.finish(folder, event.results["diverged"])
+                log.finish(folder, begun[event.task], event.results)
                 lanes.state_file(self.states, event.task).unlink(missing_ok=True)
                 self._trained.add(folder)
                 finished.append(event.task)
@@ -250,24 +367,43 @@ class Study:
 
         return partial(cluster.run, address=self.cluster)
 
+    def _set_aside(self, experiment):
+        """Set rows aside that nobody vouches for, where the reader has not asked for a training anew."""
+        if not experiment.config.resume:
+            return
+        about, why = log.read_about(experiment.folder), None
+        if about is None and log.has_rows(experiment.folder):
+            why = f"{experiment.folder} holds rows without an experiment.json"
+        elif about is not None and about.get("finished"):
+            why = log.doubt(experiment.folder)
+        if why:
+            print(
+                f"{why}; it is trained anew, and what was there is now {log.set_aside(experiment.folder)}", flush=True
+            )
+
     def _task(self, experiment):
-        """The task of an experiment, at the epoch that its saved state has reached."""
+        """The task of an experiment, at the epoch that its saved state has reached.
+
+        A state goes on in the log of its own training alone. Where that was moved away, the experiment begins anew.
+        """
         config = experiment.config
         data = self.data_of(config)
         cost = parameters(config.fitted_to(data), experiment.run.layers) * data.train_size * config.num_epochs
         task = Task(experiment.folder.name, {"experiment": experiment}, cost, config.num_epochs)
-        path = lanes.state_file(self.states, task.name)
-        if not config.resume or not path.exists():
-            return task
-        try:
-            about = files.read_about(path)
-        except files.DamagedError as error:
-            say(f"{error}; {task.name} is trained from its start")
-            return task
-        if {key: about.get(key) for key in self.worker.about(task)} != self.worker.about(task):
-            say(f"{path} belongs to another experiment; it is not used")
-            return task
-        return task._replace(done=about["step"])
+        there = log.read_about(experiment.folder)
+        about = self._about_state(lanes.state_file(self.states, task.name), experiment, there) if config.resume else {}
+        training = there.get("training") if about else log.new_training()
+        return task._replace(done=about.get("step", -1), what={**task.what, "training": training})
+
+
+@cache
+def of_code():
+    """{path: fingerprint} of the code that decides an experiment's numbers, as it was when this process first asked."""
+    modules = ("helpers.training", "helpers.networks", "helpers.data", "helpers.spline_study.log")
+    found = {}
+    for module in modules:
+        found |= sources.fingerprints(module, origin.BESIDE)
+    return found
 
 
 def _news(events):
@@ -275,6 +411,28 @@ def _news(events):
 
 
 def _first_difference(there, here):
-    """The first key of an experiment in which it differs from that of a log; None for none."""
+    """The first key of an experiment in which it differs from that of a log; None for none.
+
+    A log may be older than a key, or than a parameter: it was trained with what is the default today.
+    """
     there = there if isinstance(there, dict) else {}
-    return next((key for key in here if there.get(key, DEFAULTS.get(key)) != here[key]), None)
+    return next((key for key in here if _completed(there, key) != here[key]), None)
+
+
+def _completed(there, key):
+    """A value of an experiment as its log has it, with the defaults of today where it has none."""
+    tables = {"init_params": ("init_types", "init", INITIALIZERS, lambda row: row.defaults)}
+    tables["activation_params"] = ("activations", "activation", FAMILIES, lambda row: row.defaults)
+    value = there.get(key, {**PLAIN, **DEFAULTS}.get(key))
+    if key in tables and isinstance(value, dict):
+        axis, kind, table, defaults = tables[key]
+        names = there.get(axis)
+        name = value.get(kind, names[0] if isinstance(names, list) and names else None)
+        if isinstance(name, str) and name in table:
+            return {**defaults(table[name]), **value}
+    return value
+
+
+# the defaults of a sweep, as JSON has them
+PLAIN = {field.name: field.default for field in dataclasses.fields(SweepConfig)}
+PLAIN = {key: list(value) if isinstance(value, tuple) else value for key, value in PLAIN.items()}

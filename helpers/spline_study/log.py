@@ -3,16 +3,17 @@
 <save_dir>/<experiment>_s<seed>/metrics.csv      a row an epoch and parameter, written as it goes
                                signals.csv      a row an epoch and hidden layer
                                training.log     a line an epoch
-                               experiment.json  what it is, and where it came from
+                               experiment.json  what it is, where it came from, and at the end checksums of the CSVs
 
 Of what is published the CSVs are packed in <experiment>_s<seed>.zip, see packed.py.
 """
 
 import dataclasses
-import io
 import json
 import re
+import secrets
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ from helpers.training import sum_type
 METRICS = ["epoch", "parameter", "mean_abs_gradient", "norm_gradient"]
 METRICS += ["loss_train", "loss_val", "acc_train", "acc_val", "train_time"]
 SIGNALS = ["epoch", "layer", "pre_std", "share_beyond", "worst_loss", "worst_norm"]
+TABLES = {"metrics.csv": METRICS, "signals.csv": SIGNALS}
+NOT_KEPT = "not kept"  # what experiment.json says of the rows, where it is published without them
 BEYOND = 2.0  # the published spline's limit: the share of |z| beyond it is logged, whatever the activation
 
 
@@ -85,16 +88,39 @@ def signals(net, x):
 # ---- writing
 
 
-def begin(experiment, classes, device, done):
+def begin(experiment, about, device, done):
     """Say what an experiment is in its folder, and cut its log back to the epoch `done` that its state has reached.
 
-    A log that is packed becomes files again, to which epochs can be added.
+    A log that is packed becomes files again, to which epochs can be added. Returns what experiment.json holds.
+
+    about  what belongs to it beside its settings: classes, fingerprints; `training`, which tells one training of an
+           experiment from another, where it goes on
     """
     packed.unpack(experiment.folder)
     keep_epochs(experiment.folder, done)
     origin = {"name": experiment.name, "seed": experiment.run.seed, "experiment": experiment.to_dict()}
-    origin |= {"classes": classes, **files.provenance(device), "started": files.now(), "finished": None}
+    origin |= {**about, **files.provenance(device), "started": files.now(), "finished": None}
     files.write_json(experiment.folder / "experiment.json", origin)
+    return origin
+
+
+def new_training():
+    """What tells one training of an experiment from another: a state goes on in the log of its own training alone."""
+    return secrets.token_hex(8)
+
+
+def set_aside(folder):
+    """Rename a log, packed or not, to .<folder>.<time>, where nobody looks for it. Returns its new folder."""
+    folder = Path(folder)
+    aside = plain = folder.with_name(f".{folder.name}.{datetime.now():%Y-%m-%d_%H%M%S}")
+    count = 1
+    while aside.exists() or packed.zip_of(aside).exists():
+        count += 1
+        aside = plain.with_name(f"{plain.name}_{count}")
+    for old, new in ((folder, aside), (packed.zip_of(folder), packed.zip_of(aside))):
+        if old.exists():
+            old.rename(new)
+    return aside
 
 
 def append(folder, event):
@@ -110,19 +136,34 @@ def append(folder, event):
 
 
 def _append_epoch(folder, figures, last):
-    epoch = figures["epoch"]
-    row = {"epoch": epoch, "loss_train": figures["train_loss"], "loss_val": figures["test_loss"]}
-    row |= {"acc_train": figures["train_acc"], "acc_val": figures["test_acc"], "train_time": figures["seconds"]}
-    _append(folder / "metrics.csv", METRICS, [{**row, **gradient} for gradient in figures["gradients"]])
-    _append(folder / "signals.csv", SIGNALS, [{"epoch": epoch, **signal} for signal in figures["signals"]])
+    for name, rows in zip(TABLES, _rows_of(figures), strict=True):
+        _append(folder / name, TABLES[name], rows)
     with (folder / "training.log").open("a", encoding="utf-8") as log:
         log.write(f"{files.now()} {sentence(figures, last)}\n")
 
 
-def finish(folder, diverged):
-    """Note that an experiment is complete."""
-    about = read_about(folder)
-    files.write_json(folder / "experiment.json", {**about, "finished": files.now(), "diverged": bool(diverged)})
+def _rows_of(figures):
+    """The rows of metrics.csv and of signals.csv of one epoch."""
+    epoch = {"epoch": figures["epoch"]}
+    row = {"loss_train": figures["train_loss"], "loss_val": figures["test_loss"], "acc_train": figures["train_acc"]}
+    row |= {"acc_val": figures["test_acc"], "train_time": figures["seconds"]}
+    metrics = [{**epoch, **row, **gradient} for gradient in figures["gradients"]]
+    return metrics, [{**epoch, **signal} for signal in figures["signals"]]
+
+
+def finish(folder, origin, results):
+    """Write the CSVs once more, whole, and note in experiment.json that the log is complete, with their checksums.
+
+    origin   what `begin` returned
+    results  of the training, {"history", "diverged"}: what somebody has removed meanwhile is written again
+    """
+    rows = [_rows_of(figures) for figures in results["history"]]
+    for name, at in (("metrics.csv", 0), ("signals.csv", 1)):
+        lines = _lines(TABLES[name], [row for epoch in rows for row in epoch[at]])
+        files.write_whole(folder / name, "".join(f"{line}\n" for line in [",".join(TABLES[name]), *lines]))
+    end = {"finished": files.now(), "diverged": bool(results["diverged"])}
+    checksums = {name: packed.checksum(folder / name) for name in TABLES}
+    files.write_json(folder / "experiment.json", {**origin, **end, "checksums": checksums})
 
 
 def sentence(figures, last):
@@ -139,13 +180,17 @@ DIGITS = dict.fromkeys(("mean_abs_gradient", "norm_gradient", "pre_std", "share_
 
 
 def _append(path, columns, rows):
-    """Add rows, with the header where the file is new: six significant digits for losses, four for gradients."""
+    """Add rows, with the header where the file is new."""
     lines = [] if path.exists() else [",".join(columns)]
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n".join([*lines, *_lines(columns, rows)]) + "\n")
+
+
+def _lines(columns, rows):
+    """Rows as text: six significant digits for losses, four for gradients."""
     for row in rows:
         values = ((column, row[column]) for column in columns)
-        lines.append(",".join(f"{v:.{DIGITS.get(c, 6)}g}" if isinstance(v, float) else str(v) for c, v in values))
-    with path.open("a", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
+        yield ",".join(f"{v:.{DIGITS.get(c, 6)}g}" if isinstance(v, float) else str(v) for c, v in values)
 
 
 def last_epoch(folder):
@@ -155,28 +200,34 @@ def last_epoch(folder):
         return -1
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 4096))
-        epoch = file.read().decode().splitlines()[-1].split(",")[0]
+        last = file.read().splitlines()[-1:]
+    epoch = b"".join(last).split(b",")[0]
     return int(epoch) if epoch.isdigit() else -1
 
 
 def keep_epochs(folder, epoch):
     """Cut a log back to an epoch: what a kill left half written, or a state does not know of, goes."""
-    for name in ("metrics.csv", "signals.csv"):
+    for name in TABLES:
         path = folder / name
         if not path.exists():
             continue
-        header, *rows = path.read_text(encoding="utf-8").splitlines() or [""]
+        header, *rows = _text(path.read_bytes()).splitlines() or [""]
         whole = [row for row in rows if row.count(",") == header.count(",")]  # a kill leaves half a row
-        rows = [row for row in whole if row.split(",")[0].isdigit() and int(row.split(",")[0]) <= epoch]
+        rows = [row for row in whole if row.split(",")[0].isdecimal() and int(row.split(",")[0]) <= epoch]
         if rows:
             files.write_whole(path, "\n".join([header, *rows]) + "\n")
         else:
             path.unlink()
     log = folder / "training.log"
     if log.exists():
-        found = [(line, re.search(r" epoch (\d+)/", line)) for line in log.read_text(encoding="utf-8").splitlines()]
+        found = [(line, re.search(r" epoch (\d+)/", line)) for line in _text(log.read_bytes()).splitlines()]
         kept = [line for line, known in found if known and int(known[1]) <= epoch]
         files.write_whole(log, "".join(f"{line}\n" for line in kept))
+
+
+def _text(content):
+    """Bytes as text, whatever a damage has made of them."""
+    return content.decode(errors="replace")
 
 
 # ---- reading
@@ -234,8 +285,37 @@ def _layer(parameter):
 
 
 def is_finished(folder):
+    """Whether a folder holds the whole log of an experiment. Raises ConfigError as `read_about`, DamagedError."""
     about = read_about(folder)
-    return about is not None and bool(about.get("finished"))
+    return about is not None and bool(about.get("finished")) and doubt(folder) is None
+
+
+def doubt(folder):
+    """Why a log that is called finished is not believed, as a sentence; None where it is. Raises DamagedError.
+
+    Some that are published say themselves that their rows were not kept; of them epochs.csv has what a study takes.
+    """
+    try:
+        if (read_about(folder) or {}).get("rows") == NOT_KEPT and not has_rows(folder):
+            return None
+        read_log(folder)
+    except files.DamagedError:  # the zip, which holds too much to be trained again unasked
+        raise
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def not_kept(root):
+    """What experiment.json holds of those logs below a folder whose rows were not kept."""
+    found = [(path.parent, read_about(path.parent)) for path in sorted(Path(root).glob("*/experiment.json"))]
+    return [about for folder, about in found if about.get("rows") == NOT_KEPT and not has_rows(folder)]
+
+
+def has_rows(folder):
+    """Whether a folder has rows of a log, plain or packed, whatever they are. Raises DamagedError."""
+    names = packed.packed_names(folder)
+    return any(name in names or (Path(folder) / name).exists() for name in TABLES)
 
 
 def read_about(folder):
@@ -243,7 +323,7 @@ def read_about(folder):
     path = Path(folder) / "experiment.json"
     try:
         about = files.read_json(path)
-    except files.DamagedError:
+    except (files.DamagedError, OSError, RecursionError):
         about = False
     if about is not None and not isinstance(about, dict):
         raise ConfigError(f"{path} cannot be read; move it away, and its folder is trained anew")
@@ -251,21 +331,110 @@ def read_about(folder):
 
 
 def read_log(folder):
-    """The GradientLog of a folder. Raises ValueError, one sentence, when it cannot be read."""
+    """The GradientLog of a folder; of one that is not finished, the epochs that are complete.
+
+    Raises ValueError, one sentence, when it cannot be read, or is not what was written there.
+    """
     folder = Path(folder)
     try:
-        about = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
-        metrics, signals = (
-            pd.read_csv(io.BytesIO(packed.read(folder / name))) for name in ("metrics.csv", "signals.csv")
-        )
-    except files.DamagedError:  # the zip: its sentence says it all
+        about = _known(read_about(folder))
+        metrics, signals = (_table(folder / name, about) for name in TABLES)
+        epochs = _complete_epochs(about, metrics, signals)
+        _check_values(about, metrics, signals)
+    except files.DamagedError:  # of the zip, or of experiment.json: its sentence says it all
         raise
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} holds no whole log of an experiment ({error})") from error
-    known = isinstance(about, dict) and {"name", "seed", "experiment", "classes"} <= set(about)
-    if list(metrics) != METRICS or list(signals) != SIGNALS or not (known and isinstance(about["experiment"], dict)):
-        raise ValueError(f"{folder} holds no log of an experiment as it is written today")
-    return GradientLog(folder, about, metrics, signals)
+        raise ValueError(f"{folder} holds no whole log of an experiment ({' '.join(str(error).split())})") from error
+    return GradientLog(folder, about, *(table[table.epoch < epochs] for table in (metrics, signals)))
+
+
+def _known(about):
+    """What experiment.json holds, if it is of an experiment. Raises ValueError."""
+    types = {"name": str, "seed": int, "experiment": dict, "classes": int}
+    if not isinstance(about, dict) or not all(isinstance(about.get(key), kind) for key, kind in types.items()):
+        raise ValueError("experiment.json describes no experiment")
+    given = about["experiment"]
+    depth, epochs = given.get("layers_list"), given.get("num_epochs")
+    if not (isinstance(depth, list) and [type(n) for n in depth] == [int] and type(epochs) is int):
+        raise ValueError("experiment.json does not say how many layers and epochs it has")
+    return about
+
+
+def _table(path, about):
+    """A CSV of a log as a DataFrame. Raises ValueError, OSError.
+
+    The last row of a log that grows may be half written: it is left out.
+    """
+    content = packed.read(path)
+    written = about.get("checksums")
+    if about.get("finished") and isinstance(written, dict) and written.get(path.name) != files.checksum(content)[:16]:
+        raise ValueError(f"{path.name} is damaged: its checksum is not the one in experiment.json")
+    (header, *rows), columns = content.decode().split("\n"), TABLES[path.name]
+    if header != ",".join(columns):
+        raise ValueError(f"{path.name} has other columns than it is written with today")
+    torn = rows.pop() if rows else ""
+    if torn and about.get("finished"):
+        raise ValueError(f"the last row of {path.name} is not whole")
+    cells = [row.split(",") for row in rows]
+    if not cells or any(len(row) != len(columns) for row in cells):
+        raise ValueError(f"{path.name} has no rows, or some that are not whole")
+    table = pd.DataFrame(cells, columns=columns)
+    kinds = {"epoch": int, "layer": int, "parameter": str}
+    return table.astype({column: kinds.get(column, float) for column in columns})
+
+
+def _complete_epochs(about, metrics, signals):
+    """How many epochs have all their parameters and layers, each row where it should stand. Raises ValueError.
+
+    A log that is not finished may end within an epoch.
+    """
+    (layers,), last = about["experiment"]["layers_list"], about["experiment"]["num_epochs"]
+    parameters = list(metrics.parameter[metrics.epoch == 0])
+    weights = [*(f"hidden.{l}.weight" for l in range(layers)), "output.weight"]
+    named = [name for name in parameters if name.endswith(".weight")]
+    if len(set(parameters)) < len(parameters) or named != weights:
+        raise ValueError(f"metrics.csv does not have the parameters of {layers} hidden layers, each once")
+    epochs = []
+    for name, table, column, expected in (
+        ("metrics.csv", metrics, "parameter", parameters),
+        ("signals.csv", signals, "layer", list(range(layers))),
+    ):
+        count = len(table) // len(expected)
+        rest = len(table) % len(expected)
+        where = (np.arange(len(table)) // len(expected) == table.epoch).all()
+        what = np.array_equal(table[column], (expected * (count + 1))[: len(table)])
+        if not (where and what) or (rest and about.get("finished")):
+            raise ValueError(f"rows of {name} are missing, or stand in another order")
+        epochs.append(count)
+    if min(epochs) == 0:
+        raise ValueError("none of its epochs is complete")
+    if about.get("finished"):
+        end = last if not about.get("diverged") else epochs[0] - 1
+        if epochs != [end + 1] * 2 or not 0 <= end <= last:
+            raise ValueError(f"it is called finished, and has {min(epochs)} epochs where it should have {last + 1}")
+    return min(epochs)
+
+
+# what a column can hold; losses and gradients of a training that diverges may be infinite or no number at its end
+RANGES = {**dict.fromkeys((*METRICS[2:], *SIGNALS[2:]), (0.0, np.inf))}
+RANGES |= dict.fromkeys(("acc_train", "acc_val", "share_beyond"), (0.0, 1.0))
+
+
+def _check_values(about, metrics, signals):
+    """Every value is one that can be measured. Raises ValueError."""
+    for name, table in (("metrics.csv", metrics), ("signals.csv", signals)):
+        for column in table:
+            low, high = RANGES.get(column, (-np.inf, np.inf))
+            if column != "parameter" and ((table[column] < low) | (table[column] > high)).any():
+                raise ValueError(f"{name} has a {column} that is not between {low:g} and {high:g}")
+        of_epoch = [column for column in (*METRICS[4:], *SIGNALS[4:]) if column in table]
+        if (table.groupby("epoch")[of_epoch].nunique(dropna=False) > 1).any(axis=None):
+            raise ValueError(f"{name} has several values of {', '.join(of_epoch)} in one epoch")
+    unknown = ~np.isfinite(metrics[METRICS[4:]]).all(axis=1)
+    if about.get("finished") and not about.get("diverged") and unknown.any():
+        raise ValueError("it did not diverge, and has losses or accuracies that are no numbers")
+    if (unknown & (metrics.epoch < metrics.epoch.max())).any():
+        raise ValueError("it goes on behind a loss that is no number")
 
 
 def find_logs(root):
@@ -275,7 +444,8 @@ def find_logs(root):
     """
     logs = []
     for path in sorted(Path(root).rglob("experiment.json")):
-        if _has_rows(path.parent):
+        hidden = any(part[0] == "." for part in path.relative_to(root).parts)  # set aside
+        if not hidden and _has_rows(path.parent):
             try:
                 logs.append(read_log(path.parent))
             except ValueError as error:
@@ -303,7 +473,7 @@ def _distinct(logs):
 
 def _has_rows(folder):
     try:
-        return packed.exists(folder / "metrics.csv") and packed.exists(folder / "signals.csv")
+        return all(packed.exists(folder / name) for name in TABLES)
     except files.DamagedError:  # which `read_log` then says
         return True
 

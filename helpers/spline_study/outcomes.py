@@ -5,14 +5,16 @@
    have the worst batch of every epoch and the share of pre-activations in the tails of every layer.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from helpers import theory, words
+from helpers import files, theory, words
 from helpers.activations import FAMILIES
 from helpers.activations.splines import SMOOTH
-from helpers.config import SweepConfig
-from helpers.spline_study.log import BEYOND, by_name
+from helpers.config import ConfigError, SweepConfig
+from helpers.spline_study.log import BEYOND, by_name, not_kept
 
 BLOWN_UP = 100.0  # a batch's loss that many times that of guessing has blown up; relu's ordinary spikes reach some 10
 HELPS = 2.0  # a gradient that many times the sigmoid's is called a help
@@ -128,6 +130,26 @@ def epochs_of(logs):
         tables.append(table.assign(experiment=log.name, seed=log.seed))
     found = pd.concat(tables, ignore_index=True)
     return found[["experiment", "seed", *(column for column in found if column not in ("experiment", "seed"))]]
+
+
+def write(logs, folder):
+    """Write outcomes.csv and epochs.csv of some logs, whole. Returns the outcomes.
+
+    Their rows of experiments below the folder whose own rows were not kept stay as they are: nothing else has them.
+    """
+    if not logs:
+        raise ConfigError(f"no log of an experiment in {folder} can be read: there is nothing to compare")
+    table = outcomes_of(logs)
+    for name, found in (("outcomes.csv", table), ("epochs.csv", epochs_of(logs))):
+        path = Path(folder) / name
+        header, *lines = found.to_csv(index=False, float_format="%.6g").splitlines()
+        before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        if before[:1] == [header]:
+            gone = {(about["name"], str(about["seed"])) for about in not_kept(folder)}
+            lines += [line for line in before[1:] if tuple(line.split(",")[:2]) in gone]
+        lines.sort(key=lambda line: "_s".join(line.split(",")[:2]))  # by folder, as logs are found
+        files.write_whole(path, "".join(f"{line}\n" for line in [header, *lines]))
+    return table
 
 
 def activations_of(experiments):

@@ -1,8 +1,11 @@
 """Experiments: one training against a plain loop, and what lies on disk while it runs, stops and goes on."""
 
+import gc
 import json
 import shutil
 import time
+import weakref
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import pandas as pd
@@ -10,7 +13,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from helpers import files, networks
+from helpers import files, networks, packed
+from helpers.activations import ACTIVATIONS, register_activation
 from helpers.activations.splines import SplineShape
 from helpers.config import ConfigError
 from helpers.spline_study import experiments as studied
@@ -77,6 +81,17 @@ def test_an_entry_overrides_common_and_common_the_defaults():
         ({}, {"a": {"stack_size": 3}}, "EXPERIMENTS['a'] has no key 'stack_size'"),
         ({}, {"a/b": {}}, "got 'a/b'"),
         ({}, {"..": {}}, "got '..'"),
+        ({}, {".a": {}}, "begins with no dot; got '.a'"),
+        ({}, {"a\0": {}}, "got 'a\\x00'"),
+        ({}, {"": {}}, "got ''"),
+        ({}, {None: {}}, "got None"),
+        ({}, {("a",): {}}, "got ('a',)"),
+        ({}, {"a" * 300: {}}, "allowed are 200 bytes"),
+        ({}, {"é" * 120: {}}, "allowed are 200 bytes"),
+        ({}, {"1": {}, 1: {}}, "'1_s0' and '1_s0', which are one folder"),
+        ({}, {"a": {}, "A": {}}, "'a_s0' and 'A_s0', which are one folder"),
+        ({}, {"é": {"seeds": [1]}, "É": {"seeds": [0, 1]}}, "'é_s1' and 'É_s1', which are one folder"),
+        ({"seeds": range(10_001)}, {"a": {}}, "more than 10,000 networks"),
         ({}, {"a": {"data_dir": "there"}}, "EXPERIMENTS['a'] has 'data_dir', which is the same for all"),
         ({}, {"a": {}, "b": {"device": "cpu"}}, "EXPERIMENTS['b'] has 'device', which is the same for all"),
         ({}, {"a": {"cluster": "local"}}, "EXPERIMENTS['a'] has 'cluster', which is the same for all"),
@@ -507,6 +522,134 @@ def test_the_folder_of_another_experiment_is_refused(tmp_path):
     assert study(tmp_path / "moved", {"a": {"num_epochs": 1}}, data_dir="elsewhere").left == []
 
 
+def test_two_studies_of_one_folder_made_before_either_runs(tmp_path):
+    """The second finds what the first has left there: another experiment is refused, the same one is finished."""
+    one, other, same = (study(tmp_path, {"a": {"num_epochs": 1, "lr": lr}}) for lr in (0.1, 0.5, 0.1))
+    one.run()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    with pytest.raises(ConfigError, match="holds the log of another experiment: lr differs"):
+        other.run()
+    same.run()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("moved", ["the folder", "experiment.json", "the folder, packed"])
+@pytest.mark.parametrize("lr", [SMALL["lr"], 0.5])
+def test_a_log_that_was_moved_away_is_trained_anew(tmp_path, monkeypatch, capsys, whole, moved, lr):
+    """Its state belongs to the log that was moved; rows without a description are kept beside."""
+    interrupt(monkeypatch, tmp_path, "stop")
+    old, anew = tmp_path / "a_s0", epochs_trained(monkeypatch)
+    rows = (old / "metrics.csv").read_bytes()
+    if moved == "experiment.json":
+        (old / "experiment.json").rename(tmp_path / "moved")
+    else:
+        if moved.endswith("packed"):
+            packed.pack(old)
+        for path in (old, packed.zip_of(old)):
+            if path.exists():
+                path.rename(tmp_path / f"moved_{path.name}")
+    study(tmp_path, {"a": {"lr": lr}}).run()
+    assert anew == list(range(4))
+    assert f"{tmp_path / 'state' / 'a_s0.pt'} has no log beside it" in capsys.readouterr().out
+    assert (tables(old) == tables(whole)) == (lr == SMALL["lr"])
+    aside = [path for path in tmp_path.glob(".a_s0.*") if path.is_dir()]
+    assert [(path / "metrics.csv").read_bytes() for path in aside] == [rows] * (moved == "experiment.json")
+    assert study(tmp_path, {"a": {"lr": lr}}).left == []
+
+
+def test_a_state_goes_on_in_the_log_of_its_own_training_alone(tmp_path, monkeypatch, capsys, whole):
+    """Not in that of the same experiment, trained elsewhere, that was put in its place."""
+    interrupt(monkeypatch, tmp_path / "one", "stop")
+    monkeypatch.undo()
+    interrupt(monkeypatch, tmp_path / "two", "stop", at=3)
+    shutil.rmtree(tmp_path / "one" / "a_s0")
+    shutil.copytree(tmp_path / "two" / "a_s0", tmp_path / "one" / "a_s0")
+    begun = epochs_trained(monkeypatch)
+    study(tmp_path / "one", {"a": {}}).run()
+    assert "belongs to another experiment" in capsys.readouterr().out
+    assert begun == list(range(4))
+    shutil.move(tmp_path / "two", tmp_path / "three")  # with its state it goes on anywhere
+    study(tmp_path / "three", {"a": {}}).run()
+    assert begun[4:] == [3]
+    assert tables(tmp_path / "one" / "a_s0") == tables(tmp_path / "three" / "a_s0") == tables(whole)
+
+
+def test_a_log_and_state_of_before_there_were_marks_go_on(tmp_path, monkeypatch, whole):
+    interrupt(monkeypatch, tmp_path, "stop")
+    path = tmp_path / "a_s0" / "experiment.json"
+    about = json.loads(path.read_text())
+    path.write_text(
+        json.dumps({key: about[key] for key in about if key not in ("training", "data", "own_activations")})
+    )
+    state, about = files.read_state(tmp_path / "state" / "a_s0.pt")
+    files.write_state(tmp_path / "state" / "a_s0.pt", state, {key: about[key] for key in ("experiment", "step")})
+    begun = epochs_trained(monkeypatch)
+    study(tmp_path, {"a": {}}).run()
+    assert begun == [2, 3]
+    assert tables(tmp_path / "a_s0") == tables(whole)
+
+
+def test_a_log_is_older_than_a_key_or_a_parameter(tmp_path, whole):
+    """It was trained with what is the default today."""
+    folder = shutil.copytree(whole, tmp_path / "a_s0")
+    about = json.loads((folder / "experiment.json").read_text())
+    del about["experiment"]["optimizer"], about["experiment"]["normalize"]
+    about["experiment"]["init_params"] = {}
+    (folder / "experiment.json").write_text(json.dumps(about))
+    assert study(tmp_path, {"a": {"optimizer": "adam"}}).left == []
+    with pytest.raises(ConfigError, match="optimizer differs"):
+        study(tmp_path, {"a": {"optimizer": "sgd"}})
+    with pytest.raises(ConfigError, match="normalize differs"):
+        study(tmp_path, {"a": {"normalize": True}})
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_other_data_or_another_function_are_refused(tmp_path, monkeypatch, interrupted):
+    """Under the settings of what is there, finished or begun."""
+    own = {"a": {"activation": "mine_of_this_test", "num_epochs": 2}}
+    load, changed = studied.datasets.load, [""]
+
+    def marked(config, *rest):
+        data = load(config, *rest)
+        object.__setattr__(data, "fingerprint", f"digits{changed[0]}")
+        return data
+
+    monkeypatch.setattr(studied.datasets, "load", marked)
+    register_activation("mine_of_this_test", torch.tanh)
+    try:
+        if interrupted:
+            watch(monkeypatch, lambda training, stop: training.epoch == 1 and stop.now.set())
+        study(tmp_path, own).run()
+        watch(monkeypatch, lambda training, stop: None)
+        changed[0] = ", one pixel changed"
+        with pytest.raises(ConfigError, match=r"a_s0 holds the log of other data: samples or names"):
+            study(tmp_path, own)
+        changed[0] = ""
+        register_activation("mine_of_this_test", torch.sin)
+        with pytest.raises(ConfigError, match=r"of another function that was registered as 'mine_of_this_test'"):
+            study(tmp_path, own)
+        register_activation("mine_of_this_test", torch.tanh)
+        study(tmp_path, own).run()
+        assert is_finished(tmp_path / "a_s0")
+    finally:
+        del ACTIVATIONS["mine_of_this_test"]
+
+
+def test_a_state_that_other_code_has_trained_is_refused(tmp_path, monkeypatch, whole):
+    """Where something is left to train; what is finished can always be opened."""
+    interrupt(monkeypatch, tmp_path, "stop")
+    begun, today = epochs_trained(monkeypatch), studied.of_code()
+    assert "helpers/training.py" in today
+    monkeypatch.setattr(studied, "of_code", lambda: today | {"helpers/training.py": "changed"})
+    with pytest.raises(ConfigError, match=r"a_s0.pt was trained by other code: helpers/training.py differs; choose"):
+        study(tmp_path, {"a": {}})
+    study(tmp_path, {"a": {}}, resume="force").run()
+    assert begun == [2, 3]
+    assert tables(tmp_path / "a_s0") == tables(whole)
+    monkeypatch.undo()
+    assert study(tmp_path, {"a": {}}).left == []
+
+
 def test_a_second_process_is_kept_out(tmp_path):
     with files.locked(tmp_path), pytest.raises(SweepError, match="another process is training"):
         study(tmp_path, {"a": {}}).run()
@@ -566,6 +709,101 @@ def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path, monkeypatc
     with pytest.raises(SweepError, match="No space left on device"):
         study(tmp_path, {"b": {}}).run()
     assert not is_finished(tmp_path / "b_s0")
+
+
+@pytest.mark.parametrize("gone", ["a_s0", "a_s0/metrics.csv", "a_s0/signals.csv", "a_s0/experiment.json", "."])
+def test_what_is_removed_under_a_training_is_noticed_or_written_again(tmp_path, monkeypatch, whole, gone):
+    folder = tmp_path / "save"
+
+    def remove(training, stop):
+        if training.epoch == 1:
+            (folder / gone).resolve().rename(tmp_path / "gone")
+
+    watch(monkeypatch, remove)
+    if (whole / gone.removeprefix("a_s0/")).is_file():
+        study(folder, {"a": {}}).run()
+        assert is_finished(folder / "a_s0")
+    else:
+        with pytest.raises(SweepError, match=r"cannot be written to .* \(No such file or directory\)"):
+            study(folder, {"a": {}}).run()
+        assert not is_finished(folder / "a_s0")
+    watch(monkeypatch, lambda training, stop: None)
+    study(folder, {"a": {}}).run()
+    assert is_finished(folder / "a_s0")
+    assert tables(folder / "a_s0") == tables(whole)
+
+
+def test_a_disk_that_is_full_at_any_write_loses_nothing(tmp_path, monkeypatch, whole):
+    """Each start gets one write further than the one before, and goes on where that came to."""
+    monkeypatch.setattr(studied.ExperimentWorker, "save_every", 0)
+    left, count, write_whole, append, begun = [0], 0, files.write_whole, log._append, epochs_trained(monkeypatch)
+
+    def full(write):
+        def instead(path, *content):
+            left[0] -= 1
+            if left[0] < 0:
+                if write is append:
+                    with path.open("a") as file:
+                        file.write("1,hidd")  # what still had room
+                raise OSError(28, "No space left on device", str(path))
+            return write(path, *content)
+
+        return instead
+
+    monkeypatch.setattr(files, "write_whole", full(write_whole))
+    monkeypatch.setattr(log, "_append", full(append))
+    while not is_finished(tmp_path / "a_s0"):
+        count += 1
+        left[0] = count
+        with nullcontext() if count > 40 else suppress(SweepError):
+            study(tmp_path, {"a": {}}).run()
+    assert tables(tmp_path / "a_s0") == tables(whole)
+    assert len(begun) <= count + 3  # no start trained again what a state had
+
+
+def test_a_watcher_that_fails_ends_nothing(tmp_path, monkeypatch, capsys):
+    def fail(events):
+        raise ValueError("nothing to concatenate")
+
+    monkeypatch.setattr(studied, "_news", fail)
+    study(tmp_path, {"a": {}, "b": {"seeds": [0, 1]}}).run()
+    assert [is_finished(tmp_path / name) for name in ("a_s0", "b_s0", "b_s1")] == [True] * 3
+    assert "nothing to concatenate" in capsys.readouterr().out
+
+
+def test_networks_are_freed_as_soon_as_they_are_trained(tmp_path, monkeypatch):
+    """Without the garbage collector: none waits for it while others train."""
+    made, alive, begin = [], [], studied.training_of
+
+    def counted(*given):
+        alive.append(sum(training() is not None for training in made))
+        training = begin(*given)
+        made.append(weakref.ref(training))
+        return training
+
+    monkeypatch.setattr(studied, "training_of", counted)
+    gc.disable()
+    try:
+        study(tmp_path, {"a": {"seeds": list(range(5)), "num_epochs": 1}}).run()
+        assert [training() for training in made] == [None] * 5
+    finally:
+        gc.enable()
+    assert max(alive) <= studied.lanes.MOST_LANES["cpu"] - 1
+
+
+def test_what_does_not_fit_into_memory_is_one_sentence(tmp_path, monkeypatch):
+    begin = studied.training_of
+
+    def too_large(experiment, *rest):
+        if experiment.name == "wide":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.\nTrace:")
+        return begin(experiment, *rest)
+
+    monkeypatch.setattr(studied, "training_of", too_large)
+    wide = {"a": {"num_epochs": 1}, "wide": {"hidden_size": 9}}
+    with pytest.raises(SweepError, match="does not fit into memory") as error:
+        study(tmp_path, wide).run()
+    assert "\n" not in str(error.value)
 
 
 def test_data_is_loaded_once_and_found_again_from_a_log(tmp_path, monkeypatch):

@@ -6,10 +6,10 @@ import shutil
 import pandas as pd
 import pytest
 
-from helpers import packed
+from helpers import ROOT, packed
+from helpers.config import ConfigError
 from helpers.spline_study.experiments import Study, experiments
-from helpers.spline_study.log import by_name, find_logs, read_log
-from helpers.sweep import SweepError
+from helpers.spline_study.log import by_name, find_logs, has_rows, is_finished, read_log
 from helpers.training import Training
 
 SMALL = {"dataset": "digits", "train_size": 200, "test_size": 100, "layers": 2, "hidden_size": 8, "batch_size": 64}
@@ -32,7 +32,7 @@ def whole(tmp_path_factory):
 def test_a_log_of_something_else_is_one_sentence(tmp_path, whole, text):
     shutil.copytree(whole, tmp_path / "a_s0")
     (tmp_path / "a_s0" / "experiment.json").write_text(text)
-    with pytest.raises(ValueError, match="holds no log of an experiment"):
+    with pytest.raises(ValueError, match="holds no whole log of an experiment"):
         read_log(tmp_path / "a_s0")
 
 
@@ -142,8 +142,8 @@ def test_a_packed_log_is_read_and_goes_on(tmp_path, whole, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith(f"left out: {tmp_path / 'b_s0.zip'} is damaged")
     (tmp_path / "a_s0" / "experiment.json").unlink()
     (tmp_path / "a_s0.zip").write_bytes(b"PK")
-    with pytest.raises(SweepError, match=r"a_s0\.zip is damaged"):
-        study(tmp_path, {"a": {}}).run()
+    with pytest.raises(ConfigError, match=r"a_s0\.zip is damaged"):
+        study(tmp_path, {"a": {}})
 
 
 @pytest.mark.parametrize(
@@ -167,3 +167,163 @@ def test_a_damaged_log_is_one_sentence(tmp_path, whole, name, text):
         read_log(folder)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+# ---- finished is what has every row, as it was written
+
+
+def edited(name, change):
+    """A damage: the lines of one CSV are changed."""
+
+    def damage(folder):
+        lines = (folder / name).read_text().splitlines(keepends=True)
+        (folder / name).write_text("".join(change(lines)))
+
+    return damage
+
+
+def cell(name, row, column, value):
+    """A damage: one value in place of another."""
+
+    def change(lines):
+        cells = lines[row].rstrip("\n").split(",")
+        cells[lines[0].rstrip("\n").split(",").index(column)] = value
+        return [*lines[:row], ",".join(cells) + "\n", *lines[row + 1 :]]
+
+    return edited(name, change)
+
+
+# 4 epochs of 6 parameters and of 2 layers; what shows without a checksum as well, as in logs of before there were any
+SHOWS = {
+    "the last row ends early": edited("metrics.csv", lambda lines: [*lines[:-1], lines[-1][:-4]]),
+    "the last row has lost a cell": edited("signals.csv", lambda lines: [*lines[:-1], lines[-1].rsplit(",", 1)[0]]),
+    "a row is missing": edited("metrics.csv", lambda lines: lines[:9] + lines[10:]),
+    "the first row is missing": edited("metrics.csv", lambda lines: lines[:1] + lines[2:]),
+    "an epoch is missing": edited("metrics.csv", lambda lines: lines[:7] + lines[13:]),
+    "the last epoch is missing": edited("signals.csv", lambda lines: lines[:-2]),
+    "all but the header is missing": edited("signals.csv", lambda lines: lines[:1]),
+    "the header is missing": edited("signals.csv", lambda lines: lines[1:]),
+    "a row is there twice": edited("signals.csv", lambda lines: [*lines, lines[-1]]),
+    "two rows are exchanged": edited("metrics.csv", lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]]),
+    "a blank line": edited("metrics.csv", lambda lines: [*lines[:7], "\n", *lines[7:]]),
+    "an impossible accuracy": cell("metrics.csv", 8, "acc_val", "7.5"),
+    "an accuracy below 0": cell("metrics.csv", 8, "acc_train", "-0.1"),
+    "a gradient below 0": cell("metrics.csv", 8, "norm_gradient", "-1"),
+    "a share above 1": cell("signals.csv", 2, "share_beyond", "1.1"),
+    "a loss that is no number": cell("metrics.csv", 8, "loss_train", "nan"),
+    "two losses in one epoch": cell("metrics.csv", 8, "loss_train", "1.25"),
+    "a word": cell("metrics.csv", 8, "loss_train", "null"),
+    "an empty cell": cell("metrics.csv", 8, "loss_train", ""),
+    "no text": lambda folder: (folder / "metrics.csv").write_bytes(b"\xff\xfe"),
+    "a file is missing": lambda folder: (folder / "signals.csv").unlink(),
+    "both are missing": lambda folder: [(folder / name).unlink() for name in ("metrics.csv", "signals.csv")],
+    "one of a deeper network": lambda folder: shutil.copy(folder.parent / "deep_s0" / "signals.csv", folder),
+}
+SHOWS_BY_ITS_CHECKSUM = {
+    "a digit": cell("metrics.csv", 8, "norm_gradient", "0.5"),
+    "of another experiment": lambda folder: shutil.copy(folder.parent / "other_s0" / "metrics.csv", folder),
+}
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """Logs of two other experiments."""
+    folder = tmp_path_factory.mktemp("others")
+    study(folder, {"deep": {"layers": 3}, "other": {"lr": 0.1}}).run()
+    return folder
+
+
+def finished_log(folder, whole, others, checksums=True):
+    """A folder that holds a finished log, and those of two others."""
+    shutil.copytree(others, folder, dirs_exist_ok=True)
+    path = shutil.copytree(whole, folder / "a_s0") / "experiment.json"
+    if not checksums:
+        about = json.loads(path.read_text())
+        del about["checksums"]
+        path.write_text(json.dumps(about))
+    return path.parent
+
+
+@pytest.mark.parametrize(
+    ("damage", "checksums"),
+    [(damage, known) for damage in SHOWS for known in (True, False)] + [(d, True) for d in SHOWS_BY_ITS_CHECKSUM],
+)
+def test_a_log_is_finished_when_every_row_is_as_it_was_written(tmp_path, whole, others, capsys, damage, checksums):
+    folder = finished_log(tmp_path, whole, others, checksums)
+    assert study(tmp_path, {"a": {}}).left == []
+    {**SHOWS, **SHOWS_BY_ITS_CHECKSUM}[damage](folder)
+    assert [e.name for e in study(tmp_path, {"a": {}}).left] == ["a"]
+    with pytest.raises(ValueError, match="holds no whole log of an experiment") as error:
+        read_log(folder)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+    capsys.readouterr()
+    assert "a" not in {log.name for log in find_logs(tmp_path)}
+    assert "missing" in damage or str(folder) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("packed_before", [False, True])
+def test_a_damaged_log_is_set_aside_and_trained_anew(tmp_path, whole, others, capsys, packed_before):
+    folder = finished_log(tmp_path, whole, others)
+    SHOWS["a row is missing"](folder)
+    damaged = (folder / "metrics.csv").read_bytes()
+    if packed_before:
+        packed.pack(folder)
+    study(tmp_path, {"a": {}}).run()
+    (aside,) = (path for path in tmp_path.glob(".a_s0.*") if path.is_dir())
+    told = capsys.readouterr().out
+    assert f"{folder} holds no whole log of an experiment (metrics.csv is damaged: its checksum" in told
+    assert f"trained anew, and what was there is now {aside}" in told
+    assert packed.read(aside / "metrics.csv") == damaged
+    log, once = read_log(folder), read_log(whole)
+    assert log.metrics.drop(columns="train_time").equals(once.metrics.drop(columns="train_time"))
+    assert [log.folder.name for log in find_logs(tmp_path)] == ["a_s0", "deep_s0", "other_s0"]
+    SHOWS["a file is missing"](folder)
+    study(tmp_path, {"a": {}}).run()  # within the same second, it may be
+    assert len([path for path in tmp_path.glob(".a_s0.*") if path.is_dir()]) == 2
+
+
+def test_of_a_log_that_grows_the_complete_epochs_are_read(tmp_path, whole):
+    folder = shutil.copytree(whole, tmp_path / "a_s0")
+    about = json.loads((folder / "experiment.json").read_text())
+    (folder / "experiment.json").write_text(json.dumps({**about, "finished": None, "checksums": None}))
+    text = (folder / "metrics.csv").read_text()
+    for end in range(len(text) - 1, text.index("1,hidden.1"), -7):
+        (folder / "metrics.csv").write_text(text[:end])
+        log = read_log(folder)
+        assert len(log.epochs) == (text[:end].count("\n") - 1) // 6  # rows that end, but for the header
+        assert log.epochs.notna().all(axis=None)
+        assert list(log.signals.epoch.unique()) == list(log.epochs.index)
+
+
+def test_published_logs_are_finished():
+    """Those whose rows were not kept say so; a training that says nothing of the kind needs its rows."""
+    folders = [path.parent for path in (ROOT / "results").rglob("experiment.json")]
+    assert len(folders) > 50
+    assert [folder for folder in folders if not is_finished(folder)] == []
+    assert sum(has_rows(folder) for folder in folders) > 20
+
+
+def test_rows_that_were_not_kept(tmp_path, whole):
+    folder = shutil.copytree(whole, tmp_path / "a_s0")
+    about = json.loads((folder / "experiment.json").read_text())
+    for name in ("metrics.csv", "signals.csv"):
+        (folder / name).unlink()
+    assert not is_finished(folder)
+    (folder / "experiment.json").write_text(json.dumps({**about, "rows": "not kept"}))
+    assert is_finished(folder)
+    assert study(tmp_path, {"a": {}}).left == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"experiment": []}, {"experiment": {}}, {"name": 3}, {"classes": "ten"}, {"seed": None}]
+    + [{"experiment": {"layers_list": layers, "num_epochs": 3}} for layers in ("2", [2, 3], [None], [])],
+)
+def test_a_description_of_the_right_form_with_wrong_types(tmp_path, whole, change):
+    folder = shutil.copytree(whole, tmp_path / "a_s0")
+    about = json.loads((folder / "experiment.json").read_text())
+    (folder / "experiment.json").write_text(json.dumps(about | change))
+    with pytest.raises(ValueError, match="holds no whole log of an experiment"):
+        read_log(folder)
+    assert not is_finished(folder)

@@ -1,6 +1,7 @@
 """The spline study on made-up logs: outcomes, the theory against sampled networks, and its two questions."""
 
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,13 +9,40 @@ import pytest
 import torch
 from made_up_logs import CLIPPED, COMMON, EDGE, GUESS, METRICS, SPLINE, diverged, first_gradients, made_up, took_off
 
-from helpers import networks, theory
+from helpers import ROOT, networks, theory
 from helpers.activations import ACTIVATIONS
+from helpers.config import ConfigError
 from helpers.spline_study import log as log_module
 from helpers.spline_study import outcomes
 from helpers.spline_study.experiments import experiments
 
 # ---- tables
+
+
+@pytest.mark.parametrize("study", ["digits", "mnist"])
+def test_published_tables_are_those_of_the_logs_and_keep_what_has_no_rows(tmp_path, study):
+    """Written anew from what is there, outcomes.csv and epochs.csv come out as they are, byte for byte."""
+    published = ROOT / "results" / "splines" / study
+    for path in [*published.glob("*_s*/experiment.json"), *published.glob("*_s?.zip"), *published.glob("*.csv")]:
+        (tmp_path / path.relative_to(published)).parent.mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / path.relative_to(published))
+    logs = log_module.find_logs(tmp_path)
+    before = {path.name: path.read_text() for path in tmp_path.glob("*.csv")}
+    assert len(logs) <= len(log_module.not_kept(tmp_path))
+    table = outcomes.write(logs, tmp_path)
+    assert len(table) == len(logs)
+    assert {path.name: path.read_text() for path in tmp_path.glob("*.csv")} == before
+    lines = before["epochs.csv"].splitlines()
+    (tmp_path / "epochs.csv").write_text("\n".join([lines[0], *lines[-1:]]))  # of an experiment that is not kept
+    outcomes.write(logs, tmp_path)
+    kept = len((tmp_path / "epochs.csv").read_text().splitlines())
+    assert kept == 1 + sum(len(log.epochs) for log in logs) + 1
+
+
+def test_without_a_log_there_is_nothing_to_compare(tmp_path):
+    with pytest.raises(ConfigError, match=r"no log of an experiment in .* can be read"):
+        outcomes.write([], tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_outcomes_follow_from_the_numbers():
