@@ -1,0 +1,13 @@
+"""What every child needs, imported once, in the server that forks them; no thread of torch's is started here."""
+
+import filelock  # noqa: F401
+import sklearn.datasets
+import sklearn.model_selection  # noqa: F401
+
+from helpers import packed  # noqa: F401
+from helpers.spline_study import experiments  # noqa: F401
+from helpers.sweep import Sweep  # noqa: F401
+
+from . import child, table  # noqa: F401
+
+sklearn.datasets.load_digits()
