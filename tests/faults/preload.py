@@ -1,6 +1,7 @@
 """What every child needs, imported once, in the server that forks them; no thread of torch's is started here."""
 
 import filelock  # noqa: F401
+import scipy.interpolate  # noqa: F401
 import sklearn.datasets
 import sklearn.model_selection  # noqa: F401
 
