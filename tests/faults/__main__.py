@@ -25,12 +25,14 @@ def main():
     for one in chosen:
         tries = max(1, round(one.tries * given.share))
         tally = done[one.name] = tried(one, random.Random(f"{given.seed} {one.name}"), tries)
-        print(f"{one.name}: {tally.tries} tries, {len(tally.lost)} lost, {tally.seconds:.0f} s", flush=True)
-        for note in tally.lost[:5]:
+        print(f"{one.name}: {tally.tries} tries, {tally.lost} lost, {tally.seconds:.0f} s", flush=True)
+        for note in tally.notes[:5]:
             print(f"    {note}", flush=True)
-    lost = [f"{name}: {note}" for name, tally in done.items() for note in tally.lost]
+    lost = [f"{name}: {note}" for name, tally in done.items() for note in tally.notes]
     print("", *table(done), "", sep="\n")
-    print(f"{sum(t.tries for t in done.values())} tries in {time.perf_counter() - began:.0f} s, {len(lost)} lost")
+    print(
+        f"{sum(t.tries for t in done.values())} tries in {time.perf_counter() - began:.0f} s, {sum(t.lost for t in done.values())} lost"
+    )
     print(*lost, sep="\n")
     return 1 if lost else 0
 

@@ -17,7 +17,14 @@ from .table import fault, no_sentence
 
 def truncated(path, rng, other):
     content = path.read_bytes()
-    places = [1, len(content) // 3, len(content) // 2, len(content) - 1, content.rfind(b"\n", 0, -1), rng.randrange(len(content) or 1)]
+    places = [
+        1,
+        len(content) // 3,
+        len(content) // 2,
+        len(content) - 1,
+        content.rfind(b"\n", 0, -1),
+        rng.randrange(len(content) or 1),
+    ]
     at = max(0, rng.choice(places))
     path.write_bytes(content[:at])
     return f"cut at byte {at} of {len(content)}"
@@ -114,6 +121,8 @@ def wrong_type(path, rng, other):
 def places_of(content, where=()):
     """The path to everything in some JSON."""
     yield where
+    if len(where) > 6:
+        return
     items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for key, value in items:
         yield from places_of(value, (*where, key))
@@ -143,7 +152,9 @@ def cases(folder, rng, tries):
     rng.shuffle(every)
     kinds = {}
     for path, way in every:
-        kinds.setdefault((path.suffix, path.name if path.suffix == ".json" else "", way.__name__), []).append((path, way))
+        kinds.setdefault((path.suffix, path.name if path.suffix == ".json" else "", way.__name__), []).append(
+            (path, way)
+        )
     chosen = []
     while len(chosen) < tries and kinds:
         for kind in list(kinds):
@@ -155,7 +166,9 @@ def cases(folder, rng, tries):
 
 def other_of(path, folder, elsewhere):
     """Another file of the same kind: another run's, or another sweep's."""
-    here = [p for p in sorted(folder.rglob(f"*{path.suffix}")) if p.name != path.name and p.parent == (folder / path).parent]
+    here = [
+        p for p in sorted(folder.rglob(f"*{path.suffix}")) if p.name != path.name and p.parent == (folder / path).parent
+    ]
     there = elsewhere / path
     return there if there.exists() and (path.suffix == ".json" or not here) else here[0] if here else None
 
@@ -210,7 +223,9 @@ def _damaged(tally, rng, tries, make, work, digits_of, whole, other, steps_left)
                     problems += [small.difference(digits_of(folder), expected)]
                     again = child.count(steps) > steps_left(root / "made")
                     if again:
-                        problems += ["" if names or way in (deleted, unreadable) else "trained again without a word of the file"]
+                        problems += [
+                            "" if names or way in (deleted, unreadable) else "trained again without a word of the file"
+                        ]
                         word = "said, and trained again"
                 elif end.code == child.SENTENCE:
                     problems += ["" if names else f"does not name it: {child.said(end.text)}"]
@@ -276,9 +291,7 @@ def finished_sweep(tally, rng, tries):
 
 @fault("an interrupted sweep, one file damaged, started again", 150)
 def interrupted_sweep(tally, rng, tries):
-    _damaged(
-        tally, rng, tries, halfway_sweep, _sweep_work, small.digits_of, whole_sweep, _other_sweep, _not_finished
-    )
+    _damaged(tally, rng, tries, halfway_sweep, _sweep_work, small.digits_of, whole_sweep, _other_sweep, _not_finished)
 
 
 @fault("a packed sweep, one file damaged, started again", 60)
@@ -324,8 +337,12 @@ def read_back(tally, rng, tries):
                     seen = seen_by_a_reader(folder)
                 except (ValueError, FileNotFoundError) as error:
                     wrong = no_sentence(error, path.name, path.stem, allowed=(ValueError, FileNotFoundError))
-                    foreign = type(error) not in (ValueError, FileNotFoundError) and "helpers" not in type(error).__module__
-                    tally.judged(case, "one sentence", [wrong, f"a foreign {type(error).__name__}: {error}" if foreign else ""])
+                    foreign = (
+                        type(error) not in (ValueError, FileNotFoundError) and "helpers" not in type(error).__module__
+                    )
+                    tally.judged(
+                        case, "one sentence", [wrong, f"a foreign {type(error).__name__}: {error}" if foreign else ""]
+                    )
                 else:
                     tally.judged(case, "the same numbers", [small.difference(seen, expected)])
             shutil.rmtree(folder)

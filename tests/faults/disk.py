@@ -22,7 +22,10 @@ def _failing(tally, rng, tries, name, work, digits_of, whole, pattern, on):
                 again = child.start(*work(folder), log=log)
                 problems = [end.problem(0, child.SENTENCE), again.problem(0)]
                 if again.code == 0:
-                    problems += [small.difference(digits_of(folder), expected), small.rewritten(before, folder, pattern)]
+                    problems += [
+                        small.difference(digits_of(folder), expected),
+                        small.rewritten(before, folder, pattern),
+                    ]
                     if end.code == 0:
                         problems += ["said that it was complete" if again_trained(before, folder, pattern) else ""]
                 tally.judged(case, "one sentence" if end.code == child.SENTENCE else "went on", problems)

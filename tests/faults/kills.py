@@ -59,7 +59,10 @@ def _signalled(tally, rng, tries, name, work, digits_of, whole, steps_of_all, pa
                 again = child.start(*work(folder, str(steps)), log=log)
                 problems += [again.problem(0)]
                 if again.code == 0:
-                    problems += [small.difference(digits_of(folder), expected), small.rewritten(before, folder, pattern)]
+                    problems += [
+                        small.difference(digits_of(folder), expected),
+                        small.rewritten(before, folder, pattern),
+                    ]
                     done = child.count(steps)
                     if done > steps_of_all + small.LANES:
                         problems.append(f"{done} steps for {steps_of_all}")
@@ -79,9 +82,7 @@ def _put():
     for name in SIGNALS:
 
         def of_sweep(tally, rng, tries, name=name):
-            _signalled(
-                tally, rng, tries, name, _sweep_work, small.digits_of, whole_sweep, small.STEPS, "runs/*.csv"
-            )
+            _signalled(tally, rng, tries, name, _sweep_work, small.digits_of, whole_sweep, small.STEPS, "runs/*.csv")
 
         def of_study(tally, rng, tries, name=name):
             _signalled(
@@ -259,6 +260,7 @@ def batch(tally, rng, tries):
                     problems += [small.difference(small.digits_of(folder), expected), small.rewritten(before, folder)]
                     problems += ["" if (folder / "small.ipynb").exists() else "no executed copy"]
                 tally.judged(case, "goes on" if end.code else "had ended before", problems)
+
 
 # slow enough to be killed in its middle
 CELL = "Sweep(CONFIG).run(lambda progress: __import__('time').sleep(0.1))"

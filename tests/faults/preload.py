@@ -3,7 +3,7 @@
 import filelock  # noqa: F401
 import scipy.interpolate  # noqa: F401
 import sklearn.datasets
-import sklearn.model_selection  # noqa: F401
+import sklearn.model_selection
 
 from helpers import packed  # noqa: F401
 from helpers.spline_study import experiments  # noqa: F401

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 
 import numpy as np
@@ -32,7 +32,9 @@ def pictures(root, rng, sizes=(8, 8)):
         for name, level in (("bright", 150), ("dark", 60)):
             (root / part / name).mkdir(parents=True)
             for i in range(count):
-                pixels = np.array([[rng.randrange(level, level + 100) for _ in range(sizes[0])] for _ in range(sizes[1])])
+                pixels = np.array(
+                    [[rng.randrange(level, level + 100) for _ in range(sizes[0])] for _ in range(sizes[1])]
+                )
                 Image.fromarray(pixels.astype(np.uint8)).save(root / part / name / f"{i:02}.png")
 
 
@@ -103,7 +105,9 @@ def data_exchanged(tally, rng, tries):
             problems = ["" if again.code == child.SENTENCE else again.problem(child.SENTENCE) or "is taken"]
             problems += ["" if "dat" in again.text else f"does not say that it is the data: {again.text}"]
             problems += [small.rewritten(before, folder)]
-            tally.judged(f"{change.__name__}, {'interrupted' if i % 2 else 'grown by a seed'}", "refused in a sentence", problems)
+            tally.judged(
+                f"{change.__name__}, {'interrupted' if i % 2 else 'grown by a seed'}", "refused in a sentence", problems
+            )
 
 
 @fault("the same data at another place, or touched, between two starts", 6)
@@ -199,7 +203,7 @@ def code_changed(tally, rng, tries):
             def start(steps, place=place, i=i):
                 given = json.dumps(small.sweep_in(root / f"{i}"))
                 command = [sys.executable, "-c", START, given, str(steps)]
-                environment = {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
+                environment = {**os.environ, "PYTHONPATH": str(place)}
                 return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=300)
 
             first = start(7)
@@ -214,10 +218,10 @@ def code_changed(tally, rng, tries):
 # ---- two Sweeps that know of one folder
 
 
-def outcome(sweep):
+def outcome(sweep, printed=True):
     """What a Sweep's run gives: "" or the sentence of one of our errors; another error comes through."""
     try:
-        with redirect_stdout(StringIO()):
+        with redirect_stdout(StringIO()) if printed else nullcontext():
             sweep.run(child.quiet)
     except SENTENCES as error:
         return f"refused: {no_sentence(error)}"
@@ -272,7 +276,9 @@ def lock_twice(tally, rng, tries):
         held = []
         code = "import sys, time\nfrom helpers import files\nwith files.locked(sys.argv[1]):\n print('in', flush=True)\n time.sleep(30)"
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        a = subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True, env=environment)
+        a = subprocess.Popen(
+            [sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True, env=environment
+        )
         held.append(a.stdout.readline())
         problems = []
         for word in ("while a holds it", "while a holds it, again"):
@@ -307,7 +313,7 @@ def lock_in_threads(tally, rng, tries):
 
                 def run(sweep, ends=ends):
                     try:
-                        ends.append(outcome(sweep))
+                        ends.append(outcome(sweep, printed=False))  # stdout belongs to all threads
                     except Exception as error:
                         ends.append(f"{type(error).__name__}: {error}")
 
@@ -317,7 +323,9 @@ def lock_in_threads(tally, rng, tries):
                 for thread in threads:
                     thread.join(60)
                 problems = ["hangs" if len(ends) < 2 else ""]
-                problems += [end for end in ends if end and not end.startswith("refused: ") or end[len("refused: ") :]]
+                problems += [
+                    end for end in ends if (end and not end.startswith("refused: ")) or end[len("refused: ") :]
+                ]
                 problems += [small.difference(small.digits_of(folder), expected)]
                 tally.judged("one Sweep in two threads" if i % 2 else "two Sweeps in two threads", "right", problems)
 
@@ -339,7 +347,32 @@ NAMES = (
     {"init_types": ["A", "a"], "init_params": {"A": {"init": "he_normal"}, "a": {"init": "zero"}}},
     {"init_types": ["x.csv", "x"], "init_params": {"x.csv": {"init": "he_normal"}, "x": {"init": "zero"}}},
     {"init_types": ["x_relu_1L_s0"], "init_params": {"x_relu_1L_s0": {"init": "he_normal"}}},
-    *({"init_types": [name, "zero"], "init_params": {name: {"init": "he_normal"}}} for name in ("null", "NaN", "NA", "nan", "None", "true", "True", "inf", "n.a", "nil", "False", "N", "CON", "runs", "summary", "e5", "Infinity", "i0", "x" * 240, "x" * 300, "x" * 5000)),
+    *(
+        {"init_types": [name, "zero"], "init_params": {name: {"init": "he_normal"}}}
+        for name in (
+            "null",
+            "NaN",
+            "NA",
+            "nan",
+            "None",
+            "true",
+            "True",
+            "inf",
+            "n.a",
+            "nil",
+            "False",
+            "N",
+            "CON",
+            "runs",
+            "summary",
+            "e5",
+            "Infinity",
+            "i0",
+            "x" * 240,
+            "x" * 300,
+            "x" * 5000,
+        )
+    ),
     {"activations": ["null"], "activation_params": {"null": {"activation": "calibrated", "base": "sigmoid"}}},
     {"activations": ["tanh", "NaN"], "activation_params": {"NaN": {"activation": "calibrated", "base": "sigmoid"}}},
     {"lr": [0.1, 0.10000000000000002]},
@@ -364,6 +397,9 @@ def names(tally, rng, tries):
                     tally.judged(case, "refused in a sentence", [no_sentence(error)])
                     continue
                 first = outcome(sweep)
+                if first.startswith("refused: "):
+                    tally.judged(case, "refused in a sentence", [first.removeprefix("refused: ")])
+                    continue
                 planned = len(sweep.config.init_types) * len(sweep.config.activations) * 2
                 planned *= len(sweep.config.seeds) * len(sweep.config.lrs)
                 results = load_sweep(folder)

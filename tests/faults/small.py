@@ -99,7 +99,11 @@ def difference(found, expected):
 
 def bytes_of(folder, pattern="runs/*.csv"):
     """{file: its bytes} of what a folder holds."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).glob(pattern)) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(Path(folder).glob(pattern))
+        if path.is_file()
+    }
 
 
 def rewritten(before, folder, pattern="runs/*.csv"):

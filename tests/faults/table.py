@@ -43,22 +43,24 @@ def fault(name, tries):
 class Tally:
     """The tries of one fault.
 
-    lost    a note each: how to do it again, and what came
+    lost    how many
+    notes   of those that are lost: how to do it again, and what came
     showed  {word: how many}
     """
 
     def __init__(self):
-        self.lost, self.showed, self.seconds = [], Counter(), 0.0
+        self.notes, self.lost, self.showed, self.seconds = [], 0, Counter(), 0.0
 
     @property
     def tries(self):
-        return len(self.lost) + self.showed.total()
+        return self.lost + self.showed.total()
 
     def well(self, word):
         self.showed[word] += 1
 
-    def bad(self, note):
-        self.lost.append(" ".join(str(note).split())[:600])
+    def bad(self, note, times=1):
+        self.lost += times
+        self.notes.append(" ".join(str(note).split())[:600])
 
     def judged(self, case, word, problems):
         """Count a try: lost, where it has problems."""
@@ -108,7 +110,7 @@ def no_sentence(error, *names, allowed=SENTENCES):
 def table(done):
     """The lines of the table, of {name of a fault: Tally}."""
     rows = [("fault", "tries", "lost", "how it showed")]
-    rows += [(name, str(tally.tries), str(len(tally.lost) or ""), tally.how()) for name, tally in done.items()]
+    rows += [(name, str(tally.tries), str(tally.lost or ""), tally.how()) for name, tally in done.items()]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [
         f"{name.ljust(widths[0])}  {tries.rjust(widths[1])}  {lost.rjust(widths[2])}  {how}"
