@@ -30,9 +30,8 @@ def main():
             print(f"    {note}", flush=True)
     lost = [f"{name}: {note}" for name, tally in done.items() for note in tally.notes]
     print("", *table(done), "", sep="\n")
-    print(
-        f"{sum(t.tries for t in done.values())} tries in {time.perf_counter() - began:.0f} s, {sum(t.lost for t in done.values())} lost"
-    )
+    tries, all_lost = (sum(getattr(tally, what) for tally in done.values()) for what in ("tries", "lost"))
+    print(f"{tries} tries in {time.perf_counter() - began:.0f} s, {all_lost} lost")
     print(*lost, sep="\n")
     return 1 if lost else 0
 

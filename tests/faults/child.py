@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,10 +130,8 @@ def _child(log, target, given):
     else:
         code = 0
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(AttributeError, ValueError, OSError):  # a fault may have closed it
             stream.flush()
-        except (AttributeError, ValueError, OSError):
-            pass  # a fault may have closed it
     os._exit(code)
 
 
@@ -145,7 +144,7 @@ def sweep(config, steps=None, disk=None):
     from helpers.sweep.training import StackTraining
 
     _count(StackTraining, steps)
-    with Disk(*disk) if disk else _nothing():
+    with Disk(*disk) if disk else nullcontext():
         Sweep(config).run(quiet)
 
 
@@ -160,10 +159,8 @@ def sweep_with_a_thief(config, what, at):
     def progress(event):
         seen.append(event)
         if len(seen) == at + 1:
-            try:
+            with suppress(FileNotFoundError):  # of a state/ that is not there yet
                 AWAY[what](Path(config["save_dir"]))
-            except FileNotFoundError:
-                pass  # a state/ that is not there yet
             if what == "made read-only" and os.geteuid() == 0:
                 os.seteuid(65534)  # root writes everywhere
 
@@ -177,7 +174,7 @@ def study(common, given, folder, steps=None, disk=None):
 
     ExperimentWorker.save_every = 0.0
     _count(Training, steps)
-    with Disk(*disk) if disk else _nothing():
+    with Disk(*disk) if disk else nullcontext():
         Study(experiments(common, given, folder)).run()
 
 
@@ -185,7 +182,7 @@ def pack(what, folder, disk=None):
     """Pack or unpack what lies below a folder."""
     from helpers import packed
 
-    with Disk(*disk) if disk else _nothing():
+    with Disk(*disk) if disk else nullcontext():
         {"pack": packed.pack_below, "unpack": packed.unpack_below}[what](folder)
 
 
@@ -198,12 +195,6 @@ def batch(*files):
 
 def quiet(progress):
     pass
-
-
-def _nothing():
-    from contextlib import nullcontext
-
-    return nullcontext()
 
 
 def _count(cls, steps):

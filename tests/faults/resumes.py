@@ -265,6 +265,15 @@ def two_sweeps(tally, rng, tries):
                 tally.judged(f"then {change}", "goes on" if change in goes_on else "refused in a sentence", problems)
 
 
+HOLD = """
+import sys, time
+from helpers import files
+with files.locked(sys.argv[1]):
+    print("in", flush=True)
+    time.sleep(30)
+"""
+
+
 @fault("the lock held twice", 1)
 def lock_twice(tally, rng, tries):
     """Open a, lock a, open b, leave a, lock b, open c, lock c: of b and c one only."""
@@ -274,10 +283,9 @@ def lock_twice(tally, rng, tries):
         with files.locked(root):
             pass
         held = []
-        code = "import sys, time\nfrom helpers import files\nwith files.locked(sys.argv[1]):\n print('in', flush=True)\n time.sleep(30)"
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         a = subprocess.Popen(
-            [sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, "-c", HOLD, str(root)], stdout=subprocess.PIPE, text=True, env=environment
         )
         held.append(a.stdout.readline())
         problems = []
