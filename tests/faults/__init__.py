@@ -7,7 +7,7 @@
 `table`     what became of the tries of a fault, the table
 `small`     a sweep and a study as small as can be, and what is compared of them
 `child`     one start in a process of its own, where it can be killed, and the disk that fails there
-`kills`, `disk`, `damage`, `resumes`, `surroundings`, `fuzz`   the faults
+`kills`, `disk`, `damage`, `resumes`, `surroundings`, `meanings`, `fuzz`   the faults
 
 A try is lost where finished work is gone or trained again, where a number differs in silence, where a traceback comes
 in the place of a sentence, or where nothing comes at all.

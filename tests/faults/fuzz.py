@@ -199,35 +199,30 @@ def damaged_json(text, values=PLAIN):
     return st.one_of(damaged(text), changed.map(lambda case: Damaged(json.dumps(case.content).encode(), case)))
 
 
+TOKENS = [
+    b"nan",
+    b"inf",
+    b"-1",
+    b"7.5",
+    b"1e999",
+    b"",
+    b",",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"0x10",
+    b"1_0",
+    b'"',
+    b"--",
+    b"\xff",
+    b" ",
+]
 MUTATIONS = st.lists(
     st.tuples(
         st.sampled_from(("flip", "cut", "insert", "lose", "twice", "zero", "token")),
         st.floats(0, 1, exclude_max=True),
         st.integers(1, 40),
-        st.one_of(
-            st.binary(min_size=1, max_size=8),
-            st.sampled_from(
-                [
-                    b"nan",
-                    b"inf",
-                    b"-1",
-                    b"7.5",
-                    b"1e999",
-                    b"",
-                    b",",
-                    b"\n",
-                    b"\r",
-                    b"\0",
-                    b"0x10",
-                    b"1_0",
-                    b'"',
-                    b"--",
-                    b"\xff",
-                    b"NaN",
-                    b" ",
-                ]
-            ),
-        ),
+        st.one_of(st.binary(min_size=1, max_size=8), st.sampled_from(TOKENS)),
     ),
     min_size=1,
     max_size=3,
@@ -441,67 +436,51 @@ CONFIG:
   seeds: [0]
   save_dir: {out}
 """
-LINES = st.lists(
-    st.one_of(
-        st.sampled_from(
-            [
-                "lr: 0.1",
-                "  lr: 0.1",
-                "  lr: 1e-2",
-                "  lr: 010",
-                "  lr: 1:30",
-                "\tlr: 1",
-                "  seeds: [0, 0]",
-                "  seeds: 010",
-                "  seeds: [1_0]",
-                "  - 1",
-                "each:",
-                "  a: {}",
-                "each: {a: {CONFIG: {lr: 1}}}",
-                "&a [*a]",
-                "  x: &x [1]",
-                "  y: *x",
-                "  <<: *x",
-                "  !!python/object:os.x {}",
-                "? {a: b}",
-                "  ? [1]",
-                "[1]: 2",
-                "1: 2",
-                "null: 3",
-                "true: 1",
-                "  resume: yes",
-                "  resume: 'no'",
-                "---",
-                "...",
-                "%YAML 1.1",
-                "  lr: .nan",
-                "  lr: .inf",
-                "  save_dir: ~",
-                "  save_dir: 2026-01-01",
-                "  activations: {relu}",
-                "  activations: relu",
-                "# a",
-                "  'a: b",
-                "  hidden_size: 1e3",
-                "  hidden_size: 0x10",
-                "  hidden_size: 0o10",
-                "  hidden_size: 1,000",
-                "notebook: run.ipynb",
-                "notebook: 3",
-                "notebook: [a]",
-                "notebook: .",
-                "CONFIG: []",
-                "CONFIG: ~",
-                "CONFIG: 1",
-                "  init_types: [null]",
-                "  cluster: on",
-            ]
-        ),
-        st.text(max_size=20),
-    ),
-    min_size=1,
-    max_size=4,
-)
+ODD_LINES = """lr: 0.1
+  lr: 0.1
+  lr: 1e-2
+  lr: 010
+  lr: 1:30
+  lr: .nan
+  lr: 1,000
+\tlr: 1
+  hidden_size: 0x10
+  hidden_size: 0o10
+  seeds: [0, 0]
+  seeds: [1_0]
+  - 1
+each:
+  a: {}
+each: {a: {CONFIG: {lr: 1}}}
+&a [*a]
+  x: &x [1]
+  y: *x
+  <<: *x
+  !!python/object:os.x {}
+? {a: b}
+  ? [1]
+[1]: 2
+1: 2
+null: 3
+  resume: yes
+  resume: 'no'
+---
+...
+%YAML 1.1
+  save_dir: ~
+  save_dir: 2026-01-01
+  activations: {relu}
+  activations: relu
+# a
+  'a: b
+notebook: run.ipynb
+notebook: 3
+notebook: .
+CONFIG: []
+CONFIG: ~
+  init_types: [null]
+  cluster: on""".splitlines()
+LINES = st.lists(st.one_of(st.sampled_from(ODD_LINES), st.text(max_size=20)), min_size=1, max_size=4)
 
 
 @target("YAML", st.tuples(LINES, st.one_of(st.none(), MUTATIONS), st.booleans()))

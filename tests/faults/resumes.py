@@ -340,6 +340,9 @@ def lock_in_threads(tally, rng, tries):
 
 # ---- names
 
+# what pandas, YAML, Windows or a file system take for something else
+ODD_NAMES = ("null", "NaN", "NA", "nan", "None", "true", "True", "False", "inf", "Infinity", "n.a", "nil", "N", "e5")
+ODD_NAMES += ("CON", "runs", "summary", "i0", "x" * 240, "x" * 300, "x" * 5000)
 NAMES = (
     {
         "init_types": ["he", "he_leaky"],
@@ -355,32 +358,7 @@ NAMES = (
     {"init_types": ["A", "a"], "init_params": {"A": {"init": "he_normal"}, "a": {"init": "zero"}}},
     {"init_types": ["x.csv", "x"], "init_params": {"x.csv": {"init": "he_normal"}, "x": {"init": "zero"}}},
     {"init_types": ["x_relu_1L_s0"], "init_params": {"x_relu_1L_s0": {"init": "he_normal"}}},
-    *(
-        {"init_types": [name, "zero"], "init_params": {name: {"init": "he_normal"}}}
-        for name in (
-            "null",
-            "NaN",
-            "NA",
-            "nan",
-            "None",
-            "true",
-            "True",
-            "inf",
-            "n.a",
-            "nil",
-            "False",
-            "N",
-            "CON",
-            "runs",
-            "summary",
-            "e5",
-            "Infinity",
-            "i0",
-            "x" * 240,
-            "x" * 300,
-            "x" * 5000,
-        )
-    ),
+    *({"init_types": [name, "zero"], "init_params": {name: {"init": "he_normal"}}} for name in ODD_NAMES),
     {"activations": ["null"], "activation_params": {"null": {"activation": "calibrated", "base": "sigmoid"}}},
     {"activations": ["tanh", "NaN"], "activation_params": {"NaN": {"activation": "calibrated", "base": "sigmoid"}}},
     {"lr": [0.1, 0.10000000000000002]},

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.checks import ConfigError
 
-from . import child, damage, disk, kills, resumes, small, surroundings  # noqa: F401
+from . import child, damage, disk, kills, meanings, resumes, small, surroundings  # noqa: F401
 from .table import FAULTS, LONGEST, Tally, no_sentence, table, tried
 
 FEW = {
