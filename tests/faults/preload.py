@@ -4,6 +4,7 @@ import filelock  # noqa: F401
 import scipy.interpolate  # noqa: F401
 import sklearn.datasets
 import sklearn.model_selection
+import torch._dynamo  # noqa: F401 - which the first step of an optimiser imports
 
 from helpers import packed  # noqa: F401
 from helpers.spline_study import experiments  # noqa: F401
