@@ -174,6 +174,32 @@ def away(tally, rng, tries):
                 tally.judged(case, "one sentence" if end.code else "went on", problems)
 
 
+def as_nobody(config):
+    """In a child: open a sweep as a user who may read it and write nothing."""
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    child.sweep(config)
+
+
+@fault("a finished sweep, plain and packed, where nothing can be written", 2)
+def read_only(tally, rng, tries):
+    with small_folder() as root:
+        root.chmod(0o755)
+        for case in ("plain", "packed")[:tries]:
+            folder = root / case
+            expected, _ = whole_sweep(folder)
+            if case == "packed":
+                child.start(child.pack, "pack", str(folder), log=root / "log")
+            places = [path for path in (folder, *folder.rglob("*")) if path.is_dir()]
+            for place in places:
+                place.chmod(0o555)
+            end = child.start(as_nobody, small.sweep_in(folder), log=root / "log")
+            for place in places:
+                place.chmod(0o755)
+            problems = [end.problem(0), small.difference(small.digits_of(folder), expected)]
+            tally.judged(case, "read", problems)
+
+
 @fault("a folder that cannot be written to, or is none", 14)
 def odd_folders(tally, rng, tries):
     with small_folder() as root:

@@ -12,7 +12,10 @@ from helpers.activations import ACTIVATIONS, register_activation
 from helpers.batch import jobs
 from helpers.config import SweepConfig
 from helpers.data import DataError
+from helpers.records import load_sweep
+from helpers.sweep import rebuild
 
+from .kills import whole_sweep
 from .resumes import pictures
 from .small import small_folder
 from .table import SENTENCES, fault, no_sentence, told
@@ -224,3 +227,44 @@ def sayings(tally, rng, tries):
                 found = job.parameters.get("CONFIG", {}).get(key)
                 right = value is not None and found == value
                 tally.judged(text, "as it says", ["" if right else f"taken as {found!r}"])
+
+
+# ---- questions to results
+
+# (question, the number of rows that is right; None: one sentence that names the axis or the run)
+QUESTIONS = {
+    "select(layers=1)": (lambda results: results.select(layers=1), 4),
+    "select(layers=range(1, 3))": (lambda results: results.select(layers=range(1, 3)), 8),
+    "select(layers=np.array([1, 2]))": (lambda results: results.select(layers=np.array([1, 2])), 8),
+    "select(layers={1, 2})": (lambda results: results.select(layers={1, 2}), 8),
+    "select(layers=np.int64(1))": (lambda results: results.select(layers=np.int64(1)), 4),
+    "select(layers=[])": (lambda results: results.select(layers=[]), 0),
+    "select(activation=('relu', 'tanh'))": (lambda results: results.select(activation=("relu", "tanh")), 8),
+    "select(nosuch=1)": (lambda results: results.select(nosuch=1), None),
+    "history('nosuch')": (lambda results: results.history("nosuch"), None),
+    "layers(run, 'nosuch')": (lambda results: results.layers(results.summary.run[0], "nosuch"), None),
+    "at(nosuch)": (lambda results: results.at("nosuch"), None),
+    "rebuild(config, 'nosuch')": (lambda results: rebuild(results.config, "nosuch"), None),
+    "rebuild(epoch=-1)": (lambda results: rebuild(results.config, results.summary.run[0], -1), None),
+    "rebuild(epoch=1.5)": (lambda results: rebuild(results.config, results.summary.run[0], 1.5), None),
+}
+
+
+@fault("questions to results", len(QUESTIONS))
+def questions(tally, rng, tries):
+    with small_folder() as root:
+        whole_sweep(root / "whole")
+        results = load_sweep(root / "whole")
+        for case, (ask, rows) in list(QUESTIONS.items())[:tries]:
+            try:
+                found = ask(results)
+            except (KeyError, ValueError, *SENTENCES) as error:
+                names = ("nosuch", "epoch", "layers")
+                wrong = no_sentence(error, *names, allowed=(KeyError, ValueError, *SENTENCES))
+                short = "" if len(str(error)) > 20 else f"says only {error}"
+                tally.judged(case, "one sentence", [wrong, short, f"refused: {error}" if rows is not None else ""])
+            except Exception as error:
+                tally.bad(f"{case}: {told(error)}")
+            else:
+                right = rows is not None and len(found) == rows
+                tally.judged(case, "the right rows", ["" if right else f"gives {type(found).__name__} without a word"])

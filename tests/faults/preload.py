@@ -13,3 +13,4 @@ from helpers.sweep import Sweep  # noqa: F401
 from . import child, table  # noqa: F401
 
 sklearn.datasets.load_digits()
+"".encode("cp437")  # which zipfile wants later, when a child may no longer read where Python lies
