@@ -47,7 +47,7 @@ def _signalled(tally, rng, tries, name, work, digits_of, whole, steps_of_all, pa
         expected, seconds = whole(root / "whole")
         for i in range(tries):
             folder, log, steps = root / f"{i}", root / f"{i}.log", root / f"{i}.steps"
-            after = rng.uniform(0, seconds)
+            after = rng.uniform(0, 0.8 * seconds)  # of which a part was its start
             case = f"{name} {after:.3f} s after the start"
             with tally.each(case):
                 end = child.killed(*work(folder, str(steps)), log=log, after=after, by=SIGNALS[name])

@@ -87,7 +87,8 @@ def test_a_disk_fails_at_an_operation_or_from_it_on(tmp_path, capsys, on, failed
 
 
 def test_a_child_says_how_it_ended(tmp_path):
-    ends = [child.start(end_as, how, log=tmp_path / how, limit=5) for how in ENDS]
+    limits = {"hang": 5.0}
+    ends = [child.start(end_as, how, log=tmp_path / how, limit=limits.get(how, child.LIMIT)) for how in ENDS]
     assert [end.code for end in ends] == list(ENDS.values())
     assert [bool(end.problem(0, child.SENTENCE)) for end in ends] == [False, False, True, True, True, True]
 
