@@ -8,11 +8,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help setup run all mnist digits test test-browser test-processors chromium lint lab browse gallery pack unpack bench
+.PHONY: help setup run all mnist digits test test-browser test-processors faults chromium lint lab browse gallery pack unpack bench
 
 # files of tests side by side, a process a core: most tests keep one core busy
 SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile
 TRAINING = $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m training
+
+# of the tries of `make faults`, and the words that name some of its faults
+SHARE ?= 1
+WORDS ?=
 
 # the browsers that the tests can drive
 AS_ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -69,6 +73,10 @@ test-processors: setup
 	MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell $(TRAINING)
 	$(TRAINING) --perturb 1e-6
 	$(TRAINING) --perturb 1e-6 --perturb-seed 1
+
+## make faults   kills, full disks, damaged files, odd settings and fuzz: fault / tries / lost / how it showed; an hour; SHARE=0.1 for a tenth, WORDS="kills fuzz" for some
+faults: setup
+	$(BIN)/python -m tests.faults --share $(SHARE) $(WORDS)
 
 lint: setup
 	$(BIN)/ruff check .
