@@ -452,3 +452,12 @@ def test_register_refuses_a_name(name, words):
 def test_one_that_does_not_use_its_generator_is_taken_and_told(capsys):
     register_initializer("mine", lambda shape, generator: torch.eye(*shape))
     assert "same weights for every seed" in capsys.readouterr().out
+
+
+def test_the_first_biases_of_torch_default_are_those_of_its_own_fan_in():
+    """q_0 = (E[x^2] + 1 / D) / 3, and q_1 = (q_0 + 1 / H) / 3 of linear networks."""
+    sizes = {"input_size": 5, "hidden_size": 300, "output_size": 3, "layers_list": [2]}
+    config = SweepConfig.from_dict({**sizes, "init_types": ["torch_default"], "activations": ["linear"]})
+    (profile,) = theory.profiles(config, theory.InputMoments(2.0, 0.0)).values()
+    first = (2.0 + 1 / 5) / 3
+    assert profile.pre_std.to_numpy() ** 2 == pytest.approx([first, (first + 1 / 300) / 3], rel=1e-9)

@@ -11,6 +11,7 @@ from helpers import ROOT, records
 from helpers.checks import ConfigError
 from helpers.config import SweepConfig, with_later_keys
 from helpers.initializers import INITIALIZERS, register_initializer
+from helpers.spline_study.experiments import experiments
 from helpers.sweep import Sweep, rebuild, reference, training
 from helpers.sweep.findings import settings
 
@@ -142,3 +143,23 @@ def test_own_init_that_fails_at_these_sizes_is_refused_before_training(own, tmp_
     with pytest.raises(ConfigError, match="too wide"):
         Sweep(tiny(tmp_path / "sweep", init_types=["own"]))
     assert not (tmp_path / "sweep").exists()
+
+
+# ---- the spline study, which trains by torch.optim
+
+
+@pytest.mark.parametrize("given", [{"weight_decay": 0.1}, {"momentum": 0.5}, {"optimizer": "adamw"}], ids=str)
+def test_the_spline_study_refuses_what_it_does_not_train_with(given, tmp_path):
+    with pytest.raises(ConfigError, match=next(iter(given))):
+        experiments({"optimizer": "momentum", **given}, {"a": {}}, tmp_path)
+
+
+@pytest.mark.parametrize("init", ["xavier_normal", "orthogonal"])
+def test_an_experiment_is_told_apart_by_what_older_logs_hold(init, tmp_path):
+    """They have no momentum, no weight decay and no gain of Xavier's; that of orthogonal weights they have."""
+    (experiment,) = experiments({}, {"a": {"init": init}}, tmp_path)
+    told = experiment.to_dict()
+    assert not {"momentum", "weight_decay"} & set(told)
+    assert told["init_params"] == ({"gain": 1.0} if init == "orthogonal" else {})
+    (other,) = experiments({}, {"a": {"init": init, "init_params": {init: {"gain": 1.5}}}}, tmp_path)
+    assert other.to_dict()["init_params"] == {"gain": 1.5}
