@@ -120,7 +120,7 @@ def _impossible(table, names):
     first = len(good) if good.all() else int(np.argmin(good))
     if (unknown := ~np.isfinite(table[:first, 3:5]).all(axis=1)).any():
         return f"an accuracy of epoch {np.argmax(unknown)} is missing"
-    if not np.isnan(np.delete(table[first + 1 :, 1:], names.index("epoch_time") - 1, axis=1)).all():
+    if np.isfinite(np.delete(table[first + 1 :, 1:], names.index("epoch_time") - 1, axis=1)).any():
         return f"it goes on after epoch {first}, in which it has diverged"
     return None
 
