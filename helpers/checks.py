@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+ALIKE = 0.75  # of the letters: two of four differ in "tahn", and what shares less with a name is another one
 MOST_SHOWN = 500  # characters of a value in a sentence
 MOST_NESTED = 10  # lists and dicts, one in another
 MOST_ENTRIES = 100_000  # of all lists and dicts of a value together
@@ -44,11 +45,24 @@ def shown(value):
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
-def meant(name, names):
-    """A clause that offers the name that is nearest to a misspelt one, or nothing."""
-    given = (name if isinstance(name, str) else shown(name))[:100]
-    near = difflib.get_close_matches(given, [n for n in names if isinstance(n, str)], 1, 0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def meant(name, names, elsewhere=None):
+    """A clause that offers what was meant: a name written otherwise, one of another library, or a misspelt one.
+
+    elsewhere  {name in other libraries: ours, or several of ours; () where none is the same, so that none is offered}
+    """
+    known = {_squeezed(theirs): ours for theirs, ours in (elsewhere or {}).items()}
+    known |= {_squeezed(ours): ours for ours in names if isinstance(ours, str)}
+    given = _squeezed(name if isinstance(name, str) else shown(name))[:100]
+    offered = [theirs for theirs, ours in known.items() if ours]
+    near = [given] if given in known else difflib.get_close_matches(given, offered, 1, ALIKE)
+    found = known[near[0]] if near else ()
+    found = [ours for ours in ([found] if isinstance(found, str) else found) if ours in names]
+    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def _squeezed(name):
+    """Letters and digits alone, without upper case: LeakyReLU, leaky-relu and leaky_relu are one."""
+    return "".join(character for character in name.casefold() if character.isalnum())
 
 
 # ---- plain values
@@ -233,13 +247,15 @@ def apart(key, names):
             )
 
 
-def name_in(table):
-    """A name in a table, as the table is when the check is made."""
+def name_in(table, elsewhere=None):
+    """A name in a table, as the table is when the check is made; `elsewhere` as in `meant`."""
 
     def check(key, value):
         names = list(table)
         if not isinstance(value, str) or value not in names:
-            raise ConfigError(f"{key}: {shown(value)} is not known{meant(value, names)} (allowed: {', '.join(names)})")
+            raise ConfigError(
+                f"{key}: {shown(value)} is not known{meant(value, names, elsewhere)} (allowed: {', '.join(names)})"
+            )
         return value
 
     return check
@@ -283,11 +299,12 @@ def optional(check):
 # ---- many settings at once
 
 
-def checked(settings, table, what, within=False):
+def checked(settings, table, what, within=False, elsewhere=None):
     """{key: value as it is kept} of a dict of settings. Raises ConfigError.
 
     table   {key: check}: the keys that are allowed
     what    how a sentence names the settings
+    elsewhere  what keys are called elsewhere: see `meant`
     within  whether it names a key as part of them, "init_params['normal']['std']", or by itself, "lr"
     """
     if not isinstance(settings, dict):
@@ -295,6 +312,6 @@ def checked(settings, table, what, within=False):
     for key in settings:
         if not isinstance(key, str) or key not in table:
             allowed = ", ".join(table) or "none"
-            raise ConfigError(f"{what} has no key {shown(key)}{meant(key, table)} (allowed: {allowed})")
+            raise ConfigError(f"{what} has no key {shown(key)}{meant(key, table, elsewhere)} (allowed: {allowed})")
     names = {key: f"{what}[{key!r}]" if within else str.__str__(key) for key in settings}
     return {str.__str__(key): table[key](name, plain(name, settings[key])) for key, name in names.items()}

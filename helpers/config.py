@@ -14,7 +14,9 @@ from functools import cache, cached_property
 
 import torch
 
+from helpers import elsewhere
 from helpers.activations import ACTIVATIONS, FAMILIES, row_of_family
+from helpers.activations import ELSEWHERE as ACTIVATIONS_ELSEWHERE
 from helpers.checks import (
     MOST_BYTES,
     ConfigError,
@@ -36,7 +38,8 @@ from helpers.checks import (
     whole,
 )
 from helpers.data import DATASETS
-from helpers.initializers import INITIALIZERS
+from helpers.initializers import ELSEWHERE as INITS_ELSEWHERE
+from helpers.initializers import INITIALIZERS, registered_inits
 
 PRECISIONS = {
     "float64": torch.float64,
@@ -44,7 +47,8 @@ PRECISIONS = {
     "tf32": torch.float32,  # float32 numbers whose products are rounded to 10 bits, on CUDA
     "bf16": torch.bfloat16,  # products and activations; the weights themselves stay in float32
 }
-OPTIMIZERS = ("sgd", "momentum", "adam")
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw")
+WITH_MOMENTUM, MOMENTUM = ("momentum", "nesterov"), 0.9  # the optimizers that have CONFIG["momentum"], and its default
 BUILT_IN_INITS = tuple(INITIALIZERS)
 # what is asked for beyond these cannot be had: each epoch is a row of a table in memory, each layer a matrix
 MOST_RUNS, MOST_EPOCHS, MOST_LAYERS, MOST_UNITS, MOST_SEGMENTS = 100_000, 1_000_000, 10_000, 100_000, 100_000
@@ -52,6 +56,7 @@ LEAST_SIZE, MOST_SIZE = 1e-30, 1e30  # of a parameter and a learning rate
 # bytes of a file's name that follow a run's own: "+191.pt" of a state, and while it is written ".4194304.part"
 ENDINGS = 40
 DEVICES = ("auto", "cuda", "mps", "cpu")
+ROWS_ELSEWHERE = {"init": INITS_ELSEWHERE, "activation": ACTIVATIONS_ELSEWHERE}
 PUBLISHED_INITS = (
     "he_normal",
     "he_uniform",
@@ -121,6 +126,8 @@ class SweepConfig:
     lr: float | tuple | None = None  # as given; `lrs` is the axis
     batch_size: int | None = None
     optimizer: str = "sgd"
+    momentum: float | None = None  # of an optimizer that has one
+    weight_decay: float = 0.0
     seeds: tuple = (0,)
     normalize: bool = False
     train_size: int | None = None
@@ -134,6 +141,7 @@ class SweepConfig:
     keep_state: bool = False
     # the functions behind the names of `activations`, as the table had them when this CONFIG was made
     rows: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    init_rows: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)  # likewise, of `init_types`
 
     @classmethod
     def from_dict(cls, config):
@@ -211,13 +219,20 @@ def _dataset(key, value):
     if kind in PLACES and place:
         found = path(key, place)
         return f"{kind}:{found}" if place.startswith("~") else value
-    return name_in((*DATASETS, *(f"{kind}:<path>" for kind in PLACES)))(key, value)
+    return name_in((*DATASETS, *(f"{kind}:<path>" for kind in PLACES)), elsewhere.DATASETS)(key, value)
 
 
 def _lr(key, value):
     """A number, or a list of numbers: then the learning rate is an axis of the sweep."""
     check = _sized(positive)
     return list_of(check)(key, value) if isinstance(value, list) else check(key, value)
+
+
+def _momentum(key, value):
+    value = non_negative(key, value)
+    if value >= 1:
+        refuse(key, value, "a number from 0 up to, but not, 1")
+    return value
 
 
 def _stack_size(key, value):
@@ -244,6 +259,7 @@ PARAMETERS = {
     "factor": _sized(positive),
     "mode": one_of("fan_in", "fan_out"),
     "gain": _sized(positive),
+    "scale": _sized(positive),
     "mean": _sized(number),
     "std": _sized(non_negative),
     "a": number,
@@ -277,10 +293,12 @@ def _init_params(key, value):
 def _variant(key, name, given, kind, table, params_of):
     """Parameters under a name of their own; the entry `kind` of `given` names the row that they are of."""
     if not isinstance(given, dict) or kind not in given:
-        name_in(table)(f"{key} (a variant of an {kind} under a name of its own says which: {{{kind!r}: ...}})", name)
+        name_in(table, ROWS_ELSEWHERE[kind])(
+            f"{key} (a variant of an {kind} under a name of its own says which: {{{kind!r}: ...}})", name
+        )
     where = f"{key}[{name!r}]"
     own_name(f"the name of {where}", name)
-    row = name_in(table)(f"{where}[{kind!r}]", given[kind])
+    row = name_in(table, ROWS_ELSEWHERE[kind])(f"{where}[{kind!r}]", given[kind])
     return {kind: row, **params_of(where, row, {k: v for k, v in given.items() if k != kind})}
 
 
@@ -288,7 +306,9 @@ def _params_of(where, init, given):
     defaults = INITIALIZERS[init].defaults
     if given and not defaults:
         raise ConfigError(f"{where} is {shown(given)}, but {init} has no parameters; allowed is to leave it out")
-    params = {**defaults, **checked(given, {name: PARAMETERS[name] for name in defaults}, where, within=True)}
+    choices = {name: one_of(*values) for name, values in INITIALIZERS[init].choices.items()}
+    checks = {name: choices.get(name) or PARAMETERS[name] for name in defaults}
+    params = {**defaults, **checked(given, checks, where, within=True)}
     if init == "trunc_normal" and params["a"] >= params["b"]:
         raise ConfigError(f"{where} cuts at a = {params['a']} and b = {params['b']}; a must lie below b")
     if init == "trunc_normal" and (params["a"] > 8 or params["b"] < -8):
@@ -364,19 +384,48 @@ CHECKS = {
     "num_epochs": optional(whole(1, MOST_EPOCHS)),
     "lr": optional(_lr),
     "batch_size": optional(whole(1)),
-    "optimizer": name_in(OPTIMIZERS),
+    "optimizer": name_in(OPTIMIZERS, elsewhere.OPTIMIZERS),
+    "momentum": optional(_momentum),
+    "weight_decay": non_negative,
     "seeds": list_of(whole(0)),
     "normalize": flag,
     "train_size": optional(whole(1)),
     "test_size": optional(whole(1)),
-    "device": name_in(DEVICES),
-    "precision": name_in(PRECISIONS),
+    "device": name_in(DEVICES, elsewhere.DEVICES),
+    "precision": name_in(PRECISIONS, elsewhere.PRECISIONS),
     "stack_size": _stack_size,
     "save_dir": optional(path),
     "cluster": optional(_cluster),
     "resume": _resume,
     "keep_state": flag,
 }
+
+
+def with_later_keys(config):
+    """A completed CONFIG of an earlier Plumbline, or a part of one, with the keys and parameters that came later.
+
+    Each at the value that it stood for then.
+    """
+    later = {"momentum": MOMENTUM if _has_momentum(config.get("optimizer")) else None, "weight_decay": 0.0}
+    completed = {"activation_params": {}, **later, **config}
+    tables = {"init": INITIALIZERS, "activation": FAMILIES}
+    for kind, table in tables.items():
+        params = completed.get(f"{kind}_params")
+        if isinstance(params, dict):
+            completed[f"{kind}_params"] = {name: _with_later(name, of, kind, table) for name, of in params.items()}
+    return completed
+
+
+def _has_momentum(optimizer):
+    """Whether an optimizer, or one of several, has CONFIG["momentum"]."""
+    return any(name in WITH_MOMENTUM for name in ([optimizer] if isinstance(optimizer, str) else optimizer or ()))
+
+
+def _with_later(name, params, kind, table):
+    if not isinstance(params, dict):
+        return params
+    row = params.get(kind, name)
+    return {**(table[row].defaults if isinstance(row, str) and row in table else {}), **params}
 
 
 def save_dir_of(config):
@@ -394,14 +443,26 @@ def default_save_dir(dataset):
 
 
 def _from_dict(cls, config):
-    values = {key: value for key, value in checked(config, CHECKS, "CONFIG").items() if value is not None}
+    values = {
+        key: value
+        for key, value in checked(config, CHECKS, "CONFIG", elsewhere=elsewhere.KEYS).items()
+        if value is not None
+    }
     values.setdefault("init_params", _init_params("init_params", {}))
     values.setdefault("activation_params", _activation_params("activation_params", {}))
     for init in values.get("init_types", ()):
-        name_in(values["init_params"])("init_types", init)
+        name_in(values["init_params"], INITS_ELSEWHERE)("init_types", init)
     for activation in values.get("activations", ()):
         # the table as it is now: the reader may have registered an activation since
-        name_in({**ACTIVATIONS, **values["activation_params"]})("activations", activation)
+        name_in({**ACTIVATIONS, **values["activation_params"]}, ACTIVATIONS_ELSEWHERE)("activations", activation)
+    optimizer = values.get("optimizer", cls.optimizer)
+    if _has_momentum(optimizer):
+        values.setdefault("momentum", MOMENTUM)
+    elif "momentum" in values:
+        raise ConfigError(
+            f"momentum is {values['momentum']}, but optimizer is {optimizer!r}, which has none; "
+            "allowed is optimizer 'momentum' or 'nesterov', or to leave momentum out"
+        )
     dataset = values.get("dataset", "digits")
     suited = {**DATASETS.get(dataset, DATASETS["mnist"]).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})
@@ -409,6 +470,10 @@ def _from_dict(cls, config):
     bases = [params["base"] for params in settings.activation_params.values() if "base" in params]
     settings.rows.update({name: settings.activation(name) for name in settings.activations})
     settings.rows.update({name: ACTIVATIONS[name] for name in bases})
+    settings.init_rows.update({name: INITIALIZERS[settings.row_of(name)] for name in settings.init_types})
+    for name in registered_inits():
+        if name not in map(settings.row_of, settings.init_types):
+            settings.init_params.pop(name)  # or a reader without it could not read this CONFIG
     resolve_device(settings)
     return settings
 

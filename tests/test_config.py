@@ -53,8 +53,8 @@ DEFAULTS = {
 INIT_PARAMS = {
     "he_normal": {"factor": 2.0, "mode": "fan_in"},
     "he_uniform": {"factor": 2.0, "mode": "fan_in"},
-    "xavier_normal": {},
-    "xavier_uniform": {},
+    "xavier_normal": {"gain": 1.0},
+    "xavier_uniform": {"gain": 1.0},
     "normal": {"mean": 0.0, "std": 0.1},
     "zero": {},
     "orthogonal": {"gain": 1.0},
@@ -92,7 +92,10 @@ def sentence_of(config):
 def test_every_default():
     config = from_dict()
     assert {key: getattr(config, key) for key in DEFAULTS} == DEFAULTS
-    assert config.init_params == {**INIT_PARAMS, "gaussian": {"sigma_w2": 1.0, "sigma_b2": 0.0}, "critical": {}}
+    scaling = {"scale": 1.0, "mode": "fan_in", "distribution": "truncated_normal"}
+    later = {"variance_scaling": scaling, "torch_default": {}, "lecun_normal": {}, "lecun_uniform": {}}
+    gaussian = {"sigma_w2": 1.0, "sigma_b2": 0.0}
+    assert config.init_params == {**INIT_PARAMS, **later, "gaussian": gaussian, "critical": {}}
     assert config.activation_params == ACTIVATION_PARAMS
 
 
@@ -184,7 +187,7 @@ BAD = {
     "misspelt activation": ({"activations": ["rellu"]}, ["activations", "'rellu'", "did you mean 'relu'", "gelu"]),
     "activation is no text": ({"activations": [1]}, ["activations", "1", "tanh"]),
     "misspelt optimizer": ({"optimizer": "adm"}, ["optimizer", "'adm'", "did you mean 'adam'", "sgd"]),
-    "misspelt precision": ({"precision": "float16"}, ["precision", "'float16'", "did you mean 'float", "bf16"]),
+    "misspelt precision": ({"precision": "float16"}, ["precision", "'float16'", "did you mean 'bf16'", "float32"]),
     "unknown device": ({"device": "gpu"}, ["device", "'gpu'", "cuda", "cpu"]),
     "depth 0": ({"layers_list": [5, 0]}, ["layers_list", "0", "whole number from 1 up"]),
     "depth -3": ({"layers_list": [-3]}, ["layers_list", "-3", "whole number from 1 up"]),

@@ -76,6 +76,8 @@ def tried(who, f, df=None, kinks=None):
     _check_slope(who, f, slope, jumps, "given" if df else "by autograd")
     if df is not None and not _follows(f, df):
         f = _with_slope(f, df)  # so that a lone network trains through it as a stack does
+    if isinstance(f, torch.nn.Module):
+        f = f.__call__  # or it would become a part of each network, and change its type with the first
     row = Activation(f, slope, kinks=found)
     _tell_accuracy(who, row)
     return row

@@ -156,6 +156,18 @@ ACTIVATIONS = {
     ),
 }
 
+# What other libraries call them: see `checks.meant`. () for what is none of these, near as its name is.
+ELSEWHERE = {
+    "swish": "silu", "logistic": "sigmoid", "expit": "sigmoid", "identity": "linear", "none": "linear",
+    "lrelu": "leaky_relu", "rectifier": "relu", "rectified_linear": "relu", "sine": "sin", "siren": "sin",
+    "gelu_exact": "gelu", "scaled_elu": "selu",
+    **dict.fromkeys(
+        ("relu6", "prelu", "rrelu", "crelu", "celu", "glu", "geglu", "reglu", "swiglu", "hard_tanh", "hard_sigmoid",
+         "hard_swish", "hard_silu", "hard_shrink", "soft_shrink", "tanh_shrink", "log_sigmoid", "softsign", "softmax",
+         "log_softmax", "mish", "atan", "arctan", "cos", "sinc", "asinh", "sinh", "relu2", "squared_relu", "quick_gelu",
+         "gelu_tanh", "gelu_new", "sparse_plus", "step", "sign", "threshold", "exp", "tan"), ()),
+}  # fmt: skip
+
 # those that `networks/phi.h` has, in its order; all others train by torch on a CPU as well
 IN_C = ("relu", "leaky_relu", "tanh", "sigmoid", "elu", "selu", "linear", "gelu", "silu", "softplus", "erf", "sin")
 for _name in IN_C:

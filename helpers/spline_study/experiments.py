@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from helpers import data as datasets
-from helpers import files, lanes, networks
+from helpers import elsewhere, files, lanes, networks
 from helpers.activations import ACTIVATIONS, registered
 from helpers.checks import ConfigError, checked, name_in, optional, path, positive, whole
 from helpers.config import CHECKS, SweepConfig, resolve_device
@@ -19,7 +19,7 @@ from helpers.records import AXES
 from helpers.spline_study import log
 from helpers.sweep.folder import SweepError
 from helpers.sweep.plan import parameters
-from helpers.training import Recipe, Training, data_type
+from helpers.training import TORCH_OPTIMIZERS, Recipe, Training, data_type
 
 # as published, but for the data set and what suits it
 DEFAULTS = {
@@ -34,14 +34,16 @@ DEFAULTS = {
 }
 # what an experiment calls otherwise than a sweep, which has lists of them
 LISTS = {axis: AXES[axis] for axis in ("activation", "init", "layers")}
+SWEEPS_OWN = ("save_dir", "stack_size", "keep_state", "momentum", "weight_decay")
 # the keys of COMMON and of an entry of EXPERIMENTS: a sweep's, but for these
 EXPERIMENT_CHECKS = {
     "activation": lambda key, value: value,  # a row or a variant: looked up by SweepConfig, which knows both
     "init": lambda key, value: value,
     "layers": whole(1),
     "clip": optional(positive),
-    **{key: CHECKS[key] for key in CHECKS if key not in (*LISTS.values(), "save_dir", "stack_size", "keep_state")},
+    **{key: CHECKS[key] for key in CHECKS if key not in (*LISTS.values(), *SWEEPS_OWN)},
     "lr": optional(positive),
+    "optimizer": name_in(TORCH_OPTIMIZERS, elsewhere.OPTIMIZERS),
     "precision": name_in(("float32", "float64")),
 }
 SAVE_EVERY = 30.0  # seconds between two states on disk
@@ -67,11 +69,25 @@ class Experiment:
 
     def to_dict(self):
         """What decides its numbers, as plain JSON."""
-        fixed = ("data_dir", "save_dir", "device", "resume", "stack_size", "keep_state", "input_square", "cluster")
+        fixed = (
+            "momentum",
+            "weight_decay",
+            "data_dir",
+            "save_dir",
+            "device",
+            "resume",
+            "stack_size",
+            "keep_state",
+            "input_square",
+            "cluster",
+        )
         plain = {key: value for key, value in self.config.to_dict().items() if key not in fixed}
         own = {"activation": self.run.activation, "init": self.run.init}
         plain["activation_params"] = plain["activation_params"].get(own["activation"], {})
         plain["init_params"] = plain["init_params"][own["init"]]
+        if "xavier" in self.config.row_of(own["init"]) and plain["init_params"]["gain"] == 1:
+            # a parameter that came later: older logs have it not
+            plain["init_params"] = {key: value for key, value in plain["init_params"].items() if key != "gain"}
         return {**plain, "clip": self.clip}
 
 

@@ -23,11 +23,19 @@ def settings(results):
             f"{there} runs" if there == planned else f"only {there} of {planned} runs",
             f"seed {words.listed(config['seeds'])}",
             f"{config['num_epochs']} epochs",
-            f"{config['optimizer']} with lr {words.listed(f'{lr:g}' for lr in results.lrs)}",
+            f"{_optimizer(config)} with lr {words.listed(f'{lr:g}' for lr in results.lrs)}",
             f"batch {config['batch_size']}",
             f"width {config['hidden_size']}",
         )
     )
+
+
+def _optimizer(config):
+    """Its name, with what of it is not the default."""
+    momentum, decay = config.get("momentum"), config.get("weight_decay")
+    more = [f"momentum {momentum:g}"] if momentum not in (None, 0.9) else []
+    more += [f"weight decay {decay:g}"] if decay else []
+    return f"{config['optimizer']} ({', '.join(more)})" if more else config["optimizer"]
 
 
 def sentences(results):

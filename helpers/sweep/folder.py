@@ -12,8 +12,8 @@ import torch
 from helpers import files, lanes, packed, records, sources
 from helpers.activations import FAMILIES, registered
 from helpers.checks import shown
-from helpers.config import ConfigError, SweepConfig
-from helpers.initializers import INITIALIZERS
+from helpers.config import ConfigError, SweepConfig, with_later_keys
+from helpers.initializers import INITIALIZERS, generator_for
 from helpers.progress import say
 from helpers.sweep import origin
 from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
@@ -86,15 +86,15 @@ class SweepFolder:
             raise ConfigError(f"{file} holds no config; {self._without_manifest()}")
         if wrong := records.wrong_kinds(found):
             raise ConfigError(f"{file} is damaged: {wrong}; {self._without_manifest()}")
-        there, here = found["config"], self.config.to_dict()
+        there, here = with_later_keys(found["config"]), self.config.to_dict()
         for key in here:
             if not _goes_on(key, there, here):
                 raise ConfigError(
                     f"{self.path} holds the results of another CONFIG: {key} is {shown(there.get(key))} there and "
                     f"{shown(here[key])} here; choose another save_dir, or give {key} the value that is there"
                 )
-        own = own_activations(self.config)
-        for name, fingerprint in found.get("own_activations", {}).items():
+        own = own_activations(self.config) | own_inits(self.config)
+        for name, fingerprint in {**found.get("own_activations", {}), **found.get("own_inits", {})}.items():
             if own.get(name, fingerprint) != fingerprint:
                 raise ConfigError(
                     f"{self.path} holds results of another function that was registered as {name!r}; "
@@ -148,8 +148,8 @@ class SweepFolder:
             row = table.get((params or {}).get("activation", name))
             usual = getattr(row, "defaults", {})
             fixed[key] = {k: v for k, v in (params or {}).items() if usual.get(k) != v}
-        own = own_activations(self.config)
-        return origin.digest(json.dumps([run.name, fixed, own.get(run.activation), origin.in_short(self.data)]))
+        own = own_activations(self.config).get(run.activation), own_inits(self.config).get(self.config.row_of(run.init))
+        return origin.digest(json.dumps([run.name, fixed, own, origin.in_short(self.data)]))
 
     def _refuse_other_data(self, found, what):
         """Raise ConfigError when a manifest, or what a state says of itself, is of other data."""
@@ -263,7 +263,10 @@ class SweepFolder:
                 continue
             runs = [named[name] for name in about["runs"] if name in named]
             fixed = _as_json(fixed_part(self.config, runs))
-            ours = len(runs) == len(about["runs"]) and {**_known_defaults(fixed), **about["config"]} == fixed
+            ours = (
+                len(runs) == len(about["runs"])
+                and {**_known_defaults(fixed), **with_later_keys(about["config"])} == fixed
+            )
             if not ours or about["step"] > self.config.num_epochs:
                 self._set_aside(
                     path, f"{path} belongs to another CONFIG; it is not used, and removed when this sweep is complete"
@@ -306,6 +309,7 @@ class SweepFolder:
             **(before if complete else {**made, **made_from}),
             "origins": earlier if complete or made in earlier else [*earlier, made],
             "own_activations": own_activations(self.config),
+            "own_inits": own_inits(self.config),
             "started": before.get("started", files.now()),
             "finished": before["finished"] if complete else None,
             "seconds": self._seconds_before,
@@ -441,3 +445,12 @@ def own_activations(config):
     rows = {name: row for name, row in own.items() if name in (*config.activations, *bases)}
     values = {name: torch.cat([row.f(grid), row.df(grid)]) for name, row in rows.items()}
     return {name: hashlib.sha256(value.detach().numpy().tobytes()).hexdigest()[:16] for name, value in values.items()}
+
+
+def own_inits(config):
+    """{name: fingerprint} of the reader's own inits: what they draw from one seed, hashed."""
+    rows = {config.row_of(name): row for name, row in sorted(config.init_rows.items()) if row.measured}
+    drawn = {
+        name: torch.cat([p.flatten() for p in row.both((9, 7), generator_for("own"))]) for name, row in rows.items()
+    }
+    return {name: hashlib.sha256(values.numpy().tobytes()).hexdigest()[:16] for name, values in drawn.items()}

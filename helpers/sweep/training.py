@@ -14,6 +14,7 @@ from helpers import data as datasets
 from helpers import records
 from helpers.activations import ACTIVATIONS, registered
 from helpers.config import ConfigError, SweepConfig, resolve_device
+from helpers.initializers import INITIALIZERS
 from helpers.lanes import ClusterError, Lanes
 from helpers.sweep import origin
 from helpers.sweep.folder import SweepError
@@ -154,11 +155,13 @@ class StackWorker:
 
     def __getstate__(self):
         own = {name: self.config.rows.get(name, row) for name, row in registered().items()}
+        own_inits = {self.config.row_of(name): row for name, row in self.config.init_rows.items() if row.measured}
         data = None if self._data is None else self._data_fingerprint
-        return {"config": self.config.to_dict(), "own_activations": own, "data": data}
+        return {"config": self.config.to_dict(), "own_activations": own, "own_inits": own_inits, "data": data}
 
     def __setstate__(self, sent):
         ACTIVATIONS.update(sent["own_activations"])
+        INITIALIZERS.update(sent["own_inits"])
         self.__init__(SweepConfig.from_dict(sent["config"]))
         self._senders_data = sent["data"]
 

@@ -1,3 +1,4 @@
+import contextlib
 import math
 import threading
 
@@ -134,6 +135,24 @@ def test_theory_of_own_function_is_as_exact_as_with_its_kinks():
     row = ACTIVATIONS["mine"]
     found = expectation(lambda u: row.value(u) ** 2, 2.0, kinks=row.kinks)
     assert found == pytest.approx(0.5 * math.erfc(0.3 / 2.0), abs=1e-12)
+
+
+@pytest.mark.parametrize("f", [torch.tanh, torch.exp, torch.sign, torch.floor, lambda z: z + 100])
+def test_every_function_that_is_taken_has_a_forecast(f):
+    """No warning, which is an error here, and a regime for each run; of tanh that of Plumbline's own."""
+    register_activation("mine", f)
+    sizes = {"input_size": 20, "hidden_size": 30, "output_size": 5, "layers_list": [12]}
+    inits = {"init_types": ["he_normal", "torch_default", "zero"]}
+    config = SweepConfig.from_dict({**sizes, **inits, "activations": ["mine", "tanh"]})
+    found = theory.profiles(config, theory.InputMoments(1.0, 0.2))
+    regimes = [theory.regime_of(profile) for profile in found.values()]
+    assert len(regimes) == 6
+    if f is torch.tanh:
+        mine, own = ([p for run, p in found.items() if run.activation == name] for name in ("mine", "tanh"))
+        for profile, other in zip(mine, own, strict=True):
+            np.testing.assert_allclose(profile, other, rtol=1e-7, atol=1e-12)  # six nodes a panel
+    with contextlib.suppress(ConfigError):  # of an activation that has no critical point
+        theory.recommend("mine", 5)
 
 
 def test_what_the_forecast_cannot_resolve_is_told(capsys):
