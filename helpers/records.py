@@ -513,6 +513,7 @@ KINDS = {
     "finished": ("a time or null", _kind(str, type(None))),
     "origins": ("a list of dicts", _list_of(dict)),
     "own_activations": ("a dict", _kind(dict)),
+    "own_inits": ("a dict", _kind(dict)),
     "data": ("a dict", _kind(dict)),
     "code": ("a dict", _kind(dict)),
     "again": ("a list of names", _list_of(str)),
