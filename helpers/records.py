@@ -113,15 +113,16 @@ def read_run(path):
 
 
 SIGNED = ("act_mean",)  # all else that is measured is 0 or more
+ROUNDING = 1e-6  # by which a loss or an accuracy may lie outside
 
 
 def _impossible(table, names):
     """What a run cannot have measured, in words; None for nothing. NaN is what nobody knows."""
     signed = np.array([name.startswith(SIGNED) for name in names])
-    low = ~signed & (table < 0)
+    low = ~signed & (table < -ROUNDING)
     high = np.zeros_like(low)
     for name in ("train_acc", "test_acc"):
-        high[:, names.index(name)] = table[:, names.index(name)] > 1
+        high[:, names.index(name)] = table[:, names.index(name)] > 1 + ROUNDING
     if (found := np.argwhere(low | high)).size:
         epoch, column = found[0]
         return f"{names[column]} of epoch {epoch} is {table[epoch, column]:g}"
@@ -552,6 +553,7 @@ KINDS = {
     "finished": ("a time or null", _kind(str, type(None))),
     "origins": ("a list of dicts", _list_of(dict)),
     "own_activations": ("a dict", _kind(dict)),
+    "own_inits": ("a dict", _kind(dict)),
     "data": ("a dict", _kind(dict)),
     "code": ("a dict", _kind(dict)),
     "again": ("a list of names", _list_of(str)),

@@ -78,10 +78,14 @@ def _bare(node):
 
 
 def _bare_c(text):
-    """The text of C without its comments, and with one blank for several; strings are left as they are."""
-    parts = re.split(r'("(?:\\.|[^"\\])*")|/\*.*?\*/|//[^\n]*', text, flags=re.DOTALL)
+    """The text of C without its comments, with one blank for several and for line breaks; strings are left as they are.
+
+    The lines of the preprocessor stay lines.
+    """
+    parts = re.split(r'("(?:\\.|[^"\\])*")|/\*.*?\*/|//[^\n]*', text.replace("\\\n", " "), flags=re.DOTALL)
     bare = "".join(part if part and part[0] == '"' else re.sub(r"[ \t]+", " ", part or " ") for part in parts)
-    return "\n".join(filter(None, map(str.strip, bare.splitlines())))
+    lines = [line.strip() for line in bare.splitlines() if line.strip()]
+    return "".join(f"\n{line}\n" if line[0] == "#" else f"{line} " for line in lines)
 
 
 def _modules_in(text, package, root):

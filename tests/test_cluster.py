@@ -412,7 +412,7 @@ if __name__ == "__main__":
     try:
         todo = tasks("a", "b", steps=steps)
         cluster.run(todo, worker, record, address=address, device=torch.device("cpu"), states=folder)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         print("interrupted", flush=True)
     print("same" if (before, threads) == (dict(os.environ), torch.get_num_threads()) else "changed", flush=True)
 """

@@ -4,8 +4,10 @@ import ast
 import errno
 import io
 import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -136,12 +138,89 @@ def test_a_folder_has_one_lock(tmp_path):
         pass
 
 
+HOLDER = """
+import sys
+from helpers import files
+for line in sys.stdin:
+    try:
+        with files.locked(sys.argv[1]):
+            print("in", flush=True)
+            sys.stdin.readline()
+    except files.LockedError:
+        print("kept out", flush=True)
+    else:
+        print("left", flush=True)
+"""
+
+
 def test_a_lock_is_not_lost_when_another_holder_leaves(tmp_path):
-    """Open a, lock a, open b, leave a, lock b, open c: c stays out."""
-    with files.locked(tmp_path):
-        pass
-    with files.locked(tmp_path), pytest.raises(files.LockedError), files.locked(tmp_path):
-        pass
+    """Open a, lock a, open b, leave a, lock b, open c: c stays out, since the file of the lock stays the same one."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+
+    def told(process):
+        process.stdin.write("\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
+
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], **pipes) as b:
+        with files.locked(tmp_path):
+            lock = (tmp_path / ".lock").stat().st_ino
+            assert told(b) == "kept out"
+        assert told(b) == "in"
+        assert (tmp_path / ".lock").stat().st_ino == lock
+        with pytest.raises(files.LockedError), files.locked(tmp_path):
+            pass
+        assert told(b) == "left"
+        with files.locked(tmp_path / "." / "x" / ".."):
+            assert told(b) == "kept out"
+        b.stdin.close()
+
+
+def test_a_lock_is_not_held_twice_in_one_process(tmp_path):
+    """Neither by the thread that has it nor by another one, nor by another name of the folder."""
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    with files.locked(tmp_path / "a"), ThreadPoolExecutor(1) as pool:
+
+        def enter(folder):
+            with pytest.raises(files.LockedError), files.locked(folder):
+                pass
+
+        for folder in (tmp_path / "a", tmp_path / "link"):
+            enter(folder)
+            pool.submit(enter, folder).result()
+
+
+# ---- folders that go away
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed", "replaced"])
+def test_a_folder_at_work_that_goes_away_is_not_made_again(tmp_path, how):
+    folder = tmp_path / "a"
+    with files.locked(folder):
+        files.write_whole(folder / "b" / "c", "text")
+        folder.rename(tmp_path / "elsewhere")
+        if how == "removed":
+            shutil.rmtree(tmp_path / "elsewhere")
+        if how == "replaced":
+            folder.mkdir()
+            (folder / ".lock").touch()
+        for path in (folder / "d", folder / "b" / "c"):
+            with pytest.raises(files.MovedError, match="was renamed or removed while this was writing to it"):
+                files.write_whole(path, "text")
+        files.write_whole(tmp_path / "beside", "text")
+    assert not (folder / "d").exists()
+    assert not (folder / "b").exists()
+    files.write_whole(folder / "d", "text")  # nobody works there any more
+
+
+def test_a_relative_folder_is_left_alone_after_a_change_of_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with files.locked("a"):
+        monkeypatch.chdir(tmp_path / "other")
+        with pytest.raises(files.MovedError, match="or the working directory changed"):
+            files.write_whole(Path("a") / "b", "text")
+    assert list((tmp_path / "other").iterdir()) == []
 
 
 def test_a_killed_process_leaves_no_lock(tmp_path):

@@ -11,7 +11,7 @@ from small_notebooks import write_notebook
 from helpers import ROOT
 from helpers.batch.jobs import made_from, read_jobs
 from helpers.notebooks import code_cells, read_notebook
-from helpers.sources import PACKAGES, sources_of
+from helpers.sources import PACKAGES, changed, fingerprints, sources_of
 
 # {file: text} of a tree with everything that an import can look like
 TREE = {
@@ -159,3 +159,49 @@ def test_a_file_that_is_gone_or_new_is_a_change(tree):
     assert set(made_from(job, tree)["code"]) - set(before["code"]) == {"helpers/missing.py"}
     (tree / "helpers" / "plain.py").write_text("")
     assert "helpers/below.py" not in made_from(job, tree)["code"]
+
+
+# ---- what code computes, in a few digits
+
+CODE = {
+    "helpers/step.py": "from helpers import below\n\n\ndef step(w, g):\n    return w - 0.1 * g\n",
+    "helpers/below.py": "x = 1\n",
+    "helpers/kernel.c": 'char *s = "/* not */ a  comment";\nint f(int x) { return x - 1; }\n',
+}
+# what is changed in a file, and whether it computes something else
+CHANGES = [
+    ("helpers/step.py", "    return", "    # minus the gradient\n    return", False),
+    ("helpers/step.py", "    return", '    """One step."""\n    return', False),
+    ("helpers/step.py", "w - 0.1 * g", "(w\n            - 0.1*g)", False),
+    ("helpers/step.py", "w - 0.1", "w + 0.1", True),
+    ("helpers/step.py", "0.1", "0.2", True),
+    ("helpers/step.py", "0.1 * g", "g * 0.1", True),
+    ("helpers/below.py", "x = 1", "x = None", True),
+    ("helpers/below.py", "x = 1", "x = 1.0", True),
+    ("helpers/kernel.c", "int f", "/* f */ int f", False),
+    ("helpers/kernel.c", "x - 1;", "x - 1;  // one less\n  /* than\n x */", False),
+    ("helpers/kernel.c", "x - 1", "x + 1", True),
+    ("helpers/kernel.c", "a  comment", "a comment", True),
+]
+
+
+def code_in(folder, **changed):
+    for path, text in (CODE | changed).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    (folder / "helpers" / "__init__.py").touch()
+    return fingerprints("helpers.step", root=folder)
+
+
+@pytest.mark.parametrize(("path", "old", "new", "counts"), CHANGES)
+def test_a_fingerprint_is_of_what_is_computed(tmp_path, path, old, new, counts):
+    before = code_in(tmp_path)
+    assert set(before) == set(CODE)
+    after = code_in(tmp_path, **{path: CODE[path].replace(old, new)})
+    assert changed(before, after) == (path if counts else "")
+
+
+def test_files_that_come_and_go_are_changes():
+    assert changed({"a": "1", "b": "2"}, {"b": "2", "c": "3"}) == "a, c"
+    assert changed(dict.fromkeys("abcde", "1"), {}) == "a, b, c and 2 more"
+    assert fingerprints("numpy") == {}

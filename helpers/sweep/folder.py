@@ -148,7 +148,9 @@ class SweepFolder:
             row = table.get((params or {}).get("activation", name))
             usual = getattr(row, "defaults", {})
             fixed[key] = {k: v for k, v in (params or {}).items() if usual.get(k) != v}
-        own = own_activations(self.config).get(run.activation), own_inits(self.config).get(self.config.row_of(run.init))
+        base = fixed["activation_params"].get("base")
+        functions, inits = own_activations(self.config), own_inits(self.config)
+        own = functions.get(run.activation), functions.get(base), inits.get(self.config.row_of(run.init))
         return origin.digest(json.dumps([run.name, fixed, own, origin.in_short(self.data)]))
 
     def _refuse_other_data(self, found, what):
