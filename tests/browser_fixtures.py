@@ -59,13 +59,16 @@ def page(browser):
     page.route("**/*", lambda route: route.continue_() if route.request.url.startswith(LOOPBACK) else route.abort())
     page.errors = []  # what its console says, and what no script has caught
     page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and page.errors.append(_where(message)))
+    page.on("console", lambda message: page.errors.extend(_errors(message)))
     yield page
     context.close()
 
 
-def _where(message):
-    return f"{message.text} ({message.location.get('url')})"
+def _errors(message):
+    """The text of a message of the console if it is an error, and not one on a request that was aborted here."""
+    url = message.location.get("url", "")
+    if message.type == "error" and (not url or url.startswith(LOOPBACK)):
+        yield f"{message.text} ({url})"
 
 
 @pytest.fixture(scope="module")

@@ -165,6 +165,8 @@ class SweepPanel:
 
     def _say_the_end(self, word):
         self.stop.disabled = True
+        if word == "finished":
+            self.bar.value = 1.0
         self.bar.bar_style = "success" if word == "finished" else "warning"
         passed = duration(time.monotonic() - self.started)
         done = f"{len(self.sweep.finished)}/{len(self.config.runs())} runs finished"
@@ -319,8 +321,9 @@ def _png(cell, histories, config):
         if histories:
             accuracy.legend(fontsize=7, handlelength=3)
             gradient.legend(fontsize=7, handlelength=3)
-            if not any(np.isfinite(line.get_ydata()).any() for line in gradient.lines):
-                gradient.text(0.5, 0.5, "none above 0", transform=gradient.transAxes, ha="center", color="0.4")
+            for axes, text in ((accuracy, "diverged"), (gradient, "none above 0, or diverged")):
+                if not any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
+                    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="0.4")
         else:
             accuracy.text(0.5, 0.5, "not begun yet", transform=accuracy.transAxes, ha="center", color="0.4")
         buffer = io.BytesIO()
