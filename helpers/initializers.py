@@ -10,7 +10,6 @@ import hashlib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 
 import torch
 from torch.nn import init as torch_init
@@ -366,8 +365,14 @@ def register_initializer(name, f):
     def both(shape, generator):
         return _drawn(what, f, shape, generator)
 
-    @cache
+    known = {}  # no functools.cache: that cannot be sent to another process
+
     def moments(fan_in, fan_out):
+        if (fan_in, fan_out) not in known:
+            known[fan_in, fan_out] = measured(fan_in, fan_out)
+        return known[fan_in, fan_out]
+
+    def measured(fan_in, fan_out):
         generator = generator_for("moments", fan_in, fan_out)
         drawn = [both((fan_out, fan_in), generator) for _ in range(DRAWS if fan_in * fan_out < 10**6 else 1)]
         return tuple(_mean_and_variance(torch.cat(parts)) for parts in zip(*drawn, strict=True))

@@ -233,9 +233,9 @@ def test_momentum_and_weight_decay_are_those_of_torch(digits, optimizer, name, p
     variances = {"sigma_w2": 1.5, "sigma_b2": 0.3}
     config, data = digits(
         activation_params=VARIANTS, optimizer=optimizer, momentum=momentum, weight_decay=DECAY, precision=precision,
-        init_params={"gaussian": variances, "normal": {"std": 1e-160}},
+        init_params={"gaussian": variances, "normal": {"std": 1e-30 if optimizer == "sgd" else 0.1}},
     )  # fmt: skip
-    cells = [("gaussian", 4), ("normal", 4), ("gaussian", 1)]
+    cells = [("gaussian", 4), ("normal", 12), ("gaussian", 1)]  # 1e-30 to the 12th is 0
     runs = [Run(init, name, layers, 0, lr) for (init, layers), lr in zip(cells, (0.01, 0.03, 0.02), strict=True)]
     stack, indices = Stack(config, runs), batches(data, seeds=1)
     train(stack, data, indices)
