@@ -15,8 +15,15 @@ from numbers import Integral, Real
 from pathlib import Path
 
 
+def in_one_sentence(error):
+    """What a notebook shows of an error whose text says all, in place of a traceback; for `_render_traceback_`."""
+    return [f"{type(error).__name__}: {error}"]
+
+
 class ConfigError(ValueError):
     """Settings that cannot be used; the text is one sentence for the reader."""
+
+    _render_traceback_ = in_one_sentence
 
 
 def refuse(key, value, allowed):

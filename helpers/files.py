@@ -16,6 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from helpers import checks
+
 STATE = b"plumbline state 1\n"  # how the file of a state begins
 VERSIONS = ("torch", "numpy", "scikit-learn", "pandas")  # the packages that decide numbers
 
@@ -23,9 +25,13 @@ VERSIONS = ("torch", "numpy", "scikit-learn", "pandas")  # the packages that dec
 class DamagedError(ValueError):
     """A file that does not hold what was written there; the text is one sentence that names it."""
 
+    _render_traceback_ = checks.in_one_sentence
+
 
 class LockedError(RuntimeError):
     """A folder in which another process is at work; the text is one sentence."""
+
+    _render_traceback_ = checks.in_one_sentence
 
 
 # ---- writing

@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 import torch
 
-from helpers import files
+from helpers import checks, files
 from helpers.progress import Meter
 
 MOST_LANES = {"cpu": 8, "mps": 1, "cuda": 4}
@@ -77,6 +77,8 @@ class Ended(NamedTuple):
 
 class ClusterError(RuntimeError):
     """A cluster that cannot be used, or has lost a task; the text is one sentence."""
+
+    _render_traceback_ = checks.in_one_sentence
 
 
 class Stop:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from helpers import ROOT, files
+from helpers import ROOT, checks, files
 from helpers.batch import parameters, sources
 from helpers.batch.parameters import BatchError
 from helpers.notebooks import code_cells, moved, read_notebook
@@ -35,6 +35,8 @@ DEATH = "its kernel died (killed, out of memory, or a crash in compiled code)"
 
 class NotebookError(RuntimeError):
     """A notebook has failed; the text says how."""
+
+    _render_traceback_ = checks.in_one_sentence
 
 
 # ---- what is to run

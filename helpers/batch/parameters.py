@@ -23,6 +23,8 @@ REGISTERS = re.compile(r"^[^#\n]*register_activation\(", re.MULTILINE)
 class BatchError(ValueError):
     """A notebook, or what it is given, cannot be used; the text is one sentence."""
 
+    _render_traceback_ = checks.in_one_sentence
+
 
 class Kind(NamedTuple):
     """A kind of notebook, known by the names of its parameters. Functions are given as "module:function".

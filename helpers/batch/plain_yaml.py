@@ -10,6 +10,8 @@ import re
 
 import yaml
 
+from helpers import checks
+
 NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?")
 WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*([eE][-+][0-9]+)?)|\.[0-9]+([eE][-+][0-9]+)?")  # a float to YAML 1.1 as well
@@ -26,6 +28,8 @@ DEEPEST = 50  # lists and mappings in each other
 
 class YamlError(ValueError):
     """A text that is no YAML, or does not mean the same to all; one sentence that begins with the line."""
+
+    _render_traceback_ = checks.in_one_sentence
 
 
 def read(content):

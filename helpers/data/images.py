@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from helpers import checks
 from helpers.data.torchvision_beside_cpu import torchvision_module
 from helpers.initializers import generator_for
 
 
 class DataError(ValueError):
     """Data that is absent or damaged; its text is one sentence that says what to do."""
+
+    _render_traceback_ = checks.in_one_sentence
 
 
 @dataclass(frozen=True)

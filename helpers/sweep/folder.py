@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from helpers import files, lanes, packed, records
+from helpers import checks, files, lanes, packed, records
 from helpers.activations import registered
 from helpers.config import ConfigError
 from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
@@ -15,6 +15,8 @@ from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
 
 class SweepError(RuntimeError):
     """A sweep that could not go on; its text says why, and what is kept."""
+
+    _render_traceback_ = checks.in_one_sentence
 
 
 class SweepFolder:
