@@ -45,6 +45,19 @@ def parse(text):
     return found and (found[1], seconds_in(found[2]))
 
 
+# ---- printing
+
+
+def say(text="", end="\n", error=False):
+    """Print, and go on where that cannot be done: the terminal is closed, or does not know a sign."""
+    try:
+        print(text, end=end, file=sys.stderr if error else sys.stdout, flush=True)
+    except UnicodeEncodeError as refused:
+        say(text.encode(refused.encoding, "backslashreplace").decode(refused.encoding), end, error)
+    except (OSError, ValueError):  # nobody reads it any more
+        setattr(sys, "stderr" if error else "stdout", open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
 # ---- how much is left
 
 

@@ -79,13 +79,13 @@ def _job(file, notebook, given):
     values = {**parameters.notebook_parameters(notebook), **given}
     parameters.check(file, notebook, values)
     kind = parameters.kind_of(values)
-    folder = parameters.results_folder(notebook, values)
+    try:
+        folder = parameters.results_folder(notebook, values)
+    except BatchError as error:
+        raise BatchError(f"{file}: {error}") from error
     job = Job(file, notebook, given, folder, kind and kind.is_finished)
     if job.executed.resolve() == notebook.resolve():
         raise BatchError(f"{file}: the executed copy would replace {notebook} itself; choose another save_dir")
-    copy, _ = _copy(job.executed)
-    if copy and "papermill" not in copy["metadata"]:
-        raise BatchError(f"{file}: {job.executed} is there and no executed copy; move it, or choose another save_dir")
     return job
 
 
@@ -139,9 +139,16 @@ def why_run(job, now):
     """Why a job must run, in words; an empty text where the last run was made from the same and is complete.
 
     now  what it is made from, see `made_from`
+
+    Raises BatchError where the executed copy would replace a notebook that is none.
     """
-    if damage(job):
+    copy, wrong = _copy(job.executed)
+    if wrong:
         return "its executed copy is damaged"
+    if copy and "papermill" not in copy["metadata"]:
+        raise BatchError(
+            f"{job.file}: {job.executed} is there and no executed copy; move it, or choose another save_dir"
+        )
     last = last_run(job)
     if last is None:
         return "not finished yet" if job.folder.exists() else "new"

@@ -6,6 +6,7 @@ in plain_yaml.py; papermill is given these values, never the file.
 """
 
 import ast
+import os
 import re
 from importlib import import_module
 from operator import attrgetter
@@ -88,15 +89,19 @@ def _without_own_activations(value, notebook):
 def results_folder(notebook, values):
     """Where the results of a notebook with these parameters go: as its kind says, its save_dir, or one of its name."""
     kind = kind_of(values)
-    if kind and kind.save_dir:
-        return Path(imported(kind.save_dir)(values[kind.parameters[0]])).expanduser()
-    given = values.get("save_dir")
+    given = imported(kind.save_dir)(values[kind.parameters[0]]) if kind and kind.save_dir else values.get("save_dir")
     if not isinstance(given, str) or not given:
         given = f"results/local/{notebook.stem}"
     try:
-        return Path(checks.path("save_dir", given))
+        folder = Path(checks.path("save_dir", given))
+        os.fsencode(folder)
+    except UnicodeEncodeError as error:
+        raise BatchError(
+            f"save_dir is {given!r}, which cannot be a path where texts are {error.encoding}; set PYTHONUTF8=1"
+        ) from error
     except (checks.ConfigError, RuntimeError) as error:
-        raise BatchError(f"{notebook}: {error}") from error
+        raise BatchError(str(error)) from error
+    return folder
 
 
 # ---- reading
@@ -135,7 +140,7 @@ def read_parameters(file):
 def _is_file(path):
     try:
         return path.is_file()
-    except OSError:  # a name that no file can have
+    except (OSError, ValueError):  # a name that no file can have
         return False
 
 

@@ -28,7 +28,7 @@ from helpers.batch import jobs
 from helpers.batch.jobs import NotebookError, made_from
 from helpers.batch.parameters import BatchError, opened
 from helpers.notebooks import code_cells
-from helpers.progress import duration
+from helpers.progress import duration, say
 
 PARAMETERS = "notebooks/parameters"
 # Seconds between two lines of progress: on a terminal the line is rewritten in place.
@@ -128,16 +128,6 @@ class Watch:
 # ---- what people see
 
 
-def say(text="", end="\n", error=False):
-    """Print, and go on where that cannot be done: the terminal is closed, or does not know a sign."""
-    try:
-        print(text, end=end, file=sys.stderr if error else sys.stdout, flush=True)
-    except UnicodeEncodeError as refused:
-        say(text.encode(refused.encoding, "backslashreplace").decode(refused.encoding), end, error)
-    except (OSError, ValueError):  # nobody reads it any more
-        setattr(sys, "stderr" if error else "stdout", open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-
-
 class Line:
     """The line of progress about one notebook, kept up by a thread until `end`.
 
@@ -226,7 +216,8 @@ def planned(job, force=""):
 
     force  the option that makes it run in any case
     """
-    last, why = jobs.last_run(job), force or jobs.why_run(job, made_from(job))
+    last, why = jobs.last_run(job), jobs.why_run(job, made_from(job))
+    why = force or why
     seconds = last and last["metadata"]["plumbline"].get("seconds")
     return Row(job.file, f"to run: {why}" if why else "unchanged", seconds, job.executed)
 

@@ -2,12 +2,16 @@ import json
 
 import nbformat
 import pytest
+from damaging import changed, damaged
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_up_results import write_sweep
 from small_notebooks import write_notebook, write_yaml
 
 from helpers import files, records
-from helpers.batch.jobs import made_from, read_jobs, set_aside, why_run
+from helpers.batch.jobs import damage, made_from, read_jobs, set_aside, why_run
 from helpers.batch.parameters import BatchError
+from helpers.batch.run import Watch, planned
 
 NOW = {"cells": "1", "parameters": "2", "code": {"helpers/a.py": "3", "helpers/b.py": "4"}}
 
@@ -126,3 +130,76 @@ def test_a_folder_in_which_somebody_trains_is_not_set_aside(folder):
     with files.locked(job.folder), pytest.raises(BatchError, match="another process is training in out"):
         set_aside(job)
     assert job.folder.exists()
+
+
+# ---- damaged executed copies
+
+COPY = {
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {
+        "papermill": {"duration": 1.5},
+        "plumbline": {"made_from": NOW, "seconds": 1.5, "finished": "2025"},
+    },
+    "cells": [
+        {"cell_type": "markdown", "source": ["# One", "two"], "metadata": {}},
+        {
+            "cell_type": "code",
+            "source": "1",
+            "metadata": {"tags": ["parameters"], "papermill": {"duration": 0.5}},
+            "outputs": [{"output_type": "display_data", "data": {"image/png": "AAAA", "text/plain": ["a"]}}],
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        ((), []),
+        (("metadata",), [1]),
+        (("metadata", "plumbline"), "x"),
+        (("metadata", "plumbline", "seconds"), "x"),
+        (("metadata", "plumbline", "seconds"), float("nan")),
+        (("metadata", "papermill"), []),
+        (("cells",), ...),
+        (("cells",), {}),
+        (("cells", 0), 3),
+        (("cells", 1, "metadata"), []),
+        (("cells", 1, "metadata", "papermill"), 3),
+        (("cells", 1, "source"), [1]),
+        (("cells", 1, "source"), "\ud800"),
+        (("cells", 1, "outputs"), {}),
+        (("cells", 1, "outputs", 0), []),
+        (("cells", 1, "outputs", 0, "data"), []),
+        (("cells", 1, "outputs", 0, "data", "image/png"), 3),
+        (("nbformat",), "4"),
+    ],
+)
+def test_a_copy_with_something_wrong_inside_is_made_again(folder, at, value):
+    (job,) = read_jobs(write_notebook(folder / "one.ipynb", "save_dir = 'out'", "1"))
+    job.folder.mkdir()
+    job.executed.write_text(json.dumps(COPY))
+    assert damage(job) is None
+    assert why_run(job, NOW) == ""
+    job.executed.write_text(json.dumps(changed(COPY, at, value)))
+    assert str(job.executed) in damage(job)
+    assert "\n" not in damage(job)
+    assert why_run(job, NOW) == "its executed copy is damaged"
+    assert read_jobs(job.file) == [job]  # it is not refused
+
+
+@settings(derandomize=True, deadline=None, max_examples=150, database=None)
+@given(damaged(COPY), st.booleans())
+def test_no_damage_of_a_copy_ends_the_look_at_it(tmp_path_factory, text, failed):
+    folder = tmp_path_factory.mktemp("jobs")
+    path = write_notebook(folder / "one.ipynb", f"save_dir = '{folder}/out'", "1")
+    try:
+        (job,) = read_jobs(path)
+        job.folder.mkdir()
+        (job.failed if failed else job.executed).write_text(text)
+        (job,) = read_jobs(path)
+        assert planned(job).outcome.startswith(("to run: ", "unchanged"))
+        Watch(job).eta()
+    except BatchError as error:
+        assert "no executed copy" in str(error)  # noqa: PT017

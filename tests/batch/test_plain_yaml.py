@@ -155,12 +155,11 @@ VALUES = st.recursive(
 @given(VALUES, st.booleans())
 def test_what_a_writer_writes_is_read_as_it_was(value, flow):
     text = yaml.safe_dump({"a": value}, allow_unicode=True, default_flow_style=flow, width=10**6)
-    try:
-        assert read(text) == {"a": value}
-    except (
-        plain_yaml.YamlError
-    ) as error:  # the writer leaves 1e-2 and 0o10 without quotes, since it reads them as texts
-        assert "quotes" in str(error)
+    found, refused = read_or_refused(text.encode())
+    if refused:  # the writer leaves 1e-2 and 0o10 without quotes, since it reads them as texts
+        assert "quotes" in refused
+    else:
+        assert found == {"a": value}
 
 
 @QUIET
