@@ -132,8 +132,6 @@ class _Reader:
             return text
         if text == "":
             _refuse(node, "a value is empty; write null where none is meant")
-        if node.start_mark.line != node.end_mark.line:
-            _refuse(node, f"a text goes on in the next line, {' '.join(text.split())[:60]!r}; {QUOTES}")
         if text in BOOLS:
             return BOOLS[text]
         if text in NULLS:

@@ -36,6 +36,7 @@ def read_or_refused(content):
         ("a: 0.01\nb: 1.0e-2\nc: .5\nd: 1.\ne: -2.5e+3", {"a": 0.01, "b": 0.01, "c": 0.5, "d": 1.0, "e": -2500.0}),
         ("a: true\nb: False\nc: null\nd: ~", {"a": True, "b": False, "c": None, "d": None}),
         ("a: relu\nb: 'on'\nc: \"010\"\nd: ''", {"a": "relu", "b": "on", "c": "010", "d": ""}),
+        ("a: two\n  lines", {"a": "two lines"}),  # as writers fold long texts
         ("a: !!str 1:30", {"a": "1:30"}),
         ("a: é\n名: ±", {"a": "é", "名": "±"}),
         ("\ufeffa: 1\r\nb:\r\n  - 2\r\n", {"a": 1, "b": [2]}),
@@ -99,7 +100,6 @@ def test_the_projects_own_files_mean_the_same(path):
         ("a: 1\n---\nb: 2", 2, "single document"),
         ("a: 1\nb: \x00", 2, "U+0000"),
         ("a: 1\u2028b: 2", 1, "U+2028"),
-        ("a: results\n  lr 0.1", 1, "goes on in the next line"),
         ("b: 1\na: &a [*a]", 2, "within what it repeats"),
         ("a: *b", 1, "undefined alias"),
         ("a: [1", 1, "expected"),
@@ -154,7 +154,7 @@ VALUES = st.recursive(
 @QUIET
 @given(VALUES, st.booleans())
 def test_what_a_writer_writes_is_read_as_it_was(value, flow):
-    text = yaml.safe_dump({"a": value}, allow_unicode=True, default_flow_style=flow, width=10**6)
+    text = yaml.safe_dump({"a": value}, allow_unicode=True, default_flow_style=flow)
     found, refused = read_or_refused(text.encode())
     if refused:  # the writer leaves 1e-2 and 0o10 without quotes, since it reads them as texts
         assert "quotes" in refused
@@ -189,7 +189,7 @@ def injected(value):
 @given(VALUES)
 def test_what_the_notebook_gets_is_what_was_read(value):
     try:
-        found = read(yaml.safe_dump({"a": value}, allow_unicode=True, width=10**6))
+        found = read(yaml.safe_dump({"a": value}, allow_unicode=True))
     except plain_yaml.YamlError:
         return
     got = injected(found["a"])
