@@ -122,8 +122,8 @@ def read_study(folder, sweeps):
     study = StudyFolder(
         name=folder.name,
         folder=folder,
-        title=manifest.get("title", title or folder.name),
-        question=manifest.get("question", question),
+        title=manifest.get("title") or title or folder.name,
+        question=manifest.get("question") or question,
         manifest=manifest,
         sweeps=loaded,
         notebooks=list(notebooks),
@@ -249,7 +249,7 @@ def _shown(heading, notebook):
         for output in cell["outputs"]:
             picture = output.get("data", {}).get("image/png")
             if picture:
-                yield heading, base64.b64decode("".join(picture))
+                yield heading, base64.b64decode("".join("".join(picture).split()), validate=True)
 
 
 def sentence_of(picture):
