@@ -296,8 +296,13 @@ def _fail(job, origin, copy, watch, error):
 def _set_damaged_aside(path):
     """Give a damaged copy another name, under which nobody takes it for one; what it held is not lost."""
     if _copy(path)[1]:
-        names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in itertools.count())
-        path.rename(next(name for name in names if not name.exists()))
+        path.rename(name_aside(path))
+
+
+def name_aside(path):
+    """The name that a damaged copy gets: the first that is free of <copy>.damaged, <copy>.damaged1, ..."""
+    names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in itertools.count())
+    return next(name for name in names if not name.exists())
 
 
 def _keep(copy, job, target, origin):

@@ -129,7 +129,8 @@ def read_parameters(file):
         if name not in known:
             raise BatchError(f"{path} gives a parameter {name!r} that {notebook} lacks (it has {', '.join(known)})")
     if chosen and chosen not in batches:
-        raise BatchError(f"{path} has no batch {chosen!r} under `each` (it has {', '.join(filter(None, batches))})")
+        names = ", ".join(filter(None, batches)) or "no `each`"
+        raise BatchError(f"{path} has no batch {chosen!r} under `each` (it has {names})")
     return [
         (f"{path}:{name}" if name else str(file), notebook, parameters)
         for name, parameters in batches.items()

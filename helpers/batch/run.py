@@ -243,7 +243,7 @@ def run(job, label, force="", signals=None):
             return row
         damage = jobs.damage(job)
         if damage:
-            say(f"{job.file}: {damage}; it is made again, and kept as {job.executed}.damaged", error=True)
+            say(f"{job.file}: {damage}; it is made again, and kept as {jobs.name_aside(job.executed)}", error=True)
         if force:
             say(f"{label}  {what_becomes_of_finished_runs(job, force)}")
         watch = Watch(job)

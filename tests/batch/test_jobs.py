@@ -11,7 +11,8 @@ from small_notebooks import write_notebook, write_yaml
 from helpers import files, records
 from helpers.batch.jobs import damage, made_from, read_jobs, set_aside, why_run
 from helpers.batch.parameters import BatchError
-from helpers.batch.run import Watch, planned
+from helpers.batch.run import Watch, main, planned
+from helpers.notebooks import links, read_notebook
 
 NOW = {"cells": "1", "parameters": "2", "code": {"helpers/a.py": "3", "helpers/b.py": "4"}}
 
@@ -203,3 +204,34 @@ def test_no_damage_of_a_copy_ends_the_look_at_it(tmp_path_factory, text, failed)
         Watch(job).eta()
     except BatchError as error:
         assert "no executed copy" in str(error)  # noqa: PT017
+
+
+# ---- links of an executed copy
+
+
+def test_links_of_an_executed_copy_hold_where_it_lies(folder):
+    (folder / "notes").mkdir()
+    for name in ("notes/other.md", "notes/a b.png", "top.md"):
+        (folder / name).write_text("")
+    text = (
+        '[a](other.md#part) ![b](a%20b.png) [c](../top.md) <img src="other.md"> [`d`](../notes/) [e](nowhere.md) '
+        "[f](https://a.b/c.md) [g](#here) [h](/top.md) `[i](other.md)`\n\n[j]: other.md\n"
+    )
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell("save_dir = 'results/deep/out'", metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_markdown_cell(text),
+        ]
+    )
+    nbformat.write(notebook, folder / "notes/one.ipynb")
+    assert main(["notes/one.ipynb"]) == 0
+    copy = read_notebook(folder / "results/deep/out/one.ipynb")["cells"][1]["source"]
+    assert links(copy) == [
+        "../../../notes/other.md#part", "../../../notes/a%20b.png", "../../../top.md", "../../../notes/other.md",
+        "../../../notes/", "nowhere.md", "https://a.b/c.md", "#here", "/top.md", "../../../notes/other.md",
+    ]  # fmt: skip
+    assert "`[i](other.md)`" in copy
+    assert read_notebook(folder / "notes/one.ipynb")["cells"][1]["source"] == text
+    assert main(["--list", "notes/one.ipynb"]) == 0
+    (job,) = read_jobs("notes/one.ipynb")
+    assert why_run(job, made_from(job)) == ""  # another text of its copy is no change of its cells
