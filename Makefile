@@ -102,5 +102,7 @@ lab: setup
 	$(BIN)/jupyter lab run.ipynb
 
 ## make browse   the results as a web app: no training, no data set, no GPU
+# every page has a kernel of 320 MB: it ends a minute after its page was closed
+KERNELS = --MappingKernelManager.cull_idle_timeout=60 --MappingKernelManager.cull_interval=15
 browse: setup
-	$(BIN)/voila notebooks/browse.ipynb --Voila.ip=127.0.0.1 --show_tracebacks=True
+	$(BIN)/voila notebooks/browse.ipynb --Voila.ip=127.0.0.1 --show_tracebacks=True $(KERNELS)

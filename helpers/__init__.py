@@ -1,6 +1,7 @@
 """What the notebooks share, floor by floor: a module imports only what stands before it in FLOORS."""
 
 import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -8,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Files and rooms (folders). Imports run downward, and on one floor from right to left; tests/test_floors.py holds them.
 FLOORS = (
     # 0: the ground: no study, no network
-    "words checks files packed compiled notebooks progress quadrature lanes figures",
+    "words elsewhere checks sources files packed compiled notebooks progress signals quadrature lanes figures",
     # 1: what varies, what stays
     "activations initializers data records config",
     # 2: networks and how they train
@@ -23,3 +24,8 @@ FLOORS = (
 def work_from_root():
     """Make the repository's own folder the working directory: a notebook in a folder then finds data/ and results/."""
     os.chdir(ROOT)
+
+
+# Whatever is printed, a name or a path, an output that knows only ASCII shows it escaped instead of raising.
+if getattr(sys.stdout, "errors", None) == "strict" and hasattr(sys.stdout, "reconfigure"):
+    sys.stdout.reconfigure(errors="backslashreplace")

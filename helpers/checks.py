@@ -11,8 +11,20 @@ table {key: check}, and `checked` holds a dict against it:
 
 import difflib
 import math
+import re
+import unicodedata
 from numbers import Integral, Real
-from pathlib import Path
+from pathlib import Path, PurePath
+
+import numpy as np
+
+ALIKE = 0.75  # of the letters: two of four differ in "tahn", and what shares less with a name is another one
+MOST_SHOWN = 500  # characters of a value in a sentence
+MOST_NESTED = 10  # lists and dicts, one in another
+MOST_ENTRIES = 100_000  # of all lists and dicts of a value together
+MOST_WHOLE = 2**63 - 1  # what NumPy, torch and the readers of a CSV hold
+MOST_BYTES = 255  # of the name of a file or a folder
+MOST_BYTES_OF_A_PATH = 3500  # Linux takes 4095, with the names of the files in it
 
 
 def in_one_sentence(error):
@@ -28,13 +40,102 @@ class ConfigError(ValueError):
 
 def refuse(key, value, allowed):
     """Raise the ConfigError of a value that is not allowed."""
-    raise ConfigError(f"{key} is {value!r}; allowed is {allowed}")
+    raise ConfigError(f"{key} is {shown(value)}; allowed is {allowed}")
 
 
-def meant(name, names):
-    """A clause that offers the name that is nearest to a misspelt one, or nothing."""
-    near = difflib.get_close_matches(str(name), [n for n in names if isinstance(n, str)], 1, 0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def shown(value):
+    """A value in a sentence: its repr on one line, cut where it is long; its type where it has none."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # ValueError of an int with over 4300 digits, RecursionError, and what a stranger's class raises
+        text = f"of the type {type(value).__name__}"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+def meant(name, names, elsewhere=None):
+    """A clause that offers what was meant: a name written otherwise, one of another library, or a misspelt one.
+
+    elsewhere  {name in other libraries: ours, or several of ours; () where none is the same, so that none is offered}
+    """
+    known = {_squeezed(theirs): ours for theirs, ours in (elsewhere or {}).items()}
+    known |= {_squeezed(ours): ours for ours in names if isinstance(ours, str)}
+    given = _squeezed(name if isinstance(name, str) else shown(name))[:100]
+    offered = [theirs for theirs, ours in known.items() if ours]
+    near = [given] if given in known else difflib.get_close_matches(given, offered, 1, ALIKE)
+    found = known[near[0]] if near else ()
+    found = [ours for ours in ([found] if isinstance(found, str) else found) if ours in names]
+    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def _squeezed(name):
+    """Letters and digits alone, without upper case: LeakyReLU, leaky-relu and leaky_relu are one."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+# ---- plain values
+
+
+def plain(key, value):
+    """A value in plain Python, as JSON brings it back: texts, numbers, True, False, None, lists and dicts of them.
+
+    Tuples, ranges, arrays, tensors and Series become lists, NumPy's numbers Python's, a Path a text. What is nothing of
+    these stays as it is, for the check of its key to refuse. Raises ConfigError for control characters in a text, a key
+    that is no text, and what is longer or deeper than settings are.
+    """
+    return _plain(key, value, 0, [MOST_ENTRIES])
+
+
+def _plain(key, value, depth, room):
+    """`plain`, at some depth; room[0] is how many entries more the whole may have."""
+    if not isinstance(value, np.generic) and hasattr(type(value), "__array__"):
+        value = _listed(key, value)
+    if value is None or isinstance(value, bool | np.bool_):
+        return None if value is None else bool(value)
+    if isinstance(value, str | PurePath):
+        return _readable(key, str.__str__(value) if isinstance(value, str) else str(value))
+    if isinstance(value, Real) and not isinstance(value, np.timedelta64):
+        return _python_number(value)
+    if not isinstance(value, dict | list | tuple | range):
+        return value
+    beyond_all = isinstance(value, range) and value[MOST_ENTRIES:]  # its length may be no length for Python
+    room[0] -= MOST_ENTRIES + 1 if beyond_all else len(value)
+    if depth == MOST_NESTED or room[0] < 0:
+        raise ConfigError(
+            f"{key} is too large; allowed are {MOST_ENTRIES:,} entries, in lists and dicts up to {MOST_NESTED} deep"
+        )
+    if not isinstance(value, dict):
+        return [_plain(key, entry, depth + 1, room) for entry in value]
+    for name in value:
+        if not isinstance(name, str):
+            refuse(f"a key of {key}", name, "a text (in YAML in quotes)")
+    return {
+        _readable(f"a key of {key}", str.__str__(name)): _plain(f"{key}[{shown(name)}]", entry, depth + 1, room)
+        for name, entry in value.items()
+    }
+
+
+def _listed(key, value):
+    """An array, tensor or Series as a list or a number; what is none of numbers and texts as it is."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):  # of a tensor that lies on a GPU, or wants its gradient
+        return value
+    if array.size > MOST_ENTRIES:
+        raise ConfigError(f"{key} is an array of {array.size:,} numbers; allowed are up to {MOST_ENTRIES:,} entries")
+    return array.tolist() if array.dtype.kind in "biufUO" else value
+
+
+def _python_number(value):
+    try:
+        return int(value) if isinstance(value, Integral) else float(value)
+    except (TypeError, ValueError, ArithmeticError):  # a fraction beyond all floats
+        return value
+
+
+def _readable(key, text):
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        refuse(key, text, "text without control characters and halves of characters")
+    return text
 
 
 # ---- numbers
@@ -62,7 +163,7 @@ def _number(key, value, allowed, fits=lambda x: True):
         refuse(key, value, allowed)
     try:
         kept = float(value)
-    except OverflowError:  # a whole number beyond all floats
+    except (TypeError, ValueError, ArithmeticError):  # a whole number beyond all floats, and what only looks like one
         refuse(key, value, allowed)
     if not math.isfinite(kept) or not fits(kept):
         refuse(key, value, allowed)
@@ -77,13 +178,15 @@ def _reads_as_number(text):
     return True
 
 
-def whole(least):
-    """A whole number from `least` up, kept as an int."""
+def whole(least, most=MOST_WHOLE):
+    """A whole number from `least` to `most`, kept as an int."""
 
     def check(key, value):
         # Integral, so that a whole number of NumPy passes as well
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             refuse(key, value, f"a whole number from {least} up")
+        if value > most:
+            refuse(key, value, f"a whole number from {least} to {most:,}")
         return int(value)
 
     return check
@@ -94,6 +197,7 @@ def whole(least):
 
 def flag(key, value):
     """True or False."""
+    value = plain(key, value)
     if not isinstance(value, bool):
         refuse(key, value, "True or False")
     return value
@@ -108,18 +212,57 @@ def text(key, value):
 
 def path(key, value):
     """A path, kept as a text; a leading ~ becomes the home folder."""
-    if not isinstance(value, str | Path) or not str(value):
+    given = plain(key, value)
+    if not isinstance(given, str) or not given:
         refuse(key, value, "a path")
-    return str(Path(value).expanduser())
+    try:
+        found = str(Path(given).expanduser())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{key} is {shown(given)}, but there is no such home folder here; write the path out in full"
+        ) from error
+    longest = max((len(part.encode()) for part in Path(found).parts), default=0)
+    if longest > MOST_BYTES or len(found.encode()) > MOST_BYTES_OF_A_PATH:
+        refuse(key, given, f"a path of up to {MOST_BYTES_OF_A_PATH} bytes, and {MOST_BYTES} in the name of a folder")
+    return found
 
 
-def name_in(table):
-    """A name in a table, as the table is when the check is made."""
+def own_name(key, value):
+    """A name that a reader gives to something of their own: it becomes part of the names of files and of runs.
+
+    A letter, then letters, digits, dots, - and _, the last one no dot and no -; without --, which joins two names.
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"[^\W\d_]([\w.-]*\w)?", value) or "--" in value:
+        refuse(key, value, "a letter, then letters, digits, dots, - and _, with no -- and no dot or - at the end")
+    return str.__str__(value)
+
+
+def folded(name):
+    """A name as file systems compare it that make no difference between upper and lower case."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def apart(key, names):
+    """Raise ConfigError where two names differ in upper and lower case alone: their files are one on some machines."""
+    seen = {}
+    for name in names:
+        other = seen.setdefault(folded(name), name)
+        if other != name:
+            raise ConfigError(
+                f"{key} names {other!r} and {name!r}, whose files are one on a machine that makes no difference "
+                "between upper and lower case; rename one of them"
+            )
+
+
+def name_in(table, elsewhere=None):
+    """A name in a table, as the table is when the check is made; `elsewhere` as in `meant`."""
 
     def check(key, value):
         names = list(table)
         if not isinstance(value, str) or value not in names:
-            raise ConfigError(f"{key}: {value!r} is not known{meant(value, names)} (allowed: {', '.join(names)})")
+            raise ConfigError(
+                f"{key}: {shown(value)} is not known{meant(value, names, elsewhere)} (allowed: {', '.join(names)})"
+            )
         return value
 
     return check
@@ -130,7 +273,7 @@ def one_of(*values):
 
     def check(key, value):
         for allowed in values:
-            if value == allowed and type(value) is type(allowed):  # so that 1 is not True
+            if type(value) is type(allowed) and value == allowed:  # so that 1 is not True
                 return allowed
         refuse(key, value, " or ".join(map(repr, values)))
 
@@ -138,15 +281,18 @@ def one_of(*values):
 
 
 def list_of(check):
-    """A list with at least one entry and none twice, kept as a tuple; `check` holds each entry."""
+    """A list with at least one entry and none twice, kept as a tuple; `check` makes of each a number or a text."""
 
     def check_list(key, value):
-        if isinstance(value, str) or not isinstance(value, list | tuple | range) or not value:
+        entries = plain(key, value)
+        if not isinstance(entries, list) or not entries:
             refuse(key, value, "a list with at least one entry")
-        entries = tuple(check(key, entry) for entry in value)
-        twice = [entry for i, entry in enumerate(entries) if entry in entries[:i]]
-        if twice:
-            raise ConfigError(f"{key} names {twice[0]!r} twice; each entry may stand there once")
+        entries = tuple(check(key, entry) for entry in entries)
+        seen = set()
+        for entry in entries:
+            if entry in seen:
+                raise ConfigError(f"{key} names {shown(entry)} twice; each entry may stand there once")
+            seen.add(entry)
         return entries
 
     return check_list
@@ -160,16 +306,19 @@ def optional(check):
 # ---- many settings at once
 
 
-def checked(settings, table, what, within=False):
+def checked(settings, table, what, within=False, elsewhere=None):
     """{key: value as it is kept} of a dict of settings. Raises ConfigError.
 
     table   {key: check}: the keys that are allowed
     what    how a sentence names the settings
+    elsewhere  what keys are called elsewhere: see `meant`
     within  whether it names a key as part of them, "init_params['normal']['std']", or by itself, "lr"
     """
     if not isinstance(settings, dict):
         refuse(what, settings, f"a dict of {', '.join(table) or 'nothing'}")
     for key in settings:
-        if key not in table:
-            raise ConfigError(f"{what} has no key {key!r}{meant(key, table)} (allowed: {', '.join(table) or 'none'})")
-    return {key: table[key](f"{what}[{key!r}]" if within else key, value) for key, value in settings.items()}
+        if not isinstance(key, str) or key not in table:
+            allowed = ", ".join(table) or "none"
+            raise ConfigError(f"{what} has no key {shown(key)}{meant(key, table, elsewhere)} (allowed: {allowed})")
+    names = {key: f"{what}[{key!r}]" if within else str.__str__(key) for key in settings}
+    return {str.__str__(key): table[key](name, plain(name, settings[key])) for key, name in names.items()}

@@ -22,8 +22,8 @@ import time
 import traceback
 import uuid
 from concurrent.futures import Future
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,8 +33,10 @@ import torch
 from distributed import Client, KilledWorker, LocalCluster, get_worker
 from distributed.client import FutureCancelledError
 
-from helpers import files, lanes
+from helpers import files, lanes, sources
 from helpers.lanes import ClusterError, Ended, Event, Stop
+from helpers.progress import say
+from helpers.signals import terminable
 
 CONNECT = 20.0  # seconds until a scheduler must have answered, and until it must have a worker
 TAKE = 20.0  # seconds within which a value comes, or Dask has made it again after its process was lost
@@ -70,7 +72,7 @@ def run(tasks, worker, record, watch=None, *, address, device, states, stop=None
     if not tasks:
         return
     stop, states = stop or Stop(), states and Path(states).resolve()
-    with lanes.terminable(), _connected(address, device, len(tasks)) as client, _shared(states) as token:
+    with terminable(), _connected(address, device, len(tasks)) as client, _shared(states) as token:
         crew = Crew(client, worker, states, token, stop, torch.cuda.device_count() if address == "local" else 0)
         with crew.listening():
             lanes.attend(crew, tasks, worker, record, watch, states, stop, whole)
@@ -92,6 +94,7 @@ class Crew:
             "token": token and str(token),
             "folder": os.getcwd(),
             "devices": devices,
+            "code": _code_of(type(worker).__module__),
         }
         self.happened, self.futures, self.last_step, self.begun = queue.SimpleQueue(), {}, {}, {}
         self.threads, self.looked_at, self.seen_at = 0, float("-inf"), time.monotonic()
@@ -174,7 +177,7 @@ class Crew:
 
     def _say_where_it_goes_on(self, news):
         if self.begun.setdefault(news.task, news.process) != news.process:
-            print(f"{news.task} has lost its process; it goes on in another one, after step {news.step}", flush=True)
+            say(f"{news.task} has lost its process; it goes on in another one, after step {news.step}")
             self.begun[news.task] = news.process
 
     def _pass_stop_on(self):
@@ -336,8 +339,10 @@ LOADING = threading.Lock()
 
 
 def dask_setup(_):
-    """Called in each process of a LocalCluster: Ctrl-C reaches it as well, and is the caller's to answer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Called in each process of a LocalCluster: Ctrl-C and the end of a terminal reach it, and the caller answers."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _halt(run, how):
@@ -387,10 +392,18 @@ def _driven(order, task):
     states = order["states"] and Path(order["states"])
     if states and not os.path.exists(order["token"]):
         raise ClusterError(f"the worker process at {process.address} does not see {states}; all must share that folder")
+    worker = _worker(order["worker"])
+    module = type(worker).__module__
+    if changed := sources.changed(order["code"], _code_of(module)):
+        raise ClusterError(
+            f"the worker process at {process.address} has other code than the process that started this: "
+            f"{changed}; bring the repository there to the same commit, and restart the worker"
+        )
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     task = _as_on_disk(task, states)
     send(Begun(task.name, max(0, task.done), f"{process.address}"))
-    _in_a_lane(device, lanes.drive, task, _worker(order["worker"]), states, stop, emit)
+    with files.held(states, order["token"]) if states else nullcontext():
+        _in_a_lane(device, lanes.drive, task, worker, states, stop, emit)
     return last[0] if last else None
 
 
@@ -412,6 +425,12 @@ def _in_a_lane(device, function, *arguments):
     return future.result()
 
 
+@cache
+def _code_of(module):
+    """Fingerprints of the code behind a worker's module, as it was when first asked; {} for none of ours."""
+    return sources.fingerprints(module)
+
+
 def _worker(pickled):
     """The worker, unpickled once a process: tasks that follow find its data loaded."""
     digest = hashlib.sha256(pickled).hexdigest()
@@ -429,5 +448,5 @@ def _as_on_disk(task, states):
         return task._replace(done=-1)
     try:
         return task._replace(done=files.read_about(path)["step"])
-    except files.DamagedError:
+    except (files.DamagedError, TypeError, LookupError):
         return task  # `drive` reads it again, and says so

@@ -96,6 +96,6 @@ def _machine():
     """What the compiled file depends on beside its source: Python's own build and the processor's instructions."""
     about = [sys.version, platform.machine(), platform.node()]
     if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         about += [line for line in lines if line.startswith(("flags", "Features"))][:1]
     return "\n".join(about)

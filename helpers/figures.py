@@ -6,6 +6,7 @@ colours are safe for the colour-blind.
 """
 
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from helpers import files
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#B8A000"]
 MARKERS = "osv^DPX*"
 EPOCHS_MAP = plt.cm.viridis
+MOST = 1e200  # matplotlib's scales overflow beyond; only float64 gets there
 
 STYLE = {
     "figure.constrained_layout.use": True,
@@ -54,8 +56,10 @@ def save(picture, folder):
     """
     path = Path(folder) / "figures" / f"{picture.name}.png"
     drawn, content, text = io.BytesIO(), io.BytesIO(), PngInfo()
-    picture.figure.savefig(drawn, format="png")
-    plt.close(picture.figure)
+    try:
+        picture.figure.savefig(drawn, format="png")
+    finally:
+        plt.close(picture.figure)
     text.add_itxt("Description", picture.sentence)
     with Image.open(drawn) as image:
         few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
@@ -85,10 +89,15 @@ def grid_of_subplots(n, columns, width=3.0, height=2.3, **kwargs):
     return figure, axes.flat[:n]
 
 
+def wrapped(name, most=24):
+    """A name, or a title, in lines of at most so many characters, which end at a space, an underscore or a dash."""
+    return "\n".join(re.findall(rf".{{1,{most}}}(?:(?<=[ _-])|$)|.{{1,{most}}}", name))
+
+
 def legend(figure, axes):
     """One legend for the whole figure, of the lines of one of its axes."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
+    figure.legend(handles, map(wrapped, labels), loc="outside right upper", frameon=False, fontsize=9)
 
 
 def style_of(names, name):
@@ -142,12 +151,12 @@ def log_ticks(axis, low, high):
 def colour_scale(arrays, logarithmic):
     """One scale for all arrays, over the finite values; a logarithmic one spans at most twelve decades."""
     values = np.concatenate([array.ravel() for array in arrays])
-    values = values[np.isfinite(values)]
+    values = np.clip(values[np.isfinite(values)], -MOST, MOST)
     if logarithmic:
         values = values[values > 0]
         if len(values) == 0:
             return LogNorm(1e-12, 1)
-        high = values.max()
+        high = max(values.max(), 1 / MOST)
         return LogNorm(max(values.min(), high * 1e-12), high * 1.0001)
     low, high = (values.min(), values.max()) if len(values) else (0, 1)
     return Normalize(low, high if high > low else low + 1)

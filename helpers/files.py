@@ -7,7 +7,9 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import platform
+import tomllib
 import zlib
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,9 +18,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from helpers import checks
+from helpers import ROOT, checks
 
 STATE = b"plumbline state 1\n"  # how the file of a state begins
+WRONG_KINDS = (LookupError, TypeError, ValueError, AttributeError)  # what data of another form than expected raises
 VERSIONS = ("torch", "numpy", "scikit-learn", "pandas")  # the packages that decide numbers
 
 
@@ -34,15 +37,23 @@ class LockedError(RuntimeError):
     _render_traceback_ = checks.in_one_sentence
 
 
+class MovedError(OSError):
+    """A folder that was renamed or removed while this process worked in it; the text is one sentence."""
+
+    _render_traceback_ = checks.in_one_sentence
+
+
 # ---- writing
 
 
 def write_whole(path, *parts):
     """Write texts or bytes through a temporary file beside `path`, so that the file is complete whenever it is there.
 
-    Folders are made where they are missing. Raises OSError; the file that was there before is then untouched.
+    Folders are made where they are missing, but for those that are `held`. Raises OSError, of which MovedError is one;
+    the file that was there before is then untouched.
     """
     path = Path(path)
+    _check_held(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -105,7 +116,20 @@ def read_state(path):
         content = file.read()
     if zlib.crc32(content) != head["crc32"]:
         raise DamagedError(f"{path} is damaged: its checksum does not match")
-    return torch.load(io.BytesIO(content), weights_only=True), head["about"]
+    try:
+        return torch.load(io.BytesIO(content), weights_only=True), head["about"]
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise DamagedError(f"{path} holds no state as it is written today ({type(error).__name__})") from error
 
 
 def _read_head(path, file):
@@ -114,17 +138,25 @@ def _read_head(path, file):
     crc32, _, line = file.readline().rstrip(b"\n").partition(b" ")
     if crc32 != str(zlib.crc32(line)).encode():
         raise DamagedError(f"{path} is damaged: the checksum of its head does not match")
-    return json.loads(line)
-
-
-def read_json(path):
-    """Plain data from a JSON file; None where there is no file. Raises DamagedError."""
     try:
-        return json.loads(Path(path).read_text())
+        head = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is no state as it is written today") from error
+    if not isinstance(head, dict) or set(head) != {"about", "crc32"}:
+        raise DamagedError(f"{path} is no state as it is written today")
+    return head
+
+
+def read_json(path, advice="move it away to begin anew"):
+    """Plain data from a JSON file; None where there is no file. Raises DamagedError, with `advice` on what to do."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:  # not JSON, or not text
-        raise DamagedError(f"{path} is not readable JSON ({error}); move it away to begin anew") from error
+    except OSError as error:
+        raise DamagedError(f"{path} cannot be read ({error.strerror}); {advice}") from error
+    except (ValueError, RecursionError) as error:  # not JSON, or not text
+        raise DamagedError(f"{path} is not readable JSON ({error}); {advice}") from error
 
 
 # ---- one process a folder
@@ -134,7 +166,8 @@ def read_json(path):
 def locked(folder):
     """Keep other processes out of a folder, which is made where it is missing.
 
-    Raises LockedError when another one is there, OSError when the folder cannot be written to.
+    Raises LockedError when another one is there, or this process in another place; OSError when the folder cannot be
+    written to. A folder that is renamed or removed meanwhile is not made again, see `held`.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,9 +179,44 @@ def locked(folder):
             f"another process is training in {folder}; wait for it, or choose another save_dir"
         ) from error
     try:
-        yield
+        with held(folder, folder / ".lock"):
+            yield
     finally:
         lock.release()  # the file stays: whoever removed it could let two others in
+
+
+HELD = []  # (folder, a file in it, which file that was): where this process is at work
+
+
+@contextmanager
+def held(folder, by):
+    """Within, `write_whole` refuses what lies below a folder once another file than now, or none, is at `by`.
+
+    Otherwise a folder that was renamed or removed would be made again, with half of its files.
+    """
+    entry = (Path(folder), Path(by), _which(by))
+    HELD.append(entry)
+    try:
+        yield
+    finally:
+        HELD.remove(entry)
+
+
+def _check_held(path):
+    for folder, by, which in list(HELD):
+        if path.is_relative_to(folder) and _which(by) != which:
+            raise MovedError(
+                f"{folder} was renamed or removed while this was writing to it, or the working directory changed"
+            )
+
+
+def _which(path):
+    """What tells a file from any other that has its name later; None where there is none."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 # ---- where numbers come from
@@ -161,8 +229,10 @@ def now():
 
 def provenance(device):
     """What made these numbers: versions, device (a torch.device) and machine."""
+    own = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    packages = {name: version(name) for name in VERSIONS}
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
+        "versions": {"plumbline": own, "python": platform.python_version(), **packages},
         "device": device_name(device),
         "machine": machine(),
     }
@@ -181,7 +251,7 @@ def machine():
     """The processor of this machine in words: model, cores, memory."""
     model, memory = platform.processor() or platform.machine(), None
     if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as file:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
         model = names[0] if names else model
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

@@ -284,6 +284,12 @@ def table(rows):
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
 
+def code(text):
+    """A text as code, in which no sign means anything to Markdown: between more backticks than it has itself."""
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{ticks}{text}{ticks}"
+
+
 def in_table(markdown):
     """Markdown as it must be written in a cell of a table."""
     return markdown.replace("|", r"\|")
@@ -422,7 +428,7 @@ def _best(results):
 def _counts_by_axis(results):
     """Rows of a table: the counts of all runs, and of every value of each axis that has several."""
     rows = [["", *COUNTS], ["**all**", *_counts([results])]]
-    for axis in ("activation", "init", "layers", "lr", "seed"):
+    for axis in ("activation", "init", "layers", *records.SETTINGS, "seed"):
         values = results.summary[axis].unique() if axis in results.summary else []
         if len(values) > 1:
             rows += [[f"{axis} {plain(value)}", *_counts([results], **{axis: value})] for value in values]
@@ -432,7 +438,7 @@ def _counts_by_axis(results):
 def _provenance(results, page):
     """What made the numbers of a sweep, and its CONFIG."""
     yield _manifest_table(results.manifest)
-    config = [[key, in_table(f"`{json.dumps(value)}`")] for key, value in results.config.items()]
+    config = [[key, in_table(code(json.dumps(value)))] for key, value in results.config.items()]
     yield folded("CONFIG, completed", table([["key", "value"], *config]))
 
 
@@ -472,7 +478,7 @@ def _run_table(results, rows, page):
     """Links to runs: a row an activation and init, a column a depth, a link a seed (and learning rate)."""
     depths, links = sorted({row.layers for row in rows}), {}
     for row in rows:
-        text = f"s{row.seed}" + (f" lr {row.lr:g}" if len(results.lrs) > 1 else "")
+        text = " ".join([f"s{row.seed}", *tables.settings_of(results, row._asdict())])
         by_depth = links.setdefault((row.activation, row.init), {depth: [] for depth in depths})
         by_depth[row.layers].append(link(text, results.run_file(row.run), page))
     body = [[*map(plain, names), *map(" ".join, by_depth.values())] for names, by_depth in links.items()]

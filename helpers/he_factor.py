@@ -10,7 +10,7 @@ import numpy as np
 from helpers import words
 from helpers.config import ConfigError
 from helpers.figures import STYLE, Picture, grid_of_subplots, legend, line_with_band, style_of
-from helpers.records import AXES, axis_values
+from helpers.records import AXES, SETTINGS, axis_values
 from helpers.sweep.figures import draw_curves, draw_layer_statistics
 from helpers.sweep.tables import STAT_LABELS, crossing, is_logarithmic
 
@@ -28,9 +28,9 @@ def factors(config):
     """{init: its factor} of a sweep's CONFIG, as `SweepResults.config` or `SweepConfig.to_dict()` has it.
 
     Raises ConfigError for a CONFIG that the study cannot compare: an init without a factor, several activations or
-    several learning rates.
+    several values of another setting.
     """
-    for axis in ("activation", "lr"):
+    for axis in ("activation", *SETTINGS):
         if len(axis_values(config, axis)) > 1:
             key = AXES[axis]
             raise ConfigError(f"{key} is {config[key]}; the He-factor study compares factors at one of them")

@@ -21,18 +21,17 @@ Results are written by one process: the one that calls `run`, through `record(ev
 
 import gc
 import queue
-import signal
 import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 
 from helpers import checks, files
-from helpers.progress import Meter
+from helpers.progress import Meter, Watched, say
+from helpers.signals import terminable
 
 MOST_LANES = {"cpu": 8, "mps": 1, "cuda": 4}
 
@@ -116,10 +115,11 @@ def drive(task, worker, states, stop, emit):
         path.unlink(missing_ok=True)  # a state that is not to be used: nobody may take it for this task's
     if task.done >= 0:
         try:
-            work.load(files.read_state(path)[0])
+            _load(work, task, path)
         except files.DamagedError as error:
-            print(f"{error}; {task.name} begins anew", flush=True)
-            path.unlink()
+            say(f"{error}; {task.name} begins anew")
+            path.unlink(missing_ok=True)
+            work = worker.begin(task)  # which may have been loaded in part
         else:
             if work.step < task.steps:
                 emit(Event(task.name, work.step, task.steps, work.figures()))
@@ -138,6 +138,22 @@ def drive(task, worker, states, stop, emit):
         if not last:
             emit(Event(task.name, work.step, task.steps, work.figures()))
     emit(Event(task.name, work.step, task.steps, work.figures(), work.results()))
+
+
+def _load(work, task, path):
+    """Take a work to where its saved state is. Raises DamagedError when that is not what its head says."""
+    try:
+        state, about = files.read_state(path)
+    except FileNotFoundError as error:
+        raise files.DamagedError(f"{path} is gone") from error
+    try:
+        work.load(state)
+    except (*files.WRONG_KINDS, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise files.DamagedError(f"{path} holds another state than its head says ({type(error).__name__})") from error
+    if work.step > task.steps or not isinstance(about, dict) or work.step != about.get("step"):
+        raise files.DamagedError(f"{path} holds another state than its head says (step {work.step})")
 
 
 # ---- all of them, side by side
@@ -218,7 +234,7 @@ def run(tasks, worker, record, watch=None, *, device, states=None, stop=None, wh
     """Work on all tasks, the costliest first, until they are complete or stopped.
 
     record  called with every Event, in this thread; it writes what has results
-    watch   called with (event, fraction, eta) after `record`; an error in it is printed and ends nothing
+    watch   called with (event, fraction, eta) after `record`; an error in it is printed once and ends nothing
     device  a torch.device
     states  folder of the saved states, None for none
     stop    a Stop; may be set from anywhere
@@ -262,10 +278,11 @@ def attend(crew, tasks, worker, record, watch, states, stop, whole):
                 error, parts = news.error, None
                 if error is None and news.task.name not in complete and not stop.is_set():
                     error = ClusterError(f"{news.task.name} has ended before its last step; its last state is kept")
+                if error is not None:
+                    free(error)  # whoever catches it, as a notebook does, may keep it for long
                 if error is None or first_error is not None:
                     continue
                 if is_out_of_memory(error):
-                    free(error)
                     parts = halved(news.task, worker, states)
                 if parts:
                     meter.replace(news.task, parts)
@@ -279,39 +296,6 @@ def attend(crew, tasks, worker, record, watch, states, stop, whole):
             crew.settle()
     if first_error is not None:
         raise first_error
-
-
-class Watched:
-    """A watching function that can end nothing: its first error is printed, and then it is not called again."""
-
-    def __init__(self, watch):
-        self.watch = watch
-
-    def __call__(self, *news):
-        if self.watch is None:
-            return
-        try:
-            self.watch(*news)
-        except Exception as error:  # whatever it is, the work is worth more
-            print(f"what watched this work failed ({type(error).__name__}: {error}); the work goes on", flush=True)
-            self.watch = None
-
-
-@contextmanager
-def terminable():
-    """SIGTERM, by which machines are taken back, ends the work like Ctrl-C: cleanly."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 # ---- too little memory
@@ -349,5 +333,5 @@ def halved(task, worker, states):
     if state is not None:
         path.unlink()
     names = " and ".join(part.name for part, _ in parts)
-    print(f"{task.name} does not fit into memory; it goes on as two halves, {names}", flush=True)
+    say(f"{task.name} does not fit into memory; it goes on as two halves, {names}")
     return [part for part, _ in parts]

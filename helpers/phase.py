@@ -126,6 +126,7 @@ def trainable_against_scale(results):
     depth  the deepest network that learned in every seed, with all shallower ones; 0 for none
     xi_c   of its sigma_w2 and sigma_b2
     """
+    results.check_one_of_each()
     config, (activation,) = results.config, results.config["activations"]
     params = {init: config["init_params"][init] for init in config["init_types"]}
     depths = trainable_depth(results).loc[activation]

@@ -22,6 +22,7 @@ from helpers.figures import (
     line_with_band,
     style_of,
 )
+from helpers.records import in_name
 from helpers.sweep.figures import draw_accuracies, draw_layer_statistics
 from helpers.sweep.tables import STAT_LABELS, crossing, curves_of
 
@@ -40,6 +41,7 @@ def leaving_table(results):
     first_gradient  gradient norm of the first hidden layer before training
     step            lr times first_gradient: how far the first step moves the first layer
     """
+    results.check_one_of_each(but=("lr",))
     level, summary = plateau(results), results.summary
     table = summary.assign(
         left=[crossing(results.history(run), level) for run in summary.run],
@@ -254,7 +256,7 @@ def gradients_over_epochs(results, lr, table, layers=None):
         for row in rows.sort_values("first_gradient", ascending=False).itertuples()
     ]
     sentence = f"lr {lr:g}. Gradient norm of the first hidden layer before training: {', '.join(parts)}."
-    return Picture(f"gradients_lr{lr:g}", figure, sentence)
+    return Picture(f"gradients_lr{in_name(lr)}", figure, sentence)
 
 
 def deviations(results, lr, table):
@@ -274,7 +276,7 @@ def deviations(results, lr, table):
             before, after = (words.span([column.iloc[at] for column in last]) for at in (0, -1))
             parts.append(f"where it {group}, {before} before training and {after or 'not finite'} at the end")
     sentence = f"lr {lr:g}. Deviation of the last hidden layer's activations: {'; '.join(parts)}."
-    return Picture(f"deviations_lr{lr:g}", figure, sentence)
+    return Picture(f"deviations_lr{in_name(lr)}", figure, sentence)
 
 
 # ---- what was found

@@ -1,12 +1,15 @@
 """The line of progress: its format and its parser, how much time is left, and who is watching.
 
 A notebook prints such lines while it works; `helpers.batch` reads them back, and shows the latest beside its own.
+Nothing here can end the work that it reports on: `say` prints, `Watched` calls what draws or listens.
 """
 
+import errno
 import os
 import re
 import sys
 import time
+import traceback
 from typing import NamedTuple
 
 UNITS = {"h": 3600, "min": 60, "s": 1}
@@ -49,13 +52,22 @@ def parse(text):
 
 
 def say(text="", end="\n", error=False):
-    """Print, and go on where that cannot be done: the terminal is closed, or does not know a sign."""
+    """Print while some work goes on. Whoever reads may be gone, or the disk full: the work is worth more.
+
+    error  whether it goes where errors go
+    """
+    name = "stderr" if error else "stdout"
     try:
-        print(text, end=end, file=sys.stderr if error else sys.stdout, flush=True)
-    except UnicodeEncodeError as refused:
-        say(text.encode(refused.encoding, "backslashreplace").decode(refused.encoding), end, error)
-    except (OSError, ValueError):  # nobody reads it any more
-        setattr(sys, "stderr" if error else "stdout", open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        try:
+            print(text, end=end, file=getattr(sys, name), flush=True)
+        except UnicodeEncodeError:  # an ASCII locale, and a path or an error that needs more
+            print(str(text).encode("ascii", "backslashreplace").decode(), end=end, file=getattr(sys, name), flush=True)
+    except Exception as refused:  # a closed or broken output, of whatever kind; there is no other place to say so
+        if getattr(refused, "errno", None) in (
+            errno.EPIPE,
+            errno.EIO,
+        ):  # gone for good; Python would try again
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 # ---- how much is left
@@ -121,6 +133,55 @@ def _share(step, steps):
     return max(0, step) / steps if steps else 1.0
 
 
+# ---- what is said meanwhile
+
+
+class Watched:
+    """A function that only watches some work, as one that can end nothing: its errors are printed, and it is called on.
+
+    watch  called as this is; its `close()`, if it has one, as `close()` here; None for nobody
+    tell   called with the sentence about an error, beside `say`
+
+    An error is printed once, however often it comes back: what is drawn at the next step may well succeed.
+    """
+
+    def __init__(self, watch=None, tell=None):
+        self.watch, self.tell, self._known = watch, tell, set()
+
+    def __call__(self, *news):
+        if self.watch is not None:
+            self.safely(self.watch, *news)
+
+    def close(self):
+        self.safely(lambda: getattr(self.watch, "close", lambda: None)())
+
+    def safely(self, function, *arguments):
+        """Call a function; returns what it returns, None after an error."""
+        try:
+            return function(*arguments)
+        except Exception as error:  # whatever it is, the work is worth more
+            self._note(error)
+        return None
+
+    def _note(self, error):
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        kind = type(error), last.filename, last.lineno  # not its text, which may name the epoch
+        if kind not in self._known:
+            self._known.add(kind)
+            text = f"what watches this work failed ({type(error).__name__}: {_text(error)}); the work goes on"
+            say(text)
+            if self.tell is not None:
+                self.safely(self.tell, text)
+
+
+def _text(error):
+    """What an error says, on one line."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # its __str__ is the reader's own, and may fail as well
+        return "it does not say why"
+
+
 # ---- who is watching
 
 
@@ -138,8 +199,11 @@ class Lines:
         self.printed_at, self.latest = float("-inf"), {}
 
     def __call__(self, progress):
-        self.latest[progress.event.task] = progress.event
-        self.last = progress
+        event = progress.event
+        if event.results is not None:  # which may be large, and are written already
+            event = event._replace(results=True)
+        self.latest[event.task] = event
+        self.last = progress._replace(event=None)
         if progress.done == progress.total or time.monotonic() - self.printed_at >= self.every:
             self._print()
 
@@ -149,7 +213,7 @@ class Lines:
 
     def _print(self):
         last, news = self.last, "; ".join(self.news(list(self.latest.values())))
-        print(line(last.done, last.total, last.eta, news, self.unit), flush=True)
+        say(line(last.done, last.total, last.eta, news, self.unit))
         self.latest, self.printed_at = {}, time.monotonic()
 
 

@@ -16,6 +16,7 @@ DEVIATIONS = np.array([1.5, 3.0, 5.0, FAR])
 EXACT, QUICK = 16, 6  # nodes of a panel
 TOLERANCE, HALVINGS = 1e-11, 14
 AT_ONCE = 2_000_000  # numbers in memory, of an integral over pairs
+MOST_NODES = 20_000_000  # of all integrals that are halved together: what jumps everywhere never stands still
 
 
 # ---- integrals over the normal measure
@@ -70,7 +71,7 @@ def _converged(g, edges, mean, deviation, nodes):
     values, _ = _sum(g, edges, mean, deviation, nodes)
     rows = np.arange(len(values)) if nodes == EXACT else []
     for _ in range(HALVINGS):
-        if len(rows) == 0:
+        if len(rows) * 2 * edges.shape[1] * nodes > MOST_NODES or len(rows) == 0:
             break
         edges = np.sort(np.concatenate([edges, (edges[:, 1:] + edges[:, :-1]) / 2], axis=1), axis=1)
         better, size = _sum(g, edges, mean[rows], deviation[rows], nodes)
@@ -117,7 +118,7 @@ def _pairs(g, c, variance, kinks, nodes):
     # Seen from u1, a kink of u2 is smoothed over what is not known of u2, around kink / c.
     near = [kink + step * rest for kink in kinks for step in (-FAR, -4.0, -1.5, 1.5, 4.0, FAR)]
     with np.errstate(divide="ignore", invalid="ignore"):
-        smooth = np.nan_to_num(np.array(near) / c, nan=0.0)
+        smooth = np.nan_to_num(np.reshape(near, (-1, len(c))) / c, nan=0.0)
     zero = np.zeros_like(c)
     edges = _edges(outer, zero, kinks, smooth.T)
 

@@ -9,15 +9,18 @@ results/<sweep>/figures/*.png
 
 import dataclasses
 import json
+import reprlib
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from helpers import files, packed
+from helpers.checks import plain, shown
 
 # what is measured of hidden layer i; the columns of a run's CSV are f"{stat}_{i}"
 LAYER_STATS = ("act_mean", "act_std", "pre_std", "grad_norm", "grad_mean_abs")
@@ -40,16 +43,26 @@ SUMMARY_COLUMNS = [
     "seconds",
 ]
 
-SUMMARY_TYPES = {"best_epoch": "Int64", "epochs_to_95": "Int64"}
+COUNTS = ("best_epoch", "epochs_to_95")  # whole numbers, empty where there is none
+TEXTS = ("run", "activation", "init", "optimizer")  # names, which may be null or nan
 
+# Settings that may be an axis: mostly CONFIG has one value for all runs, or else a list. What several are called.
+SETTINGS = {"lr": "learning rates", "hidden_size": "widths", "batch_size": "batch sizes", "optimizer": "optimizers"}
+WITH_MOMENTUM = ("momentum", "nesterov")  # the optimizers that have CONFIG["momentum"]
 # The axes of a sweep: field of a Run and column of summary.csv, key of CONFIG. The map stands here only.
-AXES = {"activation": "activations", "init": "init_types", "layers": "layers_list", "seed": "seeds", "lr": "lr"}
+AXES = {"activation": "activations", "init": "init_types", "layers": "layers_list", "seed": "seeds"}
+AXES |= {setting: setting for setting in SETTINGS}
 
 
 def axis_values(config, axis):
-    """The values of an axis in a CONFIG as a manifest holds it, a list also where it has one number, as `lr` may."""
-    values = config[AXES[axis]]
+    """The values of an axis in a CONFIG as a manifest holds it, a list also where it has one value, as SETTINGS may."""
+    values = config.get(AXES[axis])
     return values if isinstance(values, list) else [values]
+
+
+def in_name(value):
+    """The value of a setting as names of runs and figures have it: in full, so that no two are one."""
+    return str(value).removesuffix(".0")
 
 
 def columns(layers):
@@ -85,15 +98,40 @@ def read_run(path):
     names, lines = head.split(","), body.splitlines()
     depth = sum(name.startswith("act_mean_") for name in names)
     whole = names == columns(depth) and lines and all(line.count(",") == len(names) - 1 for line in lines)
+    whole = whole and body.endswith("\n")
     table = _numbers(",".join(lines)) if whole else np.empty(0)
     if not whole or table.size != len(names) * len(lines):
         raise ValueError(f"{path} is damaged: it is no whole log of a run, a row an epoch")
     table = table.reshape(-1, len(names))
     if not np.array_equal(table[:, 0], np.arange(len(lines))):
         raise ValueError(f"{path} is damaged: its epochs are not 0, 1, 2, ...")
+    if wrong := _impossible(table, names):
+        raise ValueError(f"{path} is damaged: {wrong}")
     history = pd.DataFrame(table[:, 1:], columns=names[1:])
     history.insert(0, "epoch", np.arange(len(lines)))
     return history
+
+
+SIGNED = ("act_mean",)  # all else that is measured is 0 or more
+
+
+def _impossible(table, names):
+    """What a run cannot have measured, in words; None for nothing. NaN is what nobody knows."""
+    signed = np.array([name.startswith(SIGNED) for name in names])
+    low = ~signed & (table < 0)
+    high = np.zeros_like(low)
+    for name in ("train_acc", "test_acc"):
+        high[:, names.index(name)] = table[:, names.index(name)] > 1
+    if (found := np.argwhere(low | high)).size:
+        epoch, column = found[0]
+        return f"{names[column]} of epoch {epoch} is {table[epoch, column]:g}"
+    good = np.isfinite(table[:, 1:3]).all(axis=1)  # the losses; a run that has diverged is not measured any more
+    first = len(good) if good.all() else int(np.argmin(good))
+    if (unknown := ~np.isfinite(table[:first, 3:5]).all(axis=1)).any():
+        return f"an accuracy of epoch {np.argmax(unknown)} is missing"
+    if np.isfinite(np.delete(table[first + 1 :, 1:], names.index("epoch_time") - 1, axis=1)).any():
+        return f"it goes on after epoch {first}, in which it has diverged"
+    return None
 
 
 def _numbers(text):
@@ -104,12 +142,19 @@ def _numbers(text):
     filled = f",{text},".replace(",,", ",nan,").replace(",,", ",nan,").strip(",")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of what is no number; the count shows it
-        return np.fromstring(filled, sep=",")
+        try:
+            return np.fromstring(filled, sep=",")
+        except ValueError:  # which other versions of NumPy raise for it
+            return np.empty(0)
 
 
-def _read_csv(path, **options):
+def _read_csv(path, texts=TEXTS):
+    """A summary.csv. An empty cell is unknown, but in a column of texts each cell is the text that stands there."""
     try:
-        return pd.read_csv(path, **options)
+        names = list(pd.read_csv(path, nrows=0))
+        empty = {name: ["", "nan", "NaN", "NA"] for name in names if name not in texts}
+        types = dict.fromkeys(texts, str) | dict.fromkeys(COUNTS, "Int64")
+        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=empty)
     except (ValueError, OSError) as error:  # no text, no rows, rows of unequal length
         raise ValueError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
 
@@ -152,7 +197,7 @@ def summarise(run, history, floor):
         "seconds": float(f"{trained.epoch_time.sum():.6g}"),
     }
     row = {name: values[name] for name in SUMMARY_COLUMNS}
-    return {**row, "lr": repr(run.lr)} if run.lr_mark else row  # in full: it is looked up again
+    return {**row, **{setting: str(value) for setting, value in run.varied}}  # in full: it is looked up again
 
 
 def read_rows(folder):
@@ -161,37 +206,63 @@ def read_rows(folder):
     Empty where it cannot be read, or is not the one that was written with runs.json.
     """
     path = Path(folder) / "summary.csv"
-    written, _ = _read_index(folder).get(path.name, (None, None))
-    if not path.is_file() or _checksum(path) != written:
+    index = _read_index(folder)
+    if path.name not in index or damage_of_summary(folder):
         return {}
+    return _rows(path)
+
+
+def rows_of_old(folder):
+    """The same of a summary.csv that no runs.json vouches for: what it says can only be held against the runs."""
+    path = Path(folder) / "summary.csv"
+    return _rows(path) if path.is_file() else {}
+
+
+def _rows(path):
     try:
-        table = _read_csv(path, dtype=SUMMARY_TYPES | {"lr": str})
+        table = _read_csv(path, (*TEXTS, *SETTINGS))
     except ValueError:  # damaged: the runs themselves are read then
         return {}
     if list(table)[: len(SUMMARY_COLUMNS)] != SUMMARY_COLUMNS:
         return {}
-    unknown = dict.fromkeys(SUMMARY_TYPES, pd.NA)  # which to_dict makes None
+    unknown = dict.fromkeys(COUNTS, pd.NA)  # which to_dict makes None
     rows = ({**row, **{k: v for k, v in unknown.items() if row[k] is None}} for row in table.to_dict("records"))
     return {row["run"]: row for row in rows}
 
 
-def write_summary(folder, rows):
-    """Write summary.csv from the rows that `summarise` made; a column `lr` ends them where it is an axis."""
+def write_summary(folder, rows, known=None):
+    """Write summary.csv, and runs.json where `known` is given.
+
+    rows   that `summarise` made; at their end those of SETTINGS that are axes
+    known  {name of a run: (checksum of its CSV, number of its last epoch)}, with a third where it is known: the
+           fingerprint of what the run was made from
+    """
     table = pd.DataFrame(rows, columns=[*rows[0]] if rows else SUMMARY_COLUMNS)
-    files.write_whole(Path(folder) / "summary.csv", table.to_csv(index=False, float_format="%.6g"))
+    text, path = table.to_csv(index=False, float_format="%.6g"), Path(folder) / "summary.csv"
+    if known is not None:
+        before = _checksum(path) if path.is_file() else None
+        write_checksums(folder, known, (files.checksum(text.encode())[:16], before))
+    files.write_whole(path, text)
 
 
 # ---- which runs are as they were written, without reading their tables
 
 
-def write_checksums(folder, known):
+def write_checksums(folder, known, summary=None):
     """Write runs.json, by which a later start knows which runs, and whether the summary, are as they were written.
 
-    known  {name of a run: (checksum of its CSV, number of its last epoch)}
+    known    as in `write_summary`
+    summary  checksums of the summary that is about to be written and of the one before it, either of which a kill
+             may leave; that of the file where left out
     """
-    summary = Path(folder) / "summary.csv"
-    known = {**known, summary.name: (_checksum(summary), 0)}
-    lines = [f"{json.dumps(run)}: {json.dumps(list(known[run]))}" for run in sorted(known)]  # a line a run
+    path = Path(folder) / "summary.csv"
+    now, before = summary or (_checksum(path), None)
+    known = {name: list(entry) for name, entry in known.items()}
+    known[path.name] = [now, 0] if before in (None, now) else [now, 0, before]
+    if known == {name: list(entry) for name, entry in _read_index(folder).items()}:
+        return
+    known["runs.json"] = [_checksum_of(known), 0]
+    lines = [f"{json.dumps(run)}: {json.dumps(known[run])}" for run in sorted(known)]  # a line a run
     files.write_whole(Path(folder) / "runs.json", "{\n" + ",\n".join(lines) + "\n}\n")
 
 
@@ -205,34 +276,96 @@ def _checksum(path):
 
 
 def read_checksums(folder):
-    """{name of a run: (checksum, number of its last epoch)} from runs.json; empty where it cannot be read."""
+    """{name of a run: (checksum, number of its last epoch, what it was made from if that is known)} from runs.json.
+
+    Empty where it cannot be read.
+    """
     known = _read_index(folder)
     known.pop("summary.csv", None)
     return known
 
 
+def damage_of_summary(folder):
+    """What is wrong with a summary.csv that is there, in words; None for nothing, and where no runs.json is known."""
+    path = Path(folder) / "summary.csv"
+    written, _, *before = _read_index(folder).get(path.name, (None, 0))
+    if written is None or not path.is_file() or _checksum(path) in (written, *before):
+        return None
+    return f"{path} is damaged: its checksum is not the one in runs.json"
+
+
+def damage_of_index(folder):
+    """What is wrong with a runs.json that is there, in words; None for nothing."""
+    try:
+        _checked_index(folder)
+    except files.DamagedError as error:
+        return str(error)
+    return None
+
+
 def _read_index(folder):
     try:
-        known = files.read_json(Path(folder) / "runs.json")
-        return {run: (checksum, int(last)) for run, (checksum, last) in (known or {}).items()}
-    except (ValueError, TypeError, AttributeError):  # damaged, or something else: the runs themselves are read then
+        return _checked_index(folder)
+    except files.DamagedError:  # the runs themselves are read then
         return {}
 
 
+def _checked_index(folder):
+    path = Path(folder) / "runs.json"
+    advice = "what it says of the runs is not used"
+    known = files.read_json(path, advice)
+    if known is None:
+        return {}
+    own = known.pop(path.name, None) if isinstance(known, dict) else None
+    if not isinstance(known, dict) or not all(map(_is_entry, known.values())):
+        raise files.DamagedError(f"{path} holds no checksums of runs; {advice}")
+    if own is not None and own != [_checksum_of(known), 0]:  # older ones have none of their own
+        raise files.DamagedError(f"{path} is damaged: its checksum does not match; {advice}")
+    return {run: tuple(entry) for run, entry in known.items()}
+
+
+def _is_entry(entry):
+    kinds = (str, int, str)
+    return isinstance(entry, list) and 2 <= len(entry) <= 3 and all(map(isinstance, entry, kinds))
+
+
+def _checksum_of(content):
+    """16 digits of the sha256 of plain data, whatever the order of its keys."""
+    return files.checksum(json.dumps(content, sort_keys=True).encode())[:16]
+
+
 def write_manifest(folder, manifest):
-    files.write_json(Path(folder) / "manifest.json", manifest)
+    """Write manifest.json, with a checksum of its own."""
+    manifest = json.loads(json.dumps(manifest))  # as it is read: tuples are lists
+    files.write_json(Path(folder) / "manifest.json", {"checksum": _checksum_of(manifest), **manifest})
 
 
-def read_manifest(folder):
-    """The manifest of a sweep's folder, or None where there is none. Raises ValueError when it cannot be read."""
-    return files.read_json(Path(folder) / "manifest.json")
+READER_ADVICE = "get it back, or start its sweep again, which says how to go on"
+
+
+def read_manifest(folder, advice=READER_ADVICE):
+    """The manifest of a sweep's folder, or None where there is none.
+
+    Raises DamagedError when it cannot be read, or is not as it was written; `advice` says what to do then. Where there
+    is no checksum, as older ones have none, it is taken as it is.
+    """
+    path = Path(folder) / "manifest.json"
+    manifest = files.read_json(path, advice)
+    written = manifest.pop("checksum", None) if isinstance(manifest, dict) else None
+    if written not in (None, written and _checksum_of(manifest)):
+        raise files.DamagedError(
+            f"{path} is damaged: its checksum does not match; {advice}, or where you have edited it yourself, take out "
+            "its line with the checksum"
+        )
+    return manifest
 
 
 @dataclass(frozen=True)
 class SweepResults:
     """A sweep read back from its folder.
 
-    summary   DataFrame, one row a run; its column `lr` is there whether the file has it or not
+    summary   DataFrame, one row a run; its column `lr` is there whether the file has it or not, the others of SETTINGS
+              where they are axes
     manifest  dict
     """
 
@@ -248,6 +381,14 @@ class SweepResults:
     def lrs(self):
         """The learning rates, a list also where there is one."""
         return axis_values(self.config, "lr")
+
+    @property
+    def several(self):
+        """{setting: its values} of those of SETTINGS that have several."""
+        return {setting: axis_values(self.config, setting) for setting in SETTINGS if self._has_several(setting)}
+
+    def _has_several(self, setting):
+        return len(axis_values(self.config, setting)) > 1
 
     def run_file(self, run):
         """Where the CSV of a run lies, or would lie if it were kept, and not packed; `run` is its name."""
@@ -266,35 +407,82 @@ class SweepResults:
         table = history[[f"{stat}_{i}" for i in range(depth)]]
         return table.set_axis(range(depth), axis=1)
 
-    def at(self, lr):
-        """The part of a sweep over several learning rates that was trained with one of them."""
-        if lr not in self.lrs:
-            raise ValueError(f"lr is {lr!r}; this sweep has {', '.join(map(str, self.lrs))}")
-        return dataclasses.replace(
-            self,
-            summary=self.summary[self.summary.lr == lr],
-            manifest={**self.manifest, "config": {**self.config, "lr": lr}},
-        )
+    def at(self, lr=None, **settings):
+        """The part of a sweep that was trained with one learning rate, or one value of others of SETTINGS.
+
+        results.at(0.1), results.at(lr=0.1, hidden_size=64). Raises ValueError for a value that the sweep lacks.
+        """
+        settings |= {} if lr is None else {"lr": lr}
+        settings = {setting: plain(setting, value) for setting, value in settings.items()}
+        summary = self.summary
+        for setting, value in settings.items():
+            if setting not in SETTINGS:
+                raise ValueError(f"{setting!r} is no setting of a run; allowed is {', '.join(SETTINGS)}")
+            if value not in axis_values(self.config, setting):
+                there = ", ".join(map(str, axis_values(self.config, setting)))
+                raise ValueError(f"{setting} is {shown(value)}; this sweep has {there}")
+            summary = summary[summary[setting] == value] if setting in summary else summary
+        config = {**self.config, **settings}
+        if settings.get("optimizer", WITH_MOMENTUM[0]) not in WITH_MOMENTUM:
+            config.pop("momentum", None)
+        return dataclasses.replace(self, summary=summary, manifest={**self.manifest, "config": config})
+
+    def first(self):
+        """The part of a sweep with the first value of each setting that has several: what figures can show."""
+        return self.at(**{setting: values[0] for setting, values in self.several.items()})
+
+    def check_one_of_each(self, but=()):
+        """Raise ValueError, one sentence, where a setting has several values; `but` those that may."""
+        for setting, values in self.several.items():
+            if setting not in but:
+                raise ValueError(
+                    f"this sweep has the {SETTINGS[setting]} {values}; choose one: results.at({setting}={values[0]!r})"
+                )
 
     def select(self, **axes):
-        """The rows of the summary with these values: select(activation="relu", layers=5)."""
+        """The rows of the summary with these values: select(activation="relu", layers=[5, 10]).
+
+        A list, or whatever else gives values one by one, stands for all of them. Raises ValueError for a column that
+        the summary lacks.
+        """
         rows = self.summary
         for axis, value in axes.items():
-            rows = rows[rows[axis].isin(value) if isinstance(value, list | tuple) else rows[axis] == value]
+            if axis not in rows:
+                raise ValueError(f"the sweep in {self.folder} has no {axis!r}; allowed is {', '.join(rows)}")
+            value = plain(axis, value)
+            values = [*value] if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+            rows = rows[rows[axis].isin(values)]
         return rows
 
 
-@cache
+@lru_cache(1000)  # some 100 MB of networks of 50 layers
 def _history(path):
+    """A run as it was written. Raises ValueError when it is damaged."""
+    folder = path.parents[1]
+    try:
+        found = run_checksum(folder, path.stem)
+    except (OSError, files.DamagedError):
+        return read_run(path)  # which says what is wrong
+    if _known(folder).get(path.stem, (found,))[0] != found:
+        _known.cache_clear()  # the sweep may have gone on since
+        if _known(folder).get(path.stem, (found,))[0] != found:
+            raise ValueError(
+                f"{path} is damaged: its checksum is not the one in runs.json; start the sweep again, which trains "
+                "this run again"
+            )
     return read_run(path)
+
+
+_known = lru_cache(100)(read_checksums)
 
 
 def find_sweeps(root="results"):
     """What has been found so far: {study: {sweep: its folder}}, in alphabetical order, `local` last.
 
     A study is a folder under `root`, a sweep any folder in it that holds a summary and a manifest with a CONFIG (or a
-    damaged one: `load_sweep` then says so). Where the study's own folder is the sweep, both have one name. Left out are
-    folders whose name begins with a dot: `--retrain` has set them aside.
+    damaged one: `load_sweep` then says so). Where the study's own folder is the sweep, both have one name, or it is
+    "digits/." where a sweep in it is named so, too. Left out are folders whose name begins with a dot: `--retrain` has
+    set them aside.
     """
     found = {}
     for manifest in Path(root).glob("**/manifest.json"):
@@ -303,7 +491,8 @@ def find_sweeps(root="results"):
             continue
         if folder != Path(root) and (folder / "summary.csv").exists() and _may_have_config(folder):
             study, *rest = folder.relative_to(root).parts
-            found.setdefault(study, {})["/".join(rest) or study] = folder
+            own = f"{study}/." if (folder / study / manifest.name).exists() else study
+            found.setdefault(study, {})["/".join(rest) or own] = folder
     return {
         study: dict(sorted(found[study].items())) for study in sorted(found, key=lambda name: (name == "local", name))
     }
@@ -328,12 +517,65 @@ def load_sweep(folder):
             raise FileNotFoundError(f"{folder} holds no sweep: there is no {name} in it")
     manifest = read_manifest(folder)
     config = manifest.get("config") if isinstance(manifest, dict) else None
-    missing = [key for key in AXES.values() if key not in config] if isinstance(config, dict) else ["config"]
+    keys = [key for axis, key in AXES.items() if axis not in SETTINGS or axis == "lr"]
+    missing = [key for key in keys if key not in config] if isinstance(config, dict) else ["config"]
     if missing or "commonest_class_share" not in manifest:
         lacks = ", ".join(missing or ["commonest_class_share"])
         raise ValueError(f"{folder / 'manifest.json'} is no manifest of a sweep: it lacks {lacks}")
+    if wrong := wrong_kinds(manifest):
+        raise ValueError(f"{folder / 'manifest.json'} is no manifest of a sweep: {wrong}; {READER_ADVICE}")
+    if damage := damage_of_summary(folder):
+        raise ValueError(f"{damage}; start the sweep again, which writes it anew from the runs")
     _history.cache_clear()
+    _known.cache_clear()
     return SweepResults(folder, _read_summary(folder / "summary.csv", config), manifest)
+
+
+def _list_of(kind):
+    return lambda value: isinstance(value, list) and all(isinstance(part, kind) for part in value)
+
+
+def _number_to(most):
+    return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _kind(*kinds):
+    return lambda value: isinstance(value, kinds)
+
+
+# what a manifest holds under its keys: in words, and whether a value is that
+KINDS = {
+    "config": ("a dict", _kind(dict)),
+    "commonest_class_share": ("a share from 0 to 1", _number_to(1)),
+    "seconds": ("a number", _number_to(1e12)),
+    "started": ("a time", _kind(str)),
+    "finished": ("a time or null", _kind(str, type(None))),
+    "origins": ("a list of dicts", _list_of(dict)),
+    "own_activations": ("a dict", _kind(dict)),
+    "data": ("a dict", _kind(dict)),
+    "code": ("a dict", _kind(dict)),
+    "again": ("a list of names", _list_of(str)),
+}
+# ... and its CONFIG under the axes
+AXIS_KINDS = {
+    "activations": ("names", str),
+    "init_types": ("names", str),
+    "layers_list": ("numbers", int),
+    "seeds": ("numbers", int),
+    "lr": ("numbers", int | float),
+}
+
+
+def wrong_kinds(manifest):
+    """The first key of a manifest, or of its CONFIG's axes, that holds something of another kind, in words; or None."""
+    for key, (words, fits) in KINDS.items():
+        if key in manifest and not fits(manifest[key]):
+            return f"{key} is {reprlib.repr(manifest[key])}, where {words} belongs"
+    for axis, key in AXES.items():
+        words, kind = AXIS_KINDS.get(key, ("values", object))
+        if key in manifest["config"] and not _list_of(kind)(axis_values(manifest["config"], axis)):
+            return f"{key} is {reprlib.repr(manifest['config'][key])} in its config, where a list of {words} belongs"
+    return None
 
 
 def is_finished(folder):
@@ -346,14 +588,18 @@ def is_finished(folder):
 
 def _read_summary(path, config):
     """summary.csv of a sweep with this CONFIG. Raises ValueError when it is damaged."""
-    summary = _read_csv(path, dtype=SUMMARY_TYPES)
+    summary = _read_csv(path)
     missing = [name for name in SUMMARY_COLUMNS if name not in summary]
     if missing:
         raise ValueError(f"{path} is no summary of a sweep: it lacks {', '.join(missing)}")
-    if "lr" not in summary:
-        summary = summary.assign(lr=config["lr"])
     for column in AXES:
         allowed = axis_values(config, column)
+        if column not in summary and len(allowed) > 1:
+            raise ValueError(f"{path} is no summary of its sweep: it lacks {column}")
+        if column == "lr" and column not in summary:
+            summary = summary.assign(lr=allowed[0])
+        if column not in summary:
+            continue
         strange = summary[column][~summary[column].isin(allowed)]
         if len(strange):
             raise ValueError(f"{path} has the {column} {strange.iloc[0]}, which is not in the CONFIG of its manifest")

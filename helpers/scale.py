@@ -45,13 +45,14 @@ def operations(config, data, layers):
 def estimated(sweep):
     """What a network of a sweep should need, in the mean over its runs, with nothing trained: a Series."""
     config, data = sweep.config, sweep.data
+    runs = [(config.of(run), run.layers) for run in config.runs()]
     layers = np.array(config.layers_list)
     values = len(records.EPOCH_COLUMNS) + len(records.LAYER_STATS) * layers
     counted = pd.Series(
         {
-            "operations": np.mean([operations(config, data, depth) for depth in layers]),
+            "operations": np.mean([operations(one, data, depth) for one, depth in runs]),
             "bytes of its CSV": np.mean((config.num_epochs + 1) * values * NUMBER),
-            "bytes of its weights": np.mean([parameters(config, depth) for depth in layers]) * data.x_train.itemsize,
+            "bytes of its weights": np.mean([parameters(one, depth) for one, depth in runs]) * data.x_train.itemsize,
         }
     )
     with tempfile.TemporaryDirectory() as folder:  # so that nothing counts as finished

@@ -20,6 +20,7 @@ from helpers import files, records
 from helpers.config import PRECISIONS
 from helpers.initializers import generator_for
 from helpers.lanes import Stop
+from helpers.progress import Watched
 
 MOMENTUM = 0.9
 TORCH_OPTIMIZERS = {
@@ -77,6 +78,8 @@ class Training:
                begin_epoch(training)
                after_backward(training, loss, outputs, targets)   gradients are not clipped yet
                end_epoch(training) -> {name: figure}, which is added to what the epoch measured
+               An error in one is printed once and ends nothing, unless it is `needed = True`: what it measures or
+               writes then belongs to the results
     history    one dict an epoch: epoch, train_loss, test_loss, train_acc, test_acc, seconds, and what observers add.
                Epoch 0 is measured before training; the figures of training are running averages over the batches of
                later epochs, as a training loop prints them
@@ -93,6 +96,7 @@ class Training:
         self.epoch, self.diverged, self.history = -1, False, []
         self._shown = 0  # so many epochs of the history were asked for
         self._torn = False  # stopped within an epoch, after some of its steps
+        self._watched = Watched()
 
     @property
     def step(self):
@@ -107,7 +111,7 @@ class Training:
             raise RuntimeError(f"the training was stopped within epoch {self.epoch + 1}; load a saved state to go on")
         started, epoch, data = time.perf_counter(), self.epoch + 1, self.data
         x, y = data.x_train, data.y_train
-        self._call("begin_epoch")
+        self._observe("begin_epoch")
         if epoch == 0:
             self.net.eval()
             self._backward(x[data.probe], y[data.probe])
@@ -136,16 +140,20 @@ class Training:
         self.epoch, self._torn = epoch, False
         figures = {"epoch": epoch, "train_loss": train[0], "test_loss": test[0]}
         figures |= {"train_acc": train[1], "test_acc": test[1], "seconds": seconds}
-        for observer in self.observers:
-            if hasattr(observer, "end_epoch"):
-                figures |= observer.end_epoch(self) or {}
+        for further in self._observe("end_epoch"):
+            self._watched.safely(figures.update, further or {})
         self.history.append(figures)
         return figures
 
-    def _call(self, what, *rest):
-        for observer in self.observers:
-            if hasattr(observer, what):
-                getattr(observer, what)(self, *rest)
+    def _observe(self, what, *rest):
+        """What the observers that have this method return."""
+        return [
+            getattr(observer, what)(self, *rest)
+            if getattr(observer, "needed", False)
+            else self._watched.safely(getattr(observer, what), self, *rest)
+            for observer in self.observers
+            if hasattr(observer, what)
+        ]
 
     def _backward(self, x, y):
         """(loss, outputs) of a batch, its gradient in the parameters."""
@@ -155,7 +163,7 @@ class Training:
         penalty = self.net.penalty() if hasattr(self.net, "penalty") else 0
         (loss + penalty).backward()
         loss, outputs = loss.detach(), outputs.detach()
-        self._call("after_backward", loss, outputs, y)
+        self._observe("after_backward", loss, outputs, y)
         return loss, outputs
 
     @torch.no_grad()
@@ -212,6 +220,8 @@ class Checkpoints:
 
     epochs  0 is the network before training
     """
+
+    needed = True
 
     def __init__(self, folder, epochs):
         self.folder, self.epochs = Path(folder), set(epochs)

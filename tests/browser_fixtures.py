@@ -11,7 +11,9 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 from made_up_results import random_histories, write_sweep
 
@@ -55,17 +57,25 @@ def page(browser):
     page = context.new_page()
     page.set_default_timeout(120_000)  # passed only where something is broken, or the machine is very busy
     page.route("**/*", lambda route: route.continue_() if route.request.url.startswith(LOOPBACK) else route.abort())
+    page.errors = []  # what its console says, and what no script has caught
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and page.errors.append(_where(message)))
     yield page
     context.close()
+
+
+def _where(message):
+    return f"{message.text} ({message.location.get('url')})"
 
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory):
     """A function that starts `python -m <command>`, with {port} filled in, and returns its address when it answers.
 
-    The server has Jupyter folders of its own and is stopped after the module's last test.
+    The server has Jupyter folders of its own and is stopped after the module's last test. `serve.log(address)` is what
+    it has written, `serve.kernels(address)` how many kernels it has.
     """
-    started = []
+    started, logs, servers = [], {}, {}
 
     def start(*command):
         folder = tmp_path_factory.mktemp("server")
@@ -80,16 +90,29 @@ def serve(tmp_path_factory):
             )
         started.append(server)
         _wait(server, port, log)
-        return f"http://127.0.0.1:{port}"
+        address = f"http://127.0.0.1:{port}"
+        logs[address], servers[address] = log, server
+        return address
 
+    start.log = lambda address: logs[address].read_text()
+    start.kernels = lambda address: _kernels(servers[address].pid)
     yield start
     for server in started:
-        server.send_signal(signal.SIGINT)
+        server.send_signal(signal.SIGTERM)  # SIGINT asks whether it is meant
         try:
             server.wait(15)
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
+
+
+def _kernels(pid):
+    """How many kernels a server has as its child processes."""
+    count = 0
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            count += any("ipykernel" in word for word in process.cmdline())
+    return count
 
 
 def _environment(folder):

@@ -1,11 +1,14 @@
 """The engine on Dask, with real worker processes: the same as in this process, and what only there can go wrong."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pandas as pd
 import psutil
@@ -93,6 +96,19 @@ def test_each_task_goes_through_all_its_steps_and_is_recorded_once(engine, tmp_p
     assert not states or not list(states.glob("*.part"))
 
 
+def test_a_watcher_that_fails_ends_nothing_and_is_called_on(engine, tmp_path, capsys):
+    todo, seen = tasks("a", "b"), []
+
+    def watch(event, fraction, eta):
+        seen.append(event.step)
+        raise ValueError(f"cannot draw step {event.step}")
+
+    _, results = collected(engine, todo, CountingWorker(), watch=watch, states=tmp_path)
+    assert results == {task.name: total(task) for task in todo}
+    assert sorted(seen) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert capsys.readouterr().out.count("ValueError: cannot draw step") == 1
+
+
 def test_nothing_to_do_is_done_at_once(engine):
     assert collected(engine, [], CountingWorker(), states=None) == ([], {})
 
@@ -164,18 +180,29 @@ def test_an_error_in_recording_ends_the_work(engine, tmp_path):
     assert all(task.done < 500 for task in resumed(tasks("a", "b", steps=500), tmp_path))
 
 
-def test_nothing_that_watches_can_end_the_work(engine, tmp_path, capsys):
-    calls = []
+class Alone(CountingWorker):
+    """Fails where an earlier work of its process still lives when the next one begins, in one lane."""
 
-    def watch(*news):
-        calls.append(news)
-        raise RuntimeError("the picture is gone")
+    def begin(self, task):
+        gc.disable()
+        left = [ref for ref in LIVING if ref() is not None]
+        assert not left, f"{len(left)} finished works are still there"
+        work = super().begin(task)
+        LIVING.append(weakref.ref(work))
+        return work
 
-    todo = tasks("a", "b")
-    _, results = collected(engine, todo, CountingWorker(), watch=watch, states=tmp_path)
-    assert results == {task.name: total(task) for task in todo}
-    assert len(calls) == 1
-    assert capsys.readouterr().out.count("the picture is gone") == 1
+
+LIVING = []
+
+
+def test_a_finished_work_is_freed_before_the_next_one_begins(engine, tmp_path, monkeypatch):
+    monkeypatch.setitem(lanes.MOST_LANES, "cpu", 1)
+    todo = tasks("a", "b", "c", "d", "e", "f")
+    try:
+        _, results = collected(engine, todo, Alone(), states=tmp_path)
+    finally:
+        gc.enable()
+    assert len(results) == 6
 
 
 NO_MEMORY = [
@@ -293,6 +320,33 @@ def test_workers_that_do_not_share_the_folder_are_named(scheduler, tmp_path, mon
     monkeypatch.setattr(files, "write_whole", lambda path, content: None)  # as if written on another disk
     with pytest.raises(ClusterError, match=f"does not see {tmp_path}; all must share that folder"):
         collected(run, tasks("a"), CountingWorker(), address=scheduler, states=tmp_path)
+
+
+def test_workers_with_other_code_are_named(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_code_of", lambda module: {"helpers/training.py": "0" * 16})
+    with pytest.raises(ClusterError, match=r"has other code .*: helpers/training\.py; bring the repository there to"):
+        collected(partial(cluster.run, address=scheduler, device=CPU), tasks("a"), CountingWorker(), states=tmp_path)
+
+
+def test_a_folder_that_is_renamed_under_the_workers_is_not_made_again(scheduler, tmp_path):
+    states, seen = tmp_path / "study" / "states", []
+
+    def record(event):
+        seen.append(event)
+        if len(seen) == 3:
+            (tmp_path / "study").rename(tmp_path / "elsewhere")
+
+    with pytest.raises((OSError, ClusterError)):
+        cluster.run(
+            tasks("a", "b", steps=500),
+            CountingWorker(seconds=0.01),
+            record,
+            address=scheduler,
+            device=CPU,
+            states=states,
+        )
+    assert len(seen) < 200
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_scheduler_that_is_not_there_is_one_sentence(monkeypatch):
@@ -565,6 +619,15 @@ def test_an_activation_of_the_readers_own_reaches_the_workers(scheduler, tmp_pat
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert_same(*(records.load_sweep(tmp_path / folder) for folder in ("there", "here")))
+
+
+def test_workers_with_other_data_are_refused(scheduler, tmp_path):
+    sweep = Sweep({**TINY, "save_dir": str(tmp_path / "sweep"), "cluster": scheduler})
+    sweep.data.y_test[3] = (sweep.data.y_test[3] + 1) % 10
+    if hasattr(sweep.data, "fingerprint"):
+        object.__setattr__(sweep.data, "fingerprint", "another")
+    with pytest.raises(SweepError, match=r"a worker process finds other data in data than .*: the test labels differ"):
+        sweep.run(lambda progress: None)
 
 
 def test_a_sweep_says_where_it_runs(scheduler, tmp_path):

@@ -1,13 +1,32 @@
 import dataclasses
+import itertools
 import json
 import math
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from helpers import data
+from helpers import ROOT, data
 from helpers.activations import ACTIVATIONS
-from helpers.config import ConfigError, Run, SweepConfig, resolve_device
+from helpers.checks import folded, own_name, plain
+from helpers.config import (
+    BUILT_IN_INITS,
+    CHECKS,
+    ENDINGS,
+    MOST_RUNS,
+    ConfigError,
+    Run,
+    SweepConfig,
+    joined,
+    resolve_device,
+    save_dir_of,
+)
+from helpers.records import find_sweeps, load_sweep
 
 DEFAULTS = {
     "dataset": "digits",
@@ -34,8 +53,8 @@ DEFAULTS = {
 INIT_PARAMS = {
     "he_normal": {"factor": 2.0, "mode": "fan_in"},
     "he_uniform": {"factor": 2.0, "mode": "fan_in"},
-    "xavier_normal": {},
-    "xavier_uniform": {},
+    "xavier_normal": {"gain": 1.0},
+    "xavier_uniform": {"gain": 1.0},
     "normal": {"mean": 0.0, "std": 0.1},
     "zero": {},
     "orthogonal": {"gain": 1.0},
@@ -73,7 +92,10 @@ def sentence_of(config):
 def test_every_default():
     config = from_dict()
     assert {key: getattr(config, key) for key in DEFAULTS} == DEFAULTS
-    assert config.init_params == {**INIT_PARAMS, "gaussian": {"sigma_w2": 1.0, "sigma_b2": 0.0}, "critical": {}}
+    scaling = {"scale": 1.0, "mode": "fan_in", "distribution": "truncated_normal"}
+    later = {"variance_scaling": scaling, "torch_default": {}, "lecun_normal": {}, "lecun_uniform": {}}
+    gaussian = {"sigma_w2": 1.0, "sigma_b2": 0.0}
+    assert config.init_params == {**INIT_PARAMS, **later, "gaussian": gaussian, "critical": {}}
     assert config.activation_params == ACTIVATION_PARAMS
 
 
@@ -165,7 +187,7 @@ BAD = {
     "misspelt activation": ({"activations": ["rellu"]}, ["activations", "'rellu'", "did you mean 'relu'", "gelu"]),
     "activation is no text": ({"activations": [1]}, ["activations", "1", "tanh"]),
     "misspelt optimizer": ({"optimizer": "adm"}, ["optimizer", "'adm'", "did you mean 'adam'", "sgd"]),
-    "misspelt precision": ({"precision": "float16"}, ["precision", "'float16'", "did you mean 'float", "bf16"]),
+    "misspelt precision": ({"precision": "float16"}, ["precision", "'float16'", "did you mean 'bf16'", "float32"]),
     "unknown device": ({"device": "gpu"}, ["device", "'gpu'", "cuda", "cpu"]),
     "depth 0": ({"layers_list": [5, 0]}, ["layers_list", "0", "whole number from 1 up"]),
     "depth -3": ({"layers_list": [-3]}, ["layers_list", "-3", "whole number from 1 up"]),
@@ -189,7 +211,7 @@ BAD = {
     "lr beyond all floats": ({"lr": 10**400}, ["lr", "finite number above 0"]),
     "no depths": ({"layers_list": []}, ["layers_list", "[]", "at least one"]),
     "no inits": ({"init_types": []}, ["init_types", "[]", "at least one"]),
-    "no activations": ({"activations": ()}, ["activations", "()", "at least one"]),
+    "no activations": ({"activations": ()}, ["activations", "[]", "at least one"]),
     "no seeds": ({"seeds": []}, ["seeds", "[]", "at least one"]),
     "activations as text": ({"activations": "relu"}, ["activations", "'relu'", "a list"]),
     "double depth": ({"layers_list": [5, 10, 5]}, ["layers_list", "5", "twice"]),
@@ -197,7 +219,7 @@ BAD = {
     "double seed": ({"seeds": [1, 1]}, ["seeds", "1", "twice"]),
     "negative seed": ({"seeds": [-1]}, ["seeds", "-1", "whole number from 0 up"]),
     "normalize 1": ({"normalize": 1}, ["normalize", "1", "True or False"]),
-    "resume as text": ({"resume": "yes"}, ["resume", "'yes'", "True or False"]),
+    "resume as text": ({"resume": "yes"}, ["resume", "'yes'", 'True, False or "force"']),
     "stack of none": ({"stack_size": 0}, ["stack_size", "0", "auto", "from 1 up"]),
     "stack as text": ({"stack_size": "large"}, ["stack_size", "'large'", "auto"]),
     "no save_dir": ({"save_dir": ""}, ["save_dir", "''", "a path"]),
@@ -402,7 +424,7 @@ def test_several_learning_rates_are_an_axis():
     assert config.lrs == (0.01, 1.0)
     assert SweepConfig.from_dict(config.to_dict()) == config
     one = from_dict(lr=0.3)
-    assert (one.lrs, one.runs()[0].lr, one.runs()[0].lr_mark) == ((0.3,), 0.3, "")
+    assert (one.lrs, one.runs()[0].lr, one.runs()[0].varied) == ((0.3,), 0.3, ())
     assert one.to_dict()["lr"] == 0.3
     alone = from_dict(lr=[0.3])
     assert alone.runs()[0].name == "he_normal_relu_5L_lr0.3_s0"
@@ -420,6 +442,292 @@ def test_the_runs_are_made_once():
 
 def test_std_0_is_allowed_where_it_is_said_to_be():
     assert from_dict(init_params={"normal": {"std": 0}}).init_params["normal"]["std"] == 0
+
+
+# ---- names: one file a run, in every grid
+
+
+@pytest.mark.parametrize(
+    ("init", "activation", "name"),
+    [
+        ("he_normal", "relu", "he_normal_relu"),
+        ("he_normal", "leaky_relu", "he_normal_leaky_relu"),
+        ("normal_0.01", "sigmoid", "normal_0.01_sigmoid"),
+        ("w1.1", "tanh", "w1.1_tanh"),
+        ("he", "leaky_relu", "he_leaky_relu"),
+        ("he_leaky", "relu", "he_leaky--relu"),
+        ("he", "normal_relu", "he--normal_relu"),  # or is it the activation relu after he_normal?
+        ("he_normal_2", "calibrated_sigmoid", "he_normal_2_calibrated_sigmoid"),
+        ("he_normal_x", "relu", "he_normal_x--relu"),
+        ("He", "Normal_relu", "He--Normal_relu"),  # one file with that of he_normal and relu on some machines
+        ("he", "normal", "he--normal"),
+    ],
+)
+def test_a_name_is_joined_so_that_both_can_be_read_again(init, activation, name):
+    assert joined(init, activation) == name
+    assert Run(init, activation, 5, 0).name == f"{name}_5L_s0"
+
+
+PARTS = st.sampled_from(
+    ("he", "He", "normal", "Normal", "relu", "_normal", "_relu", "_Relu", "_2", "_0.5", "-a", "_", "x", "5L")
+)
+NAMES = st.lists(PARTS, min_size=1, max_size=3).map("".join)
+
+
+def _is_own_name(name):
+    try:
+        return own_name("name", name) == name
+    except ConfigError:
+        return False
+
+
+OWN_NAMES = st.lists(NAMES.filter(_is_own_name), min_size=2, max_size=8, unique_by=folded)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(OWN_NAMES, OWN_NAMES)
+def test_two_pairs_of_names_have_two_joined_ones(inits, activations):
+    pairs = [*itertools.product({*inits, *BUILT_IN_INITS}, activations)]
+    pairs = {tuple(map(folded, pair)): pair for pair in pairs}.values()
+    assert len({folded(joined(*pair)) for pair in pairs}) == len(pairs)
+
+
+def test_a_grid_whose_names_hold_each_other_has_a_file_a_run():
+    variants = {name: {"init": "he_normal"} for name in ("he", "he_leaky", "x", "x_2", "x_2L")}
+    own = {"normal_relu": {"activation": "affine"}, "L_relu": {"activation": "affine"}}
+    config = from_dict(
+        init_types=[*variants, "he_normal"],
+        init_params=variants,
+        activations=["relu", "leaky_relu", *own],
+        activation_params=own,
+        layers_list=[1, 2, 12],
+        seeds=[0, 2],
+        lr=[0.1, 1.0, 10.0],
+    )
+    assert len(config.named) == math.prod(map(len, config.axes())) == 6 * 4 * 3 * 2 * 3
+    assert len({folded(name) for name in config.named}) == len(config.named)
+
+
+PUBLISHED = [folder for sweeps in find_sweeps(ROOT / "results").values() for folder in sweeps.values()]
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_published_runs_keep_their_names(folder):
+    results = load_sweep(folder)
+    named = SweepConfig.from_dict(results.config).named
+    assert len(results.summary)
+    for row in results.summary.itertuples():
+        run = named[row.run]
+        assert (run.init, run.activation, run.layers, run.seed, run.lr) == (
+            *(row.init, row.activation, row.layers, row.seed, row.lr),
+        )
+    if results.manifest["finished"]:
+        assert set(named) == set(results.summary.run)
+
+
+# ---- whatever comes: plain Python, or one sentence
+
+ODD_VALUES = {
+    "a range": ({"seeds": range(2)}, {"seeds": (0, 1)}),
+    "an array": ({"layers_list": np.array([5, 10])}, {"layers_list": (5, 10)}),
+    "a tensor": ({"layers_list": torch.tensor([5, 10])}, {"layers_list": (5, 10)}),
+    "a Series": ({"init_types": pd.Series(["zero", "normal"])}, {"init_types": ("zero", "normal")}),
+    "a tuple of NumPy's": ({"lr": (np.float32(0.5), np.float16(0.25))}, {"lr": (0.5, 0.25)}),
+    "an array without axes": ({"lr": np.array(0.5)}, {"lr": 0.5}),
+    "a long double": ({"lr": np.longdouble(0.5)}, {"lr": 0.5}),
+    "NumPy's text": ({"dataset": np.str_("digits")}, {"dataset": "digits"}),
+    "NumPy's key": ({np.str_("normalize"): np.bool_(True)}, {"normalize": True}),
+    "a Path": ({"save_dir": Path("a") / "b"}, {"save_dir": str(Path("a/b"))}),
+    "in parameters": (
+        {"init_params": {np.str_("mine"): {"init": np.str_("he_normal"), "factor": np.float32(0.5)}}},
+        {"init_types": tuple(from_dict().init_types)},
+    ),
+    "in a family": (
+        {"activation_params": {"mine": {"activation": "learnable_spline", "segments": np.int64(4)}}},
+        {"seeds": (0,)},
+    ),
+    "a large stack": ({"stack_size": 10**30}, {"seeds": (0,)}),
+}
+
+
+def _plain_types(value):
+    """The exact types of a value and all in it."""
+    inside = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return {type(value)}.union(*map(_plain_types, inside))
+
+
+@pytest.mark.parametrize("case", ODD_VALUES)
+def test_odd_values_are_kept_as_plain_ones(case):
+    came, expected = ODD_VALUES[case]
+    config = SweepConfig.from_dict(came)
+    assert {key: getattr(config, key) for key in expected} == expected
+    for kept in (config.to_dict(), plain("CONFIG", came)):
+        assert _plain_types(kept) <= {dict, list, str, int, float, bool, type(None)}
+        assert json.loads(json.dumps(kept)) == kept
+        assert SweepConfig.from_dict(kept) == config
+
+
+def _nested(depth, wrap=lambda inner: [inner]):
+    value = []
+    for _ in range(depth):
+        value = wrap(value)
+    return value
+
+
+class _Rude:
+    """What raises whatever it is asked."""
+
+    def __repr__(self):
+        raise RuntimeError
+
+    __eq__ = __len__ = __iter__ = __bool__ = __str__ = __repr__
+    __hash__ = object.__hash__
+
+
+RING = []
+RING.append(RING)
+VARIANT = {"init": "he_normal"}
+HOSTILE = {
+    "no such home": ({"save_dir": "~nosuch/x"}, ["save_dir", "'~nosuch/x'", "home folder"]),
+    "no such home of data": ({"data_dir": "~nosuch"}, ["data_dir", "home folder"]),
+    "no such home of pictures": ({"dataset": "folder:~nosuch/x"}, ["dataset", "home folder"]),
+    "NUL": ({"save_dir": "a\0b"}, ["save_dir", "'a\\x00b'", "control characters"]),
+    "NUL in the data": ({"dataset": "folder:\0"}, ["dataset", "control characters"]),
+    "NUL in an address": ({"cluster": "tcp://a\0b:1"}, ["cluster", "control characters"]),
+    "half a character": ({"save_dir": "\ud800"}, ["save_dir", "halves of characters"]),
+    "a long folder": ({"save_dir": "x" * 256}, ["save_dir", "255"]),
+    "a long folder of two bytes a letter": ({"save_dir": "é" * 128}, ["save_dir", "255"]),
+    "a long path": ({"save_dir": "a/" * 2000}, ["save_dir", "3500 bytes"]),
+    "a million seeds": ({"seeds": range(10**6)}, ["seeds", "100,000"]),
+    "seeds without end": ({"seeds": range(10**30)}, ["seeds", "100,000"]),
+    "a million runs": ({"seeds": range(6000)}, ["1,152,000 runs", "100,000"]),
+    "deep": ({"layers_list": _nested(20_000)}, ["layers_list", "deep"]),
+    "deep dicts": ({"init_params": _nested(20_000, lambda inner: {"a": inner})}, ["init_params", "deep"]),
+    "a ring": ({"layers_list": RING}, ["layers_list", "deep"]),
+    "wide and deep": ({"seeds": _nested(9, lambda inner: [inner] * 1000)}, ["seeds", "100,000"]),
+    "epochs without end": ({"num_epochs": 10**12}, ["num_epochs", "1000000000000", "1 to 1,000,000"]),
+    "more epochs than a table holds": (
+        {"num_epochs": 900_000},
+        ["num_epochs", "900000", "networks with 50", f"1 to {2**26 // (6 + 5 * 50) - 1:,}"],
+    ),
+    "a number of 5000 digits": ({"num_epochs": 10**5000}, ["num_epochs", "1 to 1,000,000"]),
+    "a rate of 5000 digits": ({"lr": 10**5000}, ["lr", "finite number above 0"]),
+    "a huge rate": ({"lr": 1e300}, ["lr", "1e+300", "1e+30"]),
+    "a tiny factor": ({"init_params": {"he_normal": {"factor": 5e-324}}}, ["factor", "5e-324", "1e-30"]),
+    "a huge width": ({"hidden_size": 10**9}, ["hidden_size", "1 to 100,000"]),
+    "a huge seed": ({"seeds": [2**63]}, ["seeds", str(2**63)]),
+    "segments without end": ({"activation_params": {"spline_sigmoid": {"segments": 10**9}}}, ["segments", "100,000"]),
+    "dict as a list": ({"seeds": {0: 1}}, ["seeds", "0", "text"]),
+    "a key of a tuple": ({"init_params": {(1, 2): {}}}, ["init_params", "(1, 2)", "text"]),
+    "YAML's null as a key": ({"init_params": {None: {}}}, ["init_params", "None", "quotes"]),
+    "bytes": ({"activations": b"relu"}, ["activations", "b'relu'", "a list"]),
+    "bytes in a list": ({"activations": [b"relu"]}, ["activations", "b'relu'", "tanh"]),
+    "a set": ({"seeds": {0}}, ["seeds", "{0}", "a list"]),
+    "a list in a list": ({"init_types": [["zero"]]}, ["init_types", "['zero']", "he_normal"]),
+    "an array of two axes": ({"layers_list": np.ones((2, 2), int)}, ["layers_list", "[1, 1]", "whole number"]),
+    "an array of a data set": ({"layers_list": np.zeros(10**6)}, ["layers_list", "1,000,000", "100,000"]),
+    "a date": ({"lr": np.datetime64("2020")}, ["lr", "2020", "finite number"]),
+    "a duration": ({"lr": np.timedelta64(1, "s")}, ["lr", "finite number"]),
+    "a type": ({"precision": torch.float32}, ["precision", "torch.float32", "bf16"]),
+    "a list of data sets": ({"dataset": ["digits"]}, ["dataset", "['digits']", "did you mean 'digits'"]),
+    "what raises": ({"dataset": _Rude()}, ["dataset", "_Rude"]),
+    "what raises as a key": ({_Rude(): 1}, ["CONFIG", "_Rude"]),
+    "what raises in a list": ({"seeds": [_Rude()]}, ["seeds", "_Rude"]),
+    "names that differ in case": (
+        {"init_types": ["he", "He"], "init_params": {"he": VARIANT, "He": VARIANT}},
+        ["init_types", "'he'", "'He'", "upper and lower case"],
+    ),
+    "two dashes": ({"init_params": {"he--x": VARIANT}}, ["init_params['he--x']", "no --"]),
+    "a dot at the end": ({"init_params": {"he.": VARIANT}}, ["init_params['he.']", "at the end"]),
+    "a name too long": (
+        {"init_types": ["h" * 230], "init_params": {"h" * 230: VARIANT}},
+        ["hhh", "too long", str(255 - ENDINGS)],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_config_is_one_sentence(case):
+    config, words = HOSTILE[case]
+    text = sentence_of(config)
+    assert [word for word in words if word not in text] == []
+    assert len(text) < 1500
+
+
+# by a name of each, since some have no repr
+OBJECTS = {
+    "whole": np.int64(3),
+    "float32": np.float32(0.5),
+    "truth": np.bool_(False),
+    "text": np.str_("zero"),
+    "array": np.array([1, 2]),
+    "empty array": np.zeros((2, 0)),
+    "date": np.datetime64(),
+    "tensor": torch.ones(2),
+    "range": range(3),
+    "endless range": range(10**30),
+    "5000 digits": 10**5000,
+    "complex": 1j,
+    "set": {1, 2},
+    "object": object(),
+    "type": int,
+    "path": Path("a"),
+    "rude": _Rude(),
+    "ring": RING,
+}
+KNOWN = ("relu", "he_normal", "auto", "digits", "folder:x", "local", "factor", "init", "activation", "affine", "~x/y")
+ATOMS = st.none() | st.booleans() | st.integers() | st.integers(0, 3) | st.floats() | st.text(max_size=5)
+ATOMS |= st.binary(max_size=3) | st.sampled_from(KNOWN) | st.sampled_from([*OBJECTS]).map(lambda name: OBJECTS[name])
+KEYS = st.text(max_size=4) | st.integers() | st.sampled_from(["factor", "init", "base", "mine", "he_normal", "affine"])
+ANYTHING = st.recursive(
+    ATOMS,
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+CONFIGS = st.dictionaries(st.sampled_from([*CHECKS]), ANYTHING, max_size=3) | ANYTHING
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(CONFIGS)
+def test_any_object_is_a_config_or_one_sentence(came):
+    sentence, config = "", None
+    try:
+        config = SweepConfig.from_dict(came)
+    except ConfigError as error:
+        sentence = str(error)
+    assert "\n" not in sentence
+    assert sentence.encode()[:1] or config
+    for kept in (config.to_dict(), plain("CONFIG", came)) if config else ():
+        assert json.loads(json.dumps(kept, allow_nan=False)) == kept
+        assert SweepConfig.from_dict(kept) == config
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(CONFIGS)
+def test_where_results_go_is_known_of_any_object(came):
+    try:
+        found = save_dir_of(came)
+    except ConfigError as error:
+        found = str(error)
+    assert found
+
+
+def test_the_largest_sweep_is_looked_at_at_once():
+    config = from_dict(init_types=["zero"], activations=["relu"], layers_list=[1], seeds=range(MOST_RUNS))
+    assert len(config.runs()) == MOST_RUNS
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder"), [("folder:some/cats/.", "cats"), ("folder:/", "folder"), ("folder:~/cats", "cats")]
+)
+def test_results_of_pictures_go_to_a_folder_named_like_theirs(dataset, folder):
+    assert from_dict(dataset=dataset).save_dir == f"results/local/{folder}"
+    assert save_dir_of({"dataset": dataset}) == f"results/local/{folder}"
+
+
+def test_pictures_lie_at_home():
+    assert from_dict(dataset="folder:~/cats").dataset == f"folder:{Path.home() / 'cats'}"
+    assert from_dict(dataset="folder:cats/").dataset == "folder:cats"  # one data set, with and without it
 
 
 # ---- devices

@@ -60,3 +60,18 @@ def test_a_band_has_the_colour_of_its_line():
     (band,) = axes.collections
     assert plt.matplotlib.colors.to_hex(band.get_facecolor()[0]).upper() == figures.COLOURS[3]
     assert band.get_paths()[0].get_extents().bounds == (0, 0.5, 1, 3.5)
+
+
+def test_a_long_name_stands_in_lines_and_a_short_one_as_it_is():
+    assert figures.wrapped("xavier_uniform") == "xavier_uniform"
+    name = "a_name_of_many_words_that_goes_on_and_on"
+    assert figures.wrapped(name, 12) == "a_name_of_\nmany_words_\nthat_goes_\non_and_on"
+    assert figures.wrapped("x" * 30, 12) == "\n".join(["x" * 12, "x" * 12, "x" * 6])
+
+
+def test_a_figure_that_cannot_be_drawn_is_closed_as_well(tmp_path):
+    figure, axes = plt.subplots()
+    axes.set_title("$x_{$")
+    with pytest.raises(ValueError, match="x_"):
+        figures.save(figures.Picture("p", figure, "It cannot be drawn."), tmp_path)
+    assert figure.number not in plt.get_fignums()

@@ -1,5 +1,6 @@
 """Whole or not at all, states with a checksum, the lock."""
 
+import ast
 import errno
 import io
 import os
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from helpers import ROOT, files
+from helpers.notebooks import code_cells, read_notebook
 
 
 def replace_fails(source, target):
@@ -117,7 +119,7 @@ def test_a_state_that_ends_early_is_noticed(state, length):
 def test_a_state_holds_no_code(tmp_path):
     """`weights_only`: what a pickle could run is refused, even in a file whose checksum is right."""
     files.write_state(tmp_path / "a.pt", {"path": Path("a")})
-    with pytest.raises(Exception, match="eights only"):
+    with pytest.raises(files.DamagedError, match=r"a\.pt holds no state as it is written today"):
         files.read_state(tmp_path / "a.pt")
 
 
@@ -160,4 +162,40 @@ def test_nothing_else_replaces_files():
     for path in others:
         text = path.read_text()
         assert "os.replace" not in text, path
-        assert '.part"' not in text or path.name == "cluster.py", path  # which clears one away that a kill left
+        assert '.part"' not in text or path.name in ("cluster.py", "config.py"), path  # which know the name alone
+
+
+# ---- texts
+
+
+def opened_as_text(text):
+    """The lines on which a text of Python opens a file as text, without saying which encoding.
+
+    What an ASCII locale makes of it is another text, or an error.
+    """
+    lines = []
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        owner = getattr(getattr(node.func, "value", None), "id", "")
+        said = {keyword.arg: keyword.value for keyword in node.keywords}
+        if name == "open" and owner not in ("Image", "zipfile", "webbrowser", "os"):
+            mode = said.get("mode", next(iter(node.args[0 if isinstance(node.func, ast.Attribute) else 1 :]), None))
+            as_text = not isinstance(mode, ast.Constant) or "b" not in str(mode.value)
+        else:
+            as_text = name in ("read_text", "write_text", "fdopen", "NamedTemporaryFile") and "b" not in str(said)
+        if as_text and "encoding" not in said:
+            lines.append(node.lineno)
+    return lines
+
+
+def test_every_text_has_an_encoding():
+    assert opened_as_text('open(path)\nopen(path, "rb")\npath.open("a")\npath.open("r", encoding="utf-8")') == [1, 3]
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "helpers").rglob("*.py")}
+    for path in [*ROOT.glob("*.ipynb"), *ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("sigmoid/*.ipynb")]:
+        cells = code_cells(read_notebook(path))
+        sources[path] = "\n".join(
+            line for cell in cells for line in "".join(cell["source"]).splitlines() if not line.startswith(("%", "!"))
+        )
+    assert {path: lines for path, text in sources.items() if (lines := opened_as_text(text))} == {}

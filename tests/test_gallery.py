@@ -208,6 +208,7 @@ def test_a_page_says_where_its_numbers_come_from(published):
 
 def test_an_unfinished_sweep_is_marked_as_one(published, tmp_path):
     copy = shutil.copytree(published, tmp_path / "results")
+    (copy / "wide/runs.json").unlink()  # which knows the summary
     lines = (copy / "wide/summary.csv").read_text().splitlines(keepends=True)
     (copy / "wide/summary.csv").write_text("".join(lines[:4]))
     assert "digits, only 3 of 8 runs, " in gallery.pages(copy)[copy / "wide/README.md"]
@@ -432,3 +433,8 @@ def test_pages_are_written_in_utf_8_under_an_ascii_locale(published, tmp_path):
     assert done.stderr.count(" is left out") == done.stderr.count("\n") == 2  # as a table, and as a sweep
     assert "Wie schnell ± größer?" in (copy / "bench/README.md").read_text(encoding="utf-8")
     assert subprocess.run([*command, "--check"], capture_output=True, env=env, cwd=ROOT).returncode == 1
+
+
+def test_a_text_with_backticks_stays_code():
+    assert gallery.code('"folder:a"') == '`"folder:a"`'
+    assert gallery.code('"`<img>``"') == '```"`<img>``"```'

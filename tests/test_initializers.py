@@ -1,11 +1,17 @@
+import math
 from statistics import NormalDist
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import ks_2samp
 
-from helpers import networks
+from helpers import networks, theory
+from helpers.checks import ConfigError
 from helpers.config import Run, SweepConfig
-from helpers.initializers import INITIALIZERS, draw_parameters, generator_for
+from helpers.initializers import INITIALIZERS, bias_moments, draw_parameters, generator_for, register_initializer
+from helpers.sweep.folder import own_inits
+from helpers.sweep.stack import Stack
 
 # What theory solves for has no defaults.
 PARAMS = {init: row.defaults for init, row in INITIALIZERS.items()} | {"critical": {"sigma_w2": 1.5, "sigma_b2": 0.1}}
@@ -54,6 +60,10 @@ MOMENTS = {
     "zero": lambda o, i: (0, 0, NORMAL),
     "orthogonal": lambda o, i: (0, 1 / max(i, o), NORMAL),
     "trunc_normal": lambda o, i: (0, 0.1**2 * truncated_moments(-2, 2)[1], NORMAL),
+    "torch_default": lambda o, i: (0, 1 / (3 * i), UNIFORM),
+    "lecun_normal": lambda o, i: (0, 1 / i, NORMAL),
+    "lecun_uniform": lambda o, i: (0, 1 / i, UNIFORM),
+    "variance_scaling": lambda o, i: (0, 1 / i, NORMAL),
     "gaussian": lambda o, i: (0, 1 / i, NORMAL),
     "critical": lambda o, i: (0, 1.5 / i, NORMAL),
 }
@@ -65,7 +75,10 @@ def test_moments_follow_the_formula(init, shape):
     check_moments(drawn(init, shape), *MOMENTS[init](*shape))
 
 
-@pytest.mark.parametrize(("init", "expected"), [(i, MOMENTS[i](1, 1)[2]) for i in MOMENTS if "_" in i and i[0] in "hx"])
+@pytest.mark.parametrize(
+    ("init", "expected"),
+    [(i, MOMENTS[i](1, 1)[2]) for i in MOMENTS if i[:2] in ("he", "xa") or MOMENTS[i](1, 1)[2] == UNIFORM],
+)
 def test_shape_of_the_distribution(init, expected):
     assert abs(kurtosis_of(drawn(init)) - expected) < 4 * (24 / (FAN_OUT * FAN_IN)) ** 0.5
 
@@ -232,3 +245,210 @@ def test_a_parameter_may_differ_from_layer_to_layer():
         weights, _ = draw_parameters("critical", given, layers, 12, 12, 12, 0)
         scales = [weight.square().mean().item() * 12 for weight in weights]
         assert scales == pytest.approx([1.0, *[4.0] * (layers - 1), 9.0])
+
+
+# ---- torch's own, gains, and variances scaled
+
+
+@pytest.mark.parametrize("shape", [(FAN_OUT, FAN_IN), (30, 4000)], ids=str)
+def test_torch_default_draws_from_the_distribution_of_a_linear_layer(shape):
+    """Two samples of a uniform have one support and one distribution function: Kolmogorov and Smirnov's test."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [torch.nn.Linear(shape[1], shape[0]) for _ in range(20)]
+    generator = generator_for("test")
+    drawn = [INITIALIZERS["torch_default"].both(shape, generator) for _ in range(20)]
+    for ours, theirs in zip(zip(*drawn, strict=True), ("weight", "bias"), strict=True):
+        other = torch.cat([getattr(layer, theirs).detach().flatten() for layer in layers]).numpy()
+        mine = torch.cat([part.flatten() for part in ours]).numpy()
+        assert ks_2samp(mine[:60000], other[:60000]).pvalue > 1e-4
+        assert abs(mine).max() <= shape[1] ** -0.5
+        assert abs(mine).max() > 0.98 * shape[1] ** -0.5
+
+
+def test_torch_default_has_biases_in_every_layer():
+    _, biases = draw_parameters("torch_default", {}, 3, 400, 100, 300, 0)
+    assert [len(bias) for bias in biases] == [400, 400, 400, 300]
+    for bias, fan_in in zip(biases, (100, 400, 400, 400), strict=True):
+        check_moments(bias, 0, 1 / (3 * fan_in), UNIFORM)
+
+
+@pytest.mark.parametrize("init", ["xavier_normal", "xavier_uniform"])
+def test_gain_multiplies_and_1_changes_no_bit(init):
+    plain = drawn(init)
+    other = torch.empty_like(plain)
+    std, bound = (2 / sum(plain.shape)) ** 0.5, (6 / sum(plain.shape)) ** 0.5
+    if init == "xavier_normal":
+        other.normal_(0, std, generator=generator_for("test"))
+    else:
+        other.uniform_(-bound, bound, generator=generator_for("test"))
+    assert torch.equal(plain, other)
+    torch.testing.assert_close(drawn(init, gain=5 / 3), plain * 5 / 3, rtol=1e-15, atol=1e-17)
+
+
+@pytest.mark.parametrize("distribution", ["truncated_normal", "normal", "uniform"])
+@pytest.mark.parametrize(
+    ("mode", "fan"), [("fan_in", FAN_IN), ("fan_out", FAN_OUT), ("fan_avg", (FAN_IN + FAN_OUT) / 2)]
+)
+def test_variance_scaling(distribution, mode, fan):
+    weight = drawn("variance_scaling", scale=2.0, mode=mode, distribution=distribution)
+    deviation = (2 / fan) ** 0.5
+    check_moments(weight, 0, deviation**2)
+    # a normal cut at 2 of its own deviations, and widened to have the same variance after that
+    most = {"truncated_normal": 2 / truncated_moments(-2, 2)[1] ** 0.5, "normal": math.inf, "uniform": 3**0.5}
+    assert weight.abs().max() <= most[distribution] * deviation
+    assert weight.abs().max() > min(0.999 * most[distribution], 3.5) * deviation
+
+
+def test_lecun_is_a_variance_scaling():
+    for init, distribution in (("lecun_normal", "truncated_normal"), ("lecun_uniform", "uniform")):
+        assert torch.equal(drawn(init), drawn("variance_scaling", distribution=distribution))
+
+
+@pytest.mark.parametrize("init", ["torch_default", "lecun_normal", "xavier_uniform"])
+def test_theory_foretells_the_signal_of_wide_networks(init):
+    """The variance of pre-activations in each layer, over 12 networks of width 300: four standard errors."""
+    config = SweepConfig.from_dict(
+        {
+            "input_size": 200, "hidden_size": 300, "output_size": 5, "layers_list": [4], "seeds": list(range(12)),
+            "init_types": [init], "activations": ["tanh"], "init_params": {"xavier_uniform": {"gain": 1.5}},
+        }
+    )  # fmt: skip
+    x = torch.randn(1, 200, dtype=torch.float64, generator=generator_for("inputs"))
+    x = x / x.square().mean().sqrt()
+    profile = theory.profiles(config, theory.InputMoments(1.0, 0.0))[config.runs()[0]]
+    squares = []
+    for run in config.runs():
+        net, a = networks.build(config, run, torch.float64), x
+        squares.append([])
+        for layer in net.hidden:
+            z = layer(a)
+            squares[-1].append(z.square().mean().item())
+            a = torch.tanh(z)
+    squares = torch.tensor(squares)
+    error = squares.std(0) / len(squares) ** 0.5
+    assert ((squares.mean(0) - torch.tensor(profile.pre_std.to_numpy()) ** 2).abs() < 4 * error).all()
+
+
+# ---- the reader's own
+
+
+@pytest.fixture
+def own_names():
+    before = dict(INITIALIZERS)
+    yield
+    INITIALIZERS.clear()
+    INITIALIZERS.update(before)
+
+
+def sparse(shape, generator):
+    """A tenth of the weights, ten times the variance."""
+    chosen = torch.rand(shape, generator=generator) < 0.1
+    return torch.randn(shape, generator=generator) * chosen * (20 / shape[1]) ** 0.5
+
+
+def with_biases(shape, generator):
+    return torch.randn(shape, generator=generator) / shape[1] ** 0.5, 0.3 * torch.randn(shape[0], generator=generator)
+
+
+@pytest.mark.usefixtures("own_names")
+def test_own_init_trains_in_a_stack_and_has_a_forecast(digits):
+    register_initializer("mine", sparse)
+    config, data = digits(init_types=["mine", "he_normal"], activations=["relu"], layers_list=[3], hidden_size=64)
+    networks.check_inits(config)
+    stack = Stack(config, [Run("mine", "relu", 3, 0, 0.05)])
+    generator = generator_for("weights", 0, "mine", 3, 64, 64)
+    expected = [sparse(shape, generator).double() for shape in ((64, 64), (64, 64), (64, 64), (10, 64))]
+    assert same(expected, [stack.weights[l][0].T for l in range(4)])
+    before, _ = stack.evaluate(data.x_train, data.y_train)
+    for _ in range(20):
+        stack.train_batch(data.x_train, data.y_train, torch.arange(64).view(1, -1))
+    assert stack.evaluate(data.x_train, data.y_train)[0] < before
+    table = theory.forecast(config, data).set_index("init")
+    assert list(table.variance) == ["measured", "formula"]
+    # 4 matrices of 64 x 64, kurtosis 27: the variance is known to sqrt(29 / 16384) = 4 %, its root over 3 layers to 6 %
+    assert table.pre_std_last["mine"] == pytest.approx(table.pre_std_last["he_normal"], rel=4 * 0.06)
+
+
+@pytest.mark.usefixtures("own_names")
+def test_biases_of_own_init_are_drawn_and_measured():
+    register_initializer("mine", with_biases)
+    _, biases = draw_parameters("mine", {}, 4, 500, 20, 400, 0)
+    assert [len(bias) for bias in biases] == [500] * 4 + [400]
+    check_moments(torch.cat(biases), 0, 0.09)
+    mean, variance = bias_moments("mine", {}, 300, 300)
+    assert mean == 0
+    assert abs(variance - 0.09) < 4 * 0.09 * (2 / 1200) ** 0.5
+
+
+@pytest.mark.usefixtures("own_names")
+def test_theory_knows_nothing_of_weights_with_a_mean():
+    register_initializer("mine", lambda shape, generator: torch.rand(shape, generator=generator))
+    given = {"input_size": 20, "hidden_size": 30, "output_size": 5, "init_types": ["mine"], "layers_list": [2]}
+    config = SweepConfig.from_dict(given)
+    assert set(theory.profiles(config, theory.InputMoments(1.0, 0.0)).values()) == {None}
+
+
+@pytest.mark.usefixtures("own_names")
+def test_a_sweep_keeps_the_init_that_it_was_made_with():
+    given = {"input_size": 6, "hidden_size": 5, "output_size": 3, "init_types": ["mine"], "layers_list": [2]}
+    register_initializer("mine", sparse)
+    config = SweepConfig.from_dict(given)
+    run, known = config.runs()[0], own_inits(config)
+    before = networks.draw_parameters(config, run)[0]
+    register_initializer("mine", with_biases)
+    assert same(before, networks.draw_parameters(config, run)[0])
+    assert own_inits(config) == known
+    assert own_inits(SweepConfig.from_dict(given)) != known
+
+
+@pytest.mark.usefixtures("own_names")
+def test_a_config_without_own_inits_can_be_read_where_they_are_not_registered():
+    register_initializer("mine", sparse)
+    completed = SweepConfig.from_dict({"init_types": ["zero"]}).to_dict()
+    del INITIALIZERS["mine"]
+    assert SweepConfig.from_dict(completed).init_types == ("zero",)
+
+
+NEITHER = "from the one that it is given"
+REFUSED = {
+    "its own numbers": (lambda shape, generator: torch.randn(shape), NEITHER),
+    "seeds": (lambda shape, generator: (torch.manual_seed(0), torch.randn(shape))[1], NEITHER),
+    "NumPy": (lambda shape, generator: torch.from_numpy(np.random.default_rng().normal(size=shape)), NEITHER),
+    "turned": (lambda shape, generator: torch.randn(shape[::-1], generator=generator), "of shape (3, 5)"),
+    "a number": (lambda shape, generator: 0.0, "are float"),
+    "None": (lambda shape, generator: None, "are NoneType"),
+    "whole": (lambda shape, generator: torch.ones(shape, dtype=torch.int64), "int64"),
+    "complex": (lambda shape, generator: torch.zeros(shape, dtype=torch.complex64), "complex64"),
+    "nan": (lambda shape, generator: torch.full(shape, torch.nan), "finite"),
+    "raises": (lambda shape: torch.zeros(shape), "TypeError"),
+    "no function": (3, "is 3"),
+    "wrong biases": (lambda shape, generator: (torch.zeros(shape), torch.zeros(shape[1])), "biases"),
+    "square only": (lambda shape, generator: torch.linalg.inv(torch.eye(*shape)), "fails for the shape"),
+}
+
+
+@pytest.mark.usefixtures("own_names")
+@pytest.mark.parametrize("case", REFUSED)
+def test_register_refuses(case):
+    f, words = REFUSED[case]
+    before, state = dict(INITIALIZERS), torch.get_rng_state()
+    with pytest.raises(ConfigError) as error:
+        register_initializer("mine", f)
+    assert "init 'mine'" in str(error.value)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+    assert before == INITIALIZERS
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(("name", "words"), [("my own", "letters"), ("he_normal", "another"), (None, "None")])
+def test_register_refuses_a_name(name, words):
+    with pytest.raises(ConfigError, match=words):
+        register_initializer(name, sparse)
+
+
+@pytest.mark.usefixtures("own_names")
+def test_one_that_does_not_use_its_generator_is_taken_and_told(capsys):
+    register_initializer("mine", lambda shape, generator: torch.eye(*shape))
+    assert "same weights for every seed" in capsys.readouterr().out

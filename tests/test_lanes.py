@@ -12,7 +12,7 @@ import pytest
 import torch
 from counting import CountingWorker, collected, resumed, tasks, total
 
-from helpers import files, lanes
+from helpers import files, lanes, signals
 
 CPU = torch.device("cpu")
 
@@ -51,19 +51,33 @@ def test_a_damaged_state_is_named_and_the_task_begins_anew(tmp_path, capsys):
     assert f"{tmp_path / 'a.pt'} is damaged" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_it_cleanly(tmp_path, number):
-    todo, before = tasks("a", "b", steps=1000), signal.getsignal(signal.SIGTERM)
+    todo, before = tasks("a", "b", steps=1000), [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)]
 
     def record(event):
         if event.step == 5:
             os.kill(os.getpid(), number)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises((KeyboardInterrupt, SystemExit)) as ended:
         lanes.run(todo, CountingWorker(seconds=0.002), record, device=CPU, states=tmp_path)
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert getattr(ended.value, "code", 130) == 128 + number
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)] == before
     assert threading.active_count() == 1 or not [t for t in threading.enumerate() if "ThreadPool" in t.name]
     assert any(task.done >= 5 for task in resumed(todo, tmp_path))
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.terminable() as came:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        todo = tasks("a", "b")
+        lanes.run(todo, CountingWorker(), lambda event: os.kill(os.getpid(), signal.SIGHUP), device=CPU)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert came == []
 
 
 # ---- errors

@@ -1,13 +1,16 @@
 """The lines of progress: nothing lost, nothing printed twice, a few a minute, and read back; and the ETA."""
 
+import ast
+import io
 import sys
+import weakref
 from types import SimpleNamespace
 
 import pytest
 
-from helpers import progress
+from helpers import ROOT, progress
 from helpers.lanes import Event, Task
-from helpers.progress import Lines, Meter, Progress, duration, line, parse, person_watches
+from helpers.progress import Lines, Meter, Progress, Watched, duration, line, parse, person_watches, say
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,143 @@ def test_halves_count_for_the_whole(clock):
     meter.replace(task, [Task("b", {}, 7, 5, 2), Task("c", {}, 3, 5, 2)])
     assert meter.count(Event("b", 5, 5, {}))[0] == pytest.approx(1 - 3 * 0.6 / 10)
     assert meter.count(Event("c", 5, 5, {}))[0] == pytest.approx(1)
+
+
+# ---- what fails while some work goes on
+
+
+class Output(io.StringIO):
+    """An output that fails."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def write(self, text):
+        raise self.error
+
+
+def closed():
+    output = io.StringIO()
+    output.close()
+    return output
+
+
+OUTPUTS = {
+    "none": lambda: None,
+    "closed": closed,
+    "pipe": lambda: Output(BrokenPipeError()),
+    "full": lambda: Output(OSError(28, "No space left on device")),
+    "own": lambda: Output(RuntimeError("the reader's own")),
+}
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_an_output_that_fails_ends_nothing(output, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", OUTPUTS[output]())
+    say("a line")
+    lines = Lines(news_of)
+    lines(an_event(1, 0))
+    lines.close()
+
+
+def test_an_output_of_ascii_gets_the_line_in_ascii(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    say("Größe 3")
+    assert written.getvalue() == b"Gr\\xf6\\xdfe 3\n"
+
+
+TRAINS = ["lanes.py", "cluster.py", "training.py", "sweep/*.py", "spline_study/experiments.py", "widgets/live.py"]
+
+
+@pytest.mark.parametrize("path", [path for pattern in TRAINS for path in (ROOT / "helpers").glob(pattern)])
+def test_what_trains_says_what_it_says_by_say(path):
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert [call.lineno for call in calls if isinstance(call, ast.Name) and call.id == "print"] == []
+
+
+class Dumb(Exception):
+    """An error that cannot say what it is."""
+
+    def __str__(self):
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("two\nlines"), Dumb(), MemoryError(), BrokenPipeError(), RecursionError()]
+)
+def test_an_error_of_a_watcher_is_printed_once_and_it_is_called_on(error, capsys):
+    calls = []
+
+    def watch(n):
+        calls.append(n)
+        if n != 3:
+            raise error
+
+    watched = Watched(watch)
+    for n in range(5):
+        watched(n)
+    watched.close()
+    assert calls == [0, 1, 2, 3, 4]
+    (text,) = printed(capsys)
+    assert f"({type(error).__name__}: " in text
+    assert "the work goes on" in text
+
+
+def test_another_error_is_printed_as_well(capsys):
+    def watch(n):
+        if n % 2:
+            raise ValueError(f"odd {n}")
+        raise KeyError(n)
+
+    watched = Watched(watch)
+    for n in range(6):
+        watched(n)
+    assert [text.split("(")[1].split(")")[0] for text in printed(capsys)] == ["KeyError: 0", "ValueError: odd 1"]
+
+
+def test_closing_fails_as_harmlessly(capsys):
+    class Bar:
+        def __call__(self, progress):
+            pass
+
+        def close(self):
+            raise RuntimeError("a bar of the reader's")
+
+    Watched(Bar()).close()
+    assert "RuntimeError: a bar of the reader's" in printed(capsys)[0]
+
+
+def test_who_tells_of_errors_may_fail_too(capsys):
+    def tell(text):
+        raise ConnectionError("no page is open")
+
+    watched = Watched(tell=tell)
+    assert watched.safely(int, "x") is None
+    assert watched.safely(int, "7") == 7
+    assert ["ValueError" in text for text in printed(capsys)] == [True, False]
+
+
+def test_an_interrupt_of_a_watcher_goes_up():
+    def watch():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Watched(watch)()
+
+
+def test_lines_let_go_of_results():
+    lines, results = Lines(news_of, every=1e9), Results()
+    lines(an_event(1, 1))
+    lines(Progress(Event("b", 3, 3, {}, results), 2, 12, 0.2, None))
+    gone = weakref.ref(results)
+    del results
+    assert gone() is None
+
+
+class Results(dict):
+    """A dict that can be weakly referenced."""
 
 
 # ---- who watches

@@ -9,7 +9,7 @@ import torch
 from scipy import integrate
 
 from helpers.activations import ACTIVATIONS, Activation, phi_of
-from helpers.quadrature import QUICK, expectation, pair_expectation
+from helpers.quadrature import MOST_NODES, QUICK, expectation, pair_expectation
 
 VARIANCES = np.array([1e-8, 1e-3, 0.1, 1.0, 7.0, 300.0, 1e4])
 CORRELATIONS = np.array([-1.0, -0.9, 0.0, 0.3, 0.99, 1 - 1e-6, 1.0])
@@ -95,6 +95,27 @@ def test_pairs_of_relus_follow_the_arc_cosine_kernel(nodes):
     np.testing.assert_allclose(found, exact, rtol=1e-12 if nodes > QUICK else 1e-6, atol=1e-12)
 
 
+def test_pairs_of_a_function_without_kinks():
+    """E[(u1 + u1^2) (u2 + u2^2)] = q c + q^2 (1 + 2 c^2)."""
+    c, q = np.array([-0.9, 0.0, 0.4, 0.999]), 1.7
+    found = pair_expectation(lambda u, v: (u + u * u) * (v + v * v), c, q, kinks=())
+    np.testing.assert_allclose(found, q * c + q * q * (1 + 2 * c * c), rtol=1e-12)
+
+
+def test_an_integral_that_never_stands_still_ends_in_bounded_memory():
+    """Of a staircase with a step at every tenth: E[(step u)^2] = q + 0.1^2 / 12, up to the panels' width."""
+    largest = []
+
+    def staircase(u):
+        largest.append(u.size)
+        return np.floor(10 * u + 0.5) / 10
+
+    q = np.geomspace(1.0, 100.0, 200)
+    found = expectation(lambda u: staircase(u) ** 2, q)
+    assert max(largest) <= MOST_NODES
+    np.testing.assert_allclose(found, q + 0.01 / 12, rtol=1e-4)
+
+
 def test_pairs_of_erfs_follow_the_arcsine_kernel():
     erf, c = phi_of("erf").value, CORRELATIONS
     for q in (1e-3, 1.0, 100.0):
@@ -126,7 +147,7 @@ def test_an_activation_may_be_a_name_a_row_or_anybodys_function():
 
 @pytest.mark.parametrize(
     ("activation", "word"),
-    [("tahn", "allowed is relu"), (3, "or an elementwise function"), (lambda z: z.sum(), "made shape ()")],
+    [("tahn", "allowed is relu"), (3, "or an elementwise function"), (lambda z: z.sum(), "of shape ()")],
 )
 def test_what_is_no_activation_is_refused(activation, word):
     with pytest.raises(ValueError, match=re.escape(word)):

@@ -19,7 +19,8 @@ DEEP = Run("he_normal", "tanh", 12, 0)  # more than ten layers: their columns so
 def random_table(run, epochs, rng):
     """A run's table of random figures over 16 decades."""
     shape = epochs + 1, len(records.columns(run.layers))
-    table = rng.standard_normal(shape) * 10.0 ** rng.integers(-8, 8, shape)
+    table = np.abs(rng.standard_normal(shape)) * 10.0 ** rng.integers(-8, 8, shape)
+    table[:, 3:5] = rng.random((epochs + 1, 2))  # accuracies
     table[:, 0] = np.arange(epochs + 1)
     return table
 
@@ -231,6 +232,119 @@ def test_select_takes_values_and_lists_of_them(tmp_path):
     assert len(results.select(activation="gelu")) == 0
 
 
+def test_a_sweep_in_a_study_of_its_name_hides_no_other(tmp_path):
+    for folder in (tmp_path / "digits", tmp_path / "digits" / "digits", tmp_path / "digits" / "b"):
+        write_tables(folder, {DEEP: random_table(DEEP, 1, np.random.default_rng(0))})
+    found = records.find_sweeps(tmp_path)["digits"]
+    assert found == {
+        "b": tmp_path / "digits" / "b",
+        "digits": tmp_path / "digits" / "digits",
+        "digits/.": tmp_path / "digits",
+    }
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        range(1, 3),
+        np.array([1, 2]),
+        {1, 2},
+        pd.Series([1, 2]),
+        (n for n in (1, 2)),
+        {1: "a", 2: "b"}.keys(),
+        (1.0, 2.0),
+    ],
+    ids=lambda values: type(values).__name__,
+)
+def test_select_takes_whatever_gives_values(tmp_path, layers):
+    runs = [Run("zero", "relu", l, 0) for l in (1, 2, 3)]
+    results = write_tables(tmp_path, {run: random_table(run, 1, np.random.default_rng(0)) for run in runs})
+    assert results.select(layers=layers).layers.tolist() == [1, 2]
+    assert results.select(layers=np.int64(3), seed=np.array(0)).layers.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"layer": 3}, "has no 'layer'; allowed is run, activation, init, layers"),
+        ({"layers": range(10**12)}, "layers is too large"),
+    ],
+)
+def test_what_cannot_be_selected_is_one_sentence(tmp_path, wanted, words):
+    results = write_tables(tmp_path, {DEEP: random_table(DEEP, 1, np.random.default_rng(0))})
+    with pytest.raises(ValueError, match=words) as error:
+        results.select(**wanted)
+    assert "\n" not in str(error.value)
+
+
+NOT_TEXT = ("null", "NULL", "NA", "nan", "NaN", "None", "true", "True", "inf", "Infinity", "N.A", "e5")
+
+
+def test_names_that_pandas_reads_as_something_else_stay_names(tmp_path):
+    axes = {"init_types": list(NOT_TEXT[::2]), "activations": list(NOT_TEXT[1::2]), "layers_list": [1]}
+    given = {
+        **axes,
+        "init_params": {name: {"init": "he_normal"} for name in NOT_TEXT[::2]},
+        "activation_params": {name: {"activation": "affine"} for name in NOT_TEXT[1::2]},
+        "optimizer": ["sgd", "adam"],
+    }
+    results = write_sweep(tmp_path, given)
+    assert len(results.summary) == 72
+    assert {*results.summary.init} == {*NOT_TEXT[::2]}
+    assert {*results.summary.activation} == {*NOT_TEXT[1::2]}
+    for name in NOT_TEXT[::2]:
+        assert results.select(init=name, activation="NULL").run.tolist() == [
+            f"{name}_NULL_1L_{optimizer}_s0" for optimizer in ("sgd", "adam")
+        ]
+    records.write_checksums(tmp_path, {})
+    rows = records.read_rows(tmp_path)
+    assert [row["run"] for row in rows.values()] == results.summary.run.tolist()
+    records.write_summary(tmp_path, list(rows.values()))  # as a later start does
+    pd.testing.assert_frame_equal(records.load_sweep(tmp_path).summary, results.summary)
+
+
+def test_one_name_only_is_no_truth(tmp_path):
+    """A column of nothing but `true` would be read as truths."""
+    params = {"true": {"init": "zero"}}
+    results = write_sweep(tmp_path, {"init_types": ["true"], "init_params": params, "layers_list": [1]})
+    assert results.select(init="true").init.unique().tolist() == ["true"]
+
+
+def test_an_unknown_number_stays_unknown(tmp_path):
+    results = write_sweep(tmp_path, {"layers_list": [1]}, missing=())
+    text = (tmp_path / "summary.csv").read_text().splitlines()
+    cells = text[1].split(",")
+    cells[5:12] = ["", "nan", "inf", "", "", "", ""]
+    (tmp_path / "summary.csv").write_text("\n".join([text[0], ",".join(cells), *text[2:]]) + "\n")
+    row = records.load_sweep(tmp_path).summary.iloc[0]
+    assert row[["final_train_loss", "final_test_loss", "best_epoch", "epochs_to_95"]].isna().all()
+    assert row.final_train_acc == np.inf
+    assert results.summary.final_train_loss.dtype == float
+
+
+@pytest.mark.parametrize("setting", records.SETTINGS)
+def test_a_part_is_that_of_one_setting(tmp_path, setting):
+    values = {"lr": [0.1, 1.0], "hidden_size": [8, 16], "batch_size": [4, 8], "optimizer": ["sgd", "adam"]}[setting]
+    cells = {"layers_list": [1], "init_types": ["zero", "normal"], "activations": ["relu"]}
+    results = write_sweep(tmp_path, {**cells, setting: values})
+    assert results.several == {setting: values}
+    part = results.at(**{setting: np.array(values)[1]})
+    assert len(part.summary) == len(results.summary) / 2
+    assert set(part.summary[setting]) == {values[1]}
+    assert part.several == {}
+    assert part.lrs == ([1.0] if setting == "lr" else results.lrs)
+    assert results.first().summary.equals(results.at(**{setting: values[0]}).summary)
+    assert results.at(**{other: results.config[other] for other in records.SETTINGS if other != setting}).several
+    with pytest.raises(ValueError, match=f"{setting} is 3; this sweep has {values[0]}, {values[1]}"):
+        results.at(**{setting: 3})
+    with pytest.raises(ValueError, match="'layers' is no setting of a run; allowed is lr, hidden_size"):
+        results.at(layers=1)
+    results.check_one_of_each(but=(setting,))
+    changed(tmp_path / "summary.csv", (f",{setting}", ",other"))
+    with pytest.raises(ValueError, match=f"summary of its sweep: it lacks {setting}"):
+        records.load_sweep(tmp_path)
+
+
 def test_a_folder_without_a_sweep_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no sweep: there is no manifest\.json"):
         records.load_sweep(tmp_path)
@@ -270,7 +384,7 @@ def test_a_damaged_sweep_is_named_in_a_sentence(tmp_path, damage):
     table[:, 3:5] = 0.1
     write_tables(tmp_path, {DEEP: table})
     DAMAGES[damage](tmp_path)
-    told = r"(summary\.csv|manifest\.json) (is no|has the|does not|cannot be read)"
+    told = r"(summary\.csv|manifest\.json) (is no|has the|does not|cannot be read|is damaged)"
     with pytest.raises(ValueError, match=told) as error:
         records.load_sweep(tmp_path)
     assert "\n" not in str(error.value)

@@ -1,6 +1,8 @@
 """The autograd trainer: against a plain loop, for any network, stopped, resumed, with checkpoints."""
 
 import dataclasses
+import gc
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from helpers import files, lanes, records
+from helpers.spline_study.log import GradientObserver
 from helpers.training import Checkpoints, Recipe, Training, epoch_order, load_checkpoint, train
 
 N, N_TEST = 90, 40
@@ -158,6 +161,45 @@ def test_a_loss_that_is_no_number_ends_the_training():
 # ---- observers
 
 
+@pytest.mark.parametrize("method", ["begin_epoch", "after_backward", "end_epoch"])
+def test_an_observer_that_fails_ends_nothing(method, capsys):
+    calls = []
+
+    class Faulty:
+        def __getattr__(self, name):
+            if name != method:
+                raise AttributeError(name)
+            return self.fail
+
+        def fail(self, training, *rest):
+            calls.append(training.epoch)
+            raise ValueError("a sketch cannot be drawn")
+
+    recipe = Recipe("sgd", lr=0.1, batch_size=32, num_epochs=2)
+    alone = train(Training(convnet(), made_up_data(), recipe))
+    observed = train(Training(convnet(), made_up_data(), recipe, [Faulty()]))
+    assert [row["train_loss"] for row in observed] == [row["train_loss"] for row in alone]
+    assert len(calls) >= 3
+    assert capsys.readouterr().out.count("ValueError: a sketch cannot be drawn") == 1
+
+
+def test_figures_of_an_observer_that_are_none_end_nothing(capsys):
+    class Wrong:
+        def end_epoch(self, training):
+            return 7
+
+    history = train(Training(convnet(), made_up_data(), Recipe("sgd", 0.1, 32, 2), [Wrong()]))
+    assert len(history) == 3
+    assert "TypeError" in capsys.readouterr().out
+
+
+def test_an_error_of_a_checkpoint_is_an_error_of_the_training(tmp_path):
+    """What it writes belongs to the results."""
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(OSError, match="taken"):
+        train(Training(convnet(), made_up_data(), Recipe("sgd", 0.1, 32, 2), [Checkpoints(tmp_path / "taken", [1])]))
+
+
 def test_observers_see_every_step_before_clipping():
     class Observer:
         def begin_epoch(self, training):
@@ -261,3 +303,23 @@ def test_a_network_between_two_epochs_is_not_trained_on():
     training.observers.clear()
     training.load(saved)
     assert training.advance()["epoch"] == 1
+
+
+# ---- memory
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_a_finished_training_is_freed_by_its_last_reference(optimizer):
+    """What a study of many networks holds is what is in training; the collector of cycles is switched off."""
+    torch.optim.Adam([torch.zeros(1)])  # the first one of a process imports half of torch, which keeps frames
+    gc.collect()
+    gc.disable()
+    try:
+        training = Training(convnet(), made_up_data(), Recipe(optimizer, 0.1, 32, 2, clip=1.0), [GradientObserver()])
+        training.net.hidden = training.net.activations = []
+        train(training)
+        gone = [weakref.ref(part) for part in (training, training.net, *training.net.parameters())]
+        del training
+        assert [ref() for ref in gone] == [None] * len(gone)
+    finally:
+        gc.enable()

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from helpers.activations import spline_kernel
-from helpers.activations.table import phi_of
+from helpers.activations.own import phi_of
 from helpers.quadrature import expectation
 
 SMOOTH = "smooth"

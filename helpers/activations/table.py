@@ -156,6 +156,18 @@ ACTIVATIONS = {
     ),
 }
 
+# What other libraries call them: see `checks.meant`. () for what is none of these, near as its name is.
+ELSEWHERE = {
+    "swish": "silu", "logistic": "sigmoid", "expit": "sigmoid", "identity": "linear", "none": "linear",
+    "lrelu": "leaky_relu", "rectifier": "relu", "rectified_linear": "relu", "sine": "sin", "siren": "sin",
+    "gelu_exact": "gelu", "scaled_elu": "selu",
+    **dict.fromkeys(
+        ("relu6", "prelu", "rrelu", "crelu", "celu", "glu", "geglu", "reglu", "swiglu", "hard_tanh", "hard_sigmoid",
+         "hard_swish", "hard_silu", "hard_shrink", "soft_shrink", "tanh_shrink", "log_sigmoid", "softsign", "softmax",
+         "log_softmax", "mish", "atan", "arctan", "cos", "sinc", "asinh", "sinh", "relu2", "squared_relu", "quick_gelu",
+         "gelu_tanh", "gelu_new", "sparse_plus", "step", "sign", "threshold", "exp", "tan"), ()),
+}  # fmt: skip
+
 # those that `networks/phi.h` has, in its order; all others train by torch on a CPU as well
 IN_C = ("relu", "leaky_relu", "tanh", "sigmoid", "elu", "selu", "linear", "gelu", "silu", "softplus", "erf", "sin")
 for _name in IN_C:
@@ -176,83 +188,4 @@ def derivative(f):
     return df
 
 
-def register_activation(name, f, df=None):
-    """Add the reader's own elementwise function to the table, for use in any sweep while this Python runs.
-
-    name  its name in CONFIG["activations"]; letters, digits and underscores
-    f     z -> phi(z), made of torch operations
-    df    z -> phi'(z); by autograd where it is left out
-
-    Raises ValueError when the name is one of Plumbline's own, or when f does not keep the shape and type of its input.
-    """
-    if not name.isidentifier():
-        raise ValueError(f"an activation's name is made of letters, digits and underscores; got {name!r}")
-    if name in BUILT_IN:
-        raise ValueError(f"the activation {name!r} is Plumbline's own; choose another name")
-    z = torch.linspace(-2, 2, 6).reshape(2, 3)
-    for what, function in (("f", f), ("df", df)):
-        if function is None:
-            continue
-        a = function(z)
-        if not isinstance(a, torch.Tensor) or a.shape != z.shape or a.dtype != z.dtype:
-            came = f"{a.dtype} of shape {tuple(a.shape)}" if isinstance(a, torch.Tensor) else type(a).__name__
-            raise ValueError(f"{what} of the activation {name!r} made {came} from {z.dtype} of shape {tuple(z.shape)}")
-    ACTIVATIONS[name] = Activation(f, df or derivative(f))
-
-
-def registered():
-    """{name: row} of the reader's own activations."""
-    return {name: row for name, row in ACTIVATIONS.items() if name not in BUILT_IN}
-
-
-BUILT_IN = set(ACTIVATIONS)  # `families.py` adds its own
-
-
-# ---- whatever stands for an activation
-
-
-def phi_of(activation):
-    """The row of a name, a row itself, or one made of an elementwise function of tensors or of NumPy arrays.
-
-    Raises ValueError, one sentence, for anything else.
-    """
-    if isinstance(activation, Activation):
-        return activation
-    if isinstance(activation, str):
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}; allowed is {', '.join(ACTIVATIONS)}, or a function")
-        return ACTIVATIONS[activation]
-    if not callable(activation):
-        raise ValueError(f"activation is {activation!r}; allowed is a name of the table or an elementwise function")
-    kinks = tuple(getattr(activation, "kinks", (0.0,)))
-    if _is_differentiable(activation):
-        row = Activation(activation, derivative(activation), kinks=kinks)
-    else:
-        row = Activation(_of_tensors(activation), _of_tensors(_differences(activation)), kinks=kinks)
-    z = np.linspace(-2, 2, 6).reshape(2, 3)
-    a = row.value(z)
-    if a.shape != z.shape:
-        raise ValueError(f"activation made shape {a.shape} from {z.shape}; allowed is an elementwise function")
-    return row
-
-
-def _of_tensors(function):
-    """A function of NumPy arrays as one of tensors."""
-    return lambda z: torch.from_numpy(np.asarray(function(z.numpy()), float))
-
-
-def _is_differentiable(activation):
-    """Whether autograd can follow a function; NumPy's refuse a tensor that requires its gradient."""
-    try:
-        with torch.enable_grad():
-            return activation(torch.linspace(-2, 2, 6, dtype=torch.float64, requires_grad=True)).requires_grad
-    except (RuntimeError, TypeError):
-        return False
-
-
-def _differences(f):
-    """phi' by central differences of sixth order."""
-    h = 0.01
-    return lambda u: (
-        (45 * (f(u + h) - f(u - h)) - 9 * (f(u + 2 * h) - f(u - 2 * h)) + (f(u + 3 * h) - f(u - 3 * h))) / (60 * h)
-    )
+BUILT_IN = set(ACTIVATIONS)  # `families.py` adds its own; the reader's own are not in it

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import yaml
 
-from helpers import ROOT, checks, files
-from helpers.batch import parameters, sources
+from helpers import ROOT, checks, files, sources
+from helpers.batch import parameters
 from helpers.batch.parameters import BatchError
 from helpers.notebooks import code_cells, moved, read_notebook
 

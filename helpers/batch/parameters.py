@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from helpers import checks
 from helpers.batch import plain_yaml
-from helpers.batch.sources import parsed
 from helpers.notebooks import code_cells, read_notebook
+from helpers.sources import parsed
 
 REGISTERS = re.compile(r"^[^#\n]*register_activation\(", re.MULTILINE)
 

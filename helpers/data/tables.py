@@ -3,6 +3,7 @@
 `load_table("diabetes")` needs no download; the others are read from files under `data/uci`.
 """
 
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from helpers.data.images import PROBE_SIZE, DataError
+from helpers.data.errors import DataError, reason_of
+from helpers.data.fingerprint import fingerprint_of
+from helpers.data.images import PROBE_SIZE
 from helpers.initializers import generator_for
 
 
@@ -26,6 +29,7 @@ class Table:
                             that is the same in all of them, which is 0 there then
     y_mean, y_std           numbers, in the target's unit
     target                  its name and unit
+    fingerprint             of the rows as they were read and split: `fingerprint_of`
     """
 
     name: str
@@ -41,6 +45,7 @@ class Table:
     y_mean: float
     y_std: float
     target: str
+    fingerprint: str | None = None
 
     @property
     def input_size(self):
@@ -139,12 +144,16 @@ def load_table(name, data_dir="data", seed=0, device="cpu", dtype=torch.float32)
     if name not in TABLES:
         raise DataError(f"the table is {name!r}; allowed is {', '.join(TABLES)}")
     source = TABLES[name]
-    rows = _diabetes() if source.file is None else read_rows(Path(data_dir) / "uci" / source.file, source)
+    folder = Path(os.path.expanduser(data_dir)) / "uci"
+    rows = _diabetes() if source.file is None else read_rows(folder / source.file, source)
     parts = {part: rows[index] for part, index in split(len(rows), generator_for("table", name, seed)).items()}
     mean, std = parts["train"].mean(0), parts["train"].std(0)  # of the training rows alone
-    if not std[-1] > 0:
-        raise DataError(f"the target of {name} is {mean[-1]} in every training row; there is nothing to learn")
-    std[parts["train"].min(0) == parts["train"].max(0)] = 1
+    alike = parts["train"].min(0) == parts["train"].max(0)  # their std may be a rounding error above 0
+    if alike[-1]:
+        raise DataError(
+            f"the target of {name} is {parts['train'][0, -1]} in every training row; there is nothing to learn"
+        )
+    std[alike] = 1
     tensors = {part: torch.as_tensor((some - mean) / std).to(device, dtype) for part, some in parts.items()}
     mean_and_std = {"x_mean": mean[:-1], "x_std": std[:-1]}
     return Table(
@@ -156,6 +165,7 @@ def load_table(name, data_dir="data", seed=0, device="cpu", dtype=torch.float32)
         y_mean=float(mean[-1]),
         y_std=float(std[-1]),
         target=source.target,
+        fingerprint=fingerprint_of(parts.values()),
     )
 
 
@@ -180,15 +190,19 @@ def read_rows(path, source):
     columns = len(source.features) + 1
     between = "commas" if source.delimiter else "blanks"
     right = f"a row has {columns} numbers with {between} between them, the target last, and there is no header"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"there is no file {path}; put the table there: {right}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of an empty file; its shape says so below
-            rows = np.loadtxt(path, delimiter=source.delimiter, ndmin=2)
+            rows = np.loadtxt(path, delimiter=source.delimiter, ndmin=2, encoding="utf-8-sig")
     except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read ({' '.join(str(error).split())}); {right}") from error
-    if len(rows) < LEAST_ROWS or rows.shape[1] != columns or not np.isfinite(rows).all():
-        found = f"{rows.shape[0]} rows of {rows.shape[1]} numbers" + ("" if np.isfinite(rows).all() else ", some NaN")
-        raise DataError(f"{path} is damaged: it has {found}; {right}, at least {LEAST_ROWS} rows of finite numbers")
+        raise DataError(f"{path} cannot be read ({reason_of(error)}); {right}") from error
+    wrong = rows[~(np.abs(rows) <= np.finfo(np.float32).max)]  # NaN as well
+    if len(rows) < LEAST_ROWS or rows.shape[1] != columns or len(wrong):
+        found = f"{rows.shape[0]} rows of {rows.shape[1]} numbers" + (f", one is {wrong[0]}" if len(wrong) else "")
+        raise DataError(
+            f"{path} is damaged: it has {found}; {right}, at least {LEAST_ROWS} rows of finite numbers, "
+            f"none above {np.finfo(np.float32).max:.3g}"
+        )
     return rows

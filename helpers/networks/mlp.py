@@ -73,20 +73,29 @@ class DeepMLP(nn.Module):
 
 def draw_parameters(config, run):
     """(weights, biases) that init and seed give a run, in float64: see `initializers.draw_parameters`."""
-    sizes = config.hidden_size, config.input_size, config.output_size
-    return initializers.draw_parameters(run.init, critical.params_of(config, run), run.layers, *sizes, run.seed)
+    sizes, row = (config.of(run).hidden_size, config.input_size, config.output_size), config.init_rows.get(run.init)
+    return initializers.draw_parameters(run.init, critical.params_of(config, run), run.layers, *sizes, run.seed, row)
 
 
 def check_inits(config):
     """Raises ConfigError, one sentence, where a run of the sweep cannot be drawn: `critical` does not suit everyone."""
     for run in config.runs():
         critical.params_of(config, run)
+    sizes = (
+        (config.hidden_size, config.input_size),
+        (config.hidden_size,) * 2,
+        (config.output_size, config.hidden_size),
+    )
+    for row in config.init_rows.values():
+        if row.measured:  # the reader's own: it was tried on other shapes
+            for shape in sizes:
+                row.both(shape, initializers.generator_for("check"))
 
 
 def build(config, run, dtype=torch.float32):
     """The network of one run before training, on the CPU: a `DeepMLP` with the weights that init and seed give it."""
-    phi = config.activation(run.activation)
-    net = DeepMLP(config.input_size, config.hidden_size, config.output_size, run.layers, phi)
+    phi, width = config.activation(run.activation), config.of(run).hidden_size
+    net = DeepMLP(config.input_size, width, config.output_size, run.layers, phi)
     return net.to(dtype).set_weights(*draw_parameters(config, run))
 
 

@@ -44,8 +44,10 @@ typedef struct {
     int64_t networks, depth, inputs, width, classes, seeds, phi, rule, affine, threads;
     int64_t n, total;                              /* samples of a batch, and of all batches or of the evaluation */
     int64_t steps_before;                          /* that the networks have gone already, for Adam */
+    int64_t nesterov, decoupled;                   /* kinds of momentum, and of weight decay */
     double scale, shift, input_scale;              /* scale (phi(input_scale z) - shift), if affine */
     double mu, beta2, epsilon;                     /* of momentum and Adam */
+    double decay;                                  /* of weights and biases */
     const int64_t *layers, *seed_of;               /* (networks,) */
     real *const *weights, *const *biases;          /* (networks, depth + 1), the output layer's last */
     real *const *first, *const *second;            /* moments: (2, networks, depth + 1), of weights and of biases */
@@ -135,6 +137,8 @@ INLINE double sum_of(const D *sums, int count) {
 
 typedef struct {
     real lr, mu, first_share, beta2, second_share, epsilon, correct1, correct2; /* shares: 1 - mu, 1 - beta2 */
+    real added, kept; /* of weight decay: added w joins the gradient, or kept w is what is left of w */
+    int nesterov;
     D squares[PER_VECTOR], magnitudes[PER_VECTOR]; /* in double: the squares of a faded signal underflow in float */
 } Step;
 
@@ -146,10 +150,13 @@ typedef struct {
 
 /* w after its step by the gradient g */
 INLINE V changed(const int rule, V w, V g, real *first, real *second, Step *step) {
+    if (step->added != 0) g += step->added * w;
+    if (step->kept != 1) w *= step->kept;
     if (rule == SGD) return w - g; /* the learning rate came down with dz */
     if (rule == MOMENTUM) { /* v <- mu v + g; w <- w - lr v */
         V v = step->mu * load(first) + g;
         store(first, v);
+        if (step->nesterov) v = g + step->mu * v;
         return w - step->lr * v;
     }
     V m = load(first), v = load(second); /* Kingma & Ba 2015 */
@@ -439,8 +446,9 @@ INLINE void backward(const int rule, const Call *c, int64_t r, const real *x, in
         int64_t row = up(outputs, LANES);
         const real *a = l ? s.a + (l - 1) * layer_size : x;
         if (!is_output) pull_back(c, s.da, s.a + l * layer_size, s.slope ? s.slope + l * layer_size : NULL, layer_size);
-        /* Once a gradient is exactly 0, so are all those below, and there is nothing to change. Moments go on. */
-        if ((rule == SGD || rule == GRADIENT_STATS) && is_zero(s.da, panels * outputs * PANEL)) return;
+        /* Once a gradient is exactly 0, so are all those below, and there is nothing to change. Moments, decay go on. */
+        if (((rule == SGD && step->kept == 1) || rule == GRADIENT_STATS) && is_zero(s.da, panels * outputs * PANEL))
+            return;
         int64_t ahead = l > 1 ? c->width * c->width : 0;
         for (int64_t p = 0; p < panels; p++) {
             turn(s.turned + p * PANEL * row, s.da + p * outputs * PANEL, outputs, row);
@@ -561,7 +569,9 @@ void train(const Call *c) {
         __typeof__(flush()) before = flush();
         Space s = space_at(c, spaces + thread_number() * each, c->n, c->depth);
         Step step = {.lr = (real)c->lr[r], .mu = (real)c->mu, .beta2 = (real)c->beta2, .epsilon = (real)c->epsilon,
-                     .first_share = (real)(1 - c->mu), .second_share = (real)(1 - c->beta2)};
+                     .first_share = (real)(1 - c->mu), .second_share = (real)(1 - c->beta2),
+                     .added = (real)(c->decoupled ? 0 : c->decay), .nesterov = (int)c->nesterov,
+                     .kept = (real)(c->decoupled ? 1 - c->lr[r] * c->decay : 1)};
         for (int64_t k = 0; k < steps; k++) {
             const real *mine = x + ((c->index ? c->seed_of[r] : 0) * steps + k) * batch;
             int64_t here = c->total - k * c->n < c->n ? c->total - k * c->n : c->n;

@@ -19,10 +19,11 @@ from helpers.records import LAYER_STATS
 SOURCE = Path(__file__).with_suffix(".c")
 OF_TYPE = {torch.float32: ["-DSINGLE"], torch.float64: []}
 STEPS_OF_A_CALL, BYTES_OF_A_CALL = 16, 2**22  # at most: one that stops the training waits for a call's end
-RULES = {"sgd": 0, "momentum": 1, "adam": 2, "statistics": 3}
+RULES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "statistics": 3}
 FIELDS = {
-    ctypes.c_int64: "networks depth inputs width classes seeds phi rule affine threads n total steps_before",
-    ctypes.c_double: "scale shift input_scale mu beta2 epsilon",
+    ctypes.c_int64: "networks depth inputs width classes seeds phi rule affine threads n total steps_before "
+    "nesterov decoupled",
+    ctypes.c_double: "scale shift input_scale mu beta2 epsilon decay",
     ctypes.c_void_p: "layers seed_of weights biases first second lr x y index loss stats correct space",
 }
 
@@ -53,7 +54,7 @@ class MlpKernel:
     biases    likewise, (rows, 1, outputs)
     rule      a name in RULES
     moments   (first, second), what an optimiser keeps of all weights, then of all biases, in the same order as these
-    constants mu, beta2, epsilon of the optimiser
+    constants mu, beta2, epsilon, decay of the optimiser, and whether it is nesterov, and its decay decoupled
     """
 
     def __init__(self, in_c, layers, seed_of, weights, biases, rule, moments=((), ()), **constants):

@@ -12,9 +12,9 @@ from helpers import data as datasets
 from helpers import files, lanes, networks
 from helpers.activations import ACTIVATIONS, registered
 from helpers.checks import ConfigError, checked, name_in, optional, path, positive, whole
-from helpers.config import CHECKS, SweepConfig, resolve_device
+from helpers.config import CHECKS, ONE, SweepConfig, resolve_device
 from helpers.lanes import Task
-from helpers.progress import Lines, Progress
+from helpers.progress import Lines, Progress, Watched, say
 from helpers.records import AXES
 from helpers.spline_study import log
 from helpers.sweep.folder import SweepError
@@ -41,7 +41,8 @@ EXPERIMENT_CHECKS = {
     "layers": whole(1),
     "clip": optional(positive),
     **{key: CHECKS[key] for key in CHECKS if key not in (*LISTS.values(), "save_dir", "stack_size", "keep_state")},
-    "lr": optional(positive),
+    **ONE,
+    **{key: optional(ONE[key]) for key in ("lr", "batch_size")},
     "precision": name_in(("float32", "float64")),
 }
 SAVE_EVERY = 30.0  # seconds between two states on disk
@@ -220,7 +221,7 @@ class Study:
         tasks = [self._task(experiment) for experiment in left]
         for experiment, task in zip(left, tasks, strict=True):
             log.begin(experiment, self.data_of(experiment.config).classes, self.device, task.done)
-        lines, finished = Lines(_news, unit="networks"), []
+        lines, finished = Watched(Lines(_news, unit="networks")), []
 
         def record(event):
             folder = self.folder / event.task
@@ -261,10 +262,10 @@ class Study:
         try:
             about = files.read_about(path)
         except files.DamagedError as error:
-            print(f"{error}; {task.name} is trained from its start")
+            say(f"{error}; {task.name} is trained from its start")
             return task
         if {key: about.get(key) for key in self.worker.about(task)} != self.worker.about(task):
-            print(f"{path} belongs to another experiment; it is not used")
+            say(f"{path} belongs to another experiment; it is not used")
             return task
         return task._replace(done=about["step"])
 

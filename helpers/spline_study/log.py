@@ -38,6 +38,8 @@ class GradientObserver:
     Sums over the batches of an epoch are kept on the device; gradients are read before they are clipped.
     """
 
+    needed = True
+
     def begin_epoch(self, training):
         self.parameters = dict(training.net.named_parameters())
         self.sums, self.batches, self.losses, self.norms = 0, 0, [], []
@@ -113,7 +115,7 @@ def _append_epoch(folder, figures, last):
     row |= {"acc_train": figures["train_acc"], "acc_val": figures["test_acc"], "train_time": figures["seconds"]}
     _append(folder / "metrics.csv", METRICS, [{**row, **gradient} for gradient in figures["gradients"]])
     _append(folder / "signals.csv", SIGNALS, [{"epoch": epoch, **signal} for signal in figures["signals"]])
-    with (folder / "training.log").open("a") as log:
+    with (folder / "training.log").open("a", encoding="utf-8") as log:
         log.write(f"{files.now()} {sentence(figures, last)}\n")
 
 
@@ -142,7 +144,7 @@ def _append(path, columns, rows):
     for row in rows:
         values = ((column, row[column]) for column in columns)
         lines.append(",".join(f"{v:.{DIGITS.get(c, 6)}g}" if isinstance(v, float) else str(v) for c, v in values))
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
 
 
@@ -163,7 +165,7 @@ def keep_epochs(folder, epoch):
         path = folder / name
         if not path.exists():
             continue
-        header, *rows = path.read_text().splitlines() or [""]
+        header, *rows = path.read_text(encoding="utf-8").splitlines() or [""]
         whole = [row for row in rows if row.count(",") == header.count(",")]  # a kill leaves half a row
         rows = [row for row in whole if row.split(",")[0].isdigit() and int(row.split(",")[0]) <= epoch]
         if rows:
@@ -172,7 +174,7 @@ def keep_epochs(folder, epoch):
             path.unlink()
     log = folder / "training.log"
     if log.exists():
-        found = [(line, re.search(r" epoch (\d+)/", line)) for line in log.read_text().splitlines()]
+        found = [(line, re.search(r" epoch (\d+)/", line)) for line in log.read_text(encoding="utf-8").splitlines()]
         kept = [line for line, known in found if known and int(known[1]) <= epoch]
         files.write_whole(log, "".join(f"{line}\n" for line in kept))
 
@@ -252,7 +254,7 @@ def read_log(folder):
     """The GradientLog of a folder. Raises ValueError, one sentence, when it cannot be read."""
     folder = Path(folder)
     try:
-        about = json.loads((folder / "experiment.json").read_text())
+        about = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
         metrics, signals = (
             pd.read_csv(io.BytesIO(packed.read(folder / name))) for name in ("metrics.csv", "signals.csv")
         )

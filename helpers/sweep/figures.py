@@ -24,6 +24,7 @@ from helpers.figures import (
     log_ticks,
     style_of,
     whole_ticks,
+    wrapped,
 )
 from helpers.sweep.findings import as_predicted, highest, speed
 from helpers.sweep.tables import (
@@ -59,7 +60,7 @@ def accuracy_map(results, column="final_test_acc"):
     Numbers are means over seeds; x marks a cell with a run that diverged. The sentence says how many cells learned, and
     the best of them.
     """
-    _check_one_lr(results)
+    results.check_one_of_each()
     config, table = results.config, cells(results)
     figure, subplots = _grid_by_activation(config["activations"], config["layers_list"])
     for axes, activation in zip(subplots, config["activations"], strict=True):
@@ -68,7 +69,7 @@ def accuracy_map(results, column="final_test_acc"):
         grid = grid.reindex(index=config["init_types"], columns=config["layers_list"])
         diverged = rows.pivot_table(index="init", columns="layers", values="diverged", aggfunc="any")
         image = draw_accuracies(axes, grid, diverged.reindex_like(grid).eq(True).to_numpy())
-        axes.set(title=activation, xlabel="hidden layers")
+        axes.set(title=wrapped(activation), xlabel="hidden layers")
     word = column.replace("final_", "").replace("_acc", " accuracy")
     figure.colorbar(image, ax=list(subplots), label=f"{word} after the last epoch", shrink=0.8)
     clauses = [_learned(table), *highest(table[table.diverged == 0])]
@@ -90,7 +91,7 @@ def draw_accuracies(axes, grid, crossed=None):
         text = ("" if np.isnan(value) else f"{value:.2f}") + (" x" if crossed is not None and crossed[i, j] else "")
         axes.text(j, i, text.strip(), ha="center", va="center", fontsize=8, color="w" if value < 0.6 else "k")
     axes.set_xticks(range(len(grid.columns)), [f"{value:g}" for value in grid.columns])
-    axes.set_yticks(range(len(grid.index)), grid.index)
+    axes.set_yticks(range(len(grid.index)), map(wrapped, grid.index))
     axes.grid(False)
     return image
 
@@ -100,7 +101,7 @@ def accuracy_against_depth(results):
 
     The sentence says how deep each activation gets, and the highest accuracy of the shallowest and the deepest.
     """
-    _check_one_lr(results)
+    results.check_one_of_each()
     config, table = results.config, cells(results)
     activations, inits = config["activations"], config["init_types"]
     with plt.rc_context(STYLE):
@@ -117,7 +118,7 @@ def accuracy_against_depth(results):
             axes.axhline(chance(results), color="0.4", ls=":", lw=1)
             axes.set(ylim=(0, 1.02), xticks=config["layers_list"])
             if column == "final_train_acc":
-                axes.set_title(activation)
+                axes.set_title(wrapped(activation))
             else:
                 axes.set_xlabel("hidden layers")
         row[0].set_ylabel(column.replace("final_", "").replace("_acc", " accuracy"))
@@ -145,7 +146,7 @@ def epochs_to_95(results):
     in which some seeds learned and some did not has the mean of those that did, drawn hollow. The sentence has the
     fastest and the slowest.
     """
-    _check_one_lr(results)
+    results.check_one_of_each()
     config, table = results.config, cells(results)
     never = config["num_epochs"] * 1.12 + 1
     figure, subplots = grid_of_subplots(len(config["activations"]), 2, width=3.6, height=2.5, sharex=True, sharey=True)
@@ -165,7 +166,7 @@ def epochs_to_95(results):
             dead = mean.isna().to_numpy()
             axes.plot(x[dead], np.full(dead.sum(), never), ls="", ms=3.5, alpha=0.8, **style)
         axes.set_xticks(range(len(config["layers_list"])), config["layers_list"])
-        axes.set(title=activation, ylim=(0, never * 1.08))
+        axes.set(title=wrapped(activation), ylim=(0, never * 1.08))
         ticks = [t for t in axes.get_yticks() if 0 <= t <= config["num_epochs"]]
         axes.set_yticks([*ticks, never], [*(f"{t:g}" for t in ticks), "never\nlearned"])
     label_outer(subplots, "hidden layers", "epochs to 95 % of own peak")
@@ -216,7 +217,7 @@ def draw_curves(results, lines, column="train_acc", **fixed):
     column  an accuracy (dots mark chance) or a loss (on a logarithmic axis)
     fixed   the other axis: draw_curves(results, "init", activation="relu"). A band spans the seeds.
     """
-    _check_one_lr(results)
+    results.check_one_of_each()
     config = results.config
     names = config["init_types" if lines == "init" else "activations"]
     figure, subplots = grid_of_subplots(len(config["layers_list"]), 3, sharex=True, sharey=True)
@@ -234,7 +235,7 @@ def draw_curves(results, lines, column="train_acc", **fixed):
         log_scale(subplots)
     label_outer(subplots, "epoch", column.replace("_acc", " accuracy").replace("_", " "))
     legend(figure, subplots[0])
-    figure.suptitle(", ".join(fixed.values()))
+    _title(figure, ", ".join(fixed.values()))
     return figure
 
 
@@ -283,12 +284,12 @@ def draw_layer_statistics(results, activation, layers, seed, stats):
             axes.grid(False)
             whole_ticks(axes.xaxis, 4)
             if stat == stats[0]:
-                axes.set_title(init, fontsize=9)
+                axes.set_title(wrapped(init, 20), fontsize=9)
             if stat == stats[-1]:
                 axes.set_xlabel("layer")
         row[0].set_ylabel("epoch")
         figure.colorbar(image, ax=list(row), label=STAT_LABELS[stat], aspect=12)
-    figure.suptitle(f"{activation}, {layers} layers (grey: exactly 0, or diverged)")
+    _title(figure, f"{activation}, {layers} layers (grey: exactly 0, or diverged)")
     return figure
 
 
@@ -315,17 +316,17 @@ def gradient_norms(results, activation, layers=None, epochs=None, profiles=None)
             colour = EPOCHS_MAP(0.9 * i / max(1, len(epochs) - 1))
             mean = np.ma.exp(np.ma.log(norms[:, epoch]).mean(0))
             axes.plot(mean, color=colour, label=f"epoch {epoch}", lw=1.4, marker="." if layers < 12 else None)
-        profile = profile_of(profiles or {}, **cell)
+        profile = profile_of(results, profiles or {}, **cell)
         if profile is not None and norms[:, 0].count():
             top = np.ma.exp(np.ma.log(norms[:, 0, -1]).mean())
             axes.plot(profile.gradient * top, color=COLOURS[1], ls=":", lw=2, label="predicted", zorder=3)
-        axes.set_title(init, fontsize=9)
+        axes.set_title(wrapped(init, 20), fontsize=9)
         if norms.count() == 0:
             axes.text(0.5, 0.5, "none above 0", transform=axes.transAxes, ha="center", color="0.4")
     log_scale(subplots)
     label_outer(subplots, "layer", STAT_LABELS["grad_norm"])
     legend(figure, subplots[0])
-    figure.suptitle(f"{activation}, {layers} layers")
+    _title(figure, f"{activation}, {layers} layers")
     clauses = _gradient_clauses(results, activation, layers)
     sentence = _sentence(results, clauses, activation=activation, layers=layers)
     return Picture(f"gradient_norms_{activation}", figure, sentence)
@@ -359,9 +360,11 @@ def forecast_map(expected, config):
     config    a SweepConfig
 
     Colour is the regime, the number a power of ten: the share of the last layer's gradient that reaches the first. The
-    sentence counts the runs of each regime.
+    sentence counts the runs of each regime. Of several widths it is the first.
     """
     figure, subplots = _grid_by_activation(config.activations, config.layers_list)
+    if "hidden_size" in expected:
+        expected = expected[expected.hidden_size == expected.hidden_size.iloc[0]]
     for axes, activation in zip(subplots, config.activations, strict=True):
         rows = expected[expected.activation == activation].drop_duplicates(["init", "layers"])
         rows = rows.set_index(["init", "layers"])
@@ -374,8 +377,8 @@ def forecast_map(expected, config):
                 axes.text(j, i, text, ha="center", va="center", fontsize=8)
         axes.set(xlim=(-0.5, len(config.layers_list) - 0.5), ylim=(len(config.init_types) - 0.5, -0.5))
         axes.set_xticks(range(len(config.layers_list)), config.layers_list)
-        axes.set_yticks(range(len(config.init_types)), config.init_types)
-        axes.set(title=activation, xlabel="hidden layers")
+        axes.set_yticks(range(len(config.init_types)), map(wrapped, config.init_types))
+        axes.set(title=wrapped(activation), xlabel="hidden layers")
         axes.grid(False)
     names = [name for name in REGIMES if name in set(expected.regime)]
     patches = [plt.Rectangle((0, 0), 1, 1, color=REGIMES[name]) for name in names]
@@ -403,10 +406,10 @@ def signal_before_training(results, profiles, stat="act_std", layers=None):
             cell = {"activation": activation, "init": init, "layers": layers}
             measured, style = layers_of(results, stat, **cell, seed=seed)[0], style_of(config["init_types"], init)
             axes.plot(np.ma.masked_less_equal(measured, 0), ls="", ms=3, label=init, **style)
-            profile = profile_of(profiles, **cell)
+            profile = profile_of(results, profiles, **cell)
             if profile is not None:
                 axes.plot(np.ma.masked_less_equal(profile[stat], 0), lw=1, color=style["color"])
-        axes.set_title(activation)
+        axes.set_title(wrapped(activation))
         log_scale([axes])
         if axes.get_yscale() == "log":
             log_ticks(axes.yaxis, *axes.get_ylim())
@@ -417,6 +420,11 @@ def signal_before_training(results, profiles, stat="act_std", layers=None):
     return Picture(
         "signal_at_birth", figure, f"{layers} layers: in the last one the measured {STAT_LABELS[stat]} {ratio}."
     )
+
+
+def _title(figure, text):
+    """A title above all subplots, in as many lines as it needs."""
+    figure.suptitle(wrapped(text, int(9 * figure.get_figwidth())))
 
 
 # ---- what all of them say, and what they refuse
@@ -432,8 +440,3 @@ def _sentence(results, clauses, **fixed):
     rows = results.select(**fixed)
     runs = f"{len(rows)} of {planned(results, **fixed)} runs, {rows.diverged.sum()} diverged"
     return "; ".join([*(clauses or ["No combination is finished in every seed"]), runs]) + "."
-
-
-def _check_one_lr(results):
-    if len(results.lrs) > 1:
-        raise ValueError(f"this sweep has the learning rates {results.lrs}; choose one: results.at(lr=...)")

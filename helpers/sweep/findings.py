@@ -3,11 +3,14 @@
 import numpy as np
 
 from helpers import words
+from helpers.records import axis_values, in_name
 from helpers.sweep.tables import (
     best_range,
     best_threshold,
     cells,
+    in_words,
     measured_over_predicted,
+    planned,
     smallest_gradient,
     trainable_depth,
 )
@@ -15,19 +18,30 @@ from helpers.sweep.tables import (
 
 def settings(results):
     """How a sweep was trained, in words: data, number of runs, seeds, epochs, optimiser, batch, width."""
-    config, there = results.config, len(results.summary)
-    planned = results.manifest.get("runs", there)
+    config, there, runs = results.config, len(results.summary), planned(results)
+    rates, widths, batches = (
+        words.listed(map(in_name, axis_values(config, setting))) for setting in ("lr", "hidden_size", "batch_size")
+    )
     return ", ".join(
         (
             f"{config['dataset']}",
-            f"{there} runs" if there == planned else f"only {there} of {planned} runs",
+            f"{there} runs" if there == runs else f"only {there} of {runs} runs",
             f"seed {words.listed(config['seeds'])}",
             f"{config['num_epochs']} epochs",
-            f"{config['optimizer']} with lr {words.listed(f'{lr:g}' for lr in results.lrs)}",
-            f"batch {config['batch_size']}",
-            f"width {config['hidden_size']}",
+            f"{_optimizer(config)} with lr {rates}",
+            f"batch {batches}",
+            f"width {widths}",
         )
     )
+
+
+def _optimizer(config):
+    """Its name, or those of several, with what is not the default."""
+    names = words.listed(axis_values(config, "optimizer"))
+    momentum, decay = config.get("momentum"), config.get("weight_decay")
+    more = [f"momentum {momentum:g}"] if momentum not in (None, 0.9) else []
+    more += [f"weight decay {decay:g}"] if decay else []
+    return f"{names} ({', '.join(more)})" if more else names
 
 
 def sentences(results):
@@ -66,7 +80,7 @@ def highest(table):
     if len(table):
         best = table[table.test_acc == table.test_acc.max()]
         accuracy = words.mean(best.test_acc.iloc[0], best.test_acc_std.iloc[0])
-        yield f"highest test accuracy is {accuracy}, of {words.names(map(cell_in_words, best.index))}"
+        yield f"highest test accuracy is {accuracy}, of {cells_in_words(best)}"
 
 
 def _fastest(results):
@@ -81,27 +95,32 @@ def speed(table, epochs, depth=True):
     """ "relu with he_normal at 3 layers, 1.5 +- 0.71 epochs": the cells that took so many epochs."""
     found = table[table.epochs == epochs]
     took = words.mean(epochs, found.epochs_std.iloc[0] if len(found) == 1 else np.nan, ".3g", ".2g")
-    return f"{words.names(cell_in_words(cell, depth) for cell in found.index)}, {took} epochs"
+    return f"{cells_in_words(found, depth)}, {took} epochs"
 
 
-def cell_in_words(cell, depth=True):
-    """ "relu with he_normal at 3 layers", from the index of a cell; `depth` says whether the layers are named."""
-    activation, init, layers, *lr = cell
-    return f"{activation} with {init}" + f" at {layers} layers" * depth + (f" and lr {lr[0]:g}" if lr else "")
+def cells_in_words(table, depth=True):
+    """ "relu with he_normal at 3 layers": the cells of a table; `depth` says whether the layers are named."""
+
+    def in_words_of(activation, init, layers, *values):
+        others = map(in_words, table.index.names[3:], values)
+        return f"{activation} with {init}" + f" at {layers} layers" * depth + "".join(f" and {text}" for text in others)
+
+    return words.names(in_words_of(*cell) for cell in table.index)
 
 
 def _gradients(results):
-    summary = results.summary
-    smallest = np.array([smallest_gradient(results, run) for run in summary.run])
-    for group, flags in (("learned", summary.learned), ("did not", ~summary.learned)):
+    smallest = np.array([smallest_gradient(results, run) for run in results.summary.run], float)
+    known = np.isfinite(smallest)  # not of a run that diverged before it was trained
+    smallest, learned = smallest[known], results.summary.learned.to_numpy()[known]
+    for group, flags in (("learned", learned), ("did not", ~learned)):
         if len(found := smallest[flags]):
             middle, spread = words.median(found, ".1e")
             yield (
                 f"Before training, the smallest gradient norm of any hidden layer was {middle} in runs that {group} "
                 f"({spread})."
             )
-    if 0 < summary.learned.sum() < len(summary):
-        threshold, right = best_threshold(smallest, summary.learned.to_numpy())
+    if 0 < learned.sum() < len(learned):
+        threshold, right = best_threshold(smallest, learned)
         yield f"That number alone, split at {threshold:.1e} (chosen on these runs), tells {right:.0%} of them apart."
 
 

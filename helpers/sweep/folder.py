@@ -1,16 +1,25 @@
 """The folder of a sweep: whether a CONFIG can go on in it, what is finished or begun there, what is written to it."""
 
+import dataclasses
 import hashlib
 import json
 import time
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from helpers import checks, files, lanes, packed, records
-from helpers.activations import registered
-from helpers.config import ConfigError
+from helpers import checks, files, lanes, packed, records, sources
+from helpers.activations import FAMILIES, registered
+from helpers.checks import shown
+from helpers.config import ConfigError, SweepConfig, with_later_keys
+from helpers.initializers import INITIALIZERS, generator_for
+from helpers.progress import say
+from helpers.sweep import origin
 from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
+
+FORCE = 'CONFIG "resume": "force"'
+DEFAULTS = {field.name: getattr(SweepConfig, field.name, {}) for field in dataclasses.fields(SweepConfig)}
 
 
 class SweepError(RuntimeError):
@@ -26,26 +35,34 @@ class SweepFolder:
     the zip, which `packed.pack` takes in.
 
     config    a SweepConfig whose sizes are known
-    floor     the train accuracy of always guessing the commonest class
+    data      the Data that the runs are trained on
     rows      {run: its row of the summary}, also of runs that want more epochs
     finished  the runs that are complete
 
-    Raises ConfigError when the folder holds another sweep, or a damaged zip.
+    What is finished can always be opened. Where something is left to train, it goes on with the code that has trained
+    the rest; and data other than those of the manifest are refused in any case, unless CONFIG says "resume": "force".
+
+    With "resume": False every start begins anew. What lies in the folder is replaced run by run, and its states go at
+    once; a later start with True goes on from the one that began anew, and trains what that had not replaced.
+
+    Raises ConfigError when the folder holds another sweep, or what cannot be used.
     """
 
-    def __init__(self, path, config, floor):
-        self.path, self.config, self.floor = Path(path), config, floor
+    def __init__(self, path, config, data):
+        self.path, self.config, self.floor = Path(path), config, data.commonest_class_share
+        self.data = origin.of_data(data, config.normalize)
+        # name of a run: (checksum, number of its last epoch, what it was made from where that is known). One that does
+        # not match is kept until its run is trained again: the next start, finding none, would believe the file.
+        self._checksums = records.read_checksums(self.path)
         self.manifest = self._checked_manifest()
         self.rows, self.finished = {}, set()
-        # name of a run: (checksum, number of its last epoch). One that does not match is kept until its run is trained
-        # again: the next start, finding none, would believe the file.
-        self._checksums = records.read_checksums(self.path)
         self._useless = set()  # states that cannot be used; each is named once
         if config.resume:
             try:
                 self._find_finished()
             except files.DamagedError as error:  # of a zip: too many runs to train again unasked
                 raise ConfigError(str(error)) from error
+            self._check_what_trained()
 
     @property
     def states(self):
@@ -55,74 +72,203 @@ class SweepFolder:
     def is_complete(self):
         return len(self.finished) == len(self.config.runs())
 
-    # ---- what is there
+    # ---- whether this CONFIG can go on here
 
     def _checked_manifest(self):
         """The manifest in the folder, if this CONFIG can go on with it; None where there is none."""
+        file = self.path / "manifest.json"
         try:
-            found = records.read_manifest(self.path)
-        except ValueError as error:
+            found = records.read_manifest(self.path, self._without_manifest())
+        except files.DamagedError as error:
             raise ConfigError(str(error)) from error
         if found is None:
-            runs = self.path / "runs"
-            if any(runs.glob("*.csv")) or packed.zip_of(runs).exists():
-                raise ConfigError(f"{self.path} holds runs but no manifest.json; choose another save_dir")
+            self._check_runs_alone()
             return None
         if not isinstance(found, dict) or not isinstance(found.get("config"), dict):
-            raise ConfigError(f"{self.path}/manifest.json holds no config; choose another save_dir, or move it away")
-        there, here = found["config"], self.config.to_dict()
+            raise ConfigError(f"{file} holds no config; {self._without_manifest()}")
+        if wrong := records.wrong_kinds(found):
+            raise ConfigError(f"{file} is damaged: {wrong}; {self._without_manifest()}")
+        there, here = with_later_keys(found["config"]), self.config.to_dict()
         for key in here:
             if not _goes_on(key, there, here):
                 raise ConfigError(
-                    f"{self.path} holds the results of another CONFIG: {key} is {there.get(key)!r} there and "
-                    f"{here[key]!r} here; choose another save_dir, or give {key} the value that is there"
+                    f"{self.path} holds the results of another CONFIG: {key} is {shown(there.get(key))} there and "
+                    f"{shown(here[key])} here; choose another save_dir, or give {key} the value that is there"
                 )
-        own = own_activations(self.config)
-        for name, fingerprint in found.get("own_activations", {}).items():
+        own = own_activations(self.config) | own_inits(self.config)
+        for name, fingerprint in {**found.get("own_activations", {}), **found.get("own_inits", {})}.items():
             if own.get(name, fingerprint) != fingerprint:
                 raise ConfigError(
                     f"{self.path} holds results of another function that was registered as {name!r}; "
                     "choose another save_dir, or register the new one under another name"
                 )
+        self._refuse_other_data(found, "holds results of")
         return found
+
+    def _without_manifest(self):
+        """What to do without the manifest, in words that hold."""
+        if all(len(entry) == 3 for entry in self._checksums.values()) and self._checksums:
+            return "get it back, or move it away and start again: the runs in runs.json that this CONFIG made are kept"
+        return f"get it back, choose another save_dir, or move {self.path} away to train all runs anew"
+
+    def _check_runs_alone(self):
+        """Runs without a manifest are taken up where runs.json knows that this CONFIG made them, of the same data."""
+        runs = self.path / "runs"
+        try:
+            names = {path.stem for path in runs.glob("*.csv")} | {Path(name).stem for name in packed.packed_names(runs)}
+        except files.DamagedError:
+            names = {"runs.zip"}
+        if not names:
+            self._checksums = {}
+            return
+        known, named = self._checksums, self.config.named
+        if any(len(entry) < 3 for entry in known.values()) or not names & set(known):
+            raise ConfigError(f"{self.path} holds runs but no manifest.json; {self._without_manifest()}")
+        others = sorted(name for name in names if name not in named or self._is_anothers(named[name]))
+        if others:
+            raise ConfigError(
+                f"{self.path} holds runs but no manifest.json, and {others[0]} is of another CONFIG or of other data; "
+                f"choose another save_dir, or move {self.path} away to train all runs anew"
+            )
+        say(f"{self.path} holds no manifest.json; what this CONFIG made of the same data is taken up")
+
+    def _is_anothers(self, run):
+        return run.name in self._checksums and self._checksums[run.name][2:] != (self._made_from(run),)
+
+    def _made_from(self, run):
+        """A fingerprint of what decides the numbers of a run beside the code: CONFIG, data, the reader's own functions.
+
+        What is at its default does not count: keys and parameters that come later change nothing.
+        """
+        fixed = fixed_part(self.config, [run])
+        fixed = {key: value for key, value in fixed.items() if value != DEFAULTS.get(key)}
+        for key, table, name in (
+            ("init_params", INITIALIZERS, self.config.row_of(run.init)),
+            ("activation_params", FAMILIES, run.activation),
+        ):
+            (params,) = fixed.pop(key, {None: None}).values()
+            row = table.get((params or {}).get("activation", name))
+            usual = getattr(row, "defaults", {})
+            fixed[key] = {k: v for k, v in (params or {}).items() if usual.get(k) != v}
+        own = own_activations(self.config).get(run.activation), own_inits(self.config).get(self.config.row_of(run.init))
+        return origin.digest(json.dumps([run.name, fixed, own, origin.in_short(self.data)]))
+
+    def _refuse_other_data(self, found, what):
+        """Raise ConfigError when a manifest, or what a state says of itself, is of other data."""
+        changed = origin.data_changed(found["data"], self.data) if isinstance(found.get("data"), dict) else ""
+        if changed and self.config.resume != "force":
+            raise ConfigError(
+                f"{self.path} {what} other data: {changed} differ; put the data back, choose another save_dir, or go "
+                f"on all the same with {FORCE}"
+            )
+
+    def _check_what_trained(self):
+        """Raise ConfigError when other code than today's has trained what there is, and something is left to train."""
+        if self.is_complete or self.config.resume == "force":
+            return
+        states = list(filter(None, map(self._about, sorted(self.states.glob("*.pt")))))
+        for state in states:
+            self._refuse_other_data(state, "holds a state that was trained on")
+        if self.finished or states:
+            for found in (self.manifest or {}, *states):
+                code = found.get("code")
+                changed = sources.changed(code, origin.of_code()) if isinstance(code, dict) else ""
+                if changed:
+                    raise ConfigError(
+                        f"{self.path} was trained by other code: {changed} differs, and "
+                        f"{len(self.config.runs()) - len(self.finished)} runs are left to train; choose another "
+                        f'save_dir, train all anew with "resume": False, or go on all the same with {FORCE}'
+                    )
+
+    # ---- what is there
 
     def _find_finished(self):
         """A run whose CSV is as it was written has its row in the summary; any other is read and judged anew."""
-        known, rows = self._checksums, records.read_rows(self.path)
+        packed.packed_names(self.path / "runs")  # a zip that cannot be opened ends it here
+        for damage in (records.damage_of_index(self.path), records.damage_of_summary(self.path)):
+            if damage:
+                say(f"{damage}; it is written anew from the runs")
+        rows, again = records.read_rows(self.path), set((self.manifest or {}).get("again", ()))
+        gone = []
         for run in self.config.runs():
             path = records.run_file(self.path, run)
-            if not packed.exists(path):
+            if run.name in again:
                 continue
-            checksum = records.run_checksum(self.path, run.name)
-            written, last = known.get(run.name, (checksum, None))
-            if written != checksum:
-                print(f"{path} is damaged: its checksum is not the one in runs.json; the run is trained again")
-                continue
-            row = rows.get(run.name)
-            if last is None or row is None:
-                try:
-                    history = records.read_run(path)
-                except files.DamagedError:
-                    raise
-                except ValueError as error:
-                    print(f"{error}; the run is trained again")
-                    continue
-                last, row = len(history) - 1, records.summarise(run, history, self.floor)
-            self.rows[run], self._checksums[run.name] = row, (checksum, last)
-            if last == self.config.num_epochs:
-                self.finished.add(run)
+            try:
+                if packed.exists(path):
+                    self._judge(run, path, rows.get(run.name))
+                elif run.name in self._checksums:
+                    gone.append(path)
+            except files.DamagedError as error:  # of a packed CSV, the others of which are read as they are
+                say(f"{path} is damaged in runs.zip ({_sentence(error.__cause__, path)}); the run is trained again")
+            except (ValueError, OSError) as error:
+                say(f"{_sentence(error, path)}; the run is trained again")
+        if again:
+            say(f"{len(again)} runs in {self.path} are older than the start with resume False; they are trained again")
+        if gone and ((self.path / "runs").exists() or packed.zip_of(self.path / "runs").exists()):
+            more = f" and {len(gone) - 1} more are" if len(gone) > 1 else " is"
+            say(f"{gone[0]}{more} gone; what is gone is trained again")
+
+    def _judge(self, run, path, row):
+        """Note a run with its row. Raises ValueError, OSError when what lies there is not what was written."""
+        checksum = records.run_checksum(self.path, run.name)
+        written, last, *made_from = self._checksums.get(run.name, (checksum, None))
+        if written != checksum:
+            raise ValueError(f"{path} is damaged: its checksum is not the one in runs.json")
+        if self.manifest is None and not made_from:
+            raise ValueError(f"{path} is not known to runs.json, and there is no manifest.json")
+        if last is None or row is None:
+            history = records.read_run(path)
+            if list(history) != records.columns(run.layers):
+                raise ValueError(f"{path} is damaged: it has not the columns of {run.layers} layers")
+            if len(history) - 1 > self.config.num_epochs:
+                raise ValueError(f"{path} is damaged: it has {len(history) - 1} epochs, more than num_epochs")
+            if last is not None and last != len(history) - 1:
+                raise ValueError(f"{path} is damaged: it has {len(history) - 1} epochs, not the {last} of runs.json")
+            row = records.summarise(run, history, self.floor)
+            if last is None:
+                self._hold_against_summary(run, path, row)
+            last = len(history) - 1
+        self.rows[run], self._checksums[run.name] = row, (checksum, last, *made_from)
+        if last == self.config.num_epochs:
+            self.finished.add(run)
+
+    def _hold_against_summary(self, run, path, row):
+        """Without runs.json the summary is the only other witness. Raises ValueError where it says something else."""
+        there = self._old_rows.get(run.name, {})
+        for name in ("final_train_loss", "final_test_loss", "final_train_acc", "final_test_acc"):
+            value, other = row[name], there.get(name)
+            if isinstance(other, float) and abs(value - other) > 2e-5 * abs(value):  # six digits; NaN is another matter
+                raise ValueError(f"{path} is damaged, or summary.csv is: {name} is {value:g} here and {other:g} there")
+
+    @cached_property
+    def _old_rows(self):
+        return records.rows_of_old(self.path)
+
+    def _about(self, path):
+        """What a state says of itself; None where it cannot be used, which is said once."""
+        try:
+            about = files.read_about(path)
+            if _names_its_work(about):
+                return about
+            raise files.DamagedError(f"{path} does not say of which work it is")
+        except (files.DamagedError, OSError) as error:
+            self._set_aside(path, f"{_sentence(error, path)}; its runs are trained from their start")
+        return None
 
     def begun(self):
         """The stacks that were interrupted, as tasks that go on where they were."""
         named, left, taken, tasks = self.config.named, set(self.config.runs()) - self.finished, set(), []
         for path in sorted(self.states.glob("*.pt")) if self.config.resume else []:
-            try:
-                about = files.read_about(path)
-            except (files.DamagedError, OSError) as error:
-                self._set_aside(path, f"{error}; its runs are trained from their start")
+            about = self._about(path)
+            if about is None:
                 continue
             runs = [named[name] for name in about["runs"] if name in named]
-            ours = len(runs) == len(about["runs"]) and about["config"] == _as_json(fixed_part(self.config, runs))
+            fixed = _as_json(fixed_part(self.config, runs))
+            ours = (
+                len(runs) == len(about["runs"])
+                and {**_known_defaults(fixed), **with_later_keys(about["config"])} == fixed
+            )
             if not ours or about["step"] > self.config.num_epochs:
                 self._set_aside(
                     path, f"{path} belongs to another CONFIG; it is not used, and removed when this sweep is complete"
@@ -135,12 +281,15 @@ class SweepFolder:
 
     def _set_aside(self, path, why):
         if path not in self._useless:
-            print(why)
+            say(why)
         self._useless.add(path)
 
     def changed_since(self):
         """Whether somebody else has written to the folder after this was read from it, or wrote to it."""
-        return _as_json(records.read_manifest(self.path)) != _as_json(self.manifest)
+        try:
+            return records.read_manifest(self.path) != _as_json(self.manifest)
+        except files.DamagedError:
+            return True
 
     # ---- what is written
 
@@ -149,24 +298,43 @@ class SweepFolder:
         before = self.manifest or {}
         self._seconds_before, self._started = before.get("seconds", 0.0), time.perf_counter()
         complete = before.get("finished") and self.is_complete
-        origin = files.provenance(device)
+        made = files.provenance(device)
+        made_from = {} if complete else {"data": self.data, "code": origin.of_code()}
+        if not complete:
+            made |= {"data": origin.in_short(self.data), "code": origin.digest(sorted(origin.of_code().items()))}
         earlier = before.get("origins", [])
+        again = before.get("again", []) if self.config.resume else self._runs_there()
         self.manifest = {
             "config_given": given,
             "config": self.config.to_dict(),
             # what trained the runs, not what looked at them afterwards
-            **(before if complete else origin),
-            "origins": earlier if complete or origin in earlier else [*earlier, origin],
+            **(before if complete else {**made, **made_from}),
+            "origins": earlier if complete or made in earlier else [*earlier, made],
             "own_activations": own_activations(self.config),
+            "own_inits": own_inits(self.config),
             "started": before.get("started", files.now()),
             "finished": before["finished"] if complete else None,
             "seconds": self._seconds_before,
             "runs": len(self.config.runs()),
             "classes": data.classes,
             "commonest_class_share": round(data.commonest_class_share, 6),
+            "again": again,
         }
+        if not again:
+            del self.manifest["again"]
+        if not complete or "data" in before:  # a folder from before there were fingerprints gains them when it goes on
+            for run in self.rows:
+                self._checksums[run.name] = (*self._checksums[run.name][:2], self._made_from(run))
         self._write_manifest()
+        if not self.config.resume:
+            for path in self.states.glob("*.pt*"):
+                path.unlink()
         self._write_summary()
+
+    def _runs_there(self):
+        """The names of the runs that lie here and are not of this start."""
+        others = [run for run in self.config.runs() if run not in self.finished]
+        return [run.name for run in others if packed.exists(records.run_file(self.path, run))]
 
     def keep(self, event):
         """Write the runs of a stack that is complete; its state is removed unless CONFIG keeps it. Raises OSError."""
@@ -177,15 +345,30 @@ class SweepFolder:
         for run in trained:
             history = records.read_run(records.run_file(self.path, run))
             self.rows[run] = records.summarise(run, history, self.floor)
-            self._checksums[run.name] = (records.run_checksum(self.path, run.name), len(history) - 1)
+            checksum = records.run_checksum(self.path, run.name)
+            self._checksums[run.name] = (checksum, len(history) - 1, self._made_from(run))
         self.finished.update(trained)
         self._write_summary()
+        if "again" in self.manifest:
+            names = {run.name for run in trained}
+            self.manifest["again"] = [name for name in self.manifest["again"] if name not in names]
+            if not self.manifest["again"]:
+                del self.manifest["again"]
         self._write_manifest()
         if not self.config.keep_state:
             lanes.state_file(self.states, event.task).unlink(missing_ok=True)
 
     def close(self, device):
-        """Note in the manifest that the sweep is complete, if it is, and leave no state behind. Raises OSError."""
+        """Note in the manifest that the sweep is complete, if it is, and leave no state behind.
+
+        Raises OSError, and SweepError when somebody has removed runs meanwhile.
+        """
+        gone = [run for run in self.finished if not packed.exists(records.run_file(self.path, run))]
+        if gone:
+            raise SweepError(
+                f"{records.run_file(self.path, gone[0])} was removed while this trained, and {len(gone) - 1} more; "
+                "start again to train what is gone"
+            )
         if self.is_complete and not self.config.keep_state:
             for path in self.states.glob("*.pt*"):  # a kill while one is written leaves a .part
                 path.unlink()
@@ -193,13 +376,14 @@ class SweepFolder:
                 self.states.rmdir()
         if device.type == "cuda" and self.config.cluster is None:  # other processes have a peak of their own
             self.manifest["peak_gpu_gib"] = round(torch.cuda.max_memory_allocated(device) / 2**30, 2)
+        self._write_summary()
         if self.is_complete and not self.manifest["finished"]:
             self.manifest["finished"] = files.now()
             self._write_manifest()
 
     def _write_summary(self):
-        records.write_summary(self.path, [self.rows[run] for run in self.config.runs() if run in self.rows])
-        records.write_checksums(self.path, self._checksums)
+        rows = [self.rows[run] for run in self.config.runs() if run in self.rows]
+        records.write_summary(self.path, rows, self._checksums)
 
     def _write_manifest(self):
         seconds = self._seconds_before + time.perf_counter() - self._started
@@ -209,14 +393,41 @@ class SweepFolder:
 
 def _goes_on(key, there, here):
     """Whether a sweep of the CONFIG `there` can go on as `here`, as far as one key decides: equal, or grown."""
-    if key in FREE_KEYS or there.get(key) == here[key]:
+    found = there.get(key, DEFAULTS.get(key))  # an older one may lack a key that came later
+    if key in FREE_KEYS or found == here[key]:
         return True
-    if key in PARAMS_OF:  # parameters of what is not used do not matter
-        return all(there.get(key, {}).get(name) == here[key].get(name) for name in there[PARAMS_OF[key]])
-    # an axis may grow: what is there is kept, the rest is trained
-    if key in records.AXES.values() and isinstance(there.get(key), list) and isinstance(here[key], list):
-        return set(there[key]) <= set(here[key])
-    return key == "num_epochs" and there.get(key, 0) < here[key]
+    try:
+        if key in PARAMS_OF:  # parameters of what is not used do not matter
+            return all((found or {}).get(name) == here[key].get(name) for name in there[PARAMS_OF[key]])
+        # an axis may grow: what is there is kept, the rest is trained
+        if key in records.AXES.values() and isinstance(found, list) and isinstance(here[key], list):
+            return set(found) <= set(here[key])
+        return key == "num_epochs" and found < here[key]
+    except files.WRONG_KINDS:  # a manifest that was changed by hand, or damaged
+        return False
+
+
+def _known_defaults(fixed):
+    """The keys of a CONFIG at their defaults, as far as a part of one has them."""
+    return {key: DEFAULTS[key] for key in fixed if key in DEFAULTS}
+
+
+def _names_its_work(about):
+    """Whether this is what `StackWorker.about` says, and `lanes.drive`."""
+    return (
+        isinstance(about, dict)
+        and isinstance(about.get("runs"), list)
+        and all(isinstance(name, str) for name in about["runs"])
+        and isinstance(about.get("config"), dict)
+        and type(about.get("step")) is int
+        and about["step"] >= 0
+    )
+
+
+def _sentence(error, path):
+    """What an error about a file says, with its name."""
+    text = str(error) if not isinstance(error, OSError) else f"{path} cannot be read ({error.strerror or error})"
+    return " ".join(text.split())
 
 
 def _as_json(content):
@@ -232,6 +443,16 @@ def own_activations(config):
     grid = torch.linspace(-4, 4, 65, dtype=torch.float64)
     params = config.activation_params
     bases = [params[name].get("base") for name in config.activations if name in params]
-    rows = {name: row for name, row in sorted(registered().items()) if name in (*config.activations, *bases)}
+    own = {name: config.rows.get(name, row) for name, row in sorted(registered().items())}
+    rows = {name: row for name, row in own.items() if name in (*config.activations, *bases)}
     values = {name: torch.cat([row.f(grid), row.df(grid)]) for name, row in rows.items()}
     return {name: hashlib.sha256(value.detach().numpy().tobytes()).hexdigest()[:16] for name, value in values.items()}
+
+
+def own_inits(config):
+    """{name: fingerprint} of the reader's own inits: what they draw from one seed, hashed."""
+    rows = {config.row_of(name): row for name, row in sorted(config.init_rows.items()) if row.measured}
+    drawn = {
+        name: torch.cat([p.flatten() for p in row.both((9, 7), generator_for("own"))]) for name, row in rows.items()
+    }
+    return {name: hashlib.sha256(values.numpy().tobytes()).hexdigest()[:16] for name, values in drawn.items()}

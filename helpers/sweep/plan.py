@@ -2,7 +2,7 @@
 
 import torch
 
-from helpers.config import PRECISIONS
+from helpers.config import PRECISIONS, STACK_SETTINGS
 from helpers.lanes import MOST_LANES, Task
 from helpers.records import AXES
 
@@ -24,7 +24,7 @@ def parameters(config, layers):
 
 def stack_parameters(config, runs):
     """Number of weights and biases of some runs together; times the samples it is what an epoch of them costs."""
-    return sum(parameters(config, run.layers) for run in runs)
+    return sum(parameters(config.of(run), run.layers) for run in runs)
 
 
 def stack_size(config, layers, device):
@@ -65,7 +65,7 @@ def stack_size(config, layers, device):
 
 
 def plan(config, runs, device, lanes=1):
-    """Group runs into stacks: lists of runs of one activation, the costliest stack first.
+    """Group runs into stacks: lists of runs of one activation and setting, the costliest stack first.
 
     lanes  how many stacks train side by side: where sizes are "auto" on a CPU, none costs more than a lane's share of
            all, so that no lane is left without work
@@ -75,15 +75,24 @@ def plan(config, runs, device, lanes=1):
     shared_out = config.stack_size == "auto" and device.type == "cpu"
     share = stack_parameters(config, runs) / lanes if shared_out else float("inf")
     stacks = []
-    for activation in dict.fromkeys(run.activation for run in runs):
-        family, taken = deepest_first(run for run in runs if run.activation == activation), 0
+    families = {}
+    for run in runs:
+        families.setdefault(kind_of(run), []).append(run)
+    for family in map(deepest_first, families.values()):
+        taken = 0
         while taken < len(family):
-            stack = family[taken : taken + stack_size(config, family[taken].layers, device)]
+            deepest = family[taken]
+            stack = family[taken : taken + stack_size(config.of(deepest), deepest.layers, device)]
             while len(stack) > 1 and stack_parameters(config, stack) > share:
                 stack.pop()
             stacks.append(stack)
             taken += len(stack)
     return sorted(stacks, key=lambda stack: -stack_parameters(config, stack))
+
+
+def kind_of(run):
+    """What is the same for all runs of a stack: the activation, the width, the batch size, the optimizer."""
+    return run.activation, *(getattr(run, setting) for setting in STACK_SETTINGS)
 
 
 def deepest_first(runs):
@@ -99,8 +108,9 @@ def stack_task(config, runs, done=-1):
 
 def fixed_part(config, runs):
     """What of a CONFIG, beside the runs' own names, decides the weights of some runs after an epoch."""
-    plain = config.to_dict()
+    plain = config.of(runs[0]).to_dict()
     fixed = {key: value for key, value in plain.items() if key not in (*FREE_KEYS, *AXES.values(), "num_epochs")}
+    fixed |= {setting: plain[setting] for setting in STACK_SETTINGS}
     fixed["lr"] = [run.lr for run in runs]
     fixed["init_params"] = {run.init: plain["init_params"][run.init] for run in runs}
     fixed["activation_params"] = {run.activation: plain["activation_params"].get(run.activation) for run in runs}

@@ -12,19 +12,24 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
+from helpers import words
+from helpers.config import MOMENTUM, WITH_MOMENTUM
 from helpers.data import PROBE_SIZE
 from helpers.sweep.plan import parameters
 from helpers.sweep.training import StackTraining, epoch_order
 
 EPOCHS = 3  # at most
+IN_BOTH = {"nesterov": "momentum", "adamw": "adam"}
 SAMPLES_TIMES_WEIGHTS = 11 * 10**9  # at most, in an epoch: what MNIST costs with 5 x 128, a second or two in NumPy
 
 
 def exact(config, data, layers, rng):
     """(SweepConfig, Data) for a comparison in float64 on the CPU.
 
-    Three epochs at most; of data on which networks of this many layers would train for minutes, a random part.
+    Three epochs at most; of data on which networks of this many layers would train for minutes, a random part. An
+    optimiser that courselib does not have is replaced by the one that comes nearest, and that is printed.
     """
+    config = config.of(config.runs()[0])
     most = SAMPLES_TIMES_WEIGHTS // parameters(config, layers)
     epochs = min(EPOCHS, config.num_epochs, max(1, most // data.train_size))
 
@@ -34,8 +39,14 @@ def exact(config, data, layers, rng):
 
     (x_train, y_train), (x_test, y_test) = part(data.x_train, data.y_train), part(data.x_test, data.y_test)
     probe = torch.arange(min(PROBE_SIZE, len(x_train)))
+    optimizer = config.optimizer if isinstance(config.optimizer, str) else config.optimizer[0]
+    plain = {"optimizer": IN_BOTH.get(optimizer, optimizer), "weight_decay": 0.0}
+    plain["momentum"] = MOMENTUM if plain["optimizer"] in WITH_MOMENTUM else None
+    changed = [f"{key} {value!r}" for key, value in plain.items() if getattr(config, key) != value]
+    if changed:
+        print(f"courselib's optimisers have nothing else: compared with {words.listed(changed)}")
     return (
-        dataclasses.replace(config, precision="float64", device="cpu", num_epochs=epochs),
+        dataclasses.replace(config, precision="float64", device="cpu", num_epochs=epochs, **plain),
         dataclasses.replace(data, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, probe=probe),
     )
 

@@ -4,8 +4,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullLocator
 
-from helpers.figures import COLOURS, EPOCHS_MAP, STYLE, colour_scale, grid_of_subplots, log_ticks, whole_ticks
-from helpers.sweep.tables import STAT_LABELS, chance
+from helpers.figures import (
+    COLOURS,
+    EPOCHS_MAP,
+    MOST,
+    STYLE,
+    colour_scale,
+    grid_of_subplots,
+    log_ticks,
+    whole_ticks,
+    wrapped,
+)
+from helpers.sweep.tables import STAT_LABELS, chance, settings_of
 
 
 def run_curves(results, run):
@@ -46,9 +56,10 @@ def _draw_curves(axes, results, run, quantity):
 
 def positive_scale(subplots):
     """One y axis for all subplots, of values above 0: logarithmic where they span a decade."""
-    drawn = np.ma.concatenate([line.get_ydata() for axes in subplots for line in axes.lines]).compressed()
+    lines = [line.get_ydata() for axes in subplots for line in axes.lines]
+    drawn = np.ma.masked_invalid(np.ma.concatenate([[], *lines])).compressed()
     drawn = drawn[drawn > 0]
-    low, high = (drawn.min(), drawn.max()) if len(drawn) else (0.1, 1)
+    low, high = np.clip((drawn.min(), drawn.max()), 1 / MOST, MOST) if len(drawn) else (0.1, 1)
     for axes in subplots:
         if high > 10 * low:
             axes.set(yscale="log", ylim=(low / 1.3, high * 1.3))
@@ -88,7 +99,7 @@ def _spread_epochs(last):
 def _log_axis(axes, values):
     """Make the y axis logarithmic for these values (>= 0); returns them with every 0 moved into a grey band below."""
     positive = values[values > 0].compressed()
-    low, high = (positive.min(), positive.max()) if len(positive) else (0.1, 1)
+    low, high = np.clip((positive.min(), positive.max()), 1 / MOST, MOST) if len(positive) else (0.1, 1)
     span = np.log10(high / low) if high > 10 * low else 1
     bottom, band, top = (low * 10 ** (share * span) for share in (-0.2, -0.08, 1.08))
     zeros = (values == 0).any()
@@ -111,13 +122,17 @@ def compare_runs(runs):
     """
     n = len(runs)
     width = 1.75 + min(3.2 * n, 10.6)
-    margins = _margins(left=0.65 / width, right=1 - 1.05 / width, bottom=0.055, hspace=0.38, wspace=0.16)
+    most = int(12 * (width - 1.75) / n)  # characters that fit above a column
+    titles = ["\n".join(wrapped(line, most) for line in _run_title(*run).split("\n")) for run in runs]
+    lines = max(title.count("\n") for title in titles) + 1
+    sides = {"left": 0.65 / width, "right": 1 - 1.05 / width, "top": 0.92 - 0.018 * (lines - 3)}
+    margins = _margins(**sides, bottom=0.055, hspace=0.38, wspace=0.16)
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(4, n + 1, figsize=(width, 8.4), width_ratios=[1] * n + [0.07], **margins)
-    for (results, run), loss, accuracy in zip(runs, grid[0], grid[1], strict=False):
+    for (results, run), title, loss, accuracy in zip(runs, titles, grid[0], grid[1], strict=False):
         _draw_curves(loss, results, run, "loss")
         _draw_curves(accuracy, results, run, "acc")
-        loss.set_title(_run_title(results, run), fontsize=9)
+        loss.set_title(title.replace("$", r"\$"), fontsize=9)  # a folder may have any name
     positive_scale(grid[0, :n])
     for row, stat in zip(grid[2:], ("act_std", "grad_norm"), strict=True):
         _draw_heat_maps(row, [results.layers(run, stat) for results, run in runs], stat)
@@ -164,5 +179,5 @@ def _draw_heat_maps(row, tables, stat):
 def _run_title(results, run):
     """What a run is, in three short lines."""
     row = results.select(run=run).iloc[0]
-    lr = f", lr {row.lr:g}" if len(results.lrs) > 1 else ""
-    return f"{row.activation}, {row.layers} layers\n{row.init}\n{results.folder.name}, seed {row.seed}{lr}"
+    where = ", ".join([results.folder.name, f"seed {row.seed}", *settings_of(results, row)])
+    return f"{row.activation}, {row.layers} layers\n{row.init}\n{where}"

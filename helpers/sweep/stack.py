@@ -15,14 +15,16 @@ where there is no C compiler, torch does it.
 """
 
 import threading
+import weakref
 
 import numpy as np
 import torch
 
-from helpers.config import PRECISIONS
+from helpers.config import PRECISIONS, STACK_SETTINGS
 from helpers.networks import DeepMLP, draw_parameters, mlp_kernel
 from helpers.records import LAYER_STATS
 from helpers.sweep.optimizers import STACK_OPTIMIZERS
+from helpers.sweep.plan import kind_of
 
 # oneDNN's float32 product for one large pair of matrices, which torch calls for its compiled graphs. On the AMD
 # processor it was measured on it takes half the time of torch.mm's MKL; the small products of the hidden layers gain
@@ -45,8 +47,10 @@ class Stack:
     """
 
     def __init__(self, config, runs, device="cpu"):
-        if len({run.activation for run in runs}) != 1:
-            raise ValueError(f"a stack has one activation; got {sorted({run.activation for run in runs})}")
+        for name, values in zip(("activation", *STACK_SETTINGS), zip(*map(kind_of, runs), strict=True), strict=True):
+            if len(set(values)) != 1:
+                raise ValueError(f"a stack has one {name}; got {sorted(set(values))}")
+        config = config.of(runs[0])
         self.config, self.device = config, torch.device(device)
         self.runs = sorted(runs, key=lambda run: (-run.layers, run.seed))
         self.activation = config.activation(runs[0].activation)
@@ -75,7 +79,9 @@ class Stack:
         self._draw()
         self.loss_sum = torch.zeros(len(runs), dtype=self.sum_type, device=self.device)
         self.correct = torch.zeros(len(runs), dtype=torch.int64, device=self.device)
-        self.optimizer = STACK_OPTIMIZERS[config.optimizer](self)
+        # By a weak reference, as all that belongs to the stack and looks back at it: a stack that is finished is then
+        # freed at once. The collector of cycles, which counts objects and not bytes, would keep several.
+        self.optimizer = STACK_OPTIMIZERS[config.optimizer](weakref.proxy(self))
         self.kernel = self._kernel() if by_kernel else None
         self._spaces = {}
 
@@ -133,7 +139,7 @@ class Stack:
     def _space(self, n):
         """The buffers for batches of n samples, made once."""
         if n not in self._spaces:
-            self._spaces[n] = _Space(self, n)
+            self._spaces[n] = _Space(weakref.proxy(self), n)
         return self._spaces[n]
 
     def _affine(self, l, a, z):

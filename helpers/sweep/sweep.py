@@ -13,9 +13,10 @@ from pathlib import Path
 
 from helpers import data as datasets
 from helpers import files, lanes, records
+from helpers.checks import plain
 from helpers.config import SweepConfig, resolve_device
 from helpers.networks import check_inits
-from helpers.progress import Lines, Progress
+from helpers.progress import Lines, Progress, Watched, say
 from helpers.sweep.folder import SweepError, SweepFolder
 from helpers.sweep.news import news_of
 from helpers.sweep.plan import plan, stack_parameters, stack_task
@@ -29,12 +30,13 @@ WORTH_SAYING = 1.1  # how many times as long it takes in one; less may be noise
 class Sweep:
     """All runs of one CONFIG. Making it validates CONFIG, loads the data and looks at what is done already.
 
-    Raises ConfigError or DataError, before anything is written, when CONFIG or the data cannot be used.
+    Raises ConfigError or DataError, before anything is written, when CONFIG or the data cannot be used. The folder is
+    looked at again when `run` has its lock, and may be refused then: somebody else may have been there.
     """
 
     def __init__(self, given):
         config = SweepConfig.from_dict(given)
-        self.given = dict(given)
+        self.given = plain("CONFIG", given)  # as the manifest holds it
         self.device = resolve_device(config)
         self.folder = Path(config.save_dir)
         self.data = datasets.load(config, self.device, data_type(config))
@@ -46,7 +48,7 @@ class Sweep:
         self.stop = lanes.Stop()
 
     def _look_at_folder(self):
-        self.on_disk = SweepFolder(self.folder, self.config, self.data.commonest_class_share)
+        self.on_disk = SweepFolder(self.folder, self.config, self.data)
 
     @property
     def finished(self):
@@ -72,8 +74,8 @@ class Sweep:
         c, d, todo = self.config, self.data, self.todo()
         resumed = sum(task.done >= 0 for task in todo)
         axes = {"inits": c.init_types, "activations": c.activations, "depths": c.layers_list, "seeds": c.seeds}
-        if len(c.lrs) > 1:
-            axes["learning rates"] = c.lrs
+        settings = {words: c.values_of(setting) for setting, words in records.SETTINGS.items()}
+        axes |= {words: values for words, values in settings.items() if len(values) > 1}
         grid = " x ".join(f"{len(values)} {axis if len(values) > 1 else axis[:-1]}" for axis, values in axes.items())
         left = (
             f"left: {len(todo)} stacks of up to {max(len(task.what['runs']) for task in todo)} networks"
@@ -175,6 +177,7 @@ class Sweep:
         """Train a throw-away stack for about `seconds`; returns the cost of its steps and how long they took."""
         training = StackTraining(config, self.data, runs, self.device)
         n = len(training.stack.seeds)
+        config = training.config
         at_once = training.stack.steps_of_a_call(config.batch_size)
         index = epoch_order(0, 0, self.data.train_size)[: at_once * config.batch_size].expand(n, -1).to(self.device)
         train = training.batch_trainer()
@@ -191,12 +194,13 @@ class Sweep:
         """Train what is left, and return the results read back from the folder.
 
         progress  called with a `Progress` after every epoch of a stack, in this thread; its `close()`, if it has one,
-                  when the sweep ends; where left out, `Lines` prints a few lines a minute
+                  when the sweep ends; an error in either is printed and ends nothing; where left out, `Lines` prints
+                  a few lines a minute
 
         An interrupt ends the sweep at the last complete epoch of every stack. Raises SweepError when results cannot be
         written; what was finished before is kept, and a second start goes on from there.
         """
-        progress = progress or Lines(news_of)
+        progress = Watched(progress or Lines(news_of))
         self.stop.clear()
         if not self.on_disk.is_complete:
             self.side_by_side(1)  # a cluster that does not answer says so before anything is written
@@ -204,7 +208,7 @@ class Sweep:
             with self._locked():
                 self._run(progress)
         finally:
-            getattr(progress, "close", lambda: None)()
+            progress.close()
         return records.load_sweep(self.folder)
 
     def _run(self, progress):
@@ -218,7 +222,7 @@ class Sweep:
             progress(Progress(event, len(self.finished), runs, fraction, eta))
 
         for doubt in self._doubts():
-            print(doubt, flush=True)
+            say(doubt)
         with self._write_errors_explained():
             self._engine(
                 tasks,
@@ -250,12 +254,14 @@ class Sweep:
         """Claim the folder, for this process and this CONFIG. Raises SweepError when it cannot be had."""
         try:
             with files.locked(self.folder):
-                if self.config.resume and self.on_disk.changed_since():
+                if self.on_disk.changed_since():
                     self._look_at_folder()
                 self.on_disk.claim(self.given, self.device, self.data)
                 yield
         except files.LockedError as error:
             raise SweepError(str(error)) from error
+        except files.MovedError as error:
+            raise self._moved(error) from error
         except OSError as error:
             raise SweepError(
                 f"save_dir is {str(self.folder)!r}, which cannot be written to ({error.strerror}); nothing was trained"
@@ -265,8 +271,16 @@ class Sweep:
     def _write_errors_explained(self):
         try:
             yield
+        except files.MovedError as error:
+            raise self._moved(error) from error
         except OSError as error:
             raise SweepError(
                 f"results cannot be written to {self.folder} ({error.strerror or error}); {len(self.finished)} of "
                 f"{len(self.config.runs())} runs are finished and kept: mend that, and start again to go on"
             ) from error
+
+    def _moved(self, error):
+        return SweepError(
+            f"{error}; {len(self.finished)} of {len(self.config.runs())} runs were finished in it: put it back, and "
+            "start again to go on"
+        )

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from helpers.records import AXES, LAYER_STATS, axis_values
+from helpers.records import AXES, LAYER_STATS, axis_values, in_name
 
 STAT_LABELS = dict(
     zip(
@@ -20,14 +20,15 @@ STAT_LABELS = dict(
 
 
 def cells(results, **fixed):
-    """The combinations that are finished in every seed: DataFrame, indexed by activation, init, layers (and lr).
+    """The combinations that are finished in every seed: DataFrame, indexed by activation, init, layers, and by those
+    of `records.SETTINGS` that have several values.
 
     fixed    only those with these values: cells(results, activation="relu")
     columns  seeds, learned, diverged: how many; train_acc, test_acc, epochs (to 95 % of the own peak, of seeds that
              learned): means over the seeds, each with its deviation in a column that ends in _std
     """
     rows = results.select(**fixed)
-    axes = ["activation", "init", "layers", *(["lr"] if len(results.lrs) > 1 else [])]
+    axes = ["activation", "init", "layers", *results.several]
     count = {"seeds": ("seed", "count"), "learned": ("learned", "sum"), "diverged": ("diverged", "sum")}
     measured = {"train_acc": "final_train_acc", "test_acc": "final_test_acc", "epochs": "epochs_to_95"}
     means = {name: (column, "mean") for name, column in measured.items()}
@@ -35,6 +36,17 @@ def cells(results, **fixed):
     table = rows.groupby(axes, sort=False).agg(**count, **means, **spreads)
     table = table.astype(dict.fromkeys([*means, *spreads], float))  # else not, of whole numbers with gaps or of no run
     return table[table.seeds == (1 if "seed" in fixed else len(results.config["seeds"]))]
+
+
+def in_words(setting, value):
+    """ "lr 0.1", "width 64", "batch 32", "adam": a setting of a run."""
+    word = {"lr": "lr ", "hidden_size": "width ", "batch_size": "batch ", "optimizer": ""}[setting]
+    return f"{word}{in_name(value)}"
+
+
+def settings_of(results, row):
+    """The settings of a row of the summary that others have otherwise, in words: ["lr 0.1", "width 64"]."""
+    return [in_words(setting, row[setting]) for setting in results.several]
 
 
 def planned(results, **fixed):
@@ -116,6 +128,7 @@ def curves_of(results, rows, column):
 
 def layers_of(results, stat, **cell):
     """One statistic of one run, epochs x layers; all NaN where the run is missing, as in a sweep that was stopped."""
+    results.check_one_of_each(but=cell)
     rows = results.select(**cell)
     if len(rows) == 0:
         return np.full((results.config["num_epochs"] + 1, cell["layers"]), np.nan)
@@ -132,6 +145,7 @@ def smallest_mean_gradient(results, epoch, **cell):
 
     epoch  0 before training, -1 after it
     """
+    results.check_one_of_each(but=cell)
     norms = [results.layers(run, "grad_norm").iloc[epoch] for run in results.select(**cell).run]
     norms = np.array(norms, float)  # (seeds, layers)
     return 0.0 if (norms == 0).any() else np.exp(np.log(norms).mean(0)).min()
@@ -146,11 +160,12 @@ def is_logarithmic(stat, values):
 # ---- beside theory
 
 
-def profile_of(profiles, **cell):
-    """The profile of the first run with these values; None where theory has none.
+def profile_of(results, profiles, **cell):
+    """The profile of the first run with these values, of the sweep's own width; None where theory has none.
 
     profiles  {run: what theory expects of its layers} from `theory.profiles`
     """
+    cell["hidden_size"] = axis_values(results.config, "hidden_size")[0]
     found = (profile for run, profile in profiles.items() if all(getattr(run, name) == cell[name] for name in cell))
     return next(found, None)
 

@@ -5,6 +5,7 @@
 
 import dataclasses
 import time
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from helpers import data as datasets
 from helpers import records
 from helpers.activations import ACTIVATIONS, registered
 from helpers.config import ConfigError, SweepConfig, resolve_device
-from helpers.lanes import Lanes
+from helpers.initializers import INITIALIZERS
+from helpers.lanes import ClusterError, Lanes
+from helpers.sweep import origin
 from helpers.sweep.folder import SweepError
 from helpers.sweep.plan import deepest_first, fixed_part, parameters, stack_task
 from helpers.sweep.stack import GraphedSteps, Stack
@@ -30,8 +33,8 @@ class StackTraining:
     """
 
     def __init__(self, config, data, runs, device):
-        self.config, self.data = config, data
         self.stack = Stack(config, runs, device)
+        self.config, self.data = self.stack.config, data
         self.runs = self.stack.runs
         self.epoch = -1
         self.graphed = None
@@ -39,7 +42,7 @@ class StackTraining:
         self.tables = [np.full((config.num_epochs + 1, len(records.columns(run.layers))), np.nan) for run in self.runs]
         for table in self.tables:
             table[:, 0] = np.arange(config.num_epochs + 1)
-        sizes = np.array([parameters(config, run.layers) for run in self.runs])
+        sizes = np.array([parameters(self.config, run.layers) for run in self.runs])
         self.share = sizes / sizes.sum()
         self._shown = -1  # the last epoch whose rows were asked for
 
@@ -148,20 +151,31 @@ class StackWorker:
     save_every = 0.0
 
     def __init__(self, config, device=None, data=None):
-        self.config, self.device, self._data = config, device, data
+        self.config, self.device, self._data, self._senders_data = config, device, data, None
 
     def __getstate__(self):
-        return {"config": self.config.to_dict(), "own_activations": registered()}
+        own = {name: self.config.rows.get(name, row) for name, row in registered().items()}
+        own_inits = {self.config.row_of(name): row for name, row in self.config.init_rows.items() if row.measured}
+        data = None if self._data is None else self._data_fingerprint
+        return {"config": self.config.to_dict(), "own_activations": own, "own_inits": own_inits, "data": data}
 
     def __setstate__(self, sent):
         ACTIVATIONS.update(sent["own_activations"])
+        INITIALIZERS.update(sent["own_inits"])
         self.__init__(SweepConfig.from_dict(sent["config"]))
+        self._senders_data = sent["data"]
 
     @property
     def data(self):
         self.device = self.device or resolve_device(self.config)
         if self._data is None:
             self._data = datasets.load(self.config, self.device, data_type(self.config))
+            changed = origin.data_changed(self._senders_data or {}, self._data_fingerprint)
+            if changed:
+                raise ClusterError(
+                    f"a worker process finds other data in {self.config.data_dir} than the process that started this: "
+                    f"{changed} differ; give all the same files"
+                )
         return self._data
 
     def begin(self, task):
@@ -169,7 +183,12 @@ class StackWorker:
 
     def about(self, task):
         runs = task.what["runs"]
-        return {"runs": [run.name for run in runs], "config": fixed_part(self.config, runs)}
+        made_from = {"data": self._data_fingerprint, "code": origin.of_code()}
+        return {"runs": [run.name for run in runs], "config": fixed_part(self.config, runs), **made_from}
+
+    @cached_property
+    def _data_fingerprint(self):
+        return origin.of_data(self.data, self.config.normalize)
 
     def halve(self, task, state):
         runs = deepest_first(task.what["runs"])

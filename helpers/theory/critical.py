@@ -93,8 +93,8 @@ def _least_point(name, row):
     """
     grid = GRID[GRID >= SMALL]
     sigma_w2, sigma_b2 = critical_line(row, grid)
-    slope = chi_parallel(row, grid, sigma_w2)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # where phi' is 0 sigma_w2 is infinite
+        slope = chi_parallel(row, grid, sigma_w2)
         good = sigma_b2 >= -ROUNDING * grid
         if good[0] and slope[0] <= 1 + ROUNDING:
             return 0.0

@@ -6,6 +6,7 @@ The maps it is made of are in `mean_field.py`.
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pandas as pd
 from helpers.activations import phi_of
 from helpers.config import ConfigError, SweepConfig
 from helpers.data import load
-from helpers.initializers import INITIALIZERS, weight_moments
+from helpers.initializers import INITIALIZERS, bias_moments, weight_moments
 from helpers.quadrature import QUICK, expectation
 from helpers.theory import critical
 from helpers.theory.mean_field import half_distance
@@ -21,7 +22,7 @@ from helpers.theory.mean_field import half_distance
 MOST_VARIANCE = 1e30  # beyond, a signal counts as infinite
 MOST_CHANGE = math.e**3  # a gradient that fades or grows by more between first and last layer is lost
 FORECAST = ["run", "activation", "init", "layers", "seed", "lr", "pre_std_first", "pre_std_last"]
-FORECAST += ["correlation", "backward", "gradient", "regime"]
+FORECAST += ["correlation", "backward", "gradient", "regime", "variance"]
 
 
 # ---- the forecast of a sweep
@@ -55,23 +56,28 @@ class Ensemble:
     first       the variance of a weight of the first layer, times its fan-in
     sigma_w2    the same of the other hidden layers
     sigma_b2    the variance of a hidden layer's bias
+    first_b2    that of the first layer's, where it is another one
     """
 
     activation: object
     first: float
     sigma_w2: float
     sigma_b2: float
+    first_b2: float | None = None
 
 
 def ensemble_of(config, run):
     """The Ensemble of one run; None where its weights have a mean that is not 0, for which there is no theory here."""
     params = critical.params_of(config, run)
-    sizes = ((config.input_size, 0), (config.hidden_size, 1))
-    drawn = [weight_moments(run.init, params, fan_in, config.hidden_size, layer) for fan_in, layer in sizes]
-    if any(mean != 0 for mean, _ in drawn):
+    width = config.of(run).hidden_size
+    sizes, row = ((config.input_size, 0), (width, 1)), config.init_rows.get(run.init)
+    drawn = [weight_moments(run.init, params, fan_in, width, layer, row=row) for fan_in, layer in sizes]
+    biases = [bias_moments(run.init, params, fan_in, width, row) for fan_in, _ in sizes]
+    if any(mean != 0 for mean, _ in drawn + biases):
         return None
     first, other = (variance * fan_in for (_, variance), (fan_in, _) in zip(drawn, sizes, strict=True))
-    return Ensemble(config.activation(run.activation), first, other, params.get("sigma_b2", 0.0))
+    (_, first_b2), (_, sigma_b2) = biases
+    return Ensemble(config.activation(run.activation), first, other, sigma_b2, first_b2)
 
 
 def signals(ensembles, moments, layers):
@@ -82,9 +88,10 @@ def signals(ensembles, moments, layers):
     """
     phi = phi_of(ensembles[0].activation)
     first, sigma_w2, sigma_b2 = np.array([(e.first, e.sigma_w2, e.sigma_b2) for e in ensembles]).T
+    first_b2 = np.array([e.sigma_b2 if e.first_b2 is None else e.first_b2 for e in ensembles])
     names = ("q", "act_mean", "act_square", "distance", "chi")
     found = {name: np.full((len(ensembles), layers), np.nan) for name in names}
-    q = first * moments.square + sigma_b2
+    q = first * moments.square + first_b2
     distance = _divided(first * (moments.square - moments.product), q)
     with np.errstate(over="ignore", invalid="ignore"):
         for layer in range(layers):
@@ -126,9 +133,13 @@ def profiles(config, moments):
         if mine:
             layers = signals(mine, moments, max(config.layers_list))
             found |= {e: {name: values[i] for name, values in layers.items()} for i, e in enumerate(mine)}
-    inputs = moments.square * config.input_size / config.hidden_size
-    made = {(e, n): _profile(signal, n, inputs) for e, signal in found.items() for n in config.layers_list}
-    return {run: None if e is None else made[e, run.layers] for run, e in ensembles.items()}
+
+    @cache
+    def profile(ensemble, layers, width):
+        return _profile(found[ensemble], layers, moments.square * config.input_size / width)
+
+    widths = {run: config.of(run).hidden_size for run in ensembles}
+    return {run: None if e is None else profile(e, run.layers, widths[run]) for run, e in ensembles.items()}
 
 
 def _profile(signal, layers, inputs):
@@ -141,11 +152,12 @@ def _profile(signal, layers, inputs):
         backward = np.exp(0.5 * np.concatenate([np.cumsum(logs[::-1])[::-1], [0.0]]))
         before = np.sqrt(np.concatenate([[inputs], square[:-1]]))  # size of what each layer's weights read
         gradient = backward * before / before[-1]
+        act_std = np.sqrt(np.maximum(0.0, square - mean**2))
     return pd.DataFrame(
         {
             "pre_std": np.sqrt(q),
             "act_mean": mean,
-            "act_std": np.sqrt(np.maximum(0.0, square - mean**2)),
+            "act_std": act_std,
             "correlation": 1 - distance,
             "backward": backward,
             "gradient": gradient,
@@ -176,8 +188,9 @@ def forecast(config, data=None, known=None):
     known   {run: profile} from `profiles`, where they have been computed already
 
     columns: run, activation, init, layers, seed, lr; pre_std_first, pre_std_last; correlation, of two inputs in the
-    last hidden layer; backward and gradient, first over last hidden layer (see `profiles`); regime; trainable. Where
-    weights are drawn with a mean that is not 0 there is no theory: the numbers are NaN, the regime is "unknown".
+    last hidden layer; backward and gradient, first over last hidden layer (see `profiles`); regime; trainable; and
+    hidden_size, where there are several. Where weights are drawn with a mean that is not 0 there is no theory: the
+    numbers are NaN, the regime is "unknown".
     """
     config = config if isinstance(config, SweepConfig) else SweepConfig.from_dict(config)
     if known is None:
@@ -186,13 +199,14 @@ def forecast(config, data=None, known=None):
     rows = []
     regimes = {id(profile): regime_of(profile) for profile in known.values() if profile is not None}
     for run, profile in known.items():
-        row = {"run": run.name, **dataclasses.asdict(run)}
+        row = {"run": run.name, **dataclasses.asdict(run), "variance": _variance_from(config, run.init)}
         if profile is not None:
             first, last = profile.iloc[0], profile.iloc[-1]
             row |= {"pre_std_first": first.pre_std, "pre_std_last": last.pre_std, "correlation": last.correlation}
             row |= {"backward": first.backward, "gradient": first.gradient, "regime": regimes[id(profile)]}
         rows.append(row)
-    table = pd.DataFrame(rows, columns=FORECAST).fillna({"regime": "unknown"})
+    widths = ["hidden_size"] if len(config.values_of("hidden_size")) > 1 else []
+    table = pd.DataFrame(rows, columns=[*FORECAST, *widths]).fillna({"regime": "unknown"})
     return table.assign(trainable=table.regime == "trainable")
 
 
@@ -219,6 +233,11 @@ def recommend(activation, layers, hidden_size=128):
     table = pd.DataFrame(rows).set_index("init")
     order = pd.DataFrame({"regime": table.regime != "trainable", "change": np.abs(np.log(table.backward.clip(1e-300)))})
     return table.loc[order.sort_values(["regime", "change"], kind="stable").index]
+
+
+def _variance_from(config, init):
+    """How theory knows the variance of an init's weights."""
+    return "measured" if init in config.init_rows and config.init_rows[init].measured else "formula"
 
 
 def _why(init, backward, correlation, layers, regime):

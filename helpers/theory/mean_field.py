@@ -24,17 +24,20 @@ from helpers.quadrature import EXACT, expectation, pair_expectation
 NEUTRAL = 1e-9  # so close to 1 a slope counts as 1
 ALIKE = 1e-6  # two inputs whose correlation is so close to 1 count as alike
 GRID = np.geomspace(1e-10, 1e5, 481)  # variances among which fixed points and critical points are looked for
+INFINITE = np.errstate(over="ignore", invalid="ignore")  # what is beyond all floats, of a function that grows so fast
 
 
 # ---- the maps
 
 
+@INFINITE
 def variance_map(activation, q, sigma_w2, sigma_b2):
     """q' = sigma_w2 Int Dz phi(sqrt(q) z)^2 + sigma_b2 of a variance or an array of them (Poole et al. 2016, eq. 3)."""
     phi = phi_of(activation)
     return sigma_w2 * expectation(lambda u: phi.value(u) ** 2, q, kinks=phi.kinks) + sigma_b2
 
 
+@INFINITE
 def chi1(activation, q, sigma_w2):
     """sigma_w2 Int Dz phi'(sqrt(q) z)^2: the factor of a layer on squared gradients (Schoenholz et al. 2017).
 
@@ -44,6 +47,7 @@ def chi1(activation, q, sigma_w2):
     return sigma_w2 * expectation(lambda u: phi.slope(u) ** 2, q, kinks=phi.kinks)
 
 
+@INFINITE
 def chi_parallel(activation, q, sigma_w2):
     """The slope of the variance map, d q' / d q = sigma_w2 Int Dz phi(u) phi'(u) z / sqrt(q) with u = sqrt(q) z.
 
@@ -191,6 +195,7 @@ class CriticalPoint:
         return bool(self.chi_parallel < 1 - NEUTRAL)
 
 
+@INFINITE
 def critical_line(activation, q):
     """(sigma_w2, sigma_b2) at which q is a fixed point with chi1 = 1, for an array of q.
 

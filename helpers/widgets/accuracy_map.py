@@ -3,6 +3,7 @@
 The live panel fills it while the networks train, the results browser shows with it what was found.
 """
 
+from html import escape
 from math import isnan
 
 import ipywidgets as widgets
@@ -128,11 +129,11 @@ def _readable_on(colour):
 def _colour_key(measure):
     steps = ", ".join(to_hex(CIVIDIS(i / 10)) for i in range(11))
     bar = f'<span style="background: linear-gradient(90deg, {steps})"></span>'
-    return f'<div class="accuracy-key">{measure}: 0 {bar} 1, x: a run diverged, grey: no number yet</div>'
+    return f'<div class="accuracy-key">{escape(measure)}: 0 {bar} 1, x: a run diverged, grey: no number yet</div>'
 
 
 def _title(activation):
-    return f'<div class="accuracy-title"><b>{activation}</b> hidden layers:</div>'
+    return f'<div class="accuracy-title"><b>{escape(activation)}</b> hidden layers:</div>'
 
 
 def _depths(depths):
@@ -141,4 +142,4 @@ def _depths(depths):
 
 def _inits(inits):
     """The names of the inits, each beside its row of cells."""
-    return '<div class="accuracy-inits">' + "".join(f"<div>{init}</div>" for init in inits) + "</div>"
+    return '<div class="accuracy-inits">' + "".join(f"<div>{escape(init)}</div>" for init in inits) + "</div>"

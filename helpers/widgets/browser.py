@@ -14,12 +14,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from helpers import ROOT, files, packed
-from helpers.records import AXES, SUMMARY_COLUMNS, find_sweeps, load_sweep
+from helpers.records import AXES, SUMMARY_COLUMNS, axis_values, find_sweeps, load_sweep
 from helpers.sweep import run_figures
 from helpers.sweep.findings import settings
 from helpers.widgets.accuracy_map import AccuracyGrid
 
 MOST_COMPARED = 6
+ONE_SETTING = {"lr": "learning rate", "hidden_size": "width", "batch_size": "batch size", "optimizer": "optimizer"}
 FILTERS = {axis: AXES[axis] for axis in ("activation", "init", "layers")}  # the key of CONFIG behind each
 OUTCOMES = ("learned", "did not learn", "diverged")
 CSS = """<style>
@@ -57,7 +58,7 @@ class ResultsBrowser(widgets.VBox):
     def _make_widgets(self):
         self.study = self._dropdown("study", self._open_study)
         self.sweep = self._dropdown("sweep", self._open_sweep)
-        self.lr = self._dropdown("learning rate", self._open_lr)
+        self.several = {setting: self._dropdown(name, self._open_settings) for setting, name in ONE_SETTING.items()}
         self.filters = {name: self._dropdown(name, self._filter) for name in (*FILTERS, "outcome")}
         self.run = self._dropdown("run", self._show_run, width="420px")
         self.about, self.matches, self.map = _html("about"), _html("matches"), _hooked(widgets.VBox(), "map")
@@ -68,7 +69,9 @@ class ResultsBrowser(widgets.VBox):
         self.comparison = Comparison()
         compare = _button("compare this run", lambda: self.comparison.add(self.results, self.run.value))
         self.add = _hooked(compare, "add")
-        self.head = widgets.VBox([widgets.HTML(CSS), widgets.HBox([self.study, self.sweep, self.lr]), self.about])
+        self.head = widgets.VBox(
+            [widgets.HTML(CSS), _wrapped(self.study, self.sweep, *self.several.values()), self.about]
+        )
         self.body = widgets.VBox(
             [
                 widgets.HTML("<h3>Accuracy map</h3>"),
@@ -118,17 +121,18 @@ class ResultsBrowser(widgets.VBox):
             return
         _show(self.body, True)
         config = self.whole.config
-        _show(self.lr, len(self.whole.lrs) > 1)
-        self._offer(self.lr, self.whole.lrs)
+        for setting, dropdown in self.several.items():
+            _show(dropdown, setting in self.whole.several)
+            self._offer(dropdown, axis_values(config, setting))
         for name, key in FILTERS.items():
             self._offer(self.filters[name], [("all", None), *((str(value), value) for value in config[key])])
         self._offer(self.filters["outcome"], [("all", None), *((outcome, outcome) for outcome in OUTCOMES)])
         self.about.value = _sentence(describe(self.whole))
         self.summary_csv.value = download(folder / "summary.csv")
-        self._open_lr()
+        self._open_settings()
 
-    def _open_lr(self):
-        self.results = self.whole.at(self.lr.value)
+    def _open_settings(self):
+        self.results = self.whole.at(**{setting: dropdown.value for setting, dropdown in self.several.items()})
         self._filter()
 
     def _filter(self):
@@ -292,8 +296,10 @@ def side_by_side(runs):
 def png(figure):
     """The bytes of a figure, which is closed."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
-    plt.close(figure)
+    try:
+        figure.savefig(file, format="png", dpi=100)
+    finally:
+        plt.close(figure)
     return file.getvalue()
 
 

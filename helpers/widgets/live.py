@@ -3,7 +3,8 @@
     results = await live.train(sweep)
 
 The sweep trains in a thread while the cell awaits it, so that the kernel goes on answering clicks. Where nobody watches
-(papermill, a script), plain lines say the same.
+(papermill, a script), plain lines say the same. Whatever fails here, `progress.Watched` prints it once, the training
+goes on, and the next drawing tries again.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import io
 import threading
 import time
 from contextlib import contextmanager
+from html import escape
 
 import ipywidgets as widgets
 import numpy as np
@@ -22,13 +24,14 @@ from matplotlib.ticker import MaxNLocator
 
 from helpers import records
 from helpers.figures import COLOURS, STYLE
-from helpers.progress import duration, person_watches
-from helpers.records import AXES, EPOCH_COLUMNS
+from helpers.progress import Watched, duration, person_watches
+from helpers.records import AXES, EPOCH_COLUMNS, SETTINGS
 from helpers.sweep import run_figures
 from helpers.widgets.accuracy_map import AccuracyGrid
 
 # Shares of the time that the panel may take at most, of a thread: a drawing that took t waits t / share for the next.
 MAP_SHARE, CURVES_SHARE = 0.004, 0.004
+LOOK = 1.0  # seconds between two looks at what is due, beside that after each epoch
 TEST_ACC = EPOCH_COLUMNS.index("test_acc")
 
 
@@ -47,8 +50,11 @@ async def train(sweep):
     """
     if not person_watches():
         return sweep.run()
-    panel = SweepPanel(sweep)
-    display(panel.widget)
+    watched = Watched()
+    panel = watched.safely(SweepPanel, sweep)
+    if panel is None:  # the widgets could not be made
+        return sweep.run()
+    watched.safely(display, panel.widget)
     return await panel.train()
 
 
@@ -57,18 +63,21 @@ class SweepPanel:
 
     def __init__(self, sweep):
         self.sweep, self.config = sweep, sweep.config
-        self.trained = {}  # run -> its rows so far, as its CSV will have them
-        self.cells = {}  # cell -> its runs, of all seeds and learning rates
+        self.safely = Watched(tell=self._tell).safely  # calls all that draws or answers
+        self.trained = {}  # run in training -> its rows so far, as its CSV will have them: (epochs, columns)
+        self.cells = {}  # cell -> its runs, of all seeds and settings
         for run in self.config.runs():
             self.cells.setdefault(self._cell(run), []).append(run)
         self.changed = set()  # cells with news that the map does not show yet
         self.choice = None  # the cell whose curves are drawn, once there is one
+        self.choice_changed = False  # whether it has news that its curves do not show yet
+        self.latest = None  # the last Progress
         self._choosing = False  # while the choosers are set from here
         self.map_budget, self.curves_budget = Budget(MAP_SHARE), Budget(CURVES_SHARE)
         self._drawing = threading.Lock()  # a click draws in the kernel's thread, an epoch in the sweep's
         self._build()
         self.changed.update(self._cell(run) for run in sweep.finished)
-        self._draw_map()
+        self.safely(self._draw_map)
 
     # ---- the widgets
 
@@ -80,24 +89,32 @@ class SweepPanel:
         self.stop = widgets.Button(description="Stop", button_style="warning", icon="stop")
         self.stop.tooltip = "every network completes the epoch it is in; the sweep can go on from there"
         self.stop.add_class("sweep-stop")
-        self.stop.on_click(lambda _: self._stop())
+        self.stop.on_click(lambda _: self.safely(self._stop))
         self.grid = AccuracyGrid(c)
-        self.grid.on_click(lambda *cell: self.choose(cell))
+        self.grid.on_click(lambda *cell: self.safely(self.choose, cell))
         axes = {axis: getattr(c, AXES[axis]) for axis in ("activation", "init", "layers")}
         self.axes = {name: widgets.Dropdown(options=values, description=name) for name, values in axes.items()}
         for axis in self.axes.values():
             axis.layout.width = "220px"
-            axis.observe(lambda _: self._chosen_from_lists(), "value")
-        self.lr = widgets.Dropdown(options=c.lrs, description="lr", layout=widgets.Layout(width="180px"))
-        self.lr.observe(lambda _: self._choose_lr(), "value")
+            axis.observe(lambda _: self.safely(self._chosen_from_lists), "value")
+        several = {setting: c.values_of(setting) for setting in SETTINGS if len(c.values_of(setting)) > 1}
+        self.several = {name: widgets.Dropdown(options=values, description=name) for name, values in several.items()}
+        for setting in self.several.values():
+            setting.layout.width = "180px"
+            setting.observe(lambda _: self.safely(self._choose_settings), "value")
         # a picture in a box is stretched to the box by default
         self.picture = widgets.Image(format="png", layout=widgets.Layout(align_self="flex-start", max_width="100%"))
         self.picture.add_class("sweep-curves")
-        choosers = [*self.axes.values(), *([self.lr] if len(c.lrs) > 1 else [])]
-        self.widget = widgets.VBox(
-            [widgets.HBox([self.stop, self.bar, self.status]), self.grid, widgets.HBox(choosers), self.picture]
-        )
+        self.trouble = widgets.HTML()  # a notebook shows nothing that is printed while a click is answered
+        self.trouble.add_class("sweep-trouble")
+        choosers = [*self.axes.values(), *self.several.values()]
+        head = widgets.HBox([self.stop, self.bar, self.status])
+        self.widget = widgets.VBox([head, self.grid, widgets.HBox(choosers), self.picture, self.trouble])
         self.widget.add_class("sweep-panel")
+
+    def _tell(self, text):
+        """Say below the panel what failed."""
+        self.trouble.value = f"<p>{escape(text)}</p>"
 
     def _stop(self):
         """The first click lets every stack complete its epoch, the second ends at the next batch."""
@@ -117,7 +134,10 @@ class SweepPanel:
         self.started = time.monotonic()
         thread = asyncio.get_running_loop().run_in_executor(None, self.sweep.run, self.show)
         try:
-            results = await asyncio.shield(thread)
+            while not thread.done():
+                await asyncio.wait([thread], timeout=LOOK)
+                self._draw_what_is_due()  # where epochs are long, the next one would draw it too late
+            results = thread.result()
         except asyncio.CancelledError:
             self.sweep.stop.now.set()
             await asyncio.wait([thread])
@@ -138,8 +158,12 @@ class SweepPanel:
         return results
 
     def _end(self, word):
-        self._draw_map()
-        self._draw_curves()
+        self.changed.update(self.grid.cells)
+        self.safely(self._draw_map)
+        self.safely(self._draw_curves)
+        self.safely(self._say_the_end, word)
+
+    def _say_the_end(self, word):
         self.stop.disabled = True
         self.bar.bar_style = "success" if word == "finished" else "warning"
         passed = duration(time.monotonic() - self.started)
@@ -148,22 +172,39 @@ class SweepPanel:
 
     def show(self, progress):
         """The progress function: note what a stack has learned, and draw it when it is time."""
-        figures = progress.event.figures
-        runs = [self.config.named[name] for name in figures["runs"]]
-        for run, rows in zip(runs, figures["rows"], strict=True):
-            if rows:  # a stack that begins anew shows epochs again
-                before = [row for row in self.trained.get(run, ()) if row[0] < rows[0][0]]
-                self.trained[run] = before + rows
-            self.changed.add(self._cell(run))
+        self.safely(self._note, progress.event)
+        self.latest = progress._replace(event=None)
         if self.choice is None:
-            self.choose(self._cell(runs[0]))
-        if self.map_budget.due:
-            self._draw_map()
-            if not self.sweep.stop.is_set():
-                self.bar.value = progress.fraction
-                self.status.value = f"{progress.done}/{progress.total} runs finished, ETA {duration(progress.eta)}"
-        if self.curves_budget.due:
-            self._draw_curves()
+            self.safely(self.choose, self._cell(self.config.named[progress.event.figures["runs"][0]]))
+        self._draw_what_is_due()
+
+    def _draw_what_is_due(self):
+        """Draw what is new, as far as the time for it goes; two threads call this, and one draws."""
+        if self.changed and self.map_budget.due:
+            self.safely(self._draw_map)
+            self.safely(self._say_how_far)
+        if self.choice_changed and self.curves_budget.due:
+            self.safely(self._draw_curves)
+
+    def _note(self, event):
+        """Keep the new rows of the runs of an event; of those that are finished the folder has them from now on."""
+        figures = event.figures
+        for name, rows in zip(figures["runs"], figures["rows"], strict=True):
+            run = self.config.named[name]
+            if event.results is not None:
+                self.trained.pop(run, None)
+            elif rows:  # a stack that begins anew shows epochs again
+                new, known = np.array(rows), self.trained.get(run)
+                self.trained[run] = new if known is None else np.concatenate([known[known[:, 0] < new[0, 0]], new])
+            cell = self._cell(run)
+            self.changed.add(cell)
+            self.choice_changed |= cell == self.choice
+
+    def _say_how_far(self):
+        progress = self.latest
+        if progress is not None and not self.sweep.stop.is_set():
+            self.bar.value = progress.fraction
+            self.status.value = f"{progress.done}/{progress.total} runs finished, ETA {duration(progress.eta)}"
 
     # ---- the map
 
@@ -172,37 +213,50 @@ class SweepPanel:
         return run.activation, run.init, run.layers
 
     def _runs_of(self, cell):
-        """The runs of a cell: one a seed, at the chosen learning rate."""
-        return [run for run in self.cells[cell] if run.lr == self.lr.value]
+        """The runs of a cell: one a seed, at the chosen settings."""
+        chosen = {setting: dropdown.value for setting, dropdown in self.several.items()}
+        return [run for run in self.cells[cell] if all(getattr(run, name) == chosen[name] for name in chosen)]
 
     def _accuracy(self, run):
         """The last test accuracy of a run: None before there is one, NaN once it has diverged."""
-        if run in self.trained:
-            return self.trained[run][-1][TEST_ACC]
+        rows = self.trained.get(run)
+        if rows is not None:
+            return rows[-1, TEST_ACC]
         return self.sweep.rows[run]["final_test_acc"] if run in self.sweep.finished else None
 
     def _draw_map(self):
         with self._drawing, self.map_budget.spent():
-            cells, self.changed = self.changed, set()
-            known = {cell: [a for a in map(self._accuracy, self._runs_of(cell)) if a is not None] for cell in cells}
-            values = {cell: _mean(accuracies) for cell, accuracies in known.items()}
-            self.grid.update(values, {cell for cell, accuracies in known.items() if np.isnan(accuracies).any()})
+            cells = list(self.changed)  # at once, since the other thread may add one
+            self.changed.difference_update(cells)  # before they are read: what changes meanwhile is drawn again
+            try:
+                known = {cell: [a for a in map(self._accuracy, self._runs_of(cell)) if a is not None] for cell in cells}
+                values = {cell: _mean(accuracies) for cell, accuracies in known.items()}
+                self.grid.update(values, {cell for cell, accuracies in known.items() if np.isnan(accuracies).any()})
+            except Exception:
+                self.changed.update(cells)
+                raise
 
-    def _choose_lr(self):
+    def _choose_settings(self):
         self.changed.update(self.grid.cells)
-        self._draw_map()
-        self._draw_curves()
+        self.safely(self._draw_map)
+        self.safely(self._draw_curves)
 
     # ---- the curves
 
     def choose(self, cell):
         """Mark a cell (activation, init, layers) and draw its curves."""
-        self.choice, self._choosing = cell, True
-        self.grid.mark(cell)
-        for axis, value in zip(self.axes.values(), cell, strict=True):
-            axis.value = value
-        self._choosing = False
+        self.choice = cell
+        self.safely(self._mark, cell)
         self._draw_curves()
+
+    def _mark(self, cell):
+        self.grid.mark(cell)
+        self._choosing = True
+        try:
+            for axis, value in zip(self.axes.values(), cell, strict=True):
+                axis.value = value
+        finally:
+            self._choosing = False
 
     def _chosen_from_lists(self):
         if not self._choosing:
@@ -210,17 +264,25 @@ class SweepPanel:
 
     def _history(self, run):
         """What is known of a run, as its CSV will say it: one row an epoch; None before there is any."""
-        if run in self.trained:
-            return pd.DataFrame(self.trained[run], columns=records.columns(run.layers))
+        rows = self.trained.get(run)
+        if rows is not None:
+            return pd.DataFrame(rows, columns=records.columns(run.layers)).astype({"epoch": int})
         return records.read_run(records.run_file(self.sweep.folder, run)) if run in self.sweep.finished else None
 
     def _draw_curves(self):
         if self.choice is None:
             return
         with self._drawing, self.curves_budget.spent():
-            histories = {run: self._history(run) for run in self._runs_of(self.choice)}
-            known = {f"seed {run.seed}": history for run, history in histories.items() if history is not None}
-            self.picture.value = _png(self.choice, known, self.config)
+            self.choice_changed = False
+            try:
+                histories = {run: self._history(run) for run in self._runs_of(self.choice)}
+                known = {f"seed {run.seed}": history for run, history in histories.items() if history is not None}
+                self.picture.value = _png(self.choice, known, self.config)
+            except Exception:
+                self.choice_changed = True
+                self.picture.layout.visibility = "hidden"  # or it would still be that of another cell
+                raise
+            self.picture.layout.visibility = "visible"
 
 
 def _mean(accuracies):
@@ -246,7 +308,8 @@ def _png(cell, histories, config):
         accuracy.set(title=f"{activation}, {init}, {layers} layers", ylabel="accuracy", ylim=(0, 1.02))
         loss.set_ylabel("loss")
         run_figures.positive_scale([loss])
-        gradient.set(xlabel="layer", ylabel="gradient norm")
+        gradient.set(xlabel="layer", ylabel="gradient norm", xlim=(-0.5, layers - 0.5))
+        gradient.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         run_figures.positive_scale([gradient])
         for axes in (accuracy, loss):
             axes.set(xlabel="epoch", xlim=(0, config.num_epochs))
@@ -256,6 +319,8 @@ def _png(cell, histories, config):
         if histories:
             accuracy.legend(fontsize=7, handlelength=3)
             gradient.legend(fontsize=7, handlelength=3)
+            if not any(np.isfinite(line.get_ydata()).any() for line in gradient.lines):
+                gradient.text(0.5, 0.5, "none above 0", transform=gradient.transAxes, ha="center", color="0.4")
         else:
             accuracy.text(0.5, 0.5, "not begun yet", transform=accuracy.transAxes, ha="center", color="0.4")
         buffer = io.BytesIO()
@@ -284,6 +349,8 @@ class Budget:
     @contextmanager
     def spent(self):
         started = time.monotonic()
-        yield
-        now = time.monotonic()
-        self.free_at = now + (now - started) / self.share
+        try:
+            yield
+        finally:
+            now = time.monotonic()
+            self.free_at = now + (now - started) / self.share

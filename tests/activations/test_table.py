@@ -1,9 +1,7 @@
 import pytest
 import torch
 
-from helpers.activations import ACTIVATIONS, FAMILIES, derivative, register_activation, row_of_family
-from helpers.config import Run, SweepConfig
-from helpers.sweep.stack import Stack
+from helpers.activations import ACTIVATIONS, FAMILIES, derivative, row_of_family
 
 Z = torch.linspace(-4, 4, 160, dtype=torch.float64)  # without 0, where relu and its kin have a kink
 GRAD = torch.linspace(1, -1, 160, dtype=torch.float64)
@@ -162,86 +160,6 @@ def test_softplus_has_no_straight_piece():
     excess = (ACTIVATIONS["softplus"].f(z) - z).item()
     assert excess == pytest.approx(torch.exp(-z).item(), abs=2 * torch.finfo(z.dtype).eps * 25)
     assert excess > 0
-
-
-# ---- the reader's own
-
-
-@pytest.fixture
-def own_names():
-    """Takes what a test registers out of the table again."""
-    before = dict(ACTIVATIONS)
-    yield
-    ACTIVATIONS.clear()
-    ACTIVATIONS.update(before)
-
-
-def softsign(z):
-    return z / (1 + z.abs())
-
-
-def softsign_slope(z):
-    return 1 / (1 + z.abs()) ** 2
-
-
-@pytest.mark.usefixtures("own_names")
-@pytest.mark.parametrize("df", [None, softsign_slope])
-def test_own_function_trains(digits, df):
-    register_activation("softsign", softsign, df)
-    config, data = digits(activations=["softsign"])
-    stack = Stack(config, [Run("he_normal", "softsign", layers, 0, 0.05) for layers in (3, 1)])
-    nets = [stack.network(r) for r in range(2)]
-    index = torch.arange(32).view(1, -1)
-    for _ in range(5):
-        stack.train_batch(data.x_train, data.y_train, index)
-    for r, net in enumerate(nets):
-        optimizer = torch.optim.SGD(net.parameters(), 0.05)
-        for _ in range(5):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(net(data.x_train[:32]), data.y_train[:32]).backward()
-            optimizer.step()
-        for ours, theirs in zip(stack.network(r).parameters(), net.parameters(), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-15)
-
-
-@pytest.mark.usefixtures("own_names")
-def test_own_function_can_be_replaced():
-    register_activation("mine", torch.sin)
-    register_activation("mine", torch.cos)
-    torch.testing.assert_close(ACTIVATIONS["mine"].f(Z), torch.cos(Z))
-    torch.testing.assert_close(ACTIVATIONS["mine"].df(Z), -torch.sin(Z))
-
-
-@pytest.mark.usefixtures("own_names")
-def test_a_family_follows_its_base_when_that_is_replaced():
-    values = []
-    for function in (torch.sin, torch.cos):
-        register_activation("own", function)
-        config = SweepConfig.from_dict({"activation_params": {"mine": {"activation": "affine", "base": "own"}}})
-        values.append(config.activation("mine").f(Z))
-    torch.testing.assert_close(values[0], 4 * (torch.sin(Z) - 0.5))
-    torch.testing.assert_close(values[1], 4 * (torch.cos(Z) - 0.5))
-
-
-REFUSED = {
-    "sums": (("mine", torch.sum), ["mine", "f of", "(2, 3)", "()"]),
-    "widens": (("mine", torch.Tensor.double), ["mine", "float64", "float32"]),
-    "is no tensor": (("mine", lambda z: 1.0), ["mine", "float", "(2, 3)"]),
-    "slope sums": (("mine", torch.sin, torch.sum), ["mine", "df of", "()"]),
-    "spaces": (("my own", torch.sin), ["my own", "letters"]),
-    "taken": (("tanh", torch.sin), ["tanh", "another"]),
-}
-
-
-@pytest.mark.usefixtures("own_names")
-@pytest.mark.parametrize("case", REFUSED)
-def test_register_refuses(case):
-    given, words = REFUSED[case]
-    before = dict(ACTIVATIONS)
-    with pytest.raises(ValueError, match="activation") as error:
-        register_activation(*given)
-    assert all(word in str(error.value) for word in words)
-    assert before == ACTIVATIONS
 
 
 def test_derivative_of_a_constant_is_zero():

@@ -133,6 +133,13 @@ DAMAGES = {
     "a page": lambda text: "<html>\n<body>not found</body>\n</html>\n",
     "a column less": lambda text: "".join(line.rpartition(" ")[0] + "\n" for line in text.splitlines()),
     "half a row": lambda text: text[: -len(text.splitlines()[-1]) // 2],
+    "text for a number": lambda text: text.replace(text.split()[8], "?", 1),
+    "an infinite number": lambda text: text.replace(text.split()[8], "-inf", 1),
+    "a number beyond float32": lambda text: text.replace(text.split()[8], "1e200", 1),
+    "a number beyond float64": lambda text: text.replace(text.split()[8], "1e400", 1),
+    "a decimal comma": lambda text: text.replace(".", ","),
+    "a column more": lambda text: text.replace("\n", " 1\n"),
+    "zeros": lambda text: "\x00" * 50,
     "a missing number": lambda text: text.replace(text.split()[8], "nan", 1),
     "too few rows": lambda text: "".join(text.splitlines(keepends=True)[: LEAST_ROWS - 1]),
     "binary": lambda text: "\x00\x01\x02",
@@ -152,11 +159,41 @@ def test_a_damaged_file_is_one_sentence(tmp_path, damage):
     assert "a row has 6 numbers" in text
 
 
-def test_a_target_that_never_changes_is_refused(tmp_path):
+HARMLESS = {
+    "Windows": lambda text: text.replace("\n", "\r\n"),
+    "Windows' mark of UTF-8": lambda text: "\ufeff" + text,
+    "empty last lines": lambda text: text + "\n\n  \n",
+    "no end of line": str.rstrip,
+    "tabs": lambda text: text.replace(" ", "\t"),
+}
+
+
+@pytest.mark.parametrize("dress", HARMLESS)
+def test_the_same_rows_in_other_dress(tmp_path, dress):
+    write_table(tmp_path, "airfoil", 30)
+    plain, path = load(tmp_path, "airfoil"), tmp_path / "uci" / "airfoil.data"
+    path.write_bytes(HARMLESS[dress](path.read_text()).encode())
+    assert load(tmp_path, "airfoil").fingerprint == plain.fingerprint
+
+
+def test_a_file_in_no_encoding_and_a_folder_for_a_file(tmp_path):
+    write_table(tmp_path, "airfoil", 30)
+    path = tmp_path / "uci" / "airfoil.data"
+    path.write_bytes(b"\xff\xfe" + path.read_bytes())
+    with pytest.raises(DataError, match=f"{path} cannot be read"):
+        load(tmp_path, "airfoil")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataError, match=f"no file {path}"):
+        load(tmp_path, "airfoil")
+
+
+@pytest.mark.parametrize("value", [2.0, 0.1])  # 30 times 0.1 have a deviation of 1e-17
+def test_a_target_that_never_changes_is_refused(tmp_path, value):
     values = write_table(tmp_path, "izmailov", 30)
-    values[:, 1] = 2.0
+    values[:, 1] = value
     np.savetxt(tmp_path / "uci" / "izmailov.csv", values, delimiter=",")
-    with pytest.raises(DataError, match=r"the target of izmailov is 2\.0 in every training row"):
+    with pytest.raises(DataError, match=rf"the target of izmailov is {value} in every training row"):
         load_table("izmailov", tmp_path)
 
 

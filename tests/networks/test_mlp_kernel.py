@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from helpers import ROOT, compiled, networks
 from helpers.activations import ACTIVATIONS, Activation, register_activation
-from helpers.config import Run, SweepConfig
+from helpers.config import OPTIMIZERS, WITH_MOMENTUM, Run, SweepConfig
 from helpers.networks import mlp_kernel
 from helpers.sweep.stack import Stack
 
@@ -84,10 +84,10 @@ def test_a_nan_stays_one_and_the_infinities_are_those_of_torch(name, dtype):
 SIZES = [(1, 1, 2), (7, 3, 2), (33, 5, 17), (100, 30, 10), (128, 64, 10), (130, 17, 33), (16, 785, 40), (31, 8, 200)]
 
 
-def trained(sizes, batch, dtype=torch.float64, optimizer="sgd", activation="gelu"):
+def trained(sizes, batch, dtype=torch.float64, optimizer="sgd", activation="gelu", **further):
     """What six steps leave: (the stack's tensors, its figures, an evaluation, a probe), all as arrays."""
     hidden, inputs, classes = sizes
-    given = {"hidden_size": hidden, "input_size": inputs, "output_size": classes, "optimizer": optimizer}
+    given = {"hidden_size": hidden, "input_size": inputs, "output_size": classes, "optimizer": optimizer, **further}
     precision = str(dtype).removeprefix("torch.")
     config = SweepConfig.from_dict({"dataset": "mnist", "device": "cpu", "precision": precision, **given})
     generator = torch.Generator().manual_seed(1)
@@ -114,6 +114,17 @@ def test_every_size_trains_as_by_torch(sizes, batch, optimizer):
         for mine, other in zip(ours, theirs, strict=True):
             scale = np.nanmax(np.abs(other), initial=0)
             np.testing.assert_allclose(mine, other, rtol=1e-7, atol=1e-9 * scale + 1e-14)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("sizes", SIZES[::2], ids=str)
+def test_momentum_and_weight_decay_are_those_of_torch(sizes, optimizer):
+    further = {"weight_decay": 0.03, **({"momentum": 0.7} if optimizer in WITH_MOMENTUM else {})}
+    by_kernel = trained(sizes, 37, optimizer=optimizer, **further)
+    with without_kernel():
+        by_torch = trained(sizes, 37, optimizer=optimizer, **further)
+    for mine, other in zip(by_kernel[0], by_torch[0], strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-7, atol=1e-9 * np.abs(other).max() + 1e-14)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "softplus", "calibrated"])
@@ -243,7 +254,7 @@ def test_tensors_that_it_would_misread_are_refused():
 
 TRAIN = """
 import json, torch
-from helpers.config import Run, SweepConfig
+from helpers.config import OPTIMIZERS, WITH_MOMENTUM, Run, SweepConfig
 from helpers.sweep.stack import Stack
 torch.set_num_threads(1)
 config = SweepConfig.from_dict({"dataset": "mnist", "device": "cpu", "input_size": 20, "output_size": 10})

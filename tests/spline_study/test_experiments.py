@@ -584,3 +584,14 @@ def test_data_is_loaded_once_and_found_again_from_a_log(tmp_path, monkeypatch):
     assert made.data_of(same.config) is data
     assert made.data_of(made.experiments[-1].config).train_size == 100
     assert loads == [200, 100]
+
+
+def test_a_line_that_cannot_be_printed_ends_no_training(tmp_path, monkeypatch, capsys):
+    def fail(events):
+        raise ValueError("no news")
+
+    monkeypatch.setattr("helpers.spline_study.experiments._news", fail)
+    given = study(tmp_path, {"a": {}, "b": {}})
+    given.run()
+    assert given.left == []
+    assert capsys.readouterr().out.count("ValueError: no news") == 1

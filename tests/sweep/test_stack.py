@@ -19,7 +19,9 @@ pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_thread")]
 TORCH_OPTIMIZERS = {
     "sgd": torch.optim.SGD,
     "momentum": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9),
+    "nesterov": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True),
     "adam": torch.optim.Adam,
+    "adamw": lambda parameters, lr: torch.optim.AdamW(parameters, lr, weight_decay=0.0),
 }
 # every init at every depth, two seeds that take turns, no two learning rates alike
 RUNS = [(init, layers, (i + j) % 2) for i, init in enumerate(PUBLISHED_INITS) for j, layers in enumerate((2, 5, 1))]
@@ -79,6 +81,7 @@ def relative_difference(some, others):
 
 PAIRS = [("sgd", name) for name in ACTIVATIONS]
 PAIRS += [(optimizer, name) for optimizer in ("momentum", "adam") for name in ("relu", "tanh", "gelu", "softplus")]
+PAIRS += [(optimizer, "gelu") for optimizer in ("nesterov", "adamw")]
 # what the compiled kernel does where there is one, and the same by torch
 PAIRS = [(*pair, by) for pair in PAIRS for by in ("kernel", "torch") if by == "torch" or ACTIVATIONS[pair[1]].in_c]
 
@@ -209,6 +212,46 @@ def test_variants_train_as_lone_networks_do(digits, name, optimizer):
         found = stack.probe(data.x_train[:40], data.y_train[:40])
         for stat, expected in networks.probe(net, data.x_train[:40], data.y_train[:40]).items():
             np.testing.assert_allclose(found[stat][r, : run.layers], expected, rtol=1e-7, atol=1e-14, err_msg=stat)
+
+
+DECAY = 0.05  # large, so that one that is left out or doubled shows after 20 steps
+DECAYING = {
+    "sgd": (None, lambda p, lr: torch.optim.SGD(p, lr, weight_decay=DECAY)),
+    "momentum": (0.6, lambda p, lr: torch.optim.SGD(p, lr, momentum=0.6, weight_decay=DECAY)),
+    "nesterov": (0.6, lambda p, lr: torch.optim.SGD(p, lr, momentum=0.6, nesterov=True, weight_decay=DECAY)),
+    "adam": (None, lambda p, lr: torch.optim.Adam(p, lr, weight_decay=DECAY)),
+    "adamw": (None, lambda p, lr: torch.optim.AdamW(p, lr, weight_decay=DECAY)),
+}
+
+
+@pytest.mark.parametrize("precision", ["float64", "float64 by torch"], indirect=True)
+@pytest.mark.parametrize("name", ["relu", "gelu", "stiff_unit"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_momentum_and_weight_decay_are_those_of_torch(digits, optimizer, name, precision):
+    """Biases, of which `gaussian` has some from the start, and splines decay too; where gradients are 0 as well."""
+    momentum, make = DECAYING[optimizer]
+    variances = {"sigma_w2": 1.5, "sigma_b2": 0.3}
+    config, data = digits(
+        activation_params=VARIANTS, optimizer=optimizer, momentum=momentum, weight_decay=DECAY, precision=precision,
+        init_params={"gaussian": variances, "normal": {"std": 1e-160}},
+    )  # fmt: skip
+    cells = [("gaussian", 4), ("normal", 4), ("gaussian", 1)]
+    runs = [Run(init, name, layers, 0, lr) for (init, layers), lr in zip(cells, (0.01, 0.03, 0.02), strict=True)]
+    stack, indices = Stack(config, runs), batches(data, seeds=1)
+    train(stack, data, indices)
+    for r, run in enumerate(stack.runs):
+        net = networks.build(config, run, torch.float64)
+        train_alone(net, make(net.parameters(), run.lr), data, [index[0] for index in indices])
+        assert relative_difference(stack.network(r).parameters(), net.parameters()) < 1e-9, run
+
+
+def test_a_loaded_state_goes_on_with_momentum_and_weight_decay(digits):
+    given = {"optimizer": "nesterov", "momentum": 0.7, "weight_decay": DECAY}
+    config, data = digits(**given)
+    through, resumed = (Stack(config, small_runs("gelu")) for _ in range(2))
+    first, second = batches(data)[:6], batches(data)[6:12]
+    resumed.load_state(train(through, data, first).state())
+    assert_same(train(resumed, data, second), train(through, data, second))
 
 
 def test_a_penalty_makes_splines_straighter(digits):

@@ -92,6 +92,49 @@ def test_settings_and_provenance(app):
     assert "&#x27;num_epochs&#x27;: 6" in app.settings.value
 
 
+HOSTILE = "<img src=x onerror=alert(1)>&amp;\"'`$x_{$"
+
+
+SWEEPS = "<b>a$x_{$", "<b>b"
+
+
+def all_html(widget):
+    """The HTML of a widget, and of all that lie in it."""
+    own = [widget.value] if isinstance(widget, widgets.HTML) else []
+    return own + [html for child in getattr(widget, "children", ()) for html in all_html(child)]
+
+
+def test_no_text_of_the_results_becomes_markup(tmp_path):
+    """Paths, settings, what a manifest says and what is wrong with a folder may hold any sign."""
+    root = tmp_path / "<img src=x>$y_{$"
+    cells = {"activations": ["relu"], "init_types": ["zero"], "layers_list": [1, 2]}
+    write_sweep(root / SWEEPS[0], cells, device=HOSTILE, machine=HOSTILE)
+    write_sweep(root / SWEEPS[1], cells)
+    manifest = files.read_json(root / SWEEPS[0] / "manifest.json")
+    manifest["config"]["dataset"] = f"folder:{HOSTILE}"
+    manifest["versions"][HOSTILE] = HOSTILE
+    files.write_json(root / SWEEPS[0] / "manifest.json", manifest)
+    app, seen = ResultsBrowser(root), []
+    for run in app.run.options:
+        app.run.value = run
+        app.add.click()
+        seen += all_html(app)
+    (root / SWEEPS[1] / "summary.csv").write_text("<img src=x>")
+    app.study.value = SWEEPS[1]
+    seen += all_html(app)
+    (root / SWEEPS[0] / "runs" / "zero_relu_2L_s0.csv").write_text("<img src=x>")
+    app.study.value = SWEEPS[0]
+    app.run.value = app.run.options[-1]
+    seen += all_html(app) + all_html(
+        AccuracyGrid({**cells, "activations": [HOSTILE], "init_types": [HOSTILE]}, HOSTILE)
+    )
+    seen += all_html(ResultsBrowser(tmp_path / "<img src=x>no"))
+    text = "".join(seen)
+    assert "<img" not in text
+    assert "<b>a" not in text
+    assert text.count("&lt;img src=x") > 10
+
+
 # ---- the map
 
 
@@ -151,12 +194,12 @@ def test_a_chosen_run_stays_while_it_matches(app):
 
 
 def test_learning_rates_are_chosen_one_at_a_time(app, found):
-    assert app.lr.layout.display == "none"
+    assert app.several["lr"].layout.display == "none"
     app.study.value = "rates"
     summary = pd.read_csv(found / "rates" / "summary.csv")
-    assert app.lr.layout.display is None
+    assert app.several["lr"].layout.display is None
     for lr in (1.0, 0.1):
-        app.lr.value = lr
+        app.several["lr"].value = lr
         assert list(app.run.options) == list(summary.run[summary.lr == lr])
         final = summary.set_index(["lr", "init"]).final_test_acc[lr, "zero"]
         assert app.grid.cells["sigmoid", "zero", 5].description == f"{final:.2f}"

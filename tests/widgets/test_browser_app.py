@@ -1,6 +1,7 @@
 """The results browser as a person uses it: `notebooks/browse.ipynb` as a web app in headless Chromium."""
 
 import re
+import time
 from pathlib import Path
 
 import nbformat
@@ -21,17 +22,25 @@ def address(browser, serve, found, tmp_path_factory):
     cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     cell.source = f"RESULTS = {str(found)!r}"
     nbformat.write(notebook, folder / "browse.ipynb")
+    return serve("voila", str(folder / "browse.ipynb"), "--no-browser", "--port={port}", *flags_of_make_browse())
+
+
+def flags_of_make_browse():
+    """The flags of Voila in the Makefile, its waits 20 times as short."""
     makefile = (ROOT / "Makefile").read_text()
-    flags = re.search(r"voila notebooks/browse.ipynb (.*)", makefile)[1].split()
-    return serve("voila", str(folder / "browse.ipynb"), "--no-browser", "--port={port}", *flags)
+    kernels = re.search(r"^KERNELS = (.*)", makefile, re.MULTILINE)[1]
+    shorter = re.sub(r"(?<==)\d+", lambda seconds: str(-(-int(seconds[0]) // 20)), kernels)
+    return re.search(r"voila notebooks/browse.ipynb (.*)", makefile)[1].replace("$(KERNELS)", shorter).split()
 
 
 @pytest.fixture
-def app(page, address):
-    """The page of the browser, opened anew."""
+def app(page, address, serve):
+    """The page of the browser, opened anew; afterwards nothing has gone wrong in it, and in the server."""
     page.goto(address)
     page.locator(".accuracy-cell").first.wait_for()
-    return page
+    yield page
+    assert page.errors == []
+    assert not re.search(r"^\[.*\b(ERROR|CRITICAL)\b|Traceback", serve.log(address), re.MULTILINE), serve.log(address)
 
 
 def choose(page, what, label):
@@ -175,3 +184,21 @@ def test_a_sweep_without_logs_shows_its_rows(app, found):
     shows(app, "numbers", "final test acc", f"{row.final_test_acc:.6g}")
     expect(app.locator("img.browser-curves")).to_be_hidden()
     expect(app.locator(".browser-add")).to_be_disabled()
+
+
+@pytest.mark.parametrize("how", ["left", "torn away"])
+def test_a_page_that_is_closed_leaves_no_kernel(browser, serve, address, how):
+    """Each kernel holds 320 MB. A page that is left says so; one whose browser ended does not."""
+    for _ in range(3):
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(address)
+        page.locator(".accuracy-cell").first.wait_for(timeout=120_000)
+        assert serve.kernels(address) >= 1
+        if how == "left":
+            page.goto("about:blank")
+        context.close()
+    end = time.monotonic() + 120
+    while count := serve.kernels(address):
+        assert time.monotonic() < end, f"{count} kernels are left; the server: {serve.log(address)[-2000:]}"
+        time.sleep(0.1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from PIL import Image
 from helpers import records
 from helpers.sweep import StackTraining, Sweep
 from helpers.widgets import live
+from helpers.widgets.accuracy_map import AccuracyGrid
 from helpers.widgets.live import Budget, SweepPanel, SweepStopped
 
 pytestmark = pytest.mark.training
@@ -94,9 +96,19 @@ def test_a_click_and_a_choice_draw_the_curves_of_that_cell(tmp_path):
 
 def test_the_curves_are_the_runs_own(tmp_path):
     """What is drawn while training is what the CSV holds afterwards, to its digits."""
-    panel, results = trained(tmp_path)
-    for run in panel.config.runs():
-        shown, kept = panel._history(run), results.history(run.name)
+    panel, seen = SweepPanel(a_sweep(tmp_path)), {}
+    show = panel.show
+
+    def look(progress):
+        show(progress)
+        seen.update({run: panel._history(run) for run in panel.trained})
+
+    panel.show = look
+    results = asyncio.run(panel.train())
+    assert set(seen) == set(panel.config.runs())
+    for run, shown in seen.items():
+        assert len(shown) == 3  # the last epoch is on disk when it is shown
+        kept = results.history(run.name)[: len(shown)]
         assert list(shown.columns) == list(kept.columns)
         np.testing.assert_allclose(shown, kept, rtol=1e-3)
 
@@ -182,7 +194,7 @@ def test_what_was_finished_before_is_shown_at_once(tmp_path):
 def test_each_learning_rate_has_a_map_of_its_own(tmp_path):
     panel, results = trained(tmp_path, lr=[0.01, 0.3], seeds=[0], activations=["relu"])
     for lr in (0.01, 0.3):
-        panel.lr.value = lr
+        panel.several["lr"].value = lr
         assert labels(panel) == {cell: f"{mean:.2f}" for cell, mean in means(results.at(lr=lr)).items()}
 
 
@@ -193,6 +205,162 @@ def test_a_diverged_run_gets_an_x_and_curves_that_end(tmp_path):
     row = diverged.iloc[0]
     assert labels(panel)[row.activation, row.init, row.layers] == "x"
     panel.choose((row.activation, row.init, row.layers))
+
+
+# ---- what fails in the panel
+
+FEW = {"seeds": [0], "num_epochs": 2, "stack_size": 4}
+
+
+def faults():
+    """{step of the drawing: (object, name) of what fails there}."""
+    return {
+        "map": (AccuracyGrid, "update"),
+        "mark": (AccuracyGrid, "mark"),
+        "accuracy": (SweepPanel, "_accuracy"),
+        "history": (SweepPanel, "_history"),
+        "curves": (live, "_png"),
+        "scale": (live.run_figures, "positive_scale"),
+        "savefig": (live.Figure, "savefig"),
+        "status": (live, "duration"),
+        "note": (SweepPanel, "_note"),
+    }
+
+
+@pytest.fixture
+def every_epoch_is_drawn(monkeypatch):
+    monkeypatch.setattr(live, "MAP_SHARE", 1e9)
+    monkeypatch.setattr(live, "CURVES_SHARE", 1e9)
+
+
+def failing(original, times):
+    """A function that raises at its first calls, and then is itself."""
+    left = iter(range(times))
+
+    def function(*arguments, **options):
+        if next(left, None) is not None:
+            raise ValueError("no objects to concatenate")
+        return original(*arguments, **options)
+
+    return function
+
+
+@pytest.mark.parametrize("error_ends", [True, False])
+@pytest.mark.parametrize("fault", faults())
+def test_no_step_of_the_drawing_can_end_the_training(
+    tmp_path, monkeypatch, capsys, every_epoch_is_drawn, fault, error_ends
+):
+    where, name = faults()[fault]
+    panel = SweepPanel(a_sweep(tmp_path, **FEW))
+    with monkeypatch.context() as broken:
+        broken.setattr(where, name, failing(getattr(where, name), 2 if error_ends else 10**9))
+        results = asyncio.run(panel.train())
+        panel.grid.cells["tanh", "zero", 1].click()
+        panel.axes["layers"].value = 2
+        panel.stop.click()
+    assert len(results.summary) == 8
+    assert capsys.readouterr().out.count("no objects to concatenate") == 1
+    assert "ValueError: no objects to concatenate" in panel.trouble.value
+    if error_ends:
+        assert labels(panel) == {cell: f"{mean:.2f}" for cell, mean in means(results).items()}
+    panel.grid.cells["tanh", "zero", 1].click()  # it draws again
+    assert panel.choice == ("tanh", "zero", 1)
+    assert panel.picture.layout.visibility == "visible"
+
+
+@pytest.mark.parametrize("widget", ["bar", "status", "picture"])
+def test_a_listener_to_a_widget_cannot_end_the_training(tmp_path, capsys, every_epoch_is_drawn, widget):
+    """As traitlets calls it, and as a comm fails whose page is gone: when a value is set, in the sweep's thread."""
+    panel = SweepPanel(a_sweep(tmp_path, **FEW))
+
+    def listen(change):
+        raise ConnectionError("the page is gone")
+
+    getattr(panel, widget).observe(listen, "value")
+    assert len(asyncio.run(panel.train()).summary) == 8
+    assert capsys.readouterr().out.count("ConnectionError: the page is gone") == 1
+
+
+@pytest.mark.parametrize("where", ["SweepPanel", "display"])
+def test_a_panel_that_cannot_be_shown_ends_no_training(tmp_path, monkeypatch, capsys, where):
+    monkeypatch.setattr(live, "person_watches", lambda: True)
+    monkeypatch.setattr(live, "display", lambda widget: None)
+    monkeypatch.setattr(live, where, failing(None, 1))
+    assert len(asyncio.run(live.train(a_sweep(tmp_path, **FEW))).summary) == 8
+    assert "ValueError: no objects to concatenate" in capsys.readouterr().out
+
+
+def test_a_cell_that_is_not_begun_has_an_empty_picture_with_its_name(tmp_path, monkeypatch):
+    titles, savefig = [], live.Figure.savefig
+
+    def look(figure, *arguments, **options):
+        titles.append((figure.axes[0].get_title(), [text.get_text() for text in figure.axes[0].texts]))
+        savefig(figure, *arguments, **options)
+
+    monkeypatch.setattr(live.Figure, "savefig", look)
+    panel = SweepPanel(a_sweep(tmp_path, **FEW))
+    panel.grid.cells["tanh", "zero", 1].click()
+    assert titles == [("tanh, zero, 1 layers", ["not begun yet"])]
+    assert picture(panel).shape[1] > 500
+    assert panel.trouble.value == ""
+
+
+def test_a_broken_output_ends_no_sweep(tmp_path, monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    sweep = a_sweep(tmp_path, **FEW)
+    assert len(sweep.run().summary) == 8
+    sweep = a_sweep(tmp_path, **FEW, resume=False)
+    assert len(sweep.run(progress=lambda progress: print(progress)).summary) == 8
+
+
+def test_the_panel_holds_the_histories_of_the_runs_in_training_only(tmp_path):
+    panel, most = SweepPanel(a_sweep(tmp_path, **FEW)), []
+    note = panel._note
+
+    def look(event):
+        note(event)
+        most.append(len(panel.trained))
+
+    panel._note = look
+    asyncio.run(panel.train())
+    assert 0 < max(most) < 8
+    assert panel.trained == {}
+
+
+def test_what_is_new_is_drawn_while_an_epoch_lasts(tmp_path, monkeypatch):
+    """A stack whose next epoch takes long is shown as it is; no event comes meanwhile."""
+    monkeypatch.setattr(live, "LOOK", 0.01)
+    panel, advance, seen = SweepPanel(a_sweep(tmp_path, **FEW)), StackTraining.advance, threading.Event()
+
+    class Late(Budget):
+        """Not due when the event comes, and due afterwards."""
+
+        @property
+        def due(self):
+            return threading.current_thread() is threading.main_thread()
+
+    panel.map_budget = Late(1.0)
+
+    def long(work, stop=None):
+        if work.epoch == 1:
+            assert seen.wait(600)
+        return advance(work, stop)
+
+    monkeypatch.setattr(StackTraining, "advance", long)
+
+    async def watch():
+        training = asyncio.ensure_future(panel.train())
+        while not any(labels(panel).values()) and not training.done():
+            await asyncio.sleep(0.01)
+        assert not training.done()
+        seen.set()
+        return await training
+
+    assert len(asyncio.run(watch()).summary) == 8
 
 
 def test_without_a_reader_plain_lines_are_printed(tmp_path, capsys, monkeypatch):

@@ -1,9 +1,11 @@
-"""Which of the project's files decide what a notebook computes: what its cells import, and what that imports in turn.
+"""Which of the project's files decide what code computes: what it imports, and what that imports in turn.
 
-Files are parsed, never imported, so this takes no torch and no time. Imports within functions count.
+`sources_of` finds them for the cells of a notebook, `fingerprints` says of each in a few digits what it computes. Files
+are parsed, never imported, so this takes no torch and no time. Imports within functions count.
 """
 
 import ast
+import hashlib
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +44,48 @@ def sources_of(cells, root=ROOT):
             continue
         todo |= {other for other in needed if _file_of(other, root) not in found}
     return {path.relative_to(root).as_posix(): found[path] for path in sorted(found)}
+
+
+def fingerprints(module, beside=(), root=ROOT):
+    """{path: 16 digits} of the files that a module of ours needs, its own among them; `beside` are paths left out.
+
+    The digits are of what a file computes: comments, docstrings and the form of the text do not change them.
+    """
+    found = sources_of([f"import {module}"], root)
+    return {path: _fingerprint(path, text) for path, text in found.items() if path not in beside}
+
+
+def changed(there, here):
+    """Which files have other fingerprints in one dict than in another, in words; an empty text for none."""
+    paths = [path for path in sorted({**there, **here}) if there.get(path) != here.get(path)]
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+
+
+@lru_cache(maxsize=1000)
+def _fingerprint(path, text):
+    bare = repr(_bare(parsed(text))) if path.endswith(".py") else _bare_c(text)
+    return hashlib.sha256(bare.encode()).hexdigest()[:16]
+
+
+def _bare(node):
+    """A syntax tree as nested lists, without docstrings, positions, and fields that are empty: versions of Python
+    differ in these."""
+    if isinstance(node, list):
+        return [_bare(part) for part in node]
+    if not isinstance(node, ast.AST):
+        return node
+    fields = dict(ast.iter_fields(node))
+    documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    if documented and ast.get_docstring(node, clean=False) is not None:
+        fields["body"] = fields["body"][1:]
+    return [type(node).__name__, *((name, _bare(part)) for name, part in fields.items() if part not in (None, []))]
+
+
+def _bare_c(text):
+    """The text of C without its comments, and with one blank for several; strings are left as they are."""
+    parts = re.split(r'("(?:\\.|[^"\\])*")|/\*.*?\*/|//[^\n]*', text, flags=re.DOTALL)
+    bare = "".join(part if part and part[0] == '"' else re.sub(r"[ \t]+", " ", part or " ") for part in parts)
+    return "\n".join(filter(None, map(str.strip, bare.splitlines())))
 
 
 def _modules_in(text, package, root):

@@ -10,8 +10,8 @@ from small_notebooks import write_notebook
 
 from helpers import ROOT
 from helpers.batch.jobs import made_from, read_jobs
-from helpers.batch.sources import PACKAGES, sources_of
 from helpers.notebooks import code_cells, read_notebook
+from helpers.sources import PACKAGES, sources_of
 
 # {file: text} of a tree with everything that an import can look like
 TREE = {

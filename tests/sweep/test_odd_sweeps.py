@@ -1,0 +1,168 @@
+"""Figures and sentences of sweeps that are odd and legal: never a traceback or a warning, and something to read."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from made_up_results import random_histories, table_of, write_sweep
+from PIL import Image
+
+from helpers import figures as kept
+from helpers import records
+from helpers.config import SweepConfig
+from helpers.sweep import figures, findings, run_figures, tables
+from helpers.widgets.browser import ResultsBrowser
+
+LONG = "a" + "_very_long_name" * 4  # 61 letters
+GRID = {"activations": ["relu", "tanh"], "init_types": ["he_normal", "zero"], "layers_list": [1, 3]}
+ONE = {"activations": ["relu"], "init_types": ["zero"], "layers_list": [3]}
+STATS = dict.fromkeys(records.LAYER_STATS, 1.0)
+
+
+def constant(loss=1.0, acc=0.5, **stats):
+    """Histories that are alike in every epoch and run."""
+
+    def history(run, config):
+        return table_of(run, config.num_epochs, loss=loss, acc=acc, epoch_time=0.1, **{**STATS, **stats})
+
+    return history
+
+
+def unknown_from(epoch):
+    """Histories that diverge: NaN from an epoch on."""
+    healthy = random_histories(3)
+
+    def history(run, config):
+        table = healthy(run, config)
+        table[epoch:, 1:5] = table[epoch:, 6:] = np.nan
+        return table
+
+    return history
+
+
+def infinite(run, config):
+    """Losses that overflow, and statistics that are infinite before they are NaN."""
+    table = constant()(run, config)
+    table[1:, 1:3], table[1:, 6:] = np.inf, np.inf
+    table[-1, 1:5] = table[-1, 6:] = np.nan
+    return table
+
+
+def all_runs(given):
+    return [run.name for run in SweepConfig.from_dict(given).runs()]
+
+
+VARIANTS = {
+    "activations": [LONG, "relu"],
+    "init_types": [f"{LONG}_init", "zero"],
+    "layers_list": [1, 3],
+    "activation_params": {LONG: {"activation": "affine", "base": "tanh", "scale": 1.5}},
+    "init_params": {f"{LONG}_init": {"init": "normal", "std": 0.2}},
+}
+MANY = {
+    "activations": ["relu", "tanh", "sigmoid", "gelu", "selu", "elu", "silu", "softplus", "erf", "sin", "linear"],
+    "init_types": ["he_normal", "he_uniform", "xavier_normal", "xavier_uniform", "normal", "zero", "orthogonal"],
+    "layers_list": [2],
+    "num_epochs": 1,
+}
+ODD = {
+    "one run": (ONE, {}),
+    "one run of one layer": ({**ONE, "layers_list": [1]}, {}),
+    "one run of one layer and epoch": ({**ONE, "layers_list": [1], "num_epochs": 1}, {}),
+    "one epoch": ({**GRID, "num_epochs": 1}, {}),
+    "one depth": ({**GRID, "layers_list": [3]}, {}),
+    "sixty seeds": ({**ONE, "seeds": list(range(60)), "num_epochs": 2}, {}),
+    "long names": (VARIANTS, {}),
+    "many of all": (MANY, {}),
+    "deep": ({**ONE, "layers_list": [1, 200], "num_epochs": 1}, {}),
+    "many depths": ({**ONE, "layers_list": list(range(1, 41)), "num_epochs": 1}, {}),
+    "diverged at once": (GRID, {"history": unknown_from(0)}),
+    "diverged after the first epoch": (GRID, {"history": unknown_from(1)}),
+    "one run, diverged at once": (ONE, {"history": unknown_from(0)}),
+    "infinite": (GRID, {"history": infinite}),
+    "huge losses": (GRID, {"history": constant(loss=1e300, grad_norm=1e300, act_std=1e300)}),
+    "tiny losses": (GRID, {"history": constant(loss=1e-300, grad_norm=1e-300, act_std=1e-300)}),
+    "losses of 0": (GRID, {"history": constant(loss=0.0, acc=1.0)}),
+    "nothing gets through": (GRID, {"history": constant(acc=0.1, **dict.fromkeys(records.LAYER_STATS, 0.0))}),
+    "all alike": (GRID, {"history": constant(acc=0.9)}),
+    "accuracies of 0": (GRID, {"history": constant(acc=0.0)}),
+    "one class": (GRID, {"history": constant(acc=1.0), "floor": 1.0}),
+    "nothing is finished": (GRID, {"missing": all_runs({"num_epochs": 6, **GRID})}),
+    "one of many is finished": (GRID, {"missing": all_runs({"num_epochs": 6, **GRID})[1:]}),
+    "no cell is finished": ({**GRID, "seeds": [0, 1]}, {"missing": all_runs({"num_epochs": 6, **GRID})}),
+}
+
+
+@pytest.fixture(params=ODD)
+def odd(request, tmp_path):
+    """An odd sweep, and a CONFIG of it."""
+    plt.close("all")
+    given, how = ODD[request.param]
+    return write_sweep(tmp_path / "sweep", given, **how), SweepConfig.from_dict({"num_epochs": 6, **given})
+
+
+def pictures(results, config, profiles=None):
+    """All pictures that run.ipynb shows."""
+    profiles = profiles or {}
+    yield figures.accuracy_map(results)
+    yield figures.accuracy_map(results, "final_train_acc")
+    yield figures.accuracy_against_depth(results)
+    yield figures.epochs_to_95(results)
+    for activation in config.activations[:2]:
+        yield figures.curves(results, "init", activation=activation)
+        yield figures.curves(results, "init", "train_loss", activation=activation)
+        yield figures.layer_statistics(results, activation)
+        yield figures.layer_statistics(results, activation, stats=records.LAYER_STATS)
+        yield figures.gradient_norms(results, activation, profiles=profiles)
+    for init in config.init_types[:2]:
+        yield figures.curves(results, "activation", init=init)
+    yield figures.signal_before_training(results, profiles)
+    yield figures.signal_before_training(results, profiles, "grad_norm")
+
+
+def test_every_picture_is_drawn_and_says_something(odd, tmp_path):
+    results, config = odd
+    for picture in pictures(results, config):
+        path = kept.save(picture, tmp_path)
+        assert picture.sentence.endswith(".")
+        assert "nan" not in picture.sentence.split(), picture.sentence
+        with Image.open(path) as image:
+            assert image.size[0] > 200
+            assert max(image.size) < 6000
+        assert plt.get_fignums() == []
+
+
+def test_every_sentence_is_one(odd):
+    results, _ = odd
+    texts = [*findings.sentences(results), findings.settings(results) + "."]
+    texts.append(findings.gradients_before_training(results, {}))
+    for text in texts:
+        assert text.endswith(".")
+        assert "nan" not in text.replace(",", " ").split(), text
+    assert len(tables.trainable_depth(results)) == len(results.config["activations"])
+
+
+def test_every_run_is_drawn_and_compared(odd):
+    results, _ = odd
+    runs = list(results.summary.run[:6])
+    for run in runs[:2]:
+        for draw in (run_figures.run_curves, run_figures.run_layers):
+            figure = draw(results, run)
+            figure.canvas.draw()
+            plt.close(figure)
+    if runs:
+        figure = run_figures.compare_runs([(results, run) for run in runs])
+        figure.canvas.draw()
+        plt.close(figure)
+    assert plt.get_fignums() == []
+
+
+def test_the_browser_opens_it(odd):
+    results, _ = odd
+    app = ResultsBrowser(results.folder.parent)
+    assert "runs" in app.about.value
+    for cell in list(app.grid.cells.values())[:3]:
+        cell.click()
+    for outcome in ("learned", "did not learn", "diverged"):
+        app.filters["outcome"].value = outcome
+        assert app.note.value or app.numbers.value
+    assert plt.get_fignums() == []
