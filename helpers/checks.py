@@ -27,8 +27,15 @@ MOST_BYTES = 255  # of the name of a file or a folder
 MOST_BYTES_OF_A_PATH = 3500  # Linux takes 4095, with the names of the files in it
 
 
+def in_one_sentence(error):
+    """What a notebook shows of an error whose text says all, in place of a traceback; for `_render_traceback_`."""
+    return [f"{type(error).__name__}: {error}"]
+
+
 class ConfigError(ValueError):
     """Settings that cannot be used; the text is one sentence for the reader."""
+
+    _render_traceback_ = in_one_sentence
 
 
 def refuse(key, value, allowed):

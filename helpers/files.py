@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from helpers import ROOT
+from helpers import ROOT, checks
 
 STATE = b"plumbline state 1\n"  # how the file of a state begins
 WRONG_KINDS = (LookupError, TypeError, ValueError, AttributeError)  # what data of another form than expected raises
@@ -28,13 +28,19 @@ VERSIONS = ("torch", "numpy", "scikit-learn", "pandas")  # the packages that dec
 class DamagedError(ValueError):
     """A file that does not hold what was written there; the text is one sentence that names it."""
 
+    _render_traceback_ = checks.in_one_sentence
+
 
 class LockedError(RuntimeError):
     """A folder in which another process is at work; the text is one sentence."""
 
+    _render_traceback_ = checks.in_one_sentence
+
 
 class MovedError(OSError):
     """A folder that was renamed or removed while this process worked in it; the text is one sentence."""
+
+    _render_traceback_ = checks.in_one_sentence
 
 
 # ---- writing

@@ -14,9 +14,11 @@ import base64
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,9 +28,11 @@ from PIL import Image
 
 from helpers import files, packed, records, words
 from helpers.notebooks import read_notebook
+from helpers.progress import say
 from helpers.sweep import findings, tables
 
 OVERVIEW = ("accuracy_map", "effect_of_the_factor")  # pictures for the overview; of a study without them, the first one
+MANIFEST_TEXTS = ("title", "question", "note", "device", "machine", "finished", "made", "started")
 BEST = 10  # so many combinations are listed as the best
 SHORT = 40  # a CSV of at most so many rows is shown in full
 COUNTS = ["runs", "learned", "diverged", "highest test accuracy"]
@@ -106,20 +110,20 @@ def read_study(folder, sweeps):
     def found(pattern, read, folders):
         return _readable([path for home in folders for path in sorted(home.glob(pattern))], read, damaged)
 
-    notebooks = found("*.ipynb", read_notebook, homes)
+    notebooks = found("*.ipynb", _read_executed, homes)
     notebooks = {path: content for path, content in notebooks.items() if ".failed" not in path.suffixes}
     csvs = found("*.csv", _read_csv, [*homes, beside])
     pictures = found("figures/*.png", sentence_of, [*homes, beside])
-    by_folder = _readable(sweeps.values(), records.load_sweep, damaged)
+    by_folder = _readable(sweeps.values(), _load_sweep, damaged)
     loaded = {name: by_folder[path] for name, path in sweeps.items() if path in by_folder}
-    own = _readable([] if folder in sweeps.values() else [folder], records.read_manifest, damaged).get(folder)
+    own = _readable([] if folder in sweeps.values() else [folder], _read_manifest, damaged).get(folder)
     manifest = own or next((results.manifest for results in loaded.values()), {})
     title, question = _title(notebooks.values())
-    return StudyFolder(
+    study = StudyFolder(
         name=folder.name,
         folder=folder,
-        title=manifest.get("title", title or folder.name),
-        question=manifest.get("question", question),
+        title=manifest.get("title") or title or folder.name,
+        question=manifest.get("question") or question,
         manifest=manifest,
         sweeps=loaded,
         notebooks=list(notebooks),
@@ -128,6 +132,50 @@ def read_study(folder, sweeps):
         sections=_sections(notebooks, list(pictures)),
         damaged=damaged,
     )
+    return study if _can_be_written(study) else replace(study, manifest={}, sweeps={}, sections={}, csvs={})
+
+
+def _can_be_written(study):
+    """Whether a study's page and its part of the overview can be made; where not, `damaged` gets a sentence."""
+    try:
+        paragraphs([study_page(study, study.page), *_overview_of(study, study.folder.parent / "README.md")]).encode()
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        study.damaged.append(f"{study.folder} is left out: its files do not hold what a study writes ({text})")
+        return False
+    return True
+
+
+def _read_executed(path):
+    """An executed notebook whose pictures can be read."""
+    notebook = read_notebook(path)
+    list(_shown(path.stem, notebook))
+    return notebook
+
+
+def _load_sweep(folder):
+    results = records.load_sweep(folder)
+    _check_manifest(results.manifest, folder)
+    return results
+
+
+def _read_manifest(folder):
+    manifest = records.read_manifest(folder)
+    if manifest is not None:
+        _check_manifest(manifest, folder)
+    return manifest
+
+
+def _check_manifest(manifest, folder):
+    """Raise ValueError where what the pages show of a manifest is not of the form in which it is written."""
+    origins = manifest.get("origins", []) if isinstance(manifest, dict) else None
+    for part in [manifest, *origins] if isinstance(origins, list) else [None]:
+        fits = isinstance(part, dict) and isinstance(part.get("versions", {}), dict)
+        texts = (
+            [part.get(key) or "" for key in MANIFEST_TEXTS] + list(part.get("versions", {}).values()) if fits else []
+        )
+        if not fits or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{folder / 'manifest.json'} does not hold what a manifest holds")
 
 
 def _readable(paths, read, damaged):
@@ -201,13 +249,16 @@ def _shown(heading, notebook):
         for output in cell["outputs"]:
             picture = output.get("data", {}).get("image/png")
             if picture:
-                yield heading, base64.b64decode("".join(picture))
+                yield heading, base64.b64decode("".join("".join(picture).split()), validate=True)
 
 
 def sentence_of(picture):
-    """The sentence that lies in a PNG, or an empty text."""
-    with Image.open(picture) as image:
-        return image.info.get("Description", "").strip()
+    """The sentence that lies in a PNG, or an empty text. Raises ValueError, OSError for what is no picture."""
+    try:
+        with Image.open(picture) as image:
+            return image.info.get("Description", "").strip()
+    except (SyntaxError, EOFError, zlib.error, struct.error, Image.DecompressionBombError) as error:
+        raise ValueError(f"it is no picture that can be read: {error}") from error
 
 
 # ---- Markdown
@@ -281,7 +332,7 @@ def _facts(study, page):
 
 def _origin(manifest):
     """Device, machine, torch and date, as far as a manifest has them."""
-    torch = f"torch {manifest['versions']['torch']}" if "versions" in manifest else ""
+    torch = f"torch {manifest['versions']['torch']}" if "torch" in manifest.get("versions", {}) else ""
     when = next((manifest[key] for key in ("finished", "made", "started") if manifest.get(key)), "")
     return ", ".join(
         plain(part) for part in (manifest.get("device"), manifest.get("machine"), torch, when[:10]) if part
@@ -461,11 +512,8 @@ def pages(root="results", studies=None):
 
 def stale(root="results", studies=None):
     """{path: text} of the pages that are missing, or differ from what would be written now."""
-    return {
-        path: text
-        for path, text in pages(root, studies).items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    }
+    written = pages(root, studies)
+    return {path: text for path, text in written.items() if not path.exists() or path.read_bytes() != text.encode()}
 
 
 def silent(studies):
@@ -483,7 +531,7 @@ def main(arguments=None):
     parser.add_argument("--check", action="store_true", help="write nothing; say what is stale or lacks a sentence")
     options = parser.parse_args(arguments)
     if not Path(options.root).is_dir():
-        print(f"there is no folder {options.root}; allowed is one with results in it", file=sys.stderr)
+        say(f"there is no folder {options.root}; allowed is one with results in it", error=True)
         return 2
     studies = find_studies(options.root)
     damaged = [sentence for study in studies for sentence in study.damaged]
@@ -491,12 +539,12 @@ def main(arguments=None):
     if options.check:
         found = [f"{path} is stale; make gallery writes it anew" for path in written]
         found += [f"{path} carries no sentence; its notebook must draw it again" for path in silent(studies)]
-        print("\n".join(found + damaged) or "all pages are up to date")
+        say("\n".join(found + damaged) or "all pages are up to date")
         return 1 if found or damaged else 0
     for path, text in written.items():
         files.write_whole(path, text)
-    print("\n".join(f"wrote {path}" for path in written) or "all pages were up to date")
-    print("\n".join(damaged), end="\n" if damaged else "", file=sys.stderr)
+    say("\n".join(f"wrote {path}" for path in written) or "all pages were up to date")
+    say("\n".join(damaged), end="\n" if damaged else "", error=True)
     return 1 if damaged else 0
 
 

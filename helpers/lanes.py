@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import torch
 
-from helpers import files
+from helpers import checks, files
 from helpers.progress import Meter, Watched, say
 from helpers.signals import terminable
 
@@ -76,6 +76,8 @@ class Ended(NamedTuple):
 
 class ClusterError(RuntimeError):
     """A cluster that cannot be used, or has lost a task; the text is one sentence."""
+
+    _render_traceback_ = checks.in_one_sentence
 
 
 class Stop:

@@ -1,7 +1,14 @@
 """Notebooks as plain data, read without nbformat, which takes half a second to import."""
 
 import json
+import os
+import re
 from pathlib import Path
+from urllib.parse import quote, unquote
+
+# [text](target), ![text](target "title"), [name]: target, <a href="target">, <img src="target">
+LINKS = re.compile(r"""(\]\(\s*<?|^\s{0,3}\[[^\]\n]+\]:\s+<?|\b(?:href|src)\s*=\s*["'])([^\s<>()"']+)""", re.MULTILINE)
+CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[^\n]*$|``.*?``|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
 
 
 def read_notebook(path):
@@ -10,20 +17,80 @@ def read_notebook(path):
     Raises ValueError, one sentence, for a file that is no notebook of format 4; OSError.
     """
     try:
-        notebook = json.loads(Path(path).read_text(encoding="utf-8"))
-        if notebook["nbformat"] != 4:
-            raise ValueError(f"its format is {notebook['nbformat']}; allowed is 4")
-        cells = [_whole_cell(cell) for cell in notebook["cells"]]
-    except (ValueError, TypeError, KeyError) as error:
+        text = Path(path).read_bytes().decode("utf-8")
+        notebook = _a(dict, json.loads(text), "it")
+        if notebook.get("nbformat") != 4:
+            raise ValueError(f"its format is {notebook.get('nbformat')}; allowed is 4")
+        if re.search(r"\\u[dD][89a-fA-F]", text):  # half a sign: nobody could write it again
+            json.dumps(notebook, ensure_ascii=False).encode()
+        metadata = _with_dicts(notebook.get("metadata", {}), "its metadata")
+        cells = [_whole_cell(cell, f"cell {n}") for n, cell in enumerate(_a(list, notebook.get("cells"), "its cells"))]
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as a notebook: {' '.join(str(error).split())}") from error
-    return {**notebook, "metadata": notebook.get("metadata", {}), "cells": cells}
+    return {**notebook, "metadata": metadata, "cells": cells}
 
 
-def _whole_cell(cell):
-    defaults = {"metadata": {}, "outputs": []}
-    return {**defaults, **cell, "source": "".join(cell["source"])}
+def _whole_cell(cell, what):
+    cell = {"metadata": {}, "outputs": [], **_a(dict, cell, what)}
+    _a(str, cell.get("cell_type"), f"the type of {what}")
+    _a(list, _with_dicts(cell["metadata"], f"the metadata of {what}").get("tags", []), f"the tags of {what}")
+    for output in _a(list, cell["outputs"], f"the outputs of {what}"):
+        _a(str, _a(dict, output, f"an output of {what}").get("output_type"), f"the type of an output of {what}")
+        for form, data in _a(dict, output.get("data", {}), f"the data of an output of {what}").items():
+            if form.startswith(("text/", "image/")):
+                _joined(data, f"{form} in an output of {what}")
+    return {**cell, "source": _joined(cell.get("source"), f"the source of {what}")}
+
+
+def _with_dicts(metadata, what):
+    """Metadata in which what tools have written under their names are dicts."""
+    for tool in ("papermill", "plumbline"):
+        _a(dict, _a(dict, metadata, what).get(tool, {}), f"{tool!r} in {what}")
+    return metadata
+
+
+def _joined(text, what):
+    """A text, as a notebook has it: one, or a list of its lines."""
+    lines = [text] if isinstance(text, str) else _a(list, text, what)
+    return "".join(_a(str, line, f"a line of {what}") for line in lines)
+
+
+def _a(kind, value, what):
+    if not isinstance(value, kind):
+        raise ValueError(f"{what} is {type(value).__name__}, and must be {kind.__name__}")
+    return value
 
 
 def code_cells(notebook):
     """The cells that a run of the notebook executes."""
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and cell["source"].strip()]
+
+
+# ---- links
+
+
+def links(markdown):
+    """The targets of the links and pictures in a text of Markdown, as they are written there; code has none."""
+    return [found[2] for part in CODE.split(markdown)[::2] for found in LINKS.finditer(part)]
+
+
+def is_relative(target):
+    """Whether a link's target is a path beside the page, no address, place in the page or attachment."""
+    return not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:|[/#?]", target)
+
+
+def moved(markdown, old, new):
+    """A text of Markdown as it must be in folder `new`, so that its relative links lead where they do from `old`.
+
+    A target that is not there is left alone.
+    """
+
+    def at_new(found):
+        path, mark, place = found[2].partition("#")
+        if not is_relative(found[2]) or not (Path(old) / unquote(path)).exists():
+            return found[0]
+        there = Path(os.path.relpath(os.path.realpath(Path(old) / unquote(path)), os.path.realpath(new))).as_posix()
+        return f"{found[1]}{quote(there)}{'/' if path.endswith('/') else ''}{mark}{place}"
+
+    parts = CODE.split(markdown)
+    return "".join(part if i % 2 else LINKS.sub(at_new, part) for i, part in enumerate(parts))

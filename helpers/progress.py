@@ -4,6 +4,7 @@ A notebook prints such lines while it works; `helpers.batch` reads them back, an
 Nothing here can end the work that it reports on: `say` prints, `Watched` calls what draws or listens.
 """
 
+import errno
 import os
 import re
 import sys
@@ -45,6 +46,28 @@ def parse(text):
     """
     found = LINE.match(text)
     return found and (found[1], seconds_in(found[2]))
+
+
+# ---- printing
+
+
+def say(text="", end="\n", error=False):
+    """Print while some work goes on. Whoever reads may be gone, or the disk full: the work is worth more.
+
+    error  whether it goes where errors go
+    """
+    name = "stderr" if error else "stdout"
+    try:
+        try:
+            print(text, end=end, file=getattr(sys, name), flush=True)
+        except UnicodeEncodeError:  # an ASCII locale, and a path or an error that needs more
+            print(str(text).encode("ascii", "backslashreplace").decode(), end=end, file=getattr(sys, name), flush=True)
+    except Exception as refused:  # a closed or broken output, of whatever kind; there is no other place to say so
+        if getattr(refused, "errno", None) in (
+            errno.EPIPE,
+            errno.EIO,
+        ):  # gone for good; Python would try again
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 # ---- how much is left
@@ -111,17 +134,6 @@ def _share(step, steps):
 
 
 # ---- what is said meanwhile
-
-
-def say(text):
-    """Print a line while some work goes on. Whoever reads may be gone, or the disk full: the work is worth more."""
-    try:
-        try:
-            print(text, flush=True)
-        except UnicodeEncodeError:  # an ASCII locale, and a path or an error that needs more
-            print(text.encode("ascii", "backslashreplace").decode(), flush=True)
-    except Exception:  # a closed or broken output, of whatever kind; there is no other place to say so
-        pass
 
 
 class Watched:

@@ -35,10 +35,14 @@ def sources_of(cells, root=ROOT):
     while todo:
         module = todo.pop()
         file = _file_of(module, root)
-        found[file] = text = file.read_text(encoding="utf-8")
+        found[file] = text = file.read_text(encoding="utf-8", errors="replace")
         found |= {path: path.read_text(encoding="utf-8") for path in file.parent.glob("*.[ch]")}
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-        todo |= {other for other in _modules_in(text, package, root) if _file_of(other, root) not in found}
+        try:
+            needed = _modules_in(text, package, root)
+        except SyntaxError:  # somebody works on it: it counts, and the notebook will say what is wrong
+            continue
+        todo |= {other for other in needed if _file_of(other, root) not in found}
     return {path.relative_to(root).as_posix(): found[path] for path in sorted(found)}
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +19,8 @@ import mistune
 import nbformat
 import pandas as pd
 import pytest
+from damaging import changed, damaged
+from hypothesis import given, settings
 from nbformat import v4
 
 from helpers import figures, gallery, packed
@@ -366,6 +369,70 @@ def test_pictures_of_a_folder_without_a_sweep_are_shown_with_its_notebook(tmp_pa
     page = gallery.pages(tmp_path / "results")[study.page]
     assert "Curves of a part." in page
     assert "part/outcomes.csv" in page
+
+
+# ---- right form, wrong inside
+
+
+@pytest.mark.parametrize("name", ["wide/manifest.json", "bench/manifest.json", "wide/run.ipynb"])
+def test_no_wrong_type_in_a_file_ends_the_gallery(published, tmp_path, monkeypatch, name):
+    """What is damaged is left out with a sentence; the other studies have their pages."""
+    monkeypatch.setattr(gallery, "_seen_by_others", Path.exists)  # git would be asked each time
+    copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
+    content = json.loads((copy / name).read_text())
+
+    @settings(derandomize=True, deadline=None, max_examples=15, database=None)
+    @given(damaged(content))
+    def no_damage_ends_it(text):
+        (copy / name).write_text(text)
+        studies = gallery.find_studies(copy)
+        written = gallery.pages(copy, studies)
+        assert copy / "apart/README.md" in written
+        for page in written.values():
+            page.encode()
+        said = [sentence for study in studies for sentence in study.damaged]
+        assert all("is left out" in sentence and "\n" not in sentence for sentence in said)
+
+    no_damage_ends_it()
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "value"),
+    [
+        ("wide/manifest.json", ("versions",), ["torch"]),
+        ("wide/manifest.json", ("started",), 2026),
+        ("wide/manifest.json", ("machine",), {"a": 1}),
+        ("wide/manifest.json", ("config",), []),
+        ("wide/manifest.json", ("origins",), [3]),
+        ("bench/manifest.json", ("title",), ["How fast?"]),
+        ("bench/manifest.json", ("device",), "\ud800"),
+        ("bench/manifest.json", (), [1, 2]),
+        ("wide/run.ipynb", ("cells", 0, "source"), 3),
+        ("wide/run.ipynb", ("cells", 2, "outputs", 0, "data", "image/png"), "no base64!"),
+        ("wide/run.ipynb", ("cells",), None),
+    ],
+)
+def test_what_is_wrong_inside_is_named(published, tmp_path, capsys, name, at, value):
+    copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
+    (copy / name).write_text(json.dumps(changed(json.loads((copy / name).read_text()), at, value)))
+    assert gallery.main([str(copy), "--check"]) == 1
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "is left out" in line)
+    assert str((copy / name).parent) in line
+    assert copy / "apart/README.md" in gallery.pages(copy)
+
+
+def test_pages_are_written_in_utf_8_under_an_ascii_locale(published, tmp_path):
+    copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
+    manifest = json.loads((copy / "bench/manifest.json").read_text())
+    (copy / "bench/manifest.json").write_text(json.dumps({**manifest, "title": "Wie schnell ± größer?"}))
+    (copy / "apart/summary.csv").write_bytes(b"")
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "helpers.gallery", str(copy)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.count(" is left out") == done.stderr.count("\n") == 2  # as a table, and as a sweep
+    assert "Wie schnell ± größer?" in (copy / "bench/README.md").read_text(encoding="utf-8")
+    assert subprocess.run([*command, "--check"], capture_output=True, env=env, cwd=ROOT).returncode == 1
 
 
 def test_a_text_with_backticks_stays_code():

@@ -1,15 +1,18 @@
 """Every notebook is run from top to bottom, with small parameters, the way `make run` runs it."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
 import yaml
+from small_notebooks import write_notebook
 
-from helpers import records
+from helpers import files, records
 from helpers.batch.parameters import notebook_parameters
 from helpers.batch.run import main, read_jobs
 from helpers.config import SweepConfig
@@ -253,3 +256,33 @@ def test_run_notebook_takes_variants_critical_and_learning_rates(tmp_path):
     assert "Of 6 runs" in printed(outputs)
     assert "Theory alone, nothing fitted, called" in printed(outputs)
     assert "Before training, theory expects 8 of 12 runs to train" in str(outputs)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_batch_of_the_digits_that_is_ended_by_a_signal_goes_on_where_it_was(tmp_path, name):
+    config = {**SMALL, "layers_list": [30], "init_types": ["orthogonal"], "activations": ["tanh"], "seeds": [0]}
+    config |= {"hidden_size": 64, "num_epochs": 60, "batch_size": 4, "train_size": 1200, "stack_size": 1}
+    cell = "from helpers.sweep import Sweep\nprint('begun', flush=True)\nSweep(CONFIG).run()"
+    for folder in ("stopped", "whole"):
+        write_notebook(tmp_path / f"{folder}.ipynb", f"CONFIG = {config | {'save_dir': str(tmp_path / folder)}}", cell)
+    command = [sys.executable, "-m", "helpers.batch"]
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "stopped.ipynb")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline, manifest = time.monotonic() + 300, tmp_path / "stopped/manifest.json"
+    while not manifest.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(2)  # some epochs
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 128 + getattr(signal, name)
+    assert "stopped; the same command goes on where it was" in errors
+    (state,) = (tmp_path / "stopped/state").glob("*.pt")
+    assert 0 <= files.read_about(state)["step"] < 60
+    for folder in ("stopped", "whole"):
+        assert main([str(tmp_path / f"{folder}.ipynb")]) == 0
+    stopped, whole = (records.load_sweep(tmp_path / folder) for folder in ("stopped", "whole"))
+    (run,) = whole.summary.run
+    columns = ["epoch", "train_loss", "test_loss", "train_acc", "test_acc"]
+    pd.testing.assert_frame_equal(stopped.history(run)[columns], whole.history(run)[columns], rtol=1e-3)

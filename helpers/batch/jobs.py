@@ -2,34 +2,41 @@
 
 The executed copy `<folder>/<notebook>` carries in its metadata under `plumbline` what it was `made_from`, when it was
 `finished` and how many `seconds` it took; a failed one, `<folder>/<stem>.failed.ipynb`, when it `failed` and its
-`error`. `<folder>/<stem>.log` has what the cells printed.
+`error`. `<folder>/<stem>.log` has what the cells printed. A damaged copy counts as none: its job is run again, and it
+is kept as `<copy>.damaged`.
 """
 
 import hashlib
+import itertools
 import json
 import logging
+import math
 import os
 import tempfile
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from numbers import Real
 from pathlib import Path
 
 import yaml
 
-from helpers import ROOT, files, sources
+from helpers import ROOT, checks, files, sources
 from helpers.batch import parameters
 from helpers.batch.parameters import BatchError
-from helpers.notebooks import code_cells
+from helpers.notebooks import code_cells, moved, read_notebook
 
 # Errors made for the reader: their text says it all. The first two say that what the notebook was given cannot be used.
 REFUSALS = ("ConfigError", "DataError")
-PLAIN_ERRORS = (*REFUSALS, "SweepError")
+PLAIN_ERRORS = (*REFUSALS, "SweepError", "SweepStopped", "LockedError", "DamagedError", "ClusterError", "BatchError")
+LONGEST = 600  # signs of an error that are shown; the log and the failed copy have all of it
 DEATH = "its kernel died (killed, out of memory, or a crash in compiled code)"
 
 
 class NotebookError(RuntimeError):
     """A notebook has failed; the text says how."""
+
+    _render_traceback_ = checks.in_one_sentence
 
 
 # ---- what is to run
@@ -72,12 +79,13 @@ def _job(file, notebook, given):
     values = {**parameters.notebook_parameters(notebook), **given}
     parameters.check(file, notebook, values)
     kind = parameters.kind_of(values)
-    folder = parameters.results_folder(notebook, values)
+    try:
+        folder = parameters.results_folder(notebook, values)
+    except BatchError as error:
+        raise BatchError(f"{file}: {error}") from error
     job = Job(file, notebook, given, folder, kind and kind.is_finished)
     if job.executed.resolve() == notebook.resolve():
         raise BatchError(f"{file}: the executed copy would replace {notebook} itself; choose another save_dir")
-    if job.executed.exists() and "papermill" not in parameters.opened(job.executed)["metadata"]:
-        raise BatchError(f"{file}: {job.executed} is there and no executed copy; move it, or choose another save_dir")
     return job
 
 
@@ -103,25 +111,51 @@ def _checksum(text):
 
 
 def last_run(job):
-    """The executed copy of the last finished run, or None where none was finished here."""
-    if not job.executed.exists():
-        return None
-    copy = parameters.opened(job.executed)
-    return copy if "finished" in _origin(copy) else None
+    """The executed copy of the last finished run; None where none was finished here, or its copy is damaged."""
+    copy, _ = _copy(job.executed)
+    return copy if copy and "finished" in _origin(copy) else None
+
+
+def damage(job):
+    """What is wrong with the executed copy, in a sentence; None where it is whole, or none is there."""
+    return _copy(job.executed)[1]
+
+
+def _copy(path):
+    """(an executed copy, None); (None, what is wrong with it); (None, None) where none is there."""
+    try:
+        copy = read_notebook(path)
+        seconds = _origin(copy).get("seconds", 0)
+        if isinstance(seconds, bool) or not isinstance(seconds, Real) or not 0 <= seconds < math.inf:
+            raise ValueError(f"{path} cannot be read as an executed copy: it took {seconds!r} seconds")
+    except (FileNotFoundError, NotADirectoryError):
+        return None, None
+    except (ValueError, OSError) as error:
+        return None, str(error)
+    return copy, None
 
 
 def why_run(job, now):
     """Why a job must run, in words; an empty text where the last run was made from the same and is complete.
 
     now  what it is made from, see `made_from`
+
+    Raises BatchError where the executed copy would replace a notebook that is none.
     """
+    copy, wrong = _copy(job.executed)
+    if wrong:
+        return "its executed copy is damaged"
+    if copy and "papermill" not in copy["metadata"]:
+        raise BatchError(
+            f"{job.file}: {job.executed} is there and no executed copy; move it, or choose another save_dir"
+        )
     last = last_run(job)
     if last is None:
         return "not finished yet" if job.folder.exists() else "new"
     before = _origin(last).get("made_from")
-    if before is None:  # it has a checksum of all code there was, and cannot say what it depends on
-        return "made by an earlier version of the code"
-    changed = [part for part in ("cells", "parameters") if before[part] != now[part]]
+    if not isinstance(before, dict) or not isinstance(before.get("code"), dict):
+        return "made by an earlier version of the code"  # it had one checksum of all code there was
+    changed = [part for part in ("cells", "parameters") if before.get(part) != now[part]]
     if changed:
         return f"{' and '.join(changed)} changed"
     files = [
@@ -131,14 +165,21 @@ def why_run(job, now):
         return f"{files[0]} changed" + (f", and {len(files) - 1} more" if len(files) > 1 else "")
     if has_failed(job):
         return "failed when it ran last"
-    if job.complete and not parameters.imported(job.complete)(job.folder):
-        return "results are not complete"
-    return ""
+    return "" if _is_complete(job) else "results are not complete"
+
+
+def _is_complete(job):
+    """Whether the results are complete, as far as that can be asked; damaged ones are not."""
+    try:
+        return not job.complete or parameters.imported(job.complete)(job.folder)
+    except (ValueError, OSError):
+        return False
 
 
 def has_failed(job):
-    """Whether a failed copy of a run later than the last finished one lies there."""
-    return job.failed.exists() and "failed" in _origin(parameters.opened(job.failed))
+    """Whether a failed copy of a run later than the last finished one lies there, or a damaged one."""
+    copy, wrong = _copy(job.failed)
+    return bool(wrong or (copy and "failed" in _origin(copy)))
 
 
 def _origin(notebook):
@@ -182,13 +223,22 @@ def execute(job, origin, watch):
     """Run a notebook with papermill, and keep its copy as `job.executed`. Returns the seconds it took.
 
     origin  what it is made from, see `made_from`
-    watch   has `write(text)` and `flush()` for what the cells print, `cell_has_run(cell, cell_index, execute_reply)`
+    watch   has `write(text)` and `flush()` for what the cells print, `cell_begins(cell, cell_index)`,
+            `cell_has_run(cell, cell_index, execute_reply)`, and `kernel`, which is set to the manager of the kernel
 
     Raises BatchError where the notebook refuses what it was given, NotebookError where it fails: its copy is then kept
     as `job.failed`.
     """
     import papermill  # takes a second
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import CellTimeoutError
+
+    class Kernel(AsyncKernelManager):
+        """A manager that the watch knows."""
+
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            watch.kernel = self
 
     os.environ["PLUMBLINE_HEADLESS"] = "1"  # the kernel inherits it: nobody watches
     # Other people's caution about frozen modules in the debugger would stand between the lines of the log.
@@ -207,6 +257,8 @@ def execute(job, origin, watch):
                 progress_bar=False,
                 stdout_file=watch,
                 stderr_file=watch,
+                kernel_manager_class=Kernel,
+                on_cell_execute=watch.cell_begins,
                 on_cell_executed=watch.cell_has_run,
                 autosave_cell_every=0,
                 coalesce_streams=True,
@@ -218,7 +270,8 @@ def execute(job, origin, watch):
         except (papermill.PapermillExecutionError, CellTimeoutError, RuntimeError) as error:
             _fail(job, origin, copy, watch, error)
         seconds = round(time.perf_counter() - started, 1)
-        _keep(copy, job.executed, {"made_from": origin, "seconds": seconds, "finished": files.now()})
+        _keep(copy, job, job.executed, {"made_from": origin, "seconds": seconds, "finished": files.now()})
+    _set_damaged_aside(job.failed)
     if has_failed(job):
         job.failed.unlink()
     return seconds
@@ -234,22 +287,39 @@ def _fail(job, origin, copy, watch, error):
     text = DEATH if name == "DeadKernelError" else value if name in PLAIN_ERRORS else f"{name}: {value}"
     watch.write(f"{text}\n")
     if copy.exists():
-        _keep(copy, job.failed, {"made_from": origin, "failed": files.now(), "error": text})
-        text += f"; kept as {job.failed}"
-    raise NotebookError(text) from error
+        _keep(copy, job, job.failed, {"made_from": origin, "failed": files.now(), "error": text})
+    text = " ".join(text.split())
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    raise NotebookError(text + (f"; kept as {job.failed}" if copy.exists() else "")) from error
 
 
-def _keep(copy, target, origin):
-    """Move an executed notebook to its place, written whole; its metadata name that place instead of the copy's."""
+def _set_damaged_aside(path):
+    """Give a damaged copy another name, under which nobody takes it for one; what it held is not lost."""
+    if _copy(path)[1]:
+        path.rename(name_aside(path))
+
+
+def name_aside(path):
+    """The name that a damaged copy gets: the first that is free of <copy>.damaged, <copy>.damaged1, ..."""
+    names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in itertools.count())
+    return next(name for name in names if not name.exists())
+
+
+def _keep(copy, job, target, origin):
+    """Move an executed notebook to its place, written whole; its metadata and its links hold there."""
     import nbformat  # papermill has imported it by now
 
     notebook = nbformat.read(copy, as_version=4)
     notebook.metadata.papermill["output_path"] = str(target)
     notebook.metadata["plumbline"] = origin
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = moved(cell.source, job.notebook.parent, target.parent)
     cells = code_cells(notebook)
     outputs = [output for cell in cells for output in cell.outputs]
     if "error" in origin and not any(output.output_type == "error" for output in outputs):
         begun = [cell for cell in cells if cell.metadata.papermill.start_time]
         for cell in begun[-1:]:
             cell.outputs.append(nbformat.v4.new_output("error", ename="Error", evalue=origin["error"], traceback=[]))
+    _set_damaged_aside(target)
     files.write_whole(target, nbformat.writes(notebook) + "\n")

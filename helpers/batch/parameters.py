@@ -1,18 +1,20 @@
 """The parameters of a notebook, from a YAML file or from its own cell tagged `parameters`, and what checks them.
 
 A YAML file names its notebook under `notebook`; everything else in it are parameters. Under `each` it may have
-several batches, {name: what differs}, which share the rest; dicts are merged key by key.
+several batches, {name: what differs}, which share the rest; dicts are merged key by key. What the YAML means is said
+in plain_yaml.py; papermill is given these values, never the file.
 """
 
 import ast
+import os
 import re
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
+from helpers import checks
+from helpers.batch import plain_yaml
 from helpers.notebooks import code_cells, read_notebook
 from helpers.sources import parsed
 
@@ -21,6 +23,8 @@ REGISTERS = re.compile(r"^[^#\n]*register_activation\(", re.MULTILINE)
 
 class BatchError(ValueError):
     """A notebook, or what it is given, cannot be used; the text is one sentence."""
+
+    _render_traceback_ = checks.in_one_sentence
 
 
 class Kind(NamedTuple):
@@ -85,10 +89,19 @@ def _without_own_activations(value, notebook):
 def results_folder(notebook, values):
     """Where the results of a notebook with these parameters go: as its kind says, its save_dir, or one of its name."""
     kind = kind_of(values)
-    if kind and kind.save_dir:
-        return Path(imported(kind.save_dir)(values[kind.parameters[0]])).expanduser()
-    given = values.get("save_dir")
-    return Path(given if given and isinstance(given, str) else f"results/local/{notebook.stem}").expanduser()
+    given = imported(kind.save_dir)(values[kind.parameters[0]]) if kind and kind.save_dir else values.get("save_dir")
+    if not isinstance(given, str) or not given:
+        given = f"results/local/{notebook.stem}"
+    try:
+        folder = Path(checks.path("save_dir", given))
+        os.fsencode(folder)
+    except UnicodeEncodeError as error:
+        raise BatchError(
+            f"save_dir is {given!r}, which cannot be a path where texts are {error.encoding}; set PYTHONUTF8=1"
+        ) from error
+    except (checks.ConfigError, RuntimeError) as error:
+        raise BatchError(str(error)) from error
+    return folder
 
 
 # ---- reading
@@ -101,14 +114,14 @@ def read_parameters(file):
     """
     path, _, chosen = str(file).partition(".yaml:")
     path = Path(f"{path}.yaml" if chosen else path)
-    if not path.is_file():
+    if not _is_file(path):
         raise BatchError(f"there is no file {path}; allowed is a .yaml file with parameters or a notebook")
     if path.suffix == ".ipynb":
         notebook_parameters(path)
         return [(str(file), path, {})]
     content = _read_yaml(path)
     notebook, each = Path(content.pop("notebook")), content.pop("each", None)
-    if not notebook.is_file():
+    if not _is_file(notebook):
         raise BatchError(f"{path} names the notebook {notebook}, which is not there")
     batches = {"": content} if each is None else _each(path, content, each)
     known = notebook_parameters(notebook)
@@ -116,7 +129,8 @@ def read_parameters(file):
         if name not in known:
             raise BatchError(f"{path} gives a parameter {name!r} that {notebook} lacks (it has {', '.join(known)})")
     if chosen and chosen not in batches:
-        raise BatchError(f"{path} has no batch {chosen!r} under `each` (it has {', '.join(filter(None, batches))})")
+        names = ", ".join(filter(None, batches)) or "no `each`"
+        raise BatchError(f"{path} has no batch {chosen!r} under `each` (it has {names})")
     return [
         (f"{path}:{name}" if name else str(file), notebook, parameters)
         for name, parameters in batches.items()
@@ -124,11 +138,18 @@ def read_parameters(file):
     ]
 
 
+def _is_file(path):
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
 def _read_yaml(path):
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise BatchError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+        content = plain_yaml.read(path.read_bytes())
+    except (plain_yaml.YamlError, OSError) as error:
+        raise BatchError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("notebook"), str):
         raise BatchError(f"{path} must be a mapping that names its notebook, as in `notebook: run.ipynb`")
     return content
@@ -140,7 +161,7 @@ def _each(path, shared, each):
         raise BatchError(
             f"{path}: `each` is a mapping from a name to the parameters that differ, with at least one entry"
         )
-    return {str(name): _merged(shared, own) for name, own in each.items()}
+    return {name: _merged(shared, own) for name, own in each.items()}
 
 
 def _merged(shared, own):
@@ -166,10 +187,20 @@ def notebook_parameters(notebook):
         if "parameters" in cell["metadata"].get("tags", []):
             try:
                 assigned = [node for node in parsed(cell["source"]).body if isinstance(node, ast.Assign)]
-                return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
-            except (SyntaxError, ValueError, AttributeError) as error:
+                return {node.targets[0].id: _literal(node.value) for node in assigned}
+            except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
                 raise BatchError(
                     f"the cell tagged `parameters` of {notebook} must assign plain values (numbers, texts, lists, "
                     f"dicts) to names; it does not: {error}"
                 ) from error
     raise BatchError(f"{notebook} has no cell tagged `parameters`")
+
+
+def _literal(node):
+    """The value of a literal. Raises ValueError, also where a dict names a key twice: Python keeps the last."""
+    for part in ast.walk(node):
+        keys = [key.value for key in part.keys if isinstance(key, ast.Constant)] if isinstance(part, ast.Dict) else []
+        twice = [key for i, key in enumerate(keys) if key in keys[:i]]
+        if twice:
+            raise ValueError(f"line {part.lineno} begins a dict that gives the key {twice[0]!r} twice")
+    return ast.literal_eval(node)

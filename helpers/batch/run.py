@@ -7,10 +7,12 @@
 A YAML file names its notebook under `notebook`; everything else in it are the parameters that papermill gives the
 notebook, see parameters.py. The executed notebook and a log of what its cells print lie with its results. A notebook
 that was finished with the same cells, parameters and imported code is skipped. The logs of what is published are packed
-when its notebook has run.
+when its notebook has run. Ctrl-C, SIGTERM and SIGHUP interrupt the notebook that runs, so that what it trains is saved;
+the same command goes on.
 """
 
 import argparse
+import os
 import re
 import shutil
 import signal
@@ -26,15 +28,18 @@ from helpers.batch import jobs
 from helpers.batch.jobs import NotebookError, made_from
 from helpers.batch.parameters import BatchError, opened
 from helpers.notebooks import code_cells
-from helpers.progress import duration
+from helpers.progress import duration, say
 
 PARAMETERS = "notebooks/parameters"
 # Seconds between two lines of progress: on a terminal the line is rewritten in place.
 EVERY, EVERY_IN_PLACE = 20.0, 1.0
-# Seconds after which a Ctrl-C that has ended nothing is repeated; a kernel needs one or two to go.
-REPEAT_AFTER = 10.0
-# the worst first
-EXIT_CODES = {"stopped": 130, "failed": 1, "refused": 2}
+# Signals that end a batch; Windows lacks the last one.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# Seconds after which such a signal that has ended nothing is repeated: a kernel needs one or two to go, and a notebook
+# that saves what it trains some more.
+REPEAT_AFTER, REPEAT_AFTER_NOTEBOOK = 10.0, 60.0
+# the worst first; 128 + the signal goes before them
+EXIT_CODES = {"failed": 1, "refused": 2}
 
 
 # ---- what is known of a notebook while it runs
@@ -45,7 +50,10 @@ class Watch:
 
     cells, done  code cells to execute, and those that are
     step         how far the cell is, from the latest line of progress it printed: "64/192 runs finished"
+    kernel       the manager of its kernel; None before it starts
     """
+
+    kernel = None
 
     def __init__(self, job):
         cells, last = code_cells(opened(job.notebook)), jobs.last_run(job)
@@ -55,7 +63,9 @@ class Watch:
         self._started = self._cell_started = time.monotonic()
         self._printed_end = None  # when the cell will have ended, as it printed last
         took = [cell["metadata"].get("papermill", {}).get("duration") for cell in code_cells(last)] if last else []
-        self._took = took if len(took) == self.cells and None not in took else None
+        known = len(took) == self.cells and all(isinstance(seconds, int | float) for seconds in took)
+        self._took = took if known else None
+        self._running, self._interrupted = False, False
 
     def write(self, text):
         if self._log is None:  # a notebook that is refused before it prints anything leaves its folder as it is
@@ -73,7 +83,25 @@ class Watch:
         if self._log is not None:
             self._log.close()
 
+    def cell_begins(self, **_):
+        if self._interrupted:  # its last cell has made nothing of that
+            raise KeyboardInterrupt
+        self._running = True
+
+    def interrupt(self):
+        """Interrupt the cell that runs, as Jupyter's Stop does. Returns whether one runs."""
+        group = getattr(self.kernel and self.kernel.provisioner, "pgid", None)
+        if not self._running or not group:
+            return False
+        self._interrupted = True
+        try:
+            os.killpg(group, signal.SIGINT)
+        except ProcessLookupError:
+            return False
+        return True
+
     def cell_has_run(self, execute_reply, **_):
+        self._running = False
         self.done += execute_reply["content"]["status"] == "ok"
         self._cell_started, self._printed_end = time.monotonic(), None
 
@@ -124,15 +152,15 @@ class Line:
         self.thread.join()
         self._show(outcome)
         if self.in_place:
-            print(flush=True)
+            say()
 
     def _show(self, state):
         text = f"{self.label}  {duration(self.watch.elapsed())}, {state} | {self.watch}"
         if not self.in_place:
-            print(text, flush=True)
+            say(text)
             return
         text = text[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be rewritten
-        print("\r" + text.ljust(self.width), end="", flush=True)
+        say("\r" + text.ljust(self.width), end="")
         self.width = len(text)
 
 
@@ -156,17 +184,30 @@ def table(rows):
 # ---- the batch
 
 
-def read_jobs(files):
-    """The jobs of all files, checked. Raises BatchError, before anything runs."""
+def read_jobs(files, refused=None):
+    """The jobs of all files, checked. Raises BatchError, before anything runs.
+
+    refused  a list: takes a Row for each file that cannot be used, which is left out and said, in place of the error
+    """
     files = files or sorted(map(str, [*Path(PARAMETERS).glob("*.yaml"), *Path("sigmoid").glob("parameters.yaml")]))
     if not files:
         raise BatchError(f"there is no {PARAMETERS}/*.yaml here; name a file, or start in the project's own folder")
-    found = [job for file in files for job in jobs.read_jobs(file)]
-    taken = {}
-    for job in found:
-        other = taken.setdefault(job.executed.resolve(), job)
-        if other is not job:
-            raise BatchError(f"{other.file} and {job.file} would both write {job.executed}; give one another save_dir")
+    found, taken = [], {}
+    for file in files:
+        try:
+            new = jobs.read_jobs(file)
+            for job in new:
+                other = taken.setdefault(job.executed.resolve(), job)
+                if other is not job:
+                    raise BatchError(
+                        f"{other.file} and {job.file} would both write {job.executed}; give one another save_dir"
+                    )
+            found += new
+        except BatchError as error:
+            if refused is None:
+                raise
+            say(error, error=True)
+            refused.append(Row(file, "refused", None, ""))
     return found
 
 
@@ -175,27 +216,42 @@ def planned(job, force=""):
 
     force  the option that makes it run in any case
     """
-    last, why = jobs.last_run(job), force or jobs.why_run(job, made_from(job))
-    seconds = last and last["metadata"]["plumbline"]["seconds"]
+    last, why = jobs.last_run(job), jobs.why_run(job, made_from(job))
+    why = force or why
+    seconds = last and last["metadata"]["plumbline"].get("seconds")
     return Row(job.file, f"to run: {why}" if why else "unchanged", seconds, job.executed)
 
 
-def run(job, label, force=""):
+def listed(job, force=""):
+    """The job's row of `--list`."""
+    try:
+        return planned(job, force)
+    except BatchError as error:
+        return Row(job.file, f"refused: {error}", None, "")
+
+
+def run(job, label, force="", signals=None):
     """Run one job, unless nothing has changed since it was finished. Returns its row of the table.
 
-    force  "--force" or "--retrain", which run it in any case
+    force    "--force" or "--retrain", which run it in any case
+    signals  the Signals of the batch
     """
     try:
         row = planned(job, force)
         if row.outcome == "unchanged":
-            print(f"{label}  unchanged, skipped (--force runs it again)", flush=True)
+            say(f"{label}  unchanged, skipped (--force runs it again)")
             return row
+        damage = jobs.damage(job)
+        if damage:
+            say(f"{job.file}: {damage}; it is made again, and kept as {jobs.name_aside(job.executed)}", error=True)
         if force:
-            print(f"{label}  {what_becomes_of_finished_runs(job, force)}", flush=True)
+            say(f"{label}  {what_becomes_of_finished_runs(job, force)}")
         watch = Watch(job)
     except BatchError as error:  # its notebook was edited while others ran, or its results cannot be set aside
-        print(error, file=sys.stderr, flush=True)
+        say(error, error=True)
         return Row(job.file, "refused", None, "")
+    if signals:
+        signals.watch = watch
     line = Line(label, watch)
     outcome, copy, message = outcome_of(job, watch)
     watch.close()
@@ -203,7 +259,7 @@ def run(job, label, force=""):
     if outcome == "stopped" and force == "--retrain":
         message += ", if --retrain is left out"
     if message:
-        print(f"{job.file}: {message}", file=sys.stderr, flush=True)
+        say(f"{job.file}: {message}", error=True)
     return Row(job.file, outcome, watch.elapsed(), copy)
 
 
@@ -215,33 +271,53 @@ def what_becomes_of_finished_runs(job, force):
     return f"trains anew; {job.folder} is now {aside}, delete it when nobody needs it" if aside else "trains anew"
 
 
+class Signals:
+    """What a batch does on Ctrl-C, SIGTERM and SIGHUP: the first interrupts the notebook, the next ends its kernel.
+
+    caught  the first one that came; None before
+    watch   of the notebook that runs
+    """
+
+    def __init__(self):
+        self.caught, self.watch, self._timers = None, None, []
+
+    def __call__(self, number, _):
+        first, self.caught = self.caught is None, self.caught or number
+        interrupted = first and self.watch is not None and self.watch.interrupt()
+        # Once more after a while: where it arrives in a callback of compiled code, Python drops it.
+        if hasattr(signal, "pthread_kill"):  # Windows lacks it
+            seconds, main_thread = REPEAT_AFTER_NOTEBOOK if interrupted else REPEAT_AFTER, threading.main_thread().ident
+            self._timers.append(threading.Timer(seconds, signal.pthread_kill, [main_thread, number]))
+            self._timers[-1].daemon = True
+            self._timers[-1].start()
+        if not interrupted:
+            raise KeyboardInterrupt
+
+    def end(self):
+        for timer in self._timers:
+            timer.cancel()
+
+
 @contextmanager
 def repeated_ctrl_c():
-    """Repeat a Ctrl-C after a while: where it arrives in a callback of compiled code, Python drops it."""
-    timers = []
-
-    def interrupt(*_):
-        if hasattr(signal, "pthread_kill"):  # Windows lacks it
-            main_thread = threading.main_thread().ident
-            timers.append(threading.Timer(REPEAT_AFTER, signal.pthread_kill, [main_thread, signal.SIGINT]))
-            timers[-1].daemon = True
-            timers[-1].start()
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, interrupt)
+    """Let Signals answer what ends a batch; yields them. `nohup` keeps SIGHUP away, and then it stays so."""
+    signals, before = Signals(), {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in [number for number, handler in before.items() if handler is not signal.SIG_IGN]:
+        signal.signal(number, signals)
     try:
-        yield
+        yield signals
     finally:
-        signal.signal(signal.SIGINT, before)
-        for timer in timers:
-            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signals.end()
 
 
 def outcome_of(job, watch):
     """Execute a job. Returns what became of it, where its copy is, and a message for the reader or None."""
     try:
-        with repeated_ctrl_c():
-            jobs.execute(job, made_from(job), watch)
+        jobs.execute(job, made_from(job), watch)
     except BatchError as error:
         return "refused", "", error
     except NotebookError as error:
@@ -250,6 +326,8 @@ def outcome_of(job, watch):
         return "failed", "", f"nothing can be written to {job.folder} ({error.strerror or error})"
     except KeyboardInterrupt:
         return "stopped", "", "stopped; the same command goes on where it was"
+    except Exception as error:  # of papermill, nbformat, the kernel's start: whatever it is, the other jobs go on
+        return "failed", "", f"it could not be executed: {type(error).__name__}: {' '.join(str(error).split())}"
     return "ran", job.executed, what_was_not_packed(job)
 
 
@@ -265,7 +343,7 @@ def what_was_not_packed(job):
 def main(arguments=None):
     """Run the files that are named, or all of them.
 
-    Exit code 0: all went well; 1: a notebook failed; 2: bad input; 130: stopped by Ctrl-C.
+    Exit code 0: all went well; 1: a notebook failed; 2: bad input; 130, 143, 129: stopped by Ctrl-C, SIGTERM, SIGHUP.
     """
     parser = argparse.ArgumentParser(prog="python -m helpers.batch", description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -289,20 +367,28 @@ def main(arguments=None):
         help="train everything anew; the folder of results is first set aside, as .<folder>.<time> beside it",
     )
     parser.add_argument("--list", action="store_true", help="only say what would run, and why")
-    given = parser.parse_args(arguments)
-    try:
-        found = read_jobs(given.file)
-    except BatchError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if given.list:
-        print("\n".join(table([planned(job, given.force) for job in found])))
-        return 0
-    rows = []
-    for number, job in enumerate(found, 1):
-        rows.append(run(job, f"[{number}/{len(found)}] {job.file.removeprefix(PARAMETERS + '/')}", given.force))
-        if rows[-1].outcome == "stopped":
-            break
-    print("\n" + "\n".join(table(rows)))
+    given, refused, rows = parser.parse_args(arguments), [], []
+    with repeated_ctrl_c() as signals:
+        try:
+            # Who names files has them all checked before anything runs; of all files, those run that can.
+            found = read_jobs(given.file, None if given.file and not given.list else refused)
+            if given.list:
+                say("\n".join(table([*(listed(job, given.force) for job in found), *refused])))
+                return 2 if refused else 0
+            for number, job in enumerate(found, 1):
+                label = f"[{number}/{len(found)}] {job.file.removeprefix(PARAMETERS + '/')}"
+                rows.append(run(job, label, given.force, signals))
+                if signals.caught or rows[-1].outcome == "stopped":
+                    break
+        except BatchError as error:
+            say(error, error=True)
+            return 2
+        except KeyboardInterrupt:
+            say("stopped; the same command goes on where it was", error=True)
+        rows += refused
+        if rows:
+            say("\n" + "\n".join(table(rows)))
     outcomes = {row.outcome for row in rows}
+    if signals.caught or "stopped" in outcomes:
+        return 128 + (signals.caught or signal.SIGINT)
     return next((code for outcome, code in EXIT_CODES.items() if outcome in outcomes), 0)

@@ -390,9 +390,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m helpers.bench.page", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; say what is stale")
     options = parser.parse_args(arguments)
-    stale = {
-        path: text for path, text in written().items() if not path.exists() or path.read_text(encoding="utf-8") != text
-    }
+    stale = {path: text for path, text in written().items() if not path.exists() or path.read_bytes() != text.encode()}
     for path, text in stale.items():
         if not options.check:
             files.write_whole(path, text)

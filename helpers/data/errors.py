@@ -3,9 +3,13 @@
 import sys
 from functools import cache
 
+from helpers import checks
+
 
 class DataError(ValueError):
     """Data that is absent or damaged; its text is one sentence that says what to do."""
+
+    _render_traceback_ = checks.in_one_sentence
 
     def __init__(self, text):
         super().__init__(printable(text))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from helpers import files, lanes, packed, records, sources
+from helpers import checks, files, lanes, packed, records, sources
 from helpers.activations import FAMILIES, registered
 from helpers.checks import shown
 from helpers.config import ConfigError, SweepConfig, with_later_keys
@@ -24,6 +24,8 @@ DEFAULTS = {field.name: getattr(SweepConfig, field.name, {}) for field in datacl
 
 class SweepError(RuntimeError):
     """A sweep that could not go on; its text says why, and what is kept."""
+
+    _render_traceback_ = checks.in_one_sentence
 
 
 class SweepFolder:

@@ -2,12 +2,17 @@ import json
 
 import nbformat
 import pytest
+from damaging import changed, damaged
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_up_results import write_sweep
 from small_notebooks import write_notebook, write_yaml
 
 from helpers import files, records
-from helpers.batch.jobs import made_from, read_jobs, set_aside, why_run
+from helpers.batch.jobs import damage, made_from, read_jobs, set_aside, why_run
 from helpers.batch.parameters import BatchError
+from helpers.batch.run import Watch, main, planned
+from helpers.notebooks import links, read_notebook
 
 NOW = {"cells": "1", "parameters": "2", "code": {"helpers/a.py": "3", "helpers/b.py": "4"}}
 
@@ -126,3 +131,107 @@ def test_a_folder_in_which_somebody_trains_is_not_set_aside(folder):
     with files.locked(job.folder), pytest.raises(BatchError, match="another process is training in out"):
         set_aside(job)
     assert job.folder.exists()
+
+
+# ---- damaged executed copies
+
+COPY = {
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {
+        "papermill": {"duration": 1.5},
+        "plumbline": {"made_from": NOW, "seconds": 1.5, "finished": "2025"},
+    },
+    "cells": [
+        {"cell_type": "markdown", "source": ["# One", "two"], "metadata": {}},
+        {
+            "cell_type": "code",
+            "source": "1",
+            "metadata": {"tags": ["parameters"], "papermill": {"duration": 0.5}},
+            "outputs": [{"output_type": "display_data", "data": {"image/png": "AAAA", "text/plain": ["a"]}}],
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        ((), []),
+        (("metadata",), [1]),
+        (("metadata", "plumbline"), "x"),
+        (("metadata", "plumbline", "seconds"), "x"),
+        (("metadata", "plumbline", "seconds"), float("nan")),
+        (("metadata", "papermill"), []),
+        (("cells",), ...),
+        (("cells",), {}),
+        (("cells", 0), 3),
+        (("cells", 1, "metadata"), []),
+        (("cells", 1, "metadata", "papermill"), 3),
+        (("cells", 1, "source"), [1]),
+        (("cells", 1, "source"), "\ud800"),
+        (("cells", 1, "outputs"), {}),
+        (("cells", 1, "outputs", 0), []),
+        (("cells", 1, "outputs", 0, "data"), []),
+        (("cells", 1, "outputs", 0, "data", "image/png"), 3),
+        (("nbformat",), "4"),
+    ],
+)
+def test_a_copy_with_something_wrong_inside_is_made_again(folder, at, value):
+    (job,) = read_jobs(write_notebook(folder / "one.ipynb", "save_dir = 'out'", "1"))
+    job.folder.mkdir()
+    job.executed.write_text(json.dumps(COPY))
+    assert damage(job) is None
+    assert why_run(job, NOW) == ""
+    job.executed.write_text(json.dumps(changed(COPY, at, value)))
+    assert str(job.executed) in damage(job)
+    assert "\n" not in damage(job)
+    assert why_run(job, NOW) == "its executed copy is damaged"
+    assert read_jobs(job.file) == [job]  # it is not refused
+
+
+@settings(derandomize=True, deadline=None, max_examples=150, database=None)
+@given(damaged(COPY), st.booleans())
+def test_no_damage_of_a_copy_ends_the_look_at_it(tmp_path_factory, text, failed):
+    folder = tmp_path_factory.mktemp("jobs")
+    path = write_notebook(folder / "one.ipynb", f"save_dir = '{folder}/out'", "1")
+    try:
+        (job,) = read_jobs(path)
+        job.folder.mkdir()
+        (job.failed if failed else job.executed).write_text(text)
+        (job,) = read_jobs(path)
+        assert planned(job).outcome.startswith(("to run: ", "unchanged"))
+        Watch(job).eta()
+    except BatchError as error:
+        assert "no executed copy" in str(error)  # noqa: PT017
+
+
+# ---- links of an executed copy
+
+
+def test_links_of_an_executed_copy_hold_where_it_lies(folder):
+    (folder / "notes").mkdir()
+    for name in ("notes/other.md", "notes/a b.png", "top.md"):
+        (folder / name).write_text("")
+    text = (
+        '[a](other.md#part) ![b](a%20b.png) [c](../top.md) <img src="other.md"> [`d`](../notes/) [e](nowhere.md) '
+        "[f](https://a.b/c.md) [g](#here) [h](/top.md) `[i](other.md)`\n\n[j]: other.md\n"
+    )
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell("save_dir = 'results/deep/out'", metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_markdown_cell(text),
+        ]
+    )
+    nbformat.write(notebook, folder / "notes/one.ipynb")
+    assert main(["notes/one.ipynb"]) == 0
+    copy = read_notebook(folder / "results/deep/out/one.ipynb")["cells"][1]["source"]
+    assert links(copy) == [
+        "../../../notes/other.md#part", "../../../notes/a%20b.png", "../../../top.md", "../../../notes/other.md",
+        "../../../notes/", "nowhere.md", "https://a.b/c.md", "#here", "/top.md", "../../../notes/other.md",
+    ]  # fmt: skip
+    assert "`[i](other.md)`" in copy
+    assert read_notebook(folder / "notes/one.ipynb")["cells"][1]["source"] == text
+    assert main(["--list", "notes/one.ipynb"]) == 0
+    (job,) = read_jobs("notes/one.ipynb")
+    assert why_run(job, made_from(job)) == ""  # another text of its copy is no change of its cells

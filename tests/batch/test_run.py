@@ -411,3 +411,171 @@ def test_on_a_terminal_the_line_is_rewritten_in_place(monkeypatch):
     assert frames[0] == "one  1 s, ETA unknown |"  # one less than the terminal is wide
     assert frames[-1] == f"one  {len(frames)} s, ran | cells".ljust(23)[:23]  # covers the longer one before it
     assert len(frames) == watch.looks
+
+
+# ---- one damaged file among many
+
+
+def test_a_damaged_copy_among_many_is_made_again_and_kept(folder, capsys):
+    paths = [write_notebook(folder / f"{name}.ipynb", f"save_dir = 'out/{name}'", "1") for name in "abc"]
+    assert main(paths) == 0
+    (folder / "out/b/b.ipynb").write_text('{"nbformat": 4, "metadata": [], "cells": []}')
+    (folder / "out/c/c.ipynb").write_text((folder / "out/c/c.ipynb").read_text()[:500])
+    capsys.readouterr()
+    assert main(["--list", *paths]) == 0
+    outcomes = [line.split()[1:3] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [words[0] for words in outcomes] == ["unchanged", "to", "to"]
+    assert main(paths) == 0
+    out, err = capsys.readouterr()
+    assert [line.split()[1] for line in out.split("\n\n")[1].splitlines()[1:]] == ["unchanged", "ran", "ran"]
+    assert err.count("\n") == 2  # a sentence each
+    assert "out/b/b.ipynb cannot be read as a notebook: its metadata is list" in err
+    assert "it is made again, and kept as out/c/c.ipynb.damaged" in err
+    assert files_in(folder / "out/b") == ["b.ipynb", "b.ipynb.damaged"]
+    assert main(["--list", *paths]) == 0
+    assert capsys.readouterr().out.count("unchanged") == 3
+
+
+def test_a_notebook_that_is_no_copy_stops_its_own_job_alone(folder, capsys):
+    first, second = (write_notebook(folder / f"{n}.ipynb", f"save_dir = 'out/{n}'", "1") for n in "ab")
+    (folder / "out/a").mkdir(parents=True)
+    write_notebook(folder / "out/a/a.ipynb", "mine = 1")
+    assert main(["--list", first, second]) == 0
+    assert "refused: " in capsys.readouterr().out
+    assert main([first, second]) == 2
+    out, err = capsys.readouterr()
+    assert [line.split()[1] for line in out.split("\n\n")[1].splitlines()[1:]] == ["refused", "ran"]
+    assert err.count("\n") == 1
+    assert notebook_parameters(folder / "out/a/a.ipynb") == {"mine": 1}
+
+
+def test_of_all_files_those_run_that_can(folder, capsys):
+    """Who names files has all of them checked before anything runs; who means all gets those that can be run."""
+    write_notebook(folder / "one.ipynb", "save_dir = 'a'", "1")
+    for name in "abc":
+        write_yaml(folder / f"notebooks/parameters/{name}.yaml", notebook="one.ipynb", save_dir=f"out/{name}")
+    (folder / "notebooks/parameters/b.yaml").write_bytes(b"notebook: \xff")
+    assert main(["--list"]) == 2
+    out, err = capsys.readouterr()
+    assert [line.split()[1] for line in out.splitlines()[1:]] == ["to", "to", "refused"]
+    assert err.count("\n") == 1
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert [line.split()[1] for line in out.split("\n\n")[1].splitlines()[1:]] == ["ran", "ran", "refused"]
+    assert err.count("\n") == 1
+    assert "notebooks/parameters/b.yaml cannot be read as YAML: line 1: byte 0xff" in err
+
+
+def test_a_notebook_that_papermill_cannot_take_does_not_end_the_batch(folder, capsys):
+    bad = write_notebook(folder / "bad.ipynb", "save_dir = 'out'", "1")
+    text = (folder / "bad.ipynb").read_text()
+    (folder / "bad.ipynb").write_text(text.replace('"nbformat_minor"', '"nbformat_minr"'))
+    good = write_notebook(folder / "good.ipynb", "save_dir = 'out'", "1")
+    assert main([bad, good]) == 1
+    out, err = capsys.readouterr()
+    assert [line.split()[1] for line in out.split("\n\n")[1].splitlines()[1:]] == ["failed", "ran"]
+    assert err.count("\n") == 1
+
+
+# ---- signals
+
+
+def begun(log, process):
+    """The kernel's process id, once the notebook has printed it."""
+    deadline = time.monotonic() + 300
+    while not (log.exists() and log.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    return int(log.read_text().split()[1])
+
+
+def gone(process_id):
+    for _ in range(300):
+        try:
+            os.kill(process_id, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+SAVES = (
+    "import os, time\nprint('begun', os.getpid(), flush=True)\n"
+    "try:\n    time.sleep(100)\nfinally:\n    time.sleep(1)\n    open('saved', 'w').close()"
+)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_interrupts_the_notebook_which_saves_its_work(folder, name, code):
+    path = write_notebook(folder / "slow.ipynb", "save_dir = 'out'", SAVES)
+    after = write_notebook(folder / "after.ipynb", "save_dir = 'out'", "print(1)")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "helpers.batch", path, after], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    kernel = begun(folder / "out" / "slow.log", process)
+    process.send_signal(getattr(signal, name))
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == code
+    assert errors == f"{path}: stopped; the same command goes on where it was\n"
+    assert "stopped | 1/2 cells" in output
+    assert "after" not in output
+    assert (folder / "saved").exists()
+    assert gone(kernel)
+
+
+def test_a_second_signal_ends_a_kernel_that_does_not_listen(folder):
+    deaf = "import os, signal, time\nprint('begun', os.getpid(), flush=True)\n"
+    deaf += "signal.signal(signal.SIGINT, lambda *_: 0)\ntime.sleep(100)"
+    path = write_notebook(folder / "deaf.ipynb", "save_dir = 'out'", deaf)
+    process = subprocess.Popen([sys.executable, "-m", "helpers.batch", path], stderr=subprocess.DEVNULL)
+    kernel = begun(folder / "out" / "deaf.log", process)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    assert gone(kernel)
+
+
+def test_no_kernel_outlives_a_batch_that_was_killed(folder):
+    path = write_notebook(folder / "slow.ipynb", "save_dir = 'out'", SAVES)
+    process = subprocess.Popen([sys.executable, "-m", "helpers.batch", path], stderr=subprocess.DEVNULL)
+    kernel = begun(folder / "out" / "slow.log", process)
+    process.kill()
+    process.wait()
+    assert gone(kernel)
+
+
+def test_a_closed_terminal_ends_nothing(folder):
+    path = write_notebook(folder / "one.ipynb", "save_dir = 'out'", "print(1)")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "helpers.batch", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(timeout=300) == 0
+    assert (folder / "out" / "one.ipynb").exists()
+
+
+def test_an_ascii_locale_ends_nothing_and_files_are_utf_8(folder):
+    name = "größe ± \u00d7"
+    write_notebook(folder / "one.ipynb", "save_dir = 'out'\nname = ''", f"print(name + '{name}')", "1 / 0 # ±")
+    for save_dir in ("kept", name):
+        text = f"notebook: one.ipynb\nsave_dir: {save_dir}\nname: {name}\n"
+        (folder / f"{save_dir[0]}.yaml").write_text(text, encoding="utf-8")
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "helpers.batch"]
+    done = subprocess.run([*command, "k.yaml"], capture_output=True, text=True, env=env)
+    assert done.returncode == 1
+    assert done.stderr == "k.yaml: ZeroDivisionError: division by zero; kept as kept/one.failed.ipynb\n"
+    assert name + name in (folder / "kept/one.log").read_text(encoding="utf-8")
+    assert name + name in (folder / "kept/one.failed.ipynb").read_text(encoding="utf-8")
+    done = subprocess.run([*command, "g.yaml"], capture_output=True, text=True, env=env)
+    assert done.returncode == 2
+    assert "which cannot be a path where texts are ascii; set PYTHONUTF8=1" in done.stderr
+    assert done.stderr.count("\n") == 1
+    done = subprocess.run([*command, "g.yaml"], capture_output=True, env={**env, "PYTHONUTF8": "1"})  # as it advises
+    assert done.returncode == 1
+    assert (folder / name / "one.failed.ipynb").exists()

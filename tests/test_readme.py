@@ -1,0 +1,196 @@
+"""The pages that people read: their code runs and gives what they say, their commands exist, their links hold."""
+
+import ast
+import re
+import subprocess
+import sys
+from urllib.parse import unquote
+
+import pytest
+
+from helpers import ROOT, records
+from helpers.config import SweepConfig
+from helpers.notebooks import is_relative, links, read_notebook
+from helpers.sweep import findings
+
+TRACKED = subprocess.run(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+).stdout.splitlines()
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def pages():
+    """{path: [Markdown]} of every tracked page and notebook."""
+    found = {}
+    for name in TRACKED:
+        path = ROOT / name
+        if path.suffix == ".md" and path.is_file():
+            found[name] = [path.read_text(encoding="utf-8")]
+        elif path.suffix == ".ipynb" and path.is_file():
+            found[name] = [c["source"] for c in read_notebook(path)["cells"] if c["cell_type"] == "markdown"]
+    return found
+
+
+PAGES = pages()
+
+
+def blocks(page, *languages):
+    return [code for text in PAGES[page] for language, code in FENCED.findall(text) if language in languages]
+
+
+def with_code(*languages):
+    return [page for page in PAGES if blocks(page, *languages)]
+
+
+# ---- code
+
+
+def run_in_order(codes, cwd):
+    """Run code in a fresh Python; a line with an expression alone is printed. Returns what comes out of each block."""
+    program = []
+    for code in codes:
+        lines = []
+        for node in ast.parse(code).body:
+            text = ast.unparse(node)
+            shown = isinstance(node, ast.Expr) and not text.startswith(("print(", "register_activation("))
+            lines.append(f"print(repr({text}))" if shown else text)
+        program += [
+            *lines,
+            "print('=' * 9)",
+            "if 'CONFIG' in globals(): __import__('helpers.config').config.SweepConfig.from_dict(CONFIG)",
+        ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(program)], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("=========\n")[:-1]
+
+
+def stated(code):
+    """What a block says comes out: the comments behind its expressions, and those that stand alone below a print."""
+    return [comment.strip() for comment in re.findall(r"# (.*)$", code, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("page", with_code("python"))
+def test_python_on_a_page_runs_and_every_config_is_allowed(page):
+    """From top to bottom in the repository's folder; the pages of results name what they import in their text."""
+    codes = blocks(page, "python")
+    if page.startswith("results/"):
+        codes = ["import zipfile, pandas as pd", *codes]
+    out = run_in_order(codes, ROOT)
+    assert len(out) == len(codes)
+
+
+def test_the_readme_states_what_comes_out():
+    codes = blocks("README.md", "python")
+    out = dict(zip(codes, run_in_order(codes, ROOT), strict=True))
+    (loading,) = (code for code in codes if "load_sweep" in code)
+    printed, shape = out[loading].splitlines()
+    assert stated(loading) == [printed, f"{shape}: epochs x layers"]
+    (theory,) = (code for code in codes if "theory" in code)
+    numbers = {name: float(number) for name, number in re.findall(r"(\w+)=(\d[\d.e+-]*)", out[theory])}
+    stable = "stable" if numbers["chi_parallel"] < 1 else "unstable"
+    assert stated(theory)[1] == f"sigma_w2 = {numbers['sigma_w2']:.2f}, q = {numbers['q']:.2f}, {stable}"
+
+
+def test_the_line_of_run_ipynb_works_where_it_is_to_be_pasted():
+    """The own activation, below the cell of imports: alone, and with the imports that stand above it."""
+    cells = read_notebook(ROOT / "run.ipynb")["cells"]
+    (at,) = (
+        i for i, cell in enumerate(cells) if cell["cell_type"] == "markdown" and "register_activation" in cell["source"]
+    )
+    ((_, code),) = FENCED.findall(cells[at]["source"])
+    imports = [cell["source"] for cell in cells[:at] if cell["cell_type"] == "code" and "import" in cell["source"]]
+    check = "from helpers.activations import ACTIVATIONS\nassert 'mine' in ACTIVATIONS"
+    last = code.strip().splitlines()[-1]
+    for program in (
+        [*imports, code, check],
+        [code, check],
+        [*imports, "from helpers.activations import register_activation", last, check],
+    ):
+        done = subprocess.run([sys.executable, "-c", "\n".join(program)], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert last == 'register_activation("mine", lambda z: z * torch.tanh(z))'
+
+
+def inline(page):
+    """The code within sentences."""
+    return [code for text in PAGES[page] for code in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", FENCED.sub("", text))]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if not page.startswith("results/")])
+def test_every_make_target_and_module_in_a_sentence_is_there(page):
+    targets = set(re.findall(r"^([\w-]+(?: [\w-]+)*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = {name for names in targets for name in names.split()}
+    for code in [*inline(page), *blocks(page, "sh", "bash", "")]:
+        for target in re.findall(r"\bmake ([a-z][\w-]*)", code):
+            assert target in targets, f"{page}: make {target}"
+        for module in re.findall(r"python -m (helpers[\w.]*)", code):
+            path = ROOT.joinpath(*module.split("."))
+            assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), f"{page}: {module}"
+
+
+@pytest.mark.parametrize("page", with_code("sh", "bash"))
+def test_commands_of_a_page_can_be_given(page):
+    """Their parts exist and are allowed: make says what it would do, a batch lists what it would run."""
+    for line in "".join(blocks(page, "sh", "bash")).splitlines():
+        command = line.split("#")[0].split()
+        if command[:1] == ["make"]:
+            command = ["make", "--dry-run", *command[1:]]
+        elif command[1:3] == ["-m", "helpers.batch"]:
+            command = [sys.executable, *command[1:], "--list"]
+        else:
+            assert not command, f"no test knows {line!r}"
+            continue
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+# ---- numbers
+
+
+def test_what_was_found_is_what_the_results_say():
+    text = PAGES["docs/found.md"][0]
+    for sentence in findings.sentences(records.load_sweep(ROOT / "results/digits")):
+        assert f"- {sentence}\n" in text
+
+
+def test_every_key_of_config_is_explained():
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", PAGES["docs/config.md"][0], re.MULTILINE)
+    defaults = {key: default for keys, default in rows for key in re.findall(r"`(\w+)`", keys)}
+    config = SweepConfig.from_dict({}).to_dict()
+    assert set(defaults) == set(config)
+    for key, default in defaults.items():
+        first = re.match(r"`(.*?)`", default)
+        if first and "<" not in first[1] and first[1] != "{}":
+            assert ast.literal_eval(first[1]) == config[key], key
+
+
+# ---- links
+
+
+def heading_marks(markdown):
+    """The places in a page, as repositories name them after its headings."""
+    headings = re.findall(r"^#+ +(.+?)\s*$", FENCED.sub("", markdown), re.MULTILINE)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).replace("`", "") for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_relative_link_leads_to_a_tracked_file_and_every_mark_to_a_heading(page):
+    folders = {"/".join(name.split("/")[:n]) for name in TRACKED for n in range(name.count("/") + 1)}
+    here = (ROOT / page).parent
+    for target in [target for text in PAGES[page] for target in links(text)]:
+        path, _, mark = target.partition("#")
+        if not is_relative(target) and not target.startswith("#"):
+            continue
+        there = (here / unquote(path)).resolve() if path else ROOT / page
+        name = there.relative_to(ROOT.resolve()).as_posix().removeprefix(".")
+        assert name in TRACKED or name in folders, f"{page}: {target}"
+        if mark:
+            assert mark in heading_marks("\n\n".join(PAGES[name])), f"{page}: {target}"
+
+
+def test_links_that_repositories_cannot_follow_are_noticed():
+    """Of the two tests above: a link is found in each way of writing one, and none in code."""
+    text = 'a [b](c.md) ![d](e.png "f") <img src="g.png"> [`h`](i/)\n[j]: k.md\n`[l](m)`\n```\n[n](o)\n```\n[p](#q)'
+    assert links(text) == ["c.md", "e.png", "g.png", "i/", "k.md", "#q"]
+    assert heading_marks("# A `b`, c\n## [D](e) f?") == {"a-b-c", "d-f"}
