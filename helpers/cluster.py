@@ -133,7 +133,7 @@ class Crew:
 
     def _submit(self, task):
         key = f"{task.name}-{uuid.uuid4().hex}"
-        future = self.client.submit(_work, self.order, cloudpickle.dumps(task), pure=False, key=key)
+        future = self.client.submit(_work, self.order, pickle.dumps(task), pure=False, key=key)
         self.futures[task.name] = future
         future.add_done_callback(partial(self._take, task))
 

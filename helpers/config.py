@@ -155,6 +155,10 @@ class SweepConfig:
     rows: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)
     init_rows: dict = dataclasses.field(default_factory=dict, compare=False, repr=False)  # likewise, of `init_types`
 
+    def __getstate__(self):
+        """Without the functions, many of which cannot be pickled: another process finds them in its tables."""
+        return {**self.__dict__, "rows": {}, "init_rows": {}}
+
     @classmethod
     def from_dict(cls, config):
         """Validate CONFIG and fill in what it leaves out. Raises ConfigError with one sentence."""

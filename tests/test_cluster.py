@@ -586,7 +586,7 @@ def test_what_one_engine_leaves_the_other_goes_on_with(in_process, scheduler, tm
     begun.run(stop)
     left = sweep(tmp_path, cluster=engines[1])
     reached = {task.name: task.done for task in left.todo() if task.done >= 0}
-    assert reached
+    assert reached, left.describe()
     assert "go on where they stopped" in left.describe()
     results, steps = events_of(left)
     assert_same(results, in_process)
