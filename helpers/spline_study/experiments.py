@@ -393,9 +393,7 @@ class Study:
         elif about is not None and about.get("finished"):
             why = log.doubt(experiment.folder)
         if why:
-            print(
-                f"{why}; it is trained anew, and what was there is now {log.set_aside(experiment.folder)}", flush=True
-            )
+            say(f"{why}; it is trained anew, and what was there is now {log.set_aside(experiment.folder)}")
 
     def _task(self, experiment):
         """The task of an experiment, at the epoch that its saved state has reached.

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits  # comes with scikit-learn
 from helpers import words
 from helpers.config import MOMENTUM, WITH_MOMENTUM
 from helpers.data import PROBE_SIZE
+from helpers.progress import say
 from helpers.sweep.plan import parameters
 from helpers.sweep.training import StackTraining, epoch_order
 
@@ -44,7 +45,7 @@ def exact(config, data, layers, rng):
     plain["momentum"] = MOMENTUM if plain["optimizer"] in WITH_MOMENTUM else None
     changed = [f"{key} {value!r}" for key, value in plain.items() if getattr(config, key) != value]
     if changed:
-        print(f"courselib's optimisers have nothing else: compared with {words.listed(changed)}")
+        say(f"courselib's optimisers have nothing else: compared with {words.listed(changed)}")
     return (
         dataclasses.replace(config, precision="float64", device="cpu", num_epochs=epochs, **plain),
         dataclasses.replace(data, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, probe=probe),
