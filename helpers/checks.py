@@ -52,6 +52,14 @@ def shown(value):
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
+def unquoted(value):
+    """A clause for where a text was meant: how YAML makes True, False or None of one that stands there unquoted."""
+    read_so = {True: "on and yes", False: "off and no", None: "null and ~"}
+    if not (value is None or isinstance(value, bool)):
+        return ""
+    return f" (this came as {value}: YAML reads {read_so[value]} so, put a text in quotes)"
+
+
 def meant(name, names, elsewhere=None):
     """A clause that offers what was meant: a name written otherwise, one of another library, or a misspelt one.
 
@@ -206,7 +214,7 @@ def flag(key, value):
 def text(key, value):
     """A text that is not empty."""
     if not isinstance(value, str) or not value:
-        refuse(key, value, "a text")
+        refuse(key, value, f"a text{unquoted(value)}")
     return value
 
 
@@ -214,7 +222,7 @@ def path(key, value):
     """A path, kept as a text; a leading ~ becomes the home folder."""
     given = plain(key, value)
     if not isinstance(given, str) or not given:
-        refuse(key, value, "a path")
+        refuse(key, value, f"a path{unquoted(value)}")
     try:
         found = str(Path(given).expanduser())
     except RuntimeError as error:
@@ -261,7 +269,8 @@ def name_in(table, elsewhere=None):
         names = list(table)
         if not isinstance(value, str) or value not in names:
             raise ConfigError(
-                f"{key}: {shown(value)} is not known{meant(value, names, elsewhere)} (allowed: {', '.join(names)})"
+                f"{key}: {shown(value)} is not known{unquoted(value)}{meant(value, names, elsewhere)} "
+                f"(allowed: {', '.join(names)})"
             )
         return value
 
@@ -275,7 +284,8 @@ def one_of(*values):
         for allowed in values:
             if type(value) is type(allowed) and value == allowed:  # so that 1 is not True
                 return allowed
-        refuse(key, value, " or ".join(map(repr, values)))
+        text_meant = unquoted(value) if any(isinstance(allowed, str) for allowed in values) else ""
+        refuse(key, value, " or ".join(map(repr, values)) + text_meant)
 
     return check
 

@@ -20,7 +20,21 @@ import numpy as np
 import pandas as pd
 
 from helpers import files, packed
-from helpers.checks import plain, shown
+from helpers.checks import in_one_sentence, plain, shown
+
+
+
+class RecordsError(ValueError):
+    """Results that cannot be read, or a question that they do not answer; the text is one sentence."""
+
+    _render_traceback_ = in_one_sentence
+
+
+class NoSweepError(FileNotFoundError):
+    """A folder that holds no sweep; the text is one sentence."""
+
+    _render_traceback_ = in_one_sentence
+
 
 # what is measured of hidden layer i; the columns of a run's CSV are f"{stat}_{i}"
 LAYER_STATS = ("act_mean", "act_std", "pre_std", "grad_norm", "grad_mean_abs")
@@ -93,7 +107,7 @@ def read_run(path):
     except files.DamagedError:  # the zip: its sentence says it all
         raise
     except (ValueError, OSError) as error:  # no text, or no file
-        raise ValueError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
+        raise RecordsError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
     head, _, body = text.partition("\n")
     names, lines = head.split(","), body.splitlines()
     depth = sum(name.startswith("act_mean_") for name in names)
@@ -101,12 +115,12 @@ def read_run(path):
     whole = whole and body.endswith("\n")
     table = _numbers(",".join(lines)) if whole else np.empty(0)
     if not whole or table.size != len(names) * len(lines):
-        raise ValueError(f"{path} is damaged: it is no whole log of a run, a row an epoch")
+        raise RecordsError(f"{path} is damaged: it is no whole log of a run, a row an epoch")
     table = table.reshape(-1, len(names))
     if not np.array_equal(table[:, 0], np.arange(len(lines))):
-        raise ValueError(f"{path} is damaged: its epochs are not 0, 1, 2, ...")
+        raise RecordsError(f"{path} is damaged: its epochs are not 0, 1, 2, ...")
     if wrong := _impossible(table, names):
-        raise ValueError(f"{path} is damaged: {wrong}")
+        raise RecordsError(f"{path} is damaged: {wrong}")
     history = pd.DataFrame(table[:, 1:], columns=names[1:])
     history.insert(0, "epoch", np.arange(len(lines)))
     return history
@@ -157,7 +171,7 @@ def _read_csv(path, texts=TEXTS):
         types = dict.fromkeys(texts, str) | dict.fromkeys(COUNTS, "Int64")
         return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=empty)
     except (ValueError, OSError) as error:  # no text, no rows, rows of unequal length
-        raise ValueError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
+        raise RecordsError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
 
 
 def halfway(floor):
@@ -396,15 +410,23 @@ class SweepResults:
         return self.folder / "runs" / f"{run}.csv"
 
     def history(self, run):
-        """One run's CSV as a DataFrame, one row an epoch. Raises ValueError when the file is damaged."""
-        return _history(self.run_file(run)).copy()
+        """One run's CSV as a DataFrame, one row an epoch. Raises RecordsError: no such run, or its file is damaged."""
+        try:
+            return _history(self.run_file(run)).copy()
+        except RecordsError as error:
+            runs = [*self.summary.run]
+            if error.__cause__ is None or run in runs or not runs:  # it was read, or should be there
+                raise
+            raise RecordsError(
+                f"the sweep in {self.folder} has no run {shown(run)}; its runs are named like {runs[0]!r}"
+            ) from error
 
     def layers(self, run, stat):
         """One layer statistic of a run: DataFrame (epochs x layers), indexed by epoch, columns 0 to L - 1."""
         history = self.history(run).set_index("epoch")
         depth = sum(name.startswith(f"{stat}_") and name[len(stat) + 1 :].isdigit() for name in history)
         if depth == 0:
-            raise KeyError(f"{run} has no layer statistic {stat!r}; allowed is {', '.join(LAYER_STATS)}")
+            raise RecordsError(f"{run} has no layer statistic {stat!r}; allowed is {', '.join(LAYER_STATS)}")
         table = history[[f"{stat}_{i}" for i in range(depth)]]
         return table.set_axis(range(depth), axis=1)
 
@@ -418,10 +440,10 @@ class SweepResults:
         summary = self.summary
         for setting, value in settings.items():
             if setting not in SETTINGS:
-                raise ValueError(f"{setting!r} is no setting of a run; allowed is {', '.join(SETTINGS)}")
+                raise RecordsError(f"{setting!r} is no setting of a run; allowed is {', '.join(SETTINGS)}")
             if value not in axis_values(self.config, setting):
                 there = ", ".join(map(str, axis_values(self.config, setting)))
-                raise ValueError(f"{setting} is {shown(value)}; this sweep has {there}")
+                raise RecordsError(f"{setting} is {shown(value)}; this sweep has {there}")
             summary = summary[summary[setting] == value] if setting in summary else summary
         config = {**self.config, **settings}
         if settings.get("optimizer", WITH_MOMENTUM[0]) not in WITH_MOMENTUM:
@@ -436,7 +458,7 @@ class SweepResults:
         """Raise ValueError, one sentence, where a setting has several values; `but` those that may."""
         for setting, values in self.several.items():
             if setting not in but:
-                raise ValueError(
+                raise RecordsError(
                     f"this sweep has the {SETTINGS[setting]} {values}; choose one: results.at({setting}={values[0]!r})"
                 )
 
@@ -449,7 +471,7 @@ class SweepResults:
         rows = self.summary
         for axis, value in axes.items():
             if axis not in rows:
-                raise ValueError(f"the sweep in {self.folder} has no {axis!r}; allowed is {', '.join(rows)}")
+                raise RecordsError(f"the sweep in {self.folder} has no {axis!r}; allowed is {', '.join(rows)}")
             value = plain(axis, value)
             values = [*value] if isinstance(value, Iterable) and not isinstance(value, str) else [value]
             rows = rows[rows[axis].isin(values)]
@@ -467,7 +489,7 @@ def _history(path):
     if _known(folder).get(path.stem, (found,))[0] != found:
         _known.cache_clear()  # the sweep may have gone on since
         if _known(folder).get(path.stem, (found,))[0] != found:
-            raise ValueError(
+            raise RecordsError(
                 f"{path} is damaged: its checksum is not the one in runs.json; start the sweep again, which trains "
                 "this run again"
             )
@@ -515,18 +537,18 @@ def load_sweep(folder):
     folder = Path(folder)
     for name in ("manifest.json", "summary.csv"):
         if not (folder / name).exists():
-            raise FileNotFoundError(f"{folder} holds no sweep: there is no {name} in it")
+            raise NoSweepError(f"{folder} holds no sweep: there is no {name} in it")
     manifest = read_manifest(folder)
     config = manifest.get("config") if isinstance(manifest, dict) else None
     keys = [key for axis, key in AXES.items() if axis not in SETTINGS or axis == "lr"]
     missing = [key for key in keys if key not in config] if isinstance(config, dict) else ["config"]
     if missing or "commonest_class_share" not in manifest:
         lacks = ", ".join(missing or ["commonest_class_share"])
-        raise ValueError(f"{folder / 'manifest.json'} is no manifest of a sweep: it lacks {lacks}")
+        raise RecordsError(f"{folder / 'manifest.json'} is no manifest of a sweep: it lacks {lacks}")
     if wrong := wrong_kinds(manifest):
-        raise ValueError(f"{folder / 'manifest.json'} is no manifest of a sweep: {wrong}; {READER_ADVICE}")
+        raise RecordsError(f"{folder / 'manifest.json'} is no manifest of a sweep: {wrong}; {READER_ADVICE}")
     if damage := damage_of_summary(folder):
-        raise ValueError(f"{damage}; start the sweep again, which writes it anew from the runs")
+        raise RecordsError(f"{damage}; start the sweep again, which writes it anew from the runs")
     _history.cache_clear()
     _known.cache_clear()
     return SweepResults(folder, _read_summary(folder / "summary.csv", config), manifest)
@@ -593,19 +615,19 @@ def _read_summary(path, config):
     summary = _read_csv(path)
     missing = [name for name in SUMMARY_COLUMNS if name not in summary]
     if missing:
-        raise ValueError(f"{path} is no summary of a sweep: it lacks {', '.join(missing)}")
+        raise RecordsError(f"{path} is no summary of a sweep: it lacks {', '.join(missing)}")
     for column in AXES:
         allowed = axis_values(config, column)
         if column not in summary and len(allowed) > 1 and len(summary):
-            raise ValueError(f"{path} is no summary of its sweep: it lacks {column}")
+            raise RecordsError(f"{path} is no summary of its sweep: it lacks {column}")
         if column == "lr" and column not in summary:
             summary = summary.assign(lr=allowed[0])
         if column not in summary:
             continue
         strange = summary[column][~summary[column].isin(allowed)]
         if len(strange):
-            raise ValueError(f"{path} has the {column} {strange.iloc[0]}, which is not in the CONFIG of its manifest")
+            raise RecordsError(f"{path} has the {column} {strange.iloc[0]}, which is not in the CONFIG of its manifest")
     for name in ("learned", "diverged"):
         if not summary[name].isin([True, False]).all():
-            raise ValueError(f"{path} does not say of every run whether it has {name}")
+            raise RecordsError(f"{path} does not say of every run whether it has {name}")
     return summary.astype({"learned": bool, "diverged": bool})

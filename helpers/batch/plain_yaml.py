@@ -1,8 +1,9 @@
 """YAML that every reader reads alike: what would mean something else to some is refused, with its line.
 
-YAML 1.1, which PyYAML reads, takes 010 for 8, 1:30 for 90 and `on` for true, lets the last of two equal keys win, and
-makes text of 1e-2. Here a value is a plain decimal number, true, false, null, a text, a list or a mapping whose keys
-are texts that differ; anything else is one sentence.
+YAML 1.1, which PyYAML reads, takes 010 for 8 and 1:30 for 90, lets the last of two equal keys win, and makes text of
+1e-2. Here a value is a plain decimal number, true, false, null, a text, a list or a mapping whose keys are texts that
+differ; anything else is one sentence. yes, no, on and off are True and False, as in YAML 1.1: a setting that wants a
+text refuses those, see `checks.unquoted`.
 """
 
 import math
@@ -17,11 +18,8 @@ WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*([eE][-+][0-9]+)?)|\.[0-9]+([eE][-+][0-9]+)?")  # a float to YAML 1.1 as well
 NEARLY = re.compile(r"[-+]?(0[0-9]+|0[xob][0-9a-f_]+|[0-9][0-9_]*(\.[0-9_]*)?)", re.IGNORECASE)
 BREAKS = re.compile("[\x85\u2028\u2029]")  # end a line to YAML 1.1, and to nobody else
-BOOLS = {word: word == "true" for word in ("true", "false")}
-BOOLS |= {written(word): value for word, value in BOOLS.items() for written in (str.capitalize, str.upper)}
-NULLS = ("null", "Null", "NULL", "~")
 QUOTES = "put it in quotes where a text is meant"
-MAP, LIST, TEXT = (f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str"))
+MAP, LIST, TEXT, BOOL, NULL = (f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "bool", "null"))
 MOST = 100_000  # values in a file, those counted again that an alias repeats
 DEEPEST = 50  # lists and mappings in each other
 
@@ -132,10 +130,8 @@ class _Reader:
             return text
         if text == "":
             _refuse(node, "a value is empty; write null where none is meant")
-        if text in BOOLS:
-            return BOOLS[text]
-        if text in NULLS:
-            return None
+        if node.tag in (BOOL, NULL):
+            return self.loader.construct_object(node)
         if node.tag == TEXT and not _reads_as_number(text):
             return text
         if WHOLE.fullmatch(text) and len(text) < 400:
@@ -147,8 +143,6 @@ class _Reader:
     def _meaning(self, node):
         """What some readers make of a value, and how it is written so that all make the same of it."""
         kind = node.tag.rpartition(":")[2]
-        if kind == "bool":
-            return f"is true or false to some readers and a text to others; write true or false, or {QUOTES}"
         if kind == "timestamp":
             return f"is a date to some readers; {QUOTES}"
         if kind not in ("int", "float", "str"):

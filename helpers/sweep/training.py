@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from helpers import data as datasets
-from helpers import records
+from helpers import checks, records
 from helpers.activations import ACTIVATIONS, registered
 from helpers.config import ConfigError, SweepConfig, resolve_device
 from helpers.initializers import INITIALIZERS
@@ -238,7 +238,8 @@ def rebuild(config, run, epoch=None):
         if run not in config.named:
             raise ConfigError(f"the sweep has no run {run!r}; its runs are named like {next(iter(config.named))!r}")
         run = config.named[run]
-    training = train_alone(config, data, [run], config.num_epochs if epoch is None else epoch, device)
+    epochs = config.num_epochs if epoch is None else checks.whole(0)("epoch", epoch)
+    training = train_alone(config, data, [run], epochs, device)
     if training.diverged[0]:
         raise SweepError(f"{run.name} has diverged by epoch {training.epoch}; there is no network to return")
     return training.stack.network(0)

@@ -110,10 +110,10 @@ def test_no_text_of_the_results_becomes_markup(tmp_path):
     cells = {"activations": ["relu"], "init_types": ["zero"], "layers_list": [1, 2]}
     write_sweep(root / SWEEPS[0], cells, device=HOSTILE, machine=HOSTILE)
     write_sweep(root / SWEEPS[1], cells)
-    manifest = files.read_json(root / SWEEPS[0] / "manifest.json")
+    manifest = records.read_manifest(root / SWEEPS[0])
     manifest["config"]["dataset"] = f"folder:{HOSTILE}"
     manifest["versions"][HOSTILE] = HOSTILE
-    files.write_json(root / SWEEPS[0] / "manifest.json", manifest)
+    records.write_manifest(root / SWEEPS[0], manifest)
     app, seen = ResultsBrowser(root), []
     for run in app.run.options:
         app.run.value = run
