@@ -23,7 +23,6 @@ from helpers import files, packed
 from helpers.checks import in_one_sentence, plain, shown
 
 
-
 class RecordsError(ValueError):
     """Results that cannot be read, or a question that they do not answer; the text is one sentence."""
 

@@ -11,13 +11,30 @@ ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signa
 
 
 @contextmanager
+def answered(numbers, handler):
+    """Let handler(number, frame) answer these signals within.
+
+    What is ignored stays ignored, as SIGHUP under nohup. In another thread than the main one nothing changes.
+    """
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in numbers}
+        before = {number: action for number, action in before.items() if action not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+
+
+@contextmanager
 def terminable(error=None):
     """End what is done within at SIGTERM or SIGHUP, by an exception; yields a list of the signals that came.
 
     error  what to raise; where left out, a script ends with exit code 143 or 129 (SystemExit), and the cell of a
            notebook like by its Stop button (KeyboardInterrupt), as a kernel outlives its cells
-
-    What is ignored stays ignored, as SIGHUP under nohup. In another thread than the main one nothing changes.
     """
     came = []
 
@@ -25,17 +42,10 @@ def terminable(error=None):
         came.append(number)
         raise error or (KeyboardInterrupt if _in_a_notebook() else SystemExit(128 + number))
 
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in ENDS}
-        before = {number: action for number, action in before.items() if action not in (signal.SIG_IGN, None)}
-    for number in before:
-        signal.signal(number, end)
     try:
-        yield came
+        with answered(ENDS, end):
+            yield came
     finally:
-        for number, action in before.items():
-            signal.signal(number, action)
         if came:
             name = signal.Signals(came[0]).name
             say(f"{name} has ended this; what is finished is kept, and the same start goes on where it was")

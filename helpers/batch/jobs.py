@@ -26,9 +26,7 @@ from helpers.batch import parameters
 from helpers.batch.parameters import BatchError
 from helpers.notebooks import code_cells, moved, read_notebook
 
-# Errors made for the reader: their text says it all. The first two say that what the notebook was given cannot be used.
-REFUSALS = ("ConfigError", "DataError")
-PLAIN_ERRORS = (*REFUSALS, "SweepError", "SweepStopped", "LockedError", "DamagedError", "ClusterError", "BatchError")
+REFUSALS = ("ConfigError", "DataError")  # what the notebook was given cannot be used
 LONGEST = 600  # signs of an error that are shown; the log and the failed copy have all of it
 DEATH = "its kernel died (killed, out of memory, or a crash in compiled code)"
 
@@ -284,7 +282,8 @@ def _fail(job, origin, copy, watch, error):
         raise KeyboardInterrupt from error
     if name in REFUSALS:
         raise BatchError(value) from error
-    text = DEATH if name == "DeadKernelError" else value if name in PLAIN_ERRORS else f"{name}: {value}"
+    for_the_reader = len(getattr(error, "traceback", None) or ()) == 1  # see `checks.in_one_sentence`
+    text = DEATH if name == "DeadKernelError" else value if for_the_reader else f"{name}: {value}"
     watch.write(f"{text}\n")
     if copy.exists():
         _keep(copy, job, job.failed, {"made_from": origin, "failed": files.now(), "error": text})

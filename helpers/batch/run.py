@@ -29,12 +29,11 @@ from helpers.batch.jobs import NotebookError, made_from
 from helpers.batch.parameters import BatchError, opened
 from helpers.notebooks import code_cells
 from helpers.progress import duration, say
+from helpers.signals import ENDS, answered
 
 PARAMETERS = "notebooks/parameters"
 # Seconds between two lines of progress: on a terminal the line is rewritten in place.
 EVERY, EVERY_IN_PLACE = 20.0, 1.0
-# Signals that end a batch; Windows lacks the last one.
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 # Seconds after which such a signal that has ended nothing is repeated: a kernel needs one or two to go, and a notebook
 # that saves what it trains some more.
 REPEAT_AFTER, REPEAT_AFTER_NOTEBOOK = 10.0, 60.0
@@ -300,17 +299,12 @@ class Signals:
 
 @contextmanager
 def repeated_ctrl_c():
-    """Let Signals answer what ends a batch; yields them. `nohup` keeps SIGHUP away, and then it stays so."""
-    signals, before = Signals(), {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in [number for number, handler in before.items() if handler is not signal.SIG_IGN]:
-        signal.signal(number, signals)
+    """Let Signals answer what ends a batch; yields them."""
+    signals = Signals()
     try:
-        yield signals
+        with answered([signal.SIGINT, *ENDS], signals):
+            yield signals
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         signals.end()
 
 

@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from helpers import data as datasets
 from helpers import checks, records
+from helpers import data as datasets
 from helpers.activations import ACTIVATIONS, registered
 from helpers.config import ConfigError, SweepConfig, resolve_device
 from helpers.initializers import INITIALIZERS

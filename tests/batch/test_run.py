@@ -193,7 +193,8 @@ def test_a_batch_from_beginning_to_end(folder, monkeypatch, capsys):
 
 @pytest.mark.parametrize(("name", "code", "kept"), [("DataError", 2, []), ("SweepError", 1, ["out"])])
 def test_what_the_notebook_refuses_is_a_sentence_and_leaves_nothing(folder, capsys, name, code, kept):
-    cells = f"class {name}(Exception): pass", f"raise {name}('there is no folder nowhere')"
+    shown = "lambda error: ['one sentence']"
+    cells = f"class {name}(Exception): _render_traceback_ = {shown}", f"raise {name}('there is no folder nowhere')"
     path = write_notebook(folder / "one.ipynb", "save_dir = 'out'", *cells)
     assert main([path]) == code
     assert f"{path}: there is no folder nowhere" in (output := capsys.readouterr().err)

@@ -211,7 +211,6 @@ def _damaged(tally, rng, tries, make, work, digits_of, whole, other, steps_left)
         for i, (path, way) in enumerate(cases(root / "made", rng, tries)):
             folder, log = root / f"{i}" / "sweep", root / f"{i}.log"
             shutil.copytree(root / "made", folder)
-            told_place(folder, root / "made")
             case = f"{path}: "
             with tally.each(case):
                 case += way(folder / path, rng, other_of(path, folder, root / "other"))
@@ -239,13 +238,6 @@ def _damaged(tally, rng, tries, make, work, digits_of, whole, other, steps_left)
                             problems += [small.difference(digits_of(folder), expected)]
                 tally.judged(case, word, problems)
             shutil.rmtree(folder.parent)
-
-
-def told_place(folder, made):
-    """A manifest that names the folder in which it lies now."""
-    path = folder / "manifest.json"
-    if path.exists():
-        path.write_text(path.read_text().replace(str(made), str(folder)))
 
 
 def remove(path):
