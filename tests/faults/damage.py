@@ -3,12 +3,13 @@
 import json
 import shutil
 import signal
+from functools import partial
 
 from helpers import packed
 from helpers.records import load_sweep
 
 from . import child, small
-from .kills import whole_study, whole_sweep
+from .kills import STUDY, SWEEP, taken_up, whole, whole_sweep
 from .small import small_folder
 from .table import fault, no_sentence
 
@@ -176,66 +177,59 @@ def other_of(path, folder, elsewhere):
 # ---- a folder made for it
 
 
-def halfway_sweep(folder, root):
-    """A sweep that was killed when some runs were finished and some stacks had a state."""
-    for at in range(150, 260, 10):
+def halfway(kind, folder, root):
+    """A start that was killed when some of its runs were finished and some stacks had a state."""
+    for at in range(120, 300, 10):
         shutil.rmtree(folder, ignore_errors=True)
-        child.start(
-            child.sweep, small.sweep_in(folder), None, (str(folder), at, -signal.SIGKILL), log=root / "halfway.log"
-        )
-        if any(folder.glob("runs/*.csv")) and any(folder.glob("state/*.pt")):
-            break
-    for part in folder.rglob("*.part"):
-        part.unlink()
-
-
-def halfway_study(folder, root):
-    """A study that was killed when one network was finished and one had a state."""
-    given = (small.STUDY, small.EXPERIMENTS, str(folder))
-    for at in range(120, 300, 15):
-        shutil.rmtree(folder, ignore_errors=True)
-        child.start(child.study, *given, None, (str(folder), at, -signal.SIGKILL), log=root / "halfway.log")
-        finished = [path for path in folder.glob("*/experiment.json") if '"finished": "' in path.read_text()]
+        child.start(*kind.work(folder, None, (str(folder), at, -signal.SIGKILL)), log=root / "halfway.log")
+        abouts = folder.glob("*/experiment.json")
+        finished = [*folder.glob("runs/*.csv"), *(path for path in abouts if '"finished": "' in path.read_text())]
         if finished and any(folder.glob("state/*.pt")):
             break
     for part in folder.rglob("*.part"):
         part.unlink()
 
 
-def _damaged(tally, rng, tries, make, work, digits_of, whole, other, steps_left):
+halfway_sweep, halfway_study = partial(halfway, SWEEP), partial(halfway, STUDY)
+
+
+def finished(kind, folder, root):
+    whole(kind, folder)
+
+
+def packed_up(kind, folder, root):
+    whole(kind, folder)
+    packed.pack_below(folder)
+
+
+def damaged(kind, make, tally, rng, tries):
     """Damage a file, start again, and compare; where a sentence refuses, do what it says."""
+    most = kind.steps if make is halfway else 0
     with small_folder() as root:
-        expected, _ = whole(root / "whole")
-        other(root / "other")
-        make(root / "made", root)
+        expected, _ = whole(kind, root / "whole")
+        other(kind, root / "other")
+        make(kind, root / "made", root)
         for i, (path, way) in enumerate(cases(root / "made", rng, tries)):
-            folder, log = root / f"{i}" / "sweep", root / f"{i}.log"
+            folder, log, steps = root / f"{i}" / "sweep", root / f"{i}.log", str(root / f"{i}.steps")
             shutil.copytree(root / "made", folder)
             case = f"{path}: "
             with tally.each(case):
                 case += way(folder / path, rng, other_of(path, folder, root / "other"))
-                steps = root / f"{i}.steps"
-                end = child.start(*work(folder, str(steps)), log=log)
+                end = child.start(*kind.work(folder, steps), log=log)
                 problems, word = [end.problem(0, child.SENTENCE)], "mended"
                 names = any(word in end.text for word in (path.name, path.stem, f"{folder} "))
                 if end.code == 0:
-                    problems += [small.difference(digits_of(folder), expected)]
-                    again = child.count(steps) > steps_left(root / "made")
-                    if again:
-                        problems += [
-                            "" if names or way in (deleted, unreadable) else "trained again without a word of the file"
-                        ]
+                    problems += [small.difference(kind.digits_of(folder), expected)]
+                    if child.count(steps) > most:
+                        named = names or way in (deleted, unreadable)
+                        problems += ["" if named else "trained again without a word of the file"]
                         word = "said, and trained again"
                 elif end.code == child.SENTENCE:
                     problems += ["" if names else f"does not name it: {child.said(end.text)}"]
                     word = "refused in a sentence"
-                    if "move it away" in end.text or "away" in end.text:
+                    if "away" in end.text:
                         remove(folder / path)
-                        again = child.start(*work(folder), log=log)
-                        if again.code != 0:
-                            problems += [f"moved away as it says: {again.problem(0)}"]
-                        else:
-                            problems += [small.difference(digits_of(folder), expected)]
+                        problems += [f"moved away: {p}" for p in taken_up(kind, folder, expected, log) if p]
                 tally.judged(case, word, problems)
             shutil.rmtree(folder.parent)
 
@@ -247,67 +241,22 @@ def remove(path):
         path.unlink(missing_ok=True)
 
 
-def _sweep_work(folder, steps=None):
-    return child.sweep, small.sweep_in(folder), steps
+def other(kind, folder):
+    """Another one, whose files are laid in the place of ours."""
+    if kind is SWEEP:
+        whole_sweep(folder, hidden_size=9)
+    else:
+        child.start(child.study, {**small.STUDY, "lr": 0.02}, small.EXPERIMENTS, str(folder), log=f"{folder}.log")
 
 
-def _study_work(folder, steps=None):
-    return child.study, small.STUDY, small.EXPERIMENTS, str(folder), steps
-
-
-def _other_sweep(folder):
-    whole_sweep(folder, hidden_size=9)
-
-
-def _other_study(folder):
-    end = child.start(child.study, {**small.STUDY, "lr": 0.02}, small.EXPERIMENTS, str(folder), log=f"{folder}.log")
-    assert end.code == 0, end.text
-
-
-def _none(made):
-    return 0
-
-
-def _not_finished(made):
-    """Steps that were left: what is neither finished nor in a state; LANES may be lost at a kill."""
-    return small.STEPS
-
-
-@fault("a finished sweep, one file damaged, started again", 150)
-def finished_sweep(tally, rng, tries):
-    def make(folder, root):
-        whole_sweep(folder)
-
-    _damaged(tally, rng, tries, make, _sweep_work, small.digits_of, whole_sweep, _other_sweep, _none)
-
-
-@fault("an interrupted sweep, one file damaged, started again", 150)
-def interrupted_sweep(tally, rng, tries):
-    _damaged(tally, rng, tries, halfway_sweep, _sweep_work, small.digits_of, whole_sweep, _other_sweep, _not_finished)
-
-
-@fault("a packed sweep, one file damaged, started again", 60)
-def packed_sweep(tally, rng, tries):
-    def make(folder, root):
-        whole_sweep(folder)
-        packed.pack_below(folder)
-
-    _damaged(tally, rng, tries, make, _sweep_work, small.digits_of, whole_sweep, _other_sweep, _none)
-
-
-@fault("a finished spline study, one file damaged, started again", 60)
-def finished_study(tally, rng, tries):
-    def make(folder, root):
-        whole_study(folder)
-
-    _damaged(tally, rng, tries, make, _study_work, small.study_digits_of, whole_study, _other_study, _none)
-
-
-@fault("an interrupted spline study, one file damaged, started again", 60)
-def interrupted_study(tally, rng, tries):
-    _damaged(
-        tally, rng, tries, halfway_study, _study_work, small.study_digits_of, whole_study, _other_study, _not_finished
-    )
+for _name, _kind, _make, _tries in (
+    ("a finished sweep", SWEEP, finished, 150),
+    ("an interrupted sweep", SWEEP, halfway, 150),
+    ("a packed sweep", SWEEP, packed_up, 60),
+    ("a finished spline study", STUDY, finished, 60),
+    ("an interrupted spline study", STUDY, halfway, 60),
+):
+    fault(f"{_name}, one file damaged, started again", _tries)(partial(damaged, _kind, _make))
 
 
 # ---- read back, with no start
@@ -317,7 +266,7 @@ def interrupted_study(tally, rng, tries):
 def read_back(tally, rng, tries):
     with small_folder() as root:
         whole_sweep(root / "made")
-        _other_sweep(root / "other")
+        other(SWEEP, root / "other")
         expected = seen_by_a_reader(root / "made")
         for i, (path, way) in enumerate(cases(root / "made", rng, tries)):
             folder = root / f"{i}"
@@ -354,14 +303,10 @@ def manifest_moved(tally, rng, tries):
         for i, how in enumerate(("damaged", "empty", "no config")[:tries]):
             folder = root / f"{i}"
             shutil.copytree(root / "whole", folder)
-            before = small.bytes_of(folder)
             (folder / "manifest.json").write_text({"damaged": "{", "empty": "", "no config": "{}"}[how])
             first = child.start(child.sweep, small.sweep_in(folder), log=root / "log")
             (folder / "manifest.json").unlink()
-            again = child.start(child.sweep, small.sweep_in(folder), log=root / "log")
-            problems = [first.problem(0, child.SENTENCE), again.problem(0)]
-            if again.code == 0:
-                problems += [small.difference(small.digits_of(folder), expected), small.rewritten(before, folder)]
+            problems = [first.problem(0, child.SENTENCE), *taken_up(SWEEP, folder, expected, root / "log")]
             tally.judged(f"{how} manifest.json moved away", "taken up again", problems)
 
 

@@ -2,63 +2,37 @@
 
 import os
 import shutil
+from functools import partial
 
 from . import child, small
-from .kills import operations, spread, whole_study, whole_sweep
+from .kills import STUDY, SWEEP, operations, spread, taken_up, whole, whole_sweep
 from .small import small_folder
 from .table import fault
 
 
-def _failing(tally, rng, tries, name, work, digits_of, whole, pattern, on):
+def failing(kind, name, on, tally, rng, tries):
+    """An operation on the disk fails, and where `on` all later ones."""
     with small_folder() as root:
-        expected, _ = whole(root / "whole")
-        most = operations(work, root)
+        expected, _ = whole(kind, root / "whole")
+        most = operations(kind, root)
         for at in spread(rng, most, tries):
             folder, log = root / f"{at}", root / f"{at}.log"
             case = f"{name} at operation {at} of {most}" + (" and all later ones" if on else "")
             with tally.each(case):
-                end = child.start(*work(folder), None, (str(folder), at, child.ERRORS[name], on), log=log)
-                before = small.bytes_of(folder, pattern)
-                again = child.start(*work(folder), log=log)
-                problems = [end.problem(0, child.SENTENCE), again.problem(0)]
-                if again.code == 0:
-                    problems += [
-                        small.difference(digits_of(folder), expected),
-                        small.rewritten(before, folder, pattern),
-                    ]
-                    if end.code == 0:
-                        problems += ["said that it was complete" if again_trained(before, folder, pattern) else ""]
+                end = child.start(*kind.work(folder, None, (str(folder), at, child.ERRORS[name], on)), log=log)
+                before = small.bytes_of(folder, kind.pattern)
+                problems = [end.problem(0, child.SENTENCE), *taken_up(kind, folder, expected, log)]
+                more = len(before) < len(small.bytes_of(folder, kind.pattern))
+                problems += ["said that it was complete" if end.code == 0 and more else ""]
                 tally.judged(case, "one sentence" if end.code == child.SENTENCE else "went on", problems)
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def again_trained(before, folder, pattern):
-    return len(before) < len(small.bytes_of(folder, pattern))
-
-
-def _put():
-    for name in child.ERRORS:
-        for on in (False, True):
-            words = "from each write on" if on else "at each write in turn"
-
-            def of_sweep(tally, rng, tries, name=name, on=on):
-                def work(folder):
-                    return child.sweep, small.sweep_in(folder)
-
-                _failing(tally, rng, tries, name, work, small.digits_of, whole_sweep, "runs/*.csv", on)
-
-            def of_study(tally, rng, tries, name=name, on=on):
-                def work(folder):
-                    return child.study, small.STUDY, small.EXPERIMENTS, str(folder)
-
-                _failing(tally, rng, tries, name, work, small.study_digits_of, whole_study, "none", on)
-
-            fault(f"{name} {words} of a sweep", 100)(of_sweep)
-            if name == "ENOSPC":
-                fault(f"{name} {words} of a spline study", 60)(of_study)
-
-
-_put()
+for _name in child.ERRORS:
+    for _on, _words in ((False, "at each write in turn"), (True, "from each write on")):
+        fault(f"{_name} {_words} of a sweep", 100)(partial(failing, SWEEP, _name, _on))
+        if _name == "ENOSPC":
+            fault(f"{_name} {_words} of a spline study", 60)(partial(failing, STUDY, _name, _on))
 
 
 @fault("a full disk at each write of a pack and an unpack", 60)
@@ -104,13 +78,8 @@ def small_disk(tally, rng, tries):
                 with tally.each(case):
                     config = small.sweep_in(disk / "sweep")
                     end = child.start(child.sweep, config, log=log)
-                    before = small.bytes_of(disk / "sweep")
                     os.system(f"mount -o remount,size=64m {disk}")
-                    again = child.start(child.sweep, config, log=log)
-                    problems = [end.problem(0, child.SENTENCE), again.problem(0)]
-                    if again.code == 0:
-                        problems += [small.difference(small.digits_of(disk / "sweep"), expected)]
-                        problems += [small.rewritten(before, disk / "sweep")]
+                    problems = [end.problem(0, child.SENTENCE), *taken_up(SWEEP, disk / "sweep", expected, log)]
                     tally.judged(case, "one sentence" if end.code else "was large enough", problems)
             finally:
                 os.system(f"umount {disk}")

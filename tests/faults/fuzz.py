@@ -10,6 +10,7 @@ import decimal
 import fractions
 import io
 import json
+import math
 import re
 import shutil
 import signal
@@ -51,31 +52,13 @@ LIMIT = 20  # seconds that a case may take
 # ---- drawing
 
 
-class Odd:
-    """An object that has nothing in common with a setting."""
-
-    def __repr__(self):
-        return "<Odd>"
+def odd(**methods):
+    """An object of a class of its own with these methods."""
+    return type("Odd", (), methods)()
 
 
-class Unprintable:
-    def __repr__(self):
-        raise RuntimeError("no repr")
-
-
-class Unequal:
-    def __eq__(self, other):
-        raise RuntimeError("no equality")
-
-    __hash__ = None
-
-    def __repr__(self):
-        return "<Unequal>"
-
-
-class LongText:
-    def __repr__(self):
-        return "line\nline\n" + "x" * 5000
+def raising(*given):
+    raise RuntimeError("of a stranger's class")
 
 
 def nested(depth):
@@ -95,7 +78,14 @@ FIXED = [
     *(np.array([[1, 2], [3, 4]]), np.array(["relu", "tanh"]), np.array([]), np.float32("nan"), np.datetime64("now")),
     *(torch.tensor(3), torch.tensor([1, 2]), torch.tensor(0.1), torch.float32, torch.device("cpu"), torch.relu),
     *(decimal.Decimal("0.1"), fractions.Fraction(1, 3), datetime.date(2026, 1, 1), datetime.datetime(2026, 1, 1)),
-    *(Odd(), Odd, Unprintable(), Unequal(), LongText(), lambda x: x, len, NotImplemented, ..., Path("x"), Path(".")),
+    *(
+        odd(),
+        type(odd()),
+        odd(__repr__=raising),
+        odd(__eq__=raising, __hash__=None),
+        odd(__repr__=lambda _: "x\n" * 5000),
+    ),
+    *(lambda x: x, len, NotImplemented, ..., Path("x"), Path(".")),
     *(iter([1, 2]), (i for i in range(3)), {}.keys(), {"a": 1}.values(), json, Exception("x"), object()),
 ]
 NUMBERS = st.one_of(st.integers(), st.floats(), st.integers(-3, 20))
@@ -199,24 +189,7 @@ def damaged_json(text, values=PLAIN):
     return st.one_of(damaged(text), changed.map(lambda case: Damaged(json.dumps(case.content).encode(), case)))
 
 
-TOKENS = [
-    b"nan",
-    b"inf",
-    b"-1",
-    b"7.5",
-    b"1e999",
-    b"",
-    b",",
-    b"\n",
-    b"\r",
-    b"\0",
-    b"0x10",
-    b"1_0",
-    b'"',
-    b"--",
-    b"\xff",
-    b" ",
-]
+TOKENS = [*b'nan inf -1 7.5 1e999 , 0x10 1_0 " -- \xff'.split(), b"", b"\n", b"\r", b"\x00", b" "]
 MUTATIONS = st.lists(
     st.tuples(
         st.sampled_from(("flip", "cut", "insert", "lose", "twice", "zero", "token")),
@@ -258,14 +231,6 @@ def with_mutations(content, mutations):
 # ---- running it
 
 
-@contextmanager
-def quiet():
-    """Without the warnings of Pillow, NumPy and pandas about what is damaged, as they come to people."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 REFUSED = "refused in a sentence"
 
 
@@ -303,7 +268,12 @@ def fuzz(tally, strategy, check, cases, seed=None):
 
     def one(case):
         try:
-            with limited() if seed is not None else nullcontext(), redirect_stdout(io.StringIO()), quiet():
+            with (
+                limited() if seed is not None else nullcontext(),
+                redirect_stdout(io.StringIO()),
+                warnings.catch_warnings(),
+            ):
+                warnings.simplefilter("ignore")  # of Pillow, NumPy and pandas about what is damaged
                 wrong = check(case)
         except Hang:
             wrong = f"takes longer than {LIMIT} s"
@@ -380,13 +350,8 @@ def config_answer(given, names=()):
         return "what to_dict gives is another CONFIG"
     if len(config.seeds) * len(config.layers_list) < 1000:
         runs = config.runs()
-        if len({run.name for run in runs}) != len(runs) or len(runs) != (
-            len(config.init_types)
-            * len(config.activations)
-            * len(config.layers_list)
-            * len(config.seeds)
-            * len(config.lrs)
-        ):
+        axes = (records.axis_values(again, axis) for axis in records.AXES)
+        if not len({run.name for run in runs}) == len(runs) == math.prod(map(len, axes)):
             return "runs of one name"
     return ""
 
@@ -561,53 +526,46 @@ def read_by_us(folder, *names):
     return results, ""
 
 
-@target("manifest.json")
-def manifest(folder):
-    made = Folder(folder)
-    expected = small.digits_of(made.folder)
-    text = (made.made / "manifest.json").read_bytes()
+def of_a_file(name, file, read=None):
+    """A target: one file of a finished sweep is damaged, and the sweep is read, then started again.
 
-    def check(case):
-        place = made.restored()
-        (place / "manifest.json").write_bytes(case.content)
-        records.is_finished(place)
-        records.find_sweeps(place.parent)
-        _, wrong = read_by_us(place, "manifest.json", "summary.csv", place)
-        return wrong if wrong and wrong is not REFUSED else started_again(place, expected, "manifest.json", place)
+    read  (folder) -> what is wrong with what a reader gets, REFUSED or ""
+    """
 
-    return damaged_json(text), check
+    @target(name)
+    def made_of(folder):
+        made = Folder(folder)
+        expected = small.digits_of(made.folder)
+        path = next(iter(sorted(made.folder.glob(file))))
+        text = path.read_bytes()
 
+        def check(case):
+            place = made.restored()
+            path.write_bytes(case.content)
+            wrong = read(place) if read else ""
+            return wrong if wrong and wrong is not REFUSED else started_again(place, expected, path.name, place)
 
-@target("runs.json")
-def index(folder):
-    made = Folder(folder)
-    expected = small.digits_of(made.folder)
-    text = (made.made / "runs.json").read_bytes()
-
-    def check(case):
-        place = made.restored()
-        (place / "runs.json").write_bytes(case.content)
-        return started_again(place, expected, "runs.json", ".csv", place)
-
-    return damaged_json(text), check
+        return damaged_json(text) if path.suffix == ".json" else damaged(text), check
 
 
-@target("summary.csv")
-def summary(folder):
-    made = Folder(folder)
-    expected = small.digits_of(made.folder)
-    text = (made.made / "summary.csv").read_bytes()
+def read_with_manifest(place):
+    records.is_finished(place)
+    records.find_sweeps(place.parent)
+    return read_by_us(place, "manifest.json", "summary.csv", place)[1]
 
-    def check(case):
-        place = made.restored()
-        (place / "summary.csv").write_bytes(case.content)
-        results, wrong = read_by_us(place, "summary.csv", place)
-        if results is not None and small.without_times(results.summary.to_csv(index=False)) != whole:
-            wrong = "load_sweep believes it: numbers differ in silence"
-        return wrong if wrong and wrong is not REFUSED else started_again(place, expected, "summary.csv", place)
 
-    whole = small.without_times(records.load_sweep(made.folder).summary.to_csv(index=False))
-    return damaged(text), check
+def read_with_summary(place):
+    results, wrong = read_by_us(place, "summary.csv", place)
+    whole = records.load_sweep(place.with_name("made")).summary
+    if results is not None and not results.summary.equals(whole):
+        return "load_sweep believes it: numbers differ in silence"
+    return wrong
+
+
+of_a_file("manifest.json", "manifest.json", read_with_manifest)
+of_a_file("runs.json", "runs.json")
+of_a_file("summary.csv", "summary.csv", read_with_summary)
+of_a_file("a run's CSV, started again", "runs/*.csv")
 
 
 @target("a run's CSV")
@@ -623,28 +581,10 @@ def run_csv(folder):
             history = records.read_run(path)
         except ValueError as error:
             return refusal(error, path, path.name, allowed=(ValueError,))
-        accuracies = history[["train_acc", "test_acc"]].to_numpy()
-        losses = history[["train_loss", "test_loss"]].to_numpy()
-        if (accuracies < 0).any() or (accuracies > 1).any():
-            return f"believes an accuracy of {accuracies.max()} or {accuracies.min()}"
-        if (losses < 0).any():
-            return f"believes a loss of {losses.min()}"
+        accuracies, losses = (history[[f"train_{kind}", f"test_{kind}"]].to_numpy() for kind in ("acc", "loss"))
+        if (accuracies < 0).any() or (accuracies > 1).any() or (losses < 0).any():
+            return "believes an accuracy beyond 0 to 1, or a loss below 0"
         return ""
-
-    return damaged(text), check
-
-
-@target("a run's CSV, started again")
-def run_csv_started(folder):
-    made = Folder(folder)
-    expected = small.digits_of(made.folder)
-    path = sorted((made.folder / "runs").glob("*.csv"))[0]
-    text = path.read_bytes()
-
-    def check(case):
-        place = made.restored()
-        path.write_bytes(case.content)
-        return started_again(place, expected, path.name, place)
 
     return damaged(text), check
 
@@ -711,10 +651,8 @@ def study_log(folder):
             found.epochs, found.epoch_seconds  # noqa: B018
             found.gradients("weight")
             found.signal("pre_std")
-        except SENTENCES as error:
-            return refusal(error, place, name)
-        except ValueError as error:
-            return refusal(error, place, name, allowed=(ValueError,))
+        except (*SENTENCES, ValueError) as error:
+            return refusal(error, place, name, allowed=(*SENTENCES, ValueError))
         return ""
 
     return check

@@ -3,6 +3,8 @@
 import shutil
 import signal
 import time
+from functools import partial
+from typing import NamedTuple
 
 from helpers import packed
 
@@ -14,19 +16,54 @@ SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGHUP": signa
 CODES = {"SIGKILL": (-9,), "SIGTERM": (143,), "SIGHUP": (129,), "SIGINT": (child.INTERRUPTED,)}
 
 
-def whole_sweep(folder, **changes):
-    """The digits of an undisturbed sweep, and the seconds it took in a child, its start included."""
-    began = time.perf_counter()
-    end = child.start(child.sweep, small.sweep_in(folder, **changes), log=f"{folder}.log")
-    assert end.code == 0, end.text
-    return small.digits_of(folder), time.perf_counter() - began
+def _sweep_work(folder, steps=None, disk=None, **changes):
+    return child.sweep, small.sweep_in(folder, **changes), steps, disk
 
 
-def whole_study(folder):
+def _study_work(folder, steps=None, disk=None):
+    return child.study, small.STUDY, small.EXPERIMENTS, str(folder), steps, disk
+
+
+class Kind(NamedTuple):
+    """What is started.
+
+    work       (folder, steps, disk) -> the target of a child, and what it is given
+    digits_of  folder -> all its numbers
+    pattern    of its files that are written once
+    steps      of all its trainings
+    """
+
+    name: str
+    work: object
+    digits_of: object
+    pattern: str
+    steps: int
+
+
+SWEEP = Kind("a sweep", _sweep_work, small.digits_of, "runs/*.csv", small.STEPS)
+STUDY = Kind("a spline study", _study_work, small.study_digits_of, "none", small.STUDY_STEPS)
+
+
+def whole(kind, folder, **changes):
+    """The digits of an undisturbed start, and the seconds it took in a child."""
     began = time.perf_counter()
-    end = child.start(child.study, small.STUDY, small.EXPERIMENTS, str(folder), log=f"{folder}.log")
+    end = child.start(*kind.work(folder, **changes), log=f"{folder}.log")
     assert end.code == 0, end.text
-    return small.study_digits_of(folder), time.perf_counter() - began
+    return kind.digits_of(folder), time.perf_counter() - began
+
+
+whole_sweep = partial(whole, SWEEP)
+
+
+def taken_up(kind, folder, expected, log, steps=None):
+    """What is wrong with the next start in a folder: it ends the work, and does none again that was complete."""
+    before = small.bytes_of(folder, kind.pattern)
+    again = child.start(*kind.work(folder, steps), log=log)
+    if again.code != 0:
+        return [f"the next start: {again.problem(0)}"]
+    done = child.count(steps) if steps else 0
+    too_many = f"{done} steps for {kind.steps}" if done > kind.steps + small.LANES else ""
+    return [small.difference(kind.digits_of(folder), expected), small.rewritten(before, folder, kind.pattern), too_many]
 
 
 def how_far(folder):
@@ -40,70 +77,38 @@ def text_of(path):
     return path.read_text() if path.exists() else ""
 
 
-def _signalled(tally, rng, tries, name, work, digits_of, whole, steps_of_all, pattern):
-    """Tries of one signal. `work(folder)` is the target of a child with its arguments."""
+def signalled(kind, name, tally, rng, tries):
+    """A signal at any time of a start."""
     with small_folder() as root:
-        child.start(*work(root / "warm"), log=root / "warm.log")  # imports, compiled kernels
-        expected, seconds = whole(root / "whole")
+        child.start(*kind.work(root / "warm"), log=root / "warm.log")  # imports, compiled kernels
+        expected, seconds = whole(kind, root / "whole")
         for i in range(tries):
-            folder, log, steps = root / f"{i}", root / f"{i}.log", root / f"{i}.steps"
+            folder, log, steps = root / f"{i}", root / f"{i}.log", str(root / f"{i}.steps")
             after = rng.uniform(0, 0.8 * seconds)  # of which a part was its start
             case = f"{name} {after:.3f} s after the start"
             with tally.each(case):
-                end = child.killed(*work(folder, str(steps)), log=log, after=after, by=SIGNALS[name])
+                end = child.killed(*kind.work(folder, steps), log=log, after=after, by=SIGNALS[name])
                 begun = any(folder.rglob("*.json"))
                 # before the folder is claimed a signal may end it as it ends any program
                 codes = CODES[name] if begun else (*CODES[name], -SIGNALS[name])
-                problems = [end.problem(0, *codes)]
-                before, far = small.bytes_of(folder, pattern), how_far(folder)
-                again = child.start(*work(folder, str(steps)), log=log)
-                problems += [again.problem(0)]
-                if again.code == 0:
-                    problems += [
-                        small.difference(digits_of(folder), expected),
-                        small.rewritten(before, folder, pattern),
-                    ]
-                    done = child.count(steps)
-                    if done > steps_of_all + small.LANES:
-                        problems.append(f"{done} steps for {steps_of_all}")
+                far = how_far(folder)
+                problems = [end.problem(0, *codes), *taken_up(kind, folder, expected, log, steps)]
                 tally.judged(case, f"resumed, killed {far}" if end.code else "had ended before", problems)
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep_work(folder, steps=None):
-    return child.sweep, small.sweep_in(folder), steps
-
-
-def _study_work(folder, steps=None):
-    return child.study, small.STUDY, small.EXPERIMENTS, str(folder), steps
-
-
-def _put():
-    for name in SIGNALS:
-
-        def of_sweep(tally, rng, tries, name=name):
-            _signalled(tally, rng, tries, name, _sweep_work, small.digits_of, whole_sweep, small.STEPS, "runs/*.csv")
-
-        def of_study(tally, rng, tries, name=name):
-            _signalled(
-                tally, rng, tries, name, _study_work, small.study_digits_of, whole_study, small.STUDY_STEPS, "none"
-            )
-
-        fault(f"{name} of a sweep", 60 if name == "SIGKILL" else 25)(of_sweep)
-        fault(f"{name} of a spline study", 40 if name == "SIGKILL" else 15)(of_study)
-
-
-_put()
+for _name in SIGNALS:
+    fault(f"{_name} of a sweep", 60 if _name == "SIGKILL" else 25)(partial(signalled, SWEEP, _name))
+    fault(f"{_name} of a spline study", 40 if _name == "SIGKILL" else 15)(partial(signalled, STUDY, _name))
 
 
 # ---- killed at each operation on the disk in turn
 
 
-def operations(work, root):
+def operations(kind, root):
     """How many operations on the disk a start needs."""
-    note = root / "operations"
-    folder = root / "counted"
-    end = child.start(*work(folder), None, (str(folder), -1, 0, False, str(note)), log=root / "counted.log")
+    note, folder = root / "operations", root / "counted"
+    end = child.start(*kind.work(folder, None, (str(folder), -1, 0, False, str(note))), log=root / "counted.log")
     assert end.code == 0, end.text
     return int(note.read_text())
 
@@ -115,48 +120,25 @@ def spread(rng, most, tries):
     return sorted({min(most, 1 + int((i + rng.random()) * most / tries)) for i in range(tries)})
 
 
-@fault("SIGKILL of a sweep at each write in turn", 300)
-def at_each_write(tally, rng, tries):
+def at_each_write(kind, tally, rng, tries):
+    """SIGKILL in the middle of an operation on the disk."""
     with small_folder() as root:
-        expected, _ = whole_sweep(root / "whole")
-        most = operations(lambda folder: (child.sweep, small.sweep_in(folder)), root)
+        expected, _ = whole(kind, root / "whole")
+        most = operations(kind, root)
         for at in spread(rng, most, tries):
-            folder, log, steps = root / f"{at}", root / f"{at}.log", root / f"{at}.steps"
-            config, disk = small.sweep_in(folder), (str(folder), at, -signal.SIGKILL)
+            folder, log, steps = root / f"{at}", root / f"{at}.log", str(root / f"{at}.steps")
             case = f"killed at operation {at} of {most}"
             with tally.each(case):
-                end = child.start(child.sweep, config, str(steps), disk, log=log)
-                before = small.bytes_of(folder)
-                again = child.start(child.sweep, config, str(steps), log=log)
-                problems = [end.problem(-9, 0), again.problem(0)]
-                if again.code == 0:
-                    problems += [small.difference(small.digits_of(folder), expected), small.rewritten(before, folder)]
-                    problems += ["states are left behind" if (folder / "state").exists() else ""]
-                    done = child.count(steps)
-                    problems += [f"{done} steps for {small.STEPS}" if done > small.STEPS + small.LANES else ""]
+                end = child.start(*kind.work(folder, steps, (str(folder), at, -signal.SIGKILL)), log=log)
+                problems = [end.problem(-9, 0), *taken_up(kind, folder, expected, log, steps)]
+                problems += ["states are left behind" if kind is SWEEP and (folder / "state").exists() else ""]
                 parts = any(folder.rglob("*.part"))
                 tally.judged(case, "resumed, a .part stays" if parts else "resumed", problems)
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@fault("SIGKILL of a spline study at each write in turn", 100)
-def study_at_each_write(tally, rng, tries):
-    with small_folder() as root:
-        expected, _ = whole_study(root / "whole")
-        given = (small.STUDY, small.EXPERIMENTS)
-        most = operations(lambda folder: (child.study, *given, str(folder)), root)
-        for at in spread(rng, most, tries):
-            folder, log = root / f"{at}", root / f"{at}.log"
-            case = f"killed at operation {at} of {most}"
-            with tally.each(case):
-                disk = (str(folder), at, -signal.SIGKILL)
-                end = child.start(child.study, *given, str(folder), None, disk, log=log)
-                again = child.start(child.study, *given, str(folder), log=log)
-                problems = [end.problem(-9, 0), again.problem(0)]
-                if again.code == 0:
-                    problems += [small.difference(small.study_digits_of(folder), expected)]
-                tally.judged(case, "resumed", problems)
-            shutil.rmtree(folder, ignore_errors=True)
+fault("SIGKILL of a sweep at each write in turn", 300)(partial(at_each_write, SWEEP))
+fault("SIGKILL of a spline study at each write in turn", 100)(partial(at_each_write, STUDY))
 
 
 @fault("SIGKILL of a pack and an unpack at each write in turn", 60)
@@ -186,19 +168,24 @@ def pack_at_each_write(tally, rng, tries):
 # ---- two starts at once
 
 
+def two_at_once(root, i, folder, later, **changes):
+    """The Ends of two starts in a folder, the second some seconds later and with changes; and the file of steps."""
+    steps = str(root / f"{i}.steps")
+    first = child.begin(*_sweep_work(folder, steps), log=root / f"{i}a.log")
+    time.sleep(later)
+    second = child.begin(*_sweep_work(folder, steps, **changes), log=root / f"{i}b.log")
+    return [child.end_of(p, root / f"{i}{n}.log") for p, n in ((first, "a"), (second, "b"))], steps
+
+
 @fault("two starts at once, one CONFIG", 30)
-def two_at_once(tally, rng, tries):
+def same_at_once(tally, rng, tries):
     with small_folder() as root:
         expected, seconds = whole_sweep(root / "whole")
         for i in range(tries):
-            folder, steps, later = root / f"{i}", root / f"{i}.steps", rng.uniform(0, seconds)
+            folder, later = root / f"{i}", rng.uniform(0, seconds)
             case = f"the second {later:.3f} s later"
             with tally.each(case):
-                work = child.sweep, small.sweep_in(folder), str(steps)
-                first = child.begin(*work, log=root / f"{i}a.log")
-                time.sleep(later)
-                second = child.begin(*work, log=root / f"{i}b.log")
-                ends = [child.end_of(p, root / f"{i}{n}.log") for p, n in ((first, "a"), (second, "b"))]
+                ends, steps = two_at_once(root, i, folder, later)
                 problems = [end.problem(0, child.SENTENCE) for end in ends]
                 problems += [small.difference(small.digits_of(folder), expected)]
                 problems += ["trained twice" if child.count(steps) > small.STEPS else ""]
@@ -207,22 +194,17 @@ def two_at_once(tally, rng, tries):
 
 
 @fault("two starts at once, two CONFIGs", 30)
-def two_configs_at_once(tally, rng, tries):
+def others_at_once(tally, rng, tries):
     with small_folder() as root:
-        changes = {"hidden_size": 9}
         expected, seconds = whole_sweep(root / "whole")
-        other, _ = whole_sweep(root / "other", **changes)
+        other, _ = whole_sweep(root / "other", hidden_size=9)
         for i in range(tries):
             folder, later = root / f"{i}", rng.uniform(0, seconds)
             case = f"hidden_size 8, then 9 {later:.3f} s later, in one folder"
             with tally.each(case):
-                first = child.begin(child.sweep, small.sweep_in(folder), log=root / f"{i}a.log")
-                time.sleep(later)
-                second = child.begin(child.sweep, small.sweep_in(folder, **changes), log=root / f"{i}b.log")
-                ends = [child.end_of(p, root / f"{i}{n}.log") for p, n in ((first, "a"), (second, "b"))]
+                ends, _ = two_at_once(root, i, folder, later, hidden_size=9)
                 problems = [end.problem(0, child.SENTENCE) for end in ends]
-                kept = small.digits_of(folder)
-                problems += ["" if kept in (expected, other) else "holds neither sweep"]
+                problems += ["" if small.digits_of(folder) in (expected, other) else "holds neither sweep"]
                 problems += ["both say that they have trained it" if all(end.code == 0 for end in ends) else ""]
                 tally.judged(case, "one is refused", problems)
 

@@ -19,7 +19,8 @@ from helpers.files import DamagedError
 from helpers.sweep import SweepError
 
 from . import child, small
-from .kills import spread, whole_study, whole_sweep
+from .kills import STUDY, SWEEP, spread, taken_up, whole_sweep
+from .kills import whole as whole_of
 from .resumes import FOLDER, pictures
 from .small import small_folder
 from .table import SENTENCES, fault
@@ -130,7 +131,7 @@ def under(name, work, made_before, *given):
 def settings(tally, rng, tries):
     with small_folder() as root:
         whole = {p: whole_sweep(root / p, precision=p)[0] for p in ("float64", "float32")}
-        study, _ = whole_study(root / "study")
+        study, _ = whole_of(STUDY, root / "study")
         plain = child.start(under, None, "forecast", False, {"layers_list": [5, 20]}, log=root / "forecast.log")
         forecast = plain.text
         assert plain.code == 0, forecast
@@ -431,11 +432,7 @@ def memory(tally, rng, tries):
                     word in end.text for word in ("OutOfMemoryError", "MemoryError", "can't allocate")
                 )
                 problems = ["" if out else end.problem(0, child.SENTENCE)]
-                before = small.bytes_of(folder)
-                again = child.start(child.sweep, small.sweep_in(folder), log=log)
-                problems += [again.problem(0)]
-                if again.code == 0:
-                    problems += [small.difference(small.digits_of(folder), expected), small.rewritten(before, folder)]
+                problems += taken_up(SWEEP, folder, expected, log)
                 word = "ends with torch's own error" if out else "one sentence" if end.code else "goes on"
                 tally.judged(case, word, problems)
 

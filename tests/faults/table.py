@@ -34,7 +34,8 @@ def fault(name, tries):
     """Put a function into the list of faults; its docstring is for the reader of the code."""
 
     def put(run):
-        FAULTS.append(Fault(name, run.__module__.rpartition(".")[2], tries, run))
+        module = getattr(run, "func", run).__module__  # of a partial as well
+        FAULTS.append(Fault(name, module.rpartition(".")[2], tries, run))
         return run
 
     return put
