@@ -82,7 +82,8 @@ def end_of(process, log, limit=LIMIT):
     process.join(limit)
     hangs = process.is_alive()
     if hangs:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and what it has forked
         process.join()
     path = Path(log)
     text = path.read_text(errors="replace") if path.exists() else ""
@@ -107,6 +108,7 @@ def killed(target, *given, log, after, by):
 
 
 def _child(log, target, given):
+    os.setsid()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)

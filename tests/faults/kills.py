@@ -55,6 +55,30 @@ def whole(kind, folder, **changes):
 whole_sweep = partial(whole, SWEEP)
 
 
+def in_children(tally, cases, *codes, also=None, limit=60.0):
+    """Starts of the small sweep that must give the numbers of an undisturbed one.
+
+    cases  {the words of a case: folder -> the target of a child, and what it is given}
+    codes  exit codes that are right as well
+    also   (case, folder, End) -> what else is wrong, a list
+    """
+    with small_folder() as root:
+        expected, _ = whole_sweep(root / "whole")
+        for i, (case, work) in enumerate(cases.items()):
+            with tally.each(case):
+                folder = root / f"{i} é"
+                end = child.start(*work(folder), log=root / f"{i}.log", limit=limit)
+                problems = [end.problem(0, *codes)]
+                problems += [small.difference(small.digits_of(folder), expected) if end.code == 0 else ""]
+                problems += also(case, folder, end) if also else []
+                tally.judged(case, "one sentence" if end.code else "the same numbers", problems)
+
+
+def some(cases, tries):
+    """So many of some cases, from all parts of them."""
+    return dict(list(cases.items())[:: max(1, len(cases) // tries)])
+
+
 def taken_up(kind, folder, expected, log, steps=None):
     """What is wrong with the next start in a folder: it ends the work, and does none again that was complete."""
     before = small.bytes_of(folder, kind.pattern)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from helpers import ROOT
@@ -19,7 +20,7 @@ from helpers.files import DamagedError
 from helpers.sweep import SweepError
 
 from . import child, small
-from .kills import STUDY, SWEEP, spread, taken_up, whole_sweep
+from .kills import STUDY, SWEEP, in_children, some, spread, taken_up, whole_sweep
 from .kills import whole as whole_of
 from .resumes import FOLDER, pictures
 from .small import small_folder
@@ -29,15 +30,10 @@ from .table import SENTENCES, fault
 
 
 @contextmanager
-def default_dtype(dtype):
-    torch.set_default_dtype(dtype)
+def done(action):
+    """What an action changes for good."""
+    action()
     yield
-
-
-@contextmanager
-def numpy_raises():
-    with np.errstate(all="raise"):
-        yield
 
 
 @contextmanager
@@ -47,31 +43,10 @@ def warnings_raise():
         yield
 
 
-@contextmanager
-def done(action):
-    action()
-    yield
-
-
-@contextmanager
-def pandas_option(name, value):
-    import pandas as pd
-
-    with pd.option_context(name, value):
-        yield
-
-
-@contextmanager
-def other_folder():
-    """From now on relative paths mean something else."""
-    os.chdir("/")
-    yield
-
-
 AROUND = {
     None: nullcontext,
-    "torch.set_default_dtype(float64)": lambda: default_dtype(torch.float64),
-    "torch.set_default_dtype(float16)": lambda: default_dtype(torch.float16),
+    "torch.set_default_dtype(float64)": lambda: done(lambda: torch.set_default_dtype(torch.float64)),
+    "torch.set_default_dtype(float16)": lambda: done(lambda: torch.set_default_dtype(torch.float16)),
     "torch.set_default_device('meta')": lambda: torch.device("meta"),
     "torch.no_grad()": torch.no_grad,
     "torch.inference_mode()": torch.inference_mode,
@@ -83,12 +58,12 @@ AROUND = {
     "torch.set_flush_denormal(True)": lambda: done(lambda: torch.set_flush_denormal(True)),
     "torch.backends.mkldnn off": lambda: torch.backends.mkldnn.flags(enabled=False),
     "torch autocast": lambda: torch.autocast("cpu", torch.bfloat16),
-    "np.seterr(all='raise')": numpy_raises,
+    "np.seterr(all='raise')": lambda: np.errstate(all="raise"),
     "np.random.seed(7)": lambda: done(lambda: np.random.seed(7)),  # noqa: NPY002
     "np.set_printoptions(precision=1)": lambda: np.printoptions(precision=1),
     "warnings are errors": warnings_raise,
-    "pandas: display.precision 2": lambda: pandas_option("display.precision", 2),
-    "pandas: no infer_string": lambda: pandas_option("future.infer_string", False),
+    "pandas: display.precision 2": lambda: pd.option_context("display.precision", 2),
+    "pandas: no infer_string": lambda: pd.option_context("future.infer_string", False),
     "gc.disable()": lambda: done(lambda: __import__("gc").disable()),
     "sys.setrecursionlimit(150)": lambda: done(lambda: sys.setrecursionlimit(150)),
     "umask 0o077": lambda: done(lambda: os.umask(0o077)),
@@ -96,7 +71,7 @@ AROUND = {
     "a trace function": lambda: done(lambda: sys.settrace(lambda *_: None)),
     "decimal context": lambda: done(lambda: setattr(__import__("decimal").getcontext(), "prec", 2)),
     "SIGTERM ignored": lambda: done(lambda: __import__("signal").signal(15, 1)),
-    "chdir after": other_folder,
+    "chdir after": lambda: done(lambda: os.chdir("/")),
 }
 
 
@@ -231,14 +206,12 @@ def environment(tally, rng, tries):
 # ---- watchers
 
 
-def watch_and_raise(config, error, at, closing, steps):
+def watch_and_raise(config, error, at, closing):
     """In a child: a watcher that raises at an event, or at its end."""
     import builtins
 
     from helpers.sweep import Sweep
-    from helpers.sweep.training import StackTraining
 
-    child._count(StackTraining, steps)
     kinds = {"SweepError": SweepError, "DamagedError": DamagedError, "OutOfMemoryError": torch.OutOfMemoryError}
 
     class Watcher:
@@ -262,20 +235,16 @@ ERRORS += ("SweepError", "DamagedError", "OutOfMemoryError", "UnicodeEncodeError
 
 @fault("a watcher that raises at each event, and when it is closed", 40)
 def watchers(tally, rng, tries):
-    with small_folder() as root:
-        expected, _ = whole_sweep(root / "whole")
-        for i in range(tries):
-            folder, error, at, closing = root / f"{i}", ERRORS[i % len(ERRORS)], rng.randint(1, 16), i % 4 == 3
-            case = f"{error} {'in close()' if closing else f'at event {at}'}"
-            with tally.each(case):
-                steps = root / f"{i}.steps"
-                given = (small.sweep_in(folder), error, at, closing, str(steps))
-                end = child.start(watch_and_raise, *given, log=root / f"{i}.log")
-                problems = [end.problem(0)]
-                problems += [small.difference(small.digits_of(folder), expected) if end.code == 0 else ""]
-                problems += ["no word of it" if error not in end.text else ""]
-                problems += ["said more than once" if end.text.count("of the watcher") > 1 else ""]
-                tally.judged(case, "said once, trained on", problems)
+    def case(i):
+        error, at, closing = ERRORS[i % len(ERRORS)], rng.randint(1, 16), i % 4 == 3
+        words = f"{error} {'in close()' if closing else f'at event {at}'}, {i}"
+        return words, lambda folder: (watch_and_raise, small.sweep_in(folder), error, at, closing)
+
+    def said_once(words, folder, end):
+        unsaid = "" if words.partition(" ")[0] in end.text else "no word of it"
+        return [unsaid, "said more than once" if end.text.count("of the watcher") > 1 else ""]
+
+    in_children(tally, dict(map(case, range(tries))), also=said_once)
 
 
 def meddle(config, how):
@@ -309,13 +278,7 @@ def meddle(config, how):
 @fault("a watcher that changes what it is given, or starts the sweep again", 6)
 def meddlers(tally, rng, tries):
     hows = ("figures emptied", "rows changed", "names changed", "results changed", "sleeps", "starts it again")
-    with small_folder() as root:
-        expected, _ = whole_sweep(root / "whole")
-        for i, how in enumerate(hows[:tries]):
-            with tally.each(how):
-                end = child.start(meddle, small.sweep_in(root / f"{i}"), how, log=root / f"{i}.log")
-                problems = [end.problem(0), small.difference(small.digits_of(root / f"{i}"), expected)]
-                tally.judged(how, "the same numbers", problems)
+    in_children(tally, {how: lambda folder, how=how: (meddle, small.sweep_in(folder), how) for how in hows[:tries]})
 
 
 # ---- stdout
@@ -370,16 +333,17 @@ def with_stream(config, name, after):
 
 @fault("stdout closed, broken, full, of ASCII", 3 * len(STREAMS))
 def streams(tally, rng, tries):
-    with small_folder() as root:
-        expected, _ = whole_sweep(root / "whole")
-        cases = [(name, after) for after in (0, 1, 5) for name in STREAMS]
-        for i, (name, after) in enumerate(cases[:: max(1, len(cases) // tries)]):
-            folder, case = root / f"{i} é", f"{name}, {f'after event {after}' if after else 'from the start'}"
-            with tally.each(case):
-                end = child.start(with_stream, small.sweep_in(folder), name, after, log=root / f"{i}.log")
-                problems = [end.problem(0)]
-                problems += [small.difference(small.digits_of(folder), expected) if end.code == 0 else ""]
-                tally.judged(case, "trained on", problems)
+    cases = {
+        f"{name}, after event {after}": lambda folder, name=name, after=after: (
+            with_stream,
+            small.sweep_in(folder),
+            name,
+            after,
+        )
+        for after in (0, 1, 5)
+        for name in STREAMS
+    }
+    in_children(tally, some(cases, tries))
 
 
 # ---- memory, the clock, locks
@@ -455,18 +419,15 @@ def with_clock(config, how):
 
 @fault("a clock that jumps", 3)
 def clock(tally, rng, tries):
-    with small_folder() as root:
-        expected, _ = whole_sweep(root / "whole")
-        for how in ("backward", "to 1970", "to 2100")[:tries]:
-            with tally.each(how):
-                folder = root / how
-                end = child.start(with_clock, small.sweep_in(folder), how, log=root / "log")
-                again = child.start(child.sweep, small.sweep_in(folder), str(root / f"{how}.steps"), log=root / "log2")
-                problems = [end.problem(0), again.problem(0), small.difference(small.digits_of(folder), expected)]
-                problems += ["trained again" if child.count(root / f"{how}.steps") else ""]
-                manifest = json.loads((folder / "manifest.json").read_text())
-                problems += ["takes negative time" if manifest["seconds"] < 0 else ""]
-                tally.judged(how, "the same numbers", problems)
+    def finished_is_finished(how, folder, end):
+        steps = f"{folder}.steps"
+        again = child.start(child.sweep, small.sweep_in(folder), steps, log=f"{folder}.log")
+        negative = json.loads((folder / "manifest.json").read_text())["seconds"] < 0
+        return [again.problem(0), "trained again" * bool(child.count(steps)), "takes negative time" * negative]
+
+    hows = ("backward", "to 1970", "to 2100")[:tries]
+    cases = {how: lambda folder, how=how: (with_clock, small.sweep_in(folder), how) for how in hows}
+    in_children(tally, cases, also=finished_is_finished)
 
 
 def without_locks(config, number):
@@ -482,15 +443,9 @@ def without_locks(config, number):
 
 @fault("a file system without locks", 4)
 def locks(tally, rng, tries):
-    with small_folder() as root:
-        expected, _ = whole_sweep(root / "whole")
-        for number in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO)[:tries]:
-            folder, case = root / f"{number}", errno.errorcode[number]
-            with tally.each(case):
-                end = child.start(without_locks, small.sweep_in(folder), number, log=root / f"{number}.log", limit=30)
-                problems = [end.problem(0, child.SENTENCE)]
-                problems += [small.difference(small.digits_of(folder), expected) if end.code == 0 else ""]
-                tally.judged(case, "one sentence" if end.code else "goes on", problems)
+    numbers = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO)[:tries]
+    cases = {errno.errorcode[n]: lambda folder, n=n: (without_locks, small.sweep_in(folder), n) for n in numbers}
+    in_children(tally, cases, child.SENTENCE)
 
 
 # ---- processes and threads
@@ -542,33 +497,13 @@ def in_an_event_loop(config):
 
 @fault("run() in a thread, in an event loop, in a fork after a training", 6)
 def processes(tally, rng, tries):
-    with small_folder() as root:
-        expected, _ = whole_sweep(root / "whole")
-        works = {
-            "in a thread": lambda folder: (in_a_thread, small.sweep_in(folder)),
-            "in an event loop": lambda folder: (in_an_event_loop, small.sweep_in(folder)),
-            "in a fork": lambda folder: (forked, small.sweep_in(folder), small.sweep_in(f"{folder} first")),
-        }
-        for i in range(tries):
-            case = list(works)[i % 3]
-            with tally.each(case):
-                folder, log = root / f"{i}", root / f"{i}.log"
-                end = child.start(*works[case](folder), log=log, limit=30)
-                problems = [end.problem(0, child.SENTENCE)]
-                problems += [small.difference(small.digits_of(folder), expected) if end.code == 0 else ""]
-                tally.judged(case, "the same numbers" if end.code == 0 else "one sentence", problems)
-            if end.code == child.HANG:
-                _end_children_of(log)
-
-
-def _end_children_of(log):
-    """End a fork that hangs: it holds the log open."""
-    for path in Path("/proc").glob("[0-9]*/fd/1"):
-        try:
-            if os.readlink(path) == str(log):
-                os.kill(int(path.parts[2]), 9)
-        except OSError:
-            continue
+    works = {
+        "in a thread": lambda folder: (in_a_thread, small.sweep_in(folder)),
+        "in an event loop": lambda folder: (in_an_event_loop, small.sweep_in(folder)),
+        "in a fork": lambda folder: (forked, small.sweep_in(folder), small.sweep_in(f"{folder} first")),
+    }
+    cases = {f"{case}, {i}": work for i in range(-(-tries // 3)) for case, work in works.items()}
+    in_children(tally, cases, child.SENTENCE)
 
 
 # ---- odd folders
