@@ -101,6 +101,17 @@ REFUSED = {
         ["red"],
         "key: ['red'] is not known; did you mean 'red'? (allowed: red, green, blue)",
     ),
+    "yes without quotes": (
+        name_in(COLOURS),
+        True,
+        "key: True is not known (this came as True: YAML reads on and yes so, put a text in quotes) "
+        "(allowed: red, green, blue)",
+    ),
+    "no without quotes": (
+        text,
+        False,
+        "key is False; allowed is a text (this came as False: YAML reads off and no so, put a text in quotes)",
+    ),
     "another": (one_of(None, 1), 2, "key is 2; allowed is None or 1"),
     "a truth for a 1": (one_of(None, 1), True, "key is True; allowed is None or 1"),
     "one, not a list": (list_of(number), 3, "key is 3; allowed is a list with at least one entry"),

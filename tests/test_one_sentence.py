@@ -34,13 +34,35 @@ def test_a_notebook_shows_its_sentence_alone(name):
 REFUSED = "Sweep({'layer_list': [5]})"
 
 
-def test_a_refused_config_in_a_real_kernel_is_one_sentence():
-    cells = f"from helpers.sweep import Sweep\n{REFUSED}", f"async def later():\n    {REFUSED}\nawait later()", "1 / 0"
+def in_a_kernel(*cells):
+    """The last output of each cell in a real kernel, whatever fails."""
     notebook = v4.new_notebook(cells=list(map(v4.new_code_cell, cells)))
     NotebookClient(
         notebook, kernel_name="python3", allow_errors=True, extra_arguments=["--IPKernelApp.log_level=40"]
     ).execute(cwd=str(ROOT))
-    outputs = [cell.outputs[-1] for cell in notebook.cells]
+    return [cell.outputs[-1] for cell in notebook.cells]
+
+
+def test_a_question_to_results_that_has_no_answer_is_one_sentence_in_a_real_kernel():
+    begin = "from helpers.records import load_sweep; results = load_sweep('results/digits'); 1"
+    cells = {
+        "load_sweep('/nosuch')": "holds no sweep",
+        "results.history('nosuch')": "has no run 'nosuch'; its runs are named like 'he_normal",
+        "results.layers('he_normal_relu_5L_s0', 'nosuch')": "no layer statistic 'nosuch'",
+        "results.select(nosuch=1)": "has no 'nosuch'",
+        "results.at(hidden_size=3)": "hidden_size is 3; this sweep has 128",
+        "from helpers.sweep import rebuild; rebuild(results.config, 'he_normal_relu_5L_s0', -1)": "epoch is -1",
+        "from helpers.activations import phi_of; phi_of('nosuch')": "activation is 'nosuch'",
+    }
+    for output, words in zip(in_a_kernel(begin, *cells)[1:], cells.values(), strict=True):
+        (shown,) = output.traceback
+        assert words in shown
+        assert "\n" not in shown
+
+
+def test_a_refused_config_in_a_real_kernel_is_one_sentence():
+    cells = f"from helpers.sweep import Sweep\n{REFUSED}", f"async def later():\n    {REFUSED}\nawait later()", "1 / 0"
+    outputs = in_a_kernel(*cells)
     for output in outputs[:2]:
         (shown,) = output.traceback
         assert shown.startswith("ConfigError: CONFIG has no key 'layer_list'; did you mean 'layers_list'?")

@@ -14,6 +14,7 @@ import torch
 from helpers.activations import spline_kernel
 from helpers.activations.splines import SplineShape, SplineSigmoid, calibration, is_number
 from helpers.activations.table import ACTIVATIONS, BUILT_IN, Activation
+from helpers.checks import ConfigError
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,12 @@ def _affine_in_c(base, scale, shift, input_scale):
 def _check_base(base):
     allowed = [name for name, row in ACTIVATIONS.items() if row.learns is None]
     if base not in allowed:
-        raise ValueError(f"base is {base!r}; allowed is {', '.join(allowed)}")
+        raise ConfigError(f"base is {base!r}; allowed is {', '.join(allowed)}")
 
 
 def _check_number(name, value, above_zero=False):
     if not is_number(value) or (above_zero and value <= 0):
-        raise ValueError(f"{name} is {value!r}; allowed is a finite number{' above 0' if above_zero else ''}")
+        raise ConfigError(f"{name} is {value!r}; allowed is a finite number{' above 0' if above_zero else ''}")
 
 
 FAMILIES = {

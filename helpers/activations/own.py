@@ -411,10 +411,10 @@ def phi_of(activation):
         return activation
     if isinstance(activation, str):
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}; allowed is {', '.join(ACTIVATIONS)}, or a function")
+            raise ConfigError(f"activation is {activation!r}; allowed is {', '.join(ACTIVATIONS)}, or a function")
         return ACTIVATIONS[activation]
     if not callable(activation):
-        raise ValueError(f"activation is {activation!r}; allowed is a name of the table or an elementwise function")
+        raise ConfigError(f"activation is {activation!r}; allowed is a name of the table or an elementwise function")
     return _row_of(activation, tuple(getattr(activation, "kinks", (0.0,))))
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from helpers.activations import spline_kernel
 from helpers.activations.own import phi_of
+from helpers.checks import ConfigError
 from helpers.quadrature import expectation
 
 SMOOTH = "smooth"
@@ -56,7 +57,7 @@ def calibration(activation, input_scale=1.0):
     moments = (lambda z: phi.value(a * z), lambda z: phi.value(a * z) ** 2, lambda z: (a * phi.slope(a * z)) ** 2)
     mean, square, slope = (float(expectation(g, 1.0, kinks=kinks)) for g in moments)
     if not slope > 0:
-        raise ValueError(f"an activation without a slope cannot be calibrated; E phi'^2 is {slope}")
+        raise ConfigError(f"an activation without a slope cannot be calibrated; E phi'^2 is {slope}")
     left = max(0.0, slope - (square - mean**2)) ** 0.5
     return slope**-0.5, min(mean - left, mean + left, key=abs)
 
@@ -162,7 +163,7 @@ class SplineSigmoid(PiecewiseCubic):
     def __init__(self, segments=2, limit=2.0, tail_slope=1.0):
         _check_knots(segments, limit)
         if tail_slope != SMOOTH and not is_number(tail_slope):
-            raise ValueError(f"tail_slope is {tail_slope!r}; allowed is a finite number or 'smooth'")
+            raise ConfigError(f"tail_slope is {tail_slope!r}; allowed is a finite number or 'smooth'")
         from scipy.interpolate import CubicSpline  # half a second, which most starts need not pay
         from scipy.special import expit
 
@@ -182,9 +183,9 @@ def is_number(value):
 
 def _check_knots(segments, limit):
     if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
-        raise ValueError(f"segments is {segments!r}; allowed is a whole number from 1 up")
+        raise ConfigError(f"segments is {segments!r}; allowed is a whole number from 1 up")
     if not is_number(limit) or limit <= 0:
-        raise ValueError(f"limit is {limit!r}; allowed is a finite number above 0")
+        raise ConfigError(f"limit is {limit!r}; allowed is a finite number above 0")
 
 
 # ---- learnable
@@ -213,11 +214,11 @@ class SplineShape:
     def __post_init__(self):
         _check_knots(self.segments, self.limit)
         if self.per not in PER:
-            raise ValueError(f"per is {self.per!r}; allowed is 'layer' or 'unit'")
+            raise ConfigError(f"per is {self.per!r}; allowed is 'layer' or 'unit'")
         if not isinstance(self.calibrated, bool):
-            raise ValueError(f"calibrated is {self.calibrated!r}; allowed is True or False")
+            raise ConfigError(f"calibrated is {self.calibrated!r}; allowed is True or False")
         if not is_number(self.penalty) or self.penalty < 0:
-            raise ValueError(f"penalty is {self.penalty!r}; allowed is a finite number from 0 up")
+            raise ConfigError(f"penalty is {self.penalty!r}; allowed is a finite number from 0 up")
         phi_of(self.base)
 
     def start(self):

@@ -22,6 +22,7 @@ import torch
 
 from helpers import files, packed
 from helpers.config import ConfigError
+from helpers.records import RecordsError
 from helpers.training import sum_type
 
 METRICS = ["epoch", "parameter", "mean_abs_gradient", "norm_gradient"]
@@ -344,7 +345,7 @@ def read_log(folder):
     except files.DamagedError:  # of the zip, or of experiment.json: its sentence says it all
         raise
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} holds no whole log of an experiment ({' '.join(str(error).split())})") from error
+        raise RecordsError(f"{folder} holds no whole log of an experiment ({' '.join(str(error).split())})") from error
     return GradientLog(folder, about, *(table[table.epoch < epochs] for table in (metrics, signals)))
 
 

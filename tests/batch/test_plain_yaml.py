@@ -12,7 +12,7 @@ from small_notebooks import write_notebook
 from helpers import ROOT
 from helpers.batch import plain_yaml
 from helpers.batch.parameters import BatchError, notebook_parameters, read_parameters
-from helpers.batch.run import main
+from helpers.batch.run import main, read_jobs
 
 QUIET = settings(derandomize=True, deadline=None, max_examples=200, database=None)
 
@@ -197,6 +197,21 @@ def test_what_the_notebook_gets_is_what_was_read(value):
 
 
 # ---- in a batch
+
+
+def test_yes_and_on_are_true_where_a_setting_is_that_and_no_names(folder, capsys):
+    write_notebook(folder / "one.ipynb", "CONFIG = {}", "1")
+    path = folder / "given.yaml"
+    path.write_text("notebook: one.ipynb\nCONFIG: {normalize: yes, resume: No, keep_state: on, save_dir: out}\n")
+    (job,) = read_jobs([str(path)])
+    assert job.parameters["CONFIG"] == {"normalize": True, "resume": False, "keep_state": True, "save_dir": "out"}
+    for line in ("activations: [relu, on]", "save_dir: yes", "optimizer: off", "dataset: no"):
+        path.write_text(f"notebook: one.ipynb\nCONFIG: {{{line}}}\n")
+        assert main([str(path)]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"{path}: {line.partition(':')[0]}")
+        assert "put a text in quotes" in told
+        assert told.count("\n") == 1
 
 
 def test_the_sentence_names_file_and_line(folder, capsys):
