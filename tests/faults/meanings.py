@@ -182,7 +182,7 @@ SAYINGS = {
     "hidden_size: 010": None,
     "hidden_size: 1:30": None,
     "seeds: [010, 1]": None,
-    "hidden_size: 0x10": 16,
+    "hidden_size: 0x10": None,
     "hidden_size: 1_000": None,
     "hidden_size: 16": 16,
     "lr: 1e-2": None,
@@ -198,7 +198,7 @@ SAYINGS = {
     "lr: .inf": None,
     "seeds: [1.0]": None,
     "seeds: [1e3]": None,
-    "lr: !!float 1": 1.0,
+    "lr: !!float 1": None,
     "lr: !!str 1": None,
     "num_epochs: 1.0": None,
 }
