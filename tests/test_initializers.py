@@ -424,6 +424,10 @@ REFUSED = {
     "raises": (lambda shape: torch.zeros(shape), "TypeError"),
     "no function": (3, "is 3"),
     "wrong biases": (lambda shape, generator: (torch.zeros(shape), torch.zeros(shape[1])), "biases"),
+    "on no device": (lambda shape, generator: torch.empty(shape, device="meta"), "on meta"),
+    "not dense": (lambda shape, generator: torch.eye(*shape).to_sparse(), "dense"),
+    "beyond float32": (lambda shape, generator: torch.full(shape, 1e300, dtype=torch.float64), "float32"),
+    "of no such name": (eval("lambda shape, generator: nn.init.zeros_(shape)", {}), "from torch import nn first"),
     "square only": (lambda shape, generator: torch.linalg.inv(torch.eye(*shape)), "fails for the shape"),
 }
 
@@ -442,7 +446,9 @@ def test_register_refuses(case):
     assert torch.equal(state, torch.get_rng_state())
 
 
-@pytest.mark.parametrize(("name", "words"), [("my own", "letters"), ("he_normal", "another"), (None, "None")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("my own", "letters"), ("he_normal", "another"), (None, "None"), ("a--b", "no --")]
+)
 def test_register_refuses_a_name(name, words):
     with pytest.raises(ConfigError, match=words):
         register_initializer(name, sparse)
