@@ -1,7 +1,7 @@
 """What other libraries and habits call the keys of CONFIG, and the values that are names: see `checks.meant`.
 
 {theirs: ours}, without regard to upper case, - and _; () for what is another thing, near as its name is: nothing is
-offered for it. Those of activations and inits stand beside their rows.
+offered for it. Those of activations and inits stand beside their rows; PARAMETERS are those of inits.
 """
 
 KEYS = {
@@ -23,7 +23,7 @@ KEYS = {
         "num_epochs": "epochs epoch n_epochs nb_epoch max_epochs max_epoch max_iter n_iter",
         "lr": "learning_rate learning_rates lrs lr_rate learning_rate_init eta step_size",
         "batch_size": "batch bs minibatch mini_batch_size",
-        "optimizer": "optim opt optimizers solver",
+        "optimizer": "optim opt optimizers solver nesterov use_nesterov nesterovs_momentum",
         "momentum": "mu",
         "weight_decay": "wd l2 decay weight_regularization l2_penalty",
         "seeds": "seed random_seed random_state num_seeds n_seeds",
@@ -45,6 +45,12 @@ KEYS |= dict.fromkeys(
     ("dropout", "loss", "criterion", "scheduler", "lr_scheduler", "lr_decay", "patience", "callbacks", "beta", "beta1",
      "beta2", "betas", "alpha", "steps", "num_steps", "max_steps", "val_size", "train_split", "test_split"), ()
 )  # fmt: skip
+PARAMETERS = {
+    "stddev": "std", "std_dev": "std", "standard_deviation": "std", "sigma": "std", "loc": "mean", "mu": "mean",
+    "low": "a", "lower": "a", "minval": "a", "high": "b", "upper": "b", "maxval": "b", "fan": "mode",
+    "scale": ("factor", "gain", "std"), "gain": ("factor", "scale"), "distrib": "distribution",
+    **dict.fromkeys(("nonlinearity", "seed", "variance"), ()),
+}  # fmt: skip
 DATASETS = {
     "optdigits": "digits", "sklearn_digits": "digits", "load_digits": "digits", "fashion": "fashion_mnist",
     "fmnist": "fashion_mnist", "cifar": "cifar10", "tiny_imagenet_200": "tiny_imagenet", "folder": "folder:<path>",

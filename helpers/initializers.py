@@ -16,6 +16,7 @@ from torch.nn import init as torch_init
 
 from helpers.checks import ConfigError
 from helpers.trials import free_name, kind_of, one_sentence
+from helpers.usual_torch import usual_torch
 
 
 @dataclass(frozen=True)
@@ -301,6 +302,7 @@ def generator_for(*key):
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+@usual_torch()
 def draw_parameters(init, params, layers, hidden_size, input_size, output_size, seed, row=None):
     """(weights, biases) of one network before training, first hidden layer to output layer, in float64.
 
@@ -344,6 +346,7 @@ TRIED = ((5, 3), (3, 5), (1, 7), (40, 40), (64, 3))  # shapes
 DRAWS = 4  # matrices from which moments are measured
 
 
+@usual_torch()
 def register_initializer(name, f):
     """Add the reader's own init to the table, for use in any sweep while this Python runs.
 
@@ -398,7 +401,8 @@ def _drawn(what, f, shape, generator):
     """(weight, bias) of f in float64. Raises ConfigError for what is none."""
     with torch.no_grad(), one_sentence(what, f"the shape {shape}"):
         found = f(shape, generator)
-    weight, bias = found if isinstance(found, tuple) and len(found) == 2 else (found, torch.zeros(shape[0]))
+    both = isinstance(found, tuple) and len(found) == 2
+    weight, bias = found if both else (found, torch.zeros(shape[0], device="cpu"))
     for part, tensor, size in (("weights", weight, shape), ("biases", bias, shape[:1])):
         of_floats = isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
         if not of_floats or tensor.shape != size or tensor.is_meta or tensor.layout != torch.strided:

@@ -47,7 +47,7 @@ KEYS = {
     "seed": "seeds", "optimiser": "optimizer", "wd": "weight_decay", "batchsize": "batch_size",
     "hiden_size": "hidden_size",
     "dtype": "precision", "gpu": "device", "dropout": None, "lr_scheduler": None, "early_stopping": None,
-    "hidden_layer_sizes": "layers_list' or 'hidden_size", "betas": None, "beta1": None, "steps": None,
+    "hidden_layer_sizes": "layers_list' or 'hidden_size", "betas": None, "nesterov": "optimizer", "beta1": None, "steps": None,
 }  # fmt: skip
 
 
@@ -68,6 +68,21 @@ def test_the_right_value_is_offered_or_none(key, given):
 @pytest.mark.parametrize("given", [torch.nn.ReLU, torch.nn.ReLU(), torch.relu, torch.nn.functional.relu])
 def test_what_stands_for_a_name_in_code_is_offered_its_name(given):
     assert offer({"activations": [given]}) == "relu"
+
+
+@pytest.mark.parametrize(
+    ("init", "given", "ours"),
+    [
+        ("normal", "stddev", "std"),
+        ("he_normal", "scale", "factor"),
+        ("variance_scaling", "gain", "scale"),
+        ("trunc_normal", "loc", "mean"),
+        ("xavier_normal", "scale", "gain"),
+        ("he_normal", "nonlinearity", None),
+    ],
+)
+def test_the_right_parameter_of_an_init_is_offered_or_none(init, given, ours):
+    assert offer({"init_params": {init: {given: 1}}}) == ours
 
 
 @pytest.mark.parametrize("given", KEYS)

@@ -16,10 +16,10 @@ from helpers.activations.table import ACTIVATIONS, BUILT_IN, Activation, derivat
 from helpers.checks import ConfigError
 from helpers.quadrature import QUICK, expectation
 from helpers.trials import free_name, kind_of, one_line, one_sentence
+from helpers.usual_torch import usual_torch
 
-ROW = torch.linspace(-4, 4, 137, dtype=torch.float64)
-ROW = torch.cat([ROW, torch.linspace(-47, 47, 53, dtype=torch.float64), torch.tensor([0.1, 0.3, 1 / 3, 0.7, 1.5])])
-ROW = ROW[torch.randperm(len(ROW), generator=torch.Generator().manual_seed(0))].reshape(13, 15).round(decimals=9)
+ROW = np.concatenate([np.linspace(-4, 4, 137), np.linspace(-47, 47, 53), [0.1, 0.3, 1 / 3, 0.7, 1.5]]).round(9)
+ROW = torch.from_numpy(np.random.default_rng(0).permutation(ROW).reshape(13, 15))
 # between these it must be finite, in float32 too; a function may grow beyond all floats further out, but never be NaN
 FINITE, WIDE = 50.0, 1e4
 NEAR, FAR = 1e-9, 1e-4  # to which values and slopes must agree, relative to 1 + their size
@@ -30,6 +30,7 @@ MOST_KINKS = 24  # that are looked for; integrals over more take too long
 QUICK_ENOUGH = 0.05  # relative error of an integral that a forecast is made of
 
 
+@usual_torch()
 def register_activation(name, f, df=None, kinks=None):
     """Add the reader's own elementwise function to the table, for use in any sweep while this Python runs.
 
@@ -379,6 +380,7 @@ def _tell_accuracy(who, row):
 # ---- whatever stands for an activation
 
 
+@usual_torch()
 def phi_of(activation):
     """The row of a name, a row itself, or one made of an elementwise function of tensors or of NumPy arrays.
 

@@ -23,6 +23,7 @@ from helpers.sweep import origin
 from helpers.sweep.folder import FORCE, SweepError, own_activations
 from helpers.sweep.plan import parameters
 from helpers.training import TORCH_OPTIMIZERS, Recipe, Training, data_type
+from helpers.usual_torch import usual_torch
 
 # as published, but for the data set and what suits it
 DEFAULTS = {
@@ -123,7 +124,7 @@ def experiments(common, given, save_dir):
             raise ConfigError(f"EXPERIMENTS with their seeds are more than {MOST:,} networks; allowed are so many")
         config = SweepConfig.from_dict({**settings, "seeds": seeds[:1]})
         for seed in seeds:
-            folder = Path(save_dir) / f"{name}_s{seed}"
+            folder = Path(save_dir).absolute() / f"{name}_s{seed}"  # also after os.chdir
             its = dataclasses.replace(config, seeds=(seed,), save_dir=str(folder))
             found.append(Experiment(str(name), its, clip, folder))
     _check_folders(found)
@@ -211,6 +212,7 @@ class Study:
     ConfigError for a folder that holds the log of another experiment.
     """
 
+    @usual_torch()
     def __init__(self, found):
         self.experiments, self.stop = found, lanes.Stop()
         self.folder = found[0].folder.parent
