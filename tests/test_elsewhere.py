@@ -47,7 +47,8 @@ KEYS = {
     "seed": "seeds", "optimiser": "optimizer", "wd": "weight_decay", "batchsize": "batch_size",
     "hiden_size": "hidden_size",
     "dtype": "precision", "gpu": "device", "dropout": None, "lr_scheduler": None, "early_stopping": None,
-    "hidden_layer_sizes": "layers_list' or 'hidden_size", "betas": None, "nesterov": "optimizer", "beta1": None, "steps": None,
+    "hidden_layer_sizes": "layers_list' or 'hidden_size", "nesterov": "optimizer", "betas": None, "beta1": None,
+    "steps": None,
 }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def load_mnist_like(config):
             by_hand = f"put the four unzipped files {', '.join(IDX_FILES)} into {raw}"
             raise DataError(_absent(cls, config.data_dir, error, by_hand)) from error
         parts = [read_idx(path or raw / name, n) for name, (path, n) in zip(IDX_FILES, _idx_files(raw), strict=True)]
-    check_parts(raw, *parts, 10)
+    check_parts(raw, *parts, 10, " (data with other classes: dataset 'arrays:<file.npz>')")
     return *parts, range(10)
 
 

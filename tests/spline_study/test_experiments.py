@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 import weakref
+from pathlib import Path
 from contextlib import nullcontext, suppress
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_what_is_left_out_is_as_published():
     )
     config = found.config
     assert (config.hidden_size, config.optimizer, config.lr, found.clip) == (512, "adam", 3e-4, None)
-    assert found.folder.parts == ("somewhere", "plain_s0")
+    assert found.folder == Path.cwd() / "somewhere" / "plain_s0"
 
 
 def test_an_entry_overrides_common_and_common_the_defaults():
