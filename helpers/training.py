@@ -197,6 +197,9 @@ class Training:
         return {**kept, "epoch": self.epoch, "diverged": self.diverged, "history": self.history}
 
     def load(self, state):
+        epochs = [figures["epoch"] for figures in state["history"]]
+        if epochs != list(range(state["epoch"] + 1)) or not isinstance(state["diverged"], bool):
+            raise ValueError(f"the state is at epoch {state['epoch']}, and its history has the epochs {epochs}")
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.diverged, self.history = state["epoch"], state["diverged"], state["history"]

@@ -297,7 +297,7 @@ class Study:
             return {}
         ours = isinstance(about, dict) and not _first_difference(about.get("experiment"), experiment.to_dict())
         ours = ours and about.get("training") == there.get("training")
-        if not ours or not 0 <= about["step"] <= experiment.config.num_epochs:
+        if not ours or about.get("step") not in range(experiment.config.num_epochs + 1):
             self._say(path, f"{path} belongs to another experiment; it is not used")
             return {}
         return about
@@ -432,7 +432,7 @@ def _first_difference(there, here):
     A log may be older than a key, or than a parameter: it was trained with what is the default today.
     """
     there = there if isinstance(there, dict) else {}
-    return next((key for key in here if _completed(there, key) != here[key]), None)
+    return next((key for key in here if _completed(there, key) != _completed(here, key)), None)
 
 
 def _completed(there, key):
