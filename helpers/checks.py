@@ -19,6 +19,8 @@ from pathlib import Path, PurePath
 import numpy as np
 
 ALIKE = 0.75  # of the letters: two of four differ in "tahn", and what shares less with a name is another one
+FEW = 5  # letters of a name of another library; shorter ones are known as they are written alone
+ENDINGS = ("initializer", "init", "optimizer")  # that other libraries hang on: zeros_initializer
 MOST_SHOWN = 500  # characters of a value in a sentence
 MOST_NESTED = 10  # lists and dicts, one in another
 MOST_ENTRIES = 100_000  # of all lists and dicts of a value together
@@ -67,9 +69,13 @@ def meant(name, names, elsewhere=None):
     """
     known = {_squeezed(theirs): ours for theirs, ours in (elsewhere or {}).items()}
     known |= {_squeezed(ours): ours for ours in names if isinstance(ours, str)}
-    given = _squeezed(name if isinstance(name, str) else shown(name))[:100]
-    offered = [theirs for theirs, ours in known.items() if ours]
-    near = [given] if given in known else difflib.get_close_matches(given, offered, 1, ALIKE)
+    given = name if isinstance(name, str) else getattr(name, "__name__", None) or shown(name)
+    whole, last = _squeezed(given)[:100], _squeezed(re.split(r"[./]", given)[-1])[:100]  # torch.nn.ReLU, tfds/mnist
+    forms = [whole, last, *(last.removesuffix(ending) for ending in ENDINGS)]
+    near = [form for form in forms if form in known]
+    if not near:  # what has few letters is near to too much
+        offered = [other for other, ours in known.items() if ours and (len(other) >= FEW or ours == other)]
+        near = difflib.get_close_matches(whole, offered, 1, ALIKE)
     found = known[near[0]] if near else ()
     found = [ours for ours in ([found] if isinstance(found, str) else found) if ours in names]
     return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""

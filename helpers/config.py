@@ -339,7 +339,7 @@ def _params_of(where, init, given):
         raise ConfigError(f"{where} is {shown(given)}, but {init} has no parameters; allowed is to leave it out")
     choices = {name: one_of(*values) for name, values in INITIALIZERS[init].choices.items()}
     checks = {name: choices.get(name) or PARAMETERS[name] for name in defaults}
-    params = {**defaults, **checked(given, checks, where, within=True)}
+    params = {**defaults, **checked(given, checks, where, within=True, elsewhere=elsewhere.PARAMETERS)}
     if init == "trunc_normal" and params["a"] >= params["b"]:
         raise ConfigError(f"{where} cuts at a = {params['a']} and b = {params['b']}; a must lie below b")
     if init == "trunc_normal" and (params["a"] > 8 or params["b"] < -8):
@@ -429,7 +429,7 @@ CHECKS = {
     "batch_size": optional(_one_or_list(ONE["batch_size"])),
     "optimizer": _one_or_list(ONE["optimizer"]),
     "momentum": optional(_momentum),
-    "weight_decay": non_negative,
+    "weight_decay": _sized(non_negative),
     "seeds": list_of(whole(0)),
     "normalize": flag,
     "train_size": optional(whole(1)),

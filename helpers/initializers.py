@@ -15,6 +15,8 @@ import torch
 from torch.nn import init as torch_init
 
 from helpers.checks import ConfigError
+from helpers.trials import free_name, kind_of, one_sentence
+from helpers.usual_torch import usual_torch
 
 
 @dataclass(frozen=True)
@@ -260,9 +262,12 @@ ELSEWHERE = {
     "saxe": "orthogonal", "pytorch": "torch_default", "torch": "torch_default", "default": "torch_default",
     "linear": "torch_default", "nn_linear": "torch_default", "torch_linear": "torch_default",
     "pytorch_default": "torch_default", "uniform": "variance_scaling", "random_uniform": "variance_scaling",
-    "mean_field": "gaussian", "edge_of_chaos": "critical",
+    "mean_field": "gaussian", "edge_of_chaos": "critical", "keras": "xavier_uniform",
+    "keras_default": "xavier_uniform", "tensorflow": "xavier_uniform", "flax": "lecun_normal",
+    "flax_default": "lecun_normal", "jax": "lecun_normal", "jax_default": "lecun_normal", "haiku": "lecun_normal",
     **dict.fromkeys(
-        ("ones", "one", "constant", "identity", "eye", "dirac", "sparse", "delta_orthogonal", "log_normal"), ()),
+        ("ones", "one", "constant", "identity", "eye", "dirac", "sparse", "delta_orthogonal", "log_normal",
+         "rezero", "fixup", "non_zero"), ()),
 }  # fmt: skip
 BUILT_IN = frozenset(INITIALIZERS)
 
@@ -297,6 +302,7 @@ def generator_for(*key):
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+@usual_torch()
 def draw_parameters(init, params, layers, hidden_size, input_size, output_size, seed, row=None):
     """(weights, biases) of one network before training, first hidden layer to output layer, in float64.
 
@@ -340,10 +346,11 @@ TRIED = ((5, 3), (3, 5), (1, 7), (40, 40), (64, 3))  # shapes
 DRAWS = 4  # matrices from which moments are measured
 
 
+@usual_torch()
 def register_initializer(name, f):
     """Add the reader's own init to the table, for use in any sweep while this Python runs.
 
-    name  its name in CONFIG["init_types"]; letters, digits and underscores
+    name  its name in CONFIG["init_types"], as `checks.own_name` allows it
     f     (shape, generator) -> weights, or (weights, biases): tensors of shape (fan_out, fan_in) and (fan_out,). All
           random numbers come from `generator`, a torch.Generator, as in torch.randn(shape, generator=generator)
 
@@ -353,10 +360,7 @@ def register_initializer(name, f):
     Raises ConfigError, one sentence, when the name is one of Plumbline's own, or when f does not make such tensors, or
     not the same from the same seed.
     """
-    if not isinstance(name, str) or not name.isidentifier():
-        raise ConfigError(f"an init's name is made of letters, digits and underscores; got {name!r}")
-    if name in BUILT_IN:
-        raise ConfigError(f"the init {name!r} is Plumbline's own; choose another name")
+    name = free_name("init", name, BUILT_IN)
     what = f"f of the init {name!r}"
     if not callable(f):
         raise ConfigError(f"{what} is {f!r}; allowed is a function of a shape and a generator")
@@ -395,22 +399,18 @@ def registered_inits():
 
 def _drawn(what, f, shape, generator):
     """(weight, bias) of f in float64. Raises ConfigError for what is none."""
-    try:
-        with torch.no_grad():
-            found = f(shape, generator)
-    except Exception as error:  # whatever the reader's own code raises
-        text = " ".join(str(error).split())[:160]
-        raise ConfigError(f"{what} fails for the shape {shape}: {type(error).__name__}: {text}") from error
-    weight, bias = found if isinstance(found, tuple) and len(found) == 2 else (found, torch.zeros(shape[0]))
+    with torch.no_grad(), one_sentence(what, f"the shape {shape}"):
+        found = f(shape, generator)
+    both = isinstance(found, tuple) and len(found) == 2
+    weight, bias = found if both else (found, torch.zeros(shape[0], device="cpu"))
     for part, tensor, size in (("weights", weight, shape), ("biases", bias, shape[:1])):
-        if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != size or not tensor.is_floating_point():
-            came = (
-                f"{tensor.dtype} of shape {tuple(tensor.shape)}" if isinstance(tensor, torch.Tensor) else type(tensor)
+        of_floats = isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
+        if not of_floats or tensor.shape != size or tensor.is_meta or tensor.layout != torch.strided:
+            raise ConfigError(
+                f"{what} made {part} that are {kind_of(tensor)}; allowed is a dense tensor of floats of shape {size}"
             )
-            came = came if isinstance(came, str) else came.__name__
-            raise ConfigError(f"{what} made {part} that are {came}; allowed is a tensor of floats of shape {size}")
-        if not tensor.isfinite().all():
-            raise ConfigError(f"{what} made {part} of shape {size} that are not all finite")
+        if not tensor.float().isfinite().all():
+            raise ConfigError(f"{what} made {part} of shape {size} that are not all finite numbers of float32")
     return weight.detach().double().cpu().clone(), bias.detach().double().cpu().clone()
 
 

@@ -21,6 +21,7 @@ from helpers.config import PRECISIONS
 from helpers.initializers import generator_for
 from helpers.lanes import Stop
 from helpers.progress import Watched
+from helpers.usual_torch import usual_torch
 
 MOMENTUM = 0.9
 TORCH_OPTIMIZERS = {
@@ -31,6 +32,7 @@ TORCH_OPTIMIZERS = {
 CHUNK = 2048  # samples that are evaluated at once
 
 
+@usual_torch()
 def epoch_order(seed, epoch, n):
     """The order in which the runs of a seed see the n training samples in an epoch: a permutation."""
     return torch.randperm(n, generator=generator_for("order", seed, epoch))
@@ -195,6 +197,9 @@ class Training:
         return {**kept, "epoch": self.epoch, "diverged": self.diverged, "history": self.history}
 
     def load(self, state):
+        epochs = [figures["epoch"] for figures in state["history"]]
+        if epochs != list(range(state["epoch"] + 1)) or not isinstance(state["diverged"], bool):
+            raise ValueError(f"the state is at epoch {state['epoch']}, and its history has the epochs {epochs}")
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.diverged, self.history = state["epoch"], state["diverged"], state["history"]

@@ -1,6 +1,7 @@
 """What is offered for a name of another library, and for one that is misspelt."""
 
 import pytest
+import torch
 
 from helpers import activations, elsewhere, initializers
 from helpers.checks import ConfigError, meant
@@ -14,6 +15,8 @@ OFFERS = {
         "logistic": "sigmoid", "identity": "linear", "Tanh": "tanh", "tahn": "tanh", "gleu": "gelu", "rellu": "relu",
         "hard_tanh": None, "Hardtanh": None, "relu6": None, "prelu": None, "celu": None, "logsigmoid": None,
         "softmax": None, "softsign": None, "mish": None, "tan": None, "nothing of the kind": None,
+        "torch.nn.ReLU": "relu", "jax.nn.swish": "silu", "hyperbolic_tangent": "tanh", "cosine": None, "telu": None,
+        "bent_identity": None, "logit": None,
     },
     "init_types": {
         "glorot_uniform": "xavier_uniform", "glorot_normal": "xavier_normal", "GlorotUniform": "xavier_uniform",
@@ -22,14 +25,18 @@ OFFERS = {
         "zeros": "zero", "truncated_normal": "trunc_normal", "orthogonl": "orthogonal", "pytorch": "torch_default",
         "xavier": "xavier_normal' or 'xavier_uniform", "he": "he_normal' or 'he_uniform",
         "identity": None, "ones": None, "sparse_normal": None, "dirac_": None,
+        "torch.nn.init.xavier_uniform_": "xavier_uniform", "glorot_uniform_initializer": "xavier_uniform",
+        "xavier_init": "xavier_normal' or 'xavier_uniform", "flax_default": "lecun_normal", "ReZero": None,
+        "OnesInitializer": None,
     },
     "optimizer": {
         "SGD": "sgd", "Adam": "adam", "AdamW": "adamw", "adm": "adam", "nag": "nesterov", "nadam": None, "radam": None,
-        "rmsprop": None,
+        "rmsprop": None, "tf.keras.optimizers.Adam": "adam", "asgd": None, "SGDOptimizer": "sgd",
     },
     "dataset": {
         "fashionmnist": "fashion_mnist", "FashionMNIST": "fashion_mnist", "cifar-10": "cifar10", "CIFAR10": "cifar10",
         "minst": "mnist", "tiny-imagenet-200": "tiny_imagenet", "cifar100": None, "kmnist": None, "imagenet": None,
+        "tfds/mnist": "mnist", "data/mine.npz": "arrays:<file.npz>", "notMNIST": None,
     },
     "precision": {"fp32": "float32", "bfloat16": "bf16", "half": "bf16", "double": "float64", "Float32": "float32"},
     "device": {"gpu": "cuda", "cuda:0": "cuda", "GPU": "cuda", "metal": "mps", "tpu": None},
@@ -40,6 +47,8 @@ KEYS = {
     "seed": "seeds", "optimiser": "optimizer", "wd": "weight_decay", "batchsize": "batch_size",
     "hiden_size": "hidden_size",
     "dtype": "precision", "gpu": "device", "dropout": None, "lr_scheduler": None, "early_stopping": None,
+    "hidden_layer_sizes": "layers_list' or 'hidden_size", "nesterov": "optimizer", "betas": None, "beta1": None,
+    "steps": None,
 }  # fmt: skip
 
 
@@ -55,6 +64,26 @@ def offer(config):
 def test_the_right_value_is_offered_or_none(key, given):
     value = [given] if key in ("activations", "init_types") else given
     assert offer({key: value}) == OFFERS[key][given]
+
+
+@pytest.mark.parametrize("given", [torch.nn.ReLU, torch.nn.ReLU(), torch.relu, torch.nn.functional.relu])
+def test_what_stands_for_a_name_in_code_is_offered_its_name(given):
+    assert offer({"activations": [given]}) == "relu"
+
+
+@pytest.mark.parametrize(
+    ("init", "given", "ours"),
+    [
+        ("normal", "stddev", "std"),
+        ("he_normal", "scale", "factor"),
+        ("variance_scaling", "gain", "scale"),
+        ("trunc_normal", "loc", "mean"),
+        ("xavier_normal", "scale", "gain"),
+        ("he_normal", "nonlinearity", None),
+    ],
+)
+def test_the_right_parameter_of_an_init_is_offered_or_none(init, given, ours):
+    assert offer({"init_params": {init: {given: 1}}}) == ours
 
 
 @pytest.mark.parametrize("given", KEYS)
@@ -73,7 +102,7 @@ def test_a_variant_names_its_row_as_the_table_does():
         (activations.ACTIVATIONS, activations.ELSEWHERE),
         (initializers.INITIALIZERS, initializers.ELSEWHERE),
         (CHECKS, elsewhere.KEYS),
-        ((*DATASETS, "folder:<path>"), elsewhere.DATASETS),
+        ((*DATASETS, "folder:<path>", "arrays:<file.npz>"), elsewhere.DATASETS),
         (OPTIMIZERS, elsewhere.OPTIMIZERS),
         (PRECISIONS, elsewhere.PRECISIONS),
         (DEVICES, elsewhere.DEVICES),

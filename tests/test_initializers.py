@@ -424,7 +424,11 @@ REFUSED = {
     "raises": (lambda shape: torch.zeros(shape), "TypeError"),
     "no function": (3, "is 3"),
     "wrong biases": (lambda shape, generator: (torch.zeros(shape), torch.zeros(shape[1])), "biases"),
-    "square only": (lambda shape, generator: torch.linalg.inv(torch.eye(*shape)), "fails for the shape"),
+    "on no device": (lambda shape, generator: torch.empty(shape, device="meta"), "on meta"),
+    "not dense": (lambda shape, generator: torch.eye(*shape).to_sparse(), "dense"),
+    "beyond float32": (lambda shape, generator: torch.full(shape, 1e300, dtype=torch.float64), "float32"),
+    "of no such name": (eval("lambda shape, generator: nn.init.zeros_(shape)", {}), "from torch import nn first"),
+    "square only": (lambda shape, generator: torch.linalg.inv(torch.eye(*shape)), "fails on the shape"),
 }
 
 
@@ -442,7 +446,9 @@ def test_register_refuses(case):
     assert torch.equal(state, torch.get_rng_state())
 
 
-@pytest.mark.parametrize(("name", "words"), [("my own", "letters"), ("he_normal", "another"), (None, "None")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("my own", "letters"), ("he_normal", "another"), (None, "None"), ("a--b", "no")]
+)
 def test_register_refuses_a_name(name, words):
     with pytest.raises(ConfigError, match=words):
         register_initializer(name, sparse)
@@ -461,3 +467,13 @@ def test_the_first_biases_of_torch_default_are_those_of_its_own_fan_in():
     (profile,) = theory.profiles(config, theory.InputMoments(2.0, 0.0)).values()
     first = (2.0 + 1 / 5) / 3
     assert profile.pre_std.to_numpy() ** 2 == pytest.approx([first, (first + 1 / 300) / 3], rel=1e-9)
+
+
+@pytest.mark.usefixtures("own_names")
+def test_own_init_is_tried_on_every_width_of_a_sweep():
+    register_initializer("mine", sparse)
+    given = {"init_types": ["mine"], "hidden_size": [4, 6], "input_size": 5, "output_size": 3}
+    networks.check_inits(SweepConfig.from_dict(given))
+    register_initializer("mine", lambda s, generator: torch.randn(s, generator=generator) if 6 not in s else None)
+    with pytest.raises(ConfigError, match=r"shape \(6, 5\)"):
+        networks.check_inits(SweepConfig.from_dict(given))

@@ -15,10 +15,11 @@ import torch
 from helpers.activations.table import ACTIVATIONS, BUILT_IN, Activation, derivative
 from helpers.checks import ConfigError
 from helpers.quadrature import QUICK, expectation
+from helpers.trials import free_name, kind_of, one_line, one_sentence
+from helpers.usual_torch import usual_torch
 
-ROW = torch.linspace(-4, 4, 137, dtype=torch.float64)
-ROW = torch.cat([ROW, torch.linspace(-47, 47, 53, dtype=torch.float64), torch.tensor([0.1, 0.3, 1 / 3, 0.7, 1.5])])
-ROW = ROW[torch.randperm(len(ROW), generator=torch.Generator().manual_seed(0))].reshape(13, 15).round(decimals=9)
+ROW = np.concatenate([np.linspace(-4, 4, 137), np.linspace(-47, 47, 53), [0.1, 0.3, 1 / 3, 0.7, 1.5]]).round(9)
+ROW = torch.from_numpy(np.random.default_rng(0).permutation(ROW).reshape(13, 15))
 # between these it must be finite, in float32 too; a function may grow beyond all floats further out, but never be NaN
 FINITE, WIDE = 50.0, 1e4
 NEAR, FAR = 1e-9, 1e-4  # to which values and slopes must agree, relative to 1 + their size
@@ -27,20 +28,13 @@ HALVINGS = 32  # of a step of SCAN: what is left is 2e-12 wide
 JUMP = 1e-6  # that is left then, relative to the largest value on SCAN
 MOST_KINKS = 24  # that are looked for; integrals over more take too long
 QUICK_ENOUGH = 0.05  # relative error of an integral that a forecast is made of
-IMPORTS = {
-    "torch": "import torch",
-    "np": "import numpy as np",
-    "numpy": "import numpy",
-    "math": "import math",
-    "nn": "from torch import nn",
-    "F": "import torch.nn.functional as F",
-}
 
 
+@usual_torch()
 def register_activation(name, f, df=None, kinks=None):
     """Add the reader's own elementwise function to the table, for use in any sweep while this Python runs.
 
-    name   its name in CONFIG["activations"]; letters, digits and underscores
+    name   its name in CONFIG["activations"], as `checks.own_name` allows it
     f      z -> phi(z), made of torch operations
     df     z -> phi'(z); by autograd where it is left out
     kinks  where f or a derivative of it jumps, for the integrals of the forecast; looked for where they are left out
@@ -50,10 +44,7 @@ def register_activation(name, f, df=None, kinks=None):
     Raises ConfigError, one sentence, when the name is one of Plumbline's own, or when f is not an elementwise function
     of its input alone: it is tried on some inputs, alone and in a row, and its slope is held against differences.
     """
-    if not isinstance(name, str) or not name.isidentifier():
-        raise ConfigError(f"an activation's name is made of letters, digits and underscores; got {name!r}")
-    if name in BUILT_IN:
-        raise ConfigError(f"the activation {name!r} is Plumbline's own; choose another name")
+    name = free_name("activation", name, BUILT_IN)
     ACTIVATIONS[name] = tried(f"the activation {name!r}", f, df, kinks)
 
 
@@ -79,6 +70,8 @@ def tried(who, f, df=None, kinks=None):
     if isinstance(f, torch.nn.Module):
         f = f.__call__  # or it would become a part of each network, and change its type with the first
     row = Activation(f, slope, kinks=found)
+    if not row.slope(SCAN).any():
+        print(f"{who} has the slope 0 everywhere: no gradient comes through it, the output layer alone learns")
     _tell_accuracy(who, row)
     return row
 
@@ -90,31 +83,15 @@ def _called(what, function, z):
     """function(z) under trial: a tensor like z, and z left as it was."""
     before = z.detach().clone()
     shape = f"a {str(z.dtype).removeprefix('torch.')} tensor of shape {tuple(z.shape)}"
-    try:
+    with one_sentence(what, shape):
         a = function(z)
-    except NameError as error:
-        if not error.name:
-            raise ConfigError(f"{what} fails on {shape}: {_one_line(error)}") from error
-        raise ConfigError(
-            f"{what} uses the name {error.name!r}, which is not defined where it was written; "
-            f"{IMPORTS.get(error.name, f'define {error.name}')} first"
-        ) from error
-    except Exception as error:  # whatever the reader's own code raises
-        raise ConfigError(f"{what} fails on {shape}: {_one_line(error)}") from error
     if not isinstance(a, torch.Tensor) or a.shape != z.shape or a.dtype != z.dtype or a.device != z.device:
-        came = f"{a.dtype} of shape {tuple(a.shape)}" if isinstance(a, torch.Tensor) else type(a).__name__
         raise ConfigError(
-            f"{what} made {came} from {z.dtype} of shape {tuple(z.shape)}; "
-            "allowed is a tensor of the same shape and type"
+            f"{what} made {kind_of(a)} from {kind_of(z)}; allowed is a tensor of the same shape, type and device"
         )
     if not torch.equal(z.detach(), before):
         raise ConfigError(f"{what} changes its input in place; allowed is a function that makes a new tensor")
     return a
-
-
-def _one_line(error):
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
 
 
 def _check_function(what, function):
@@ -180,7 +157,8 @@ def _check_modes(what, function, row):
 def _check_elementwise(what, function, row):
     turned = _called(what, function, ROW.T.contiguous().view(3, 5, 13))
     alone = torch.stack([_called(what, function, z.view(1, 1))[0, 0] for z in ROW.flatten()]).view_as(row)
-    for values, where in ((alone, "alone"), (turned.reshape(15, 13).T, "in another place")):
+    many = _called(what, function, ROW.repeat(2, 20, 40))[1, -13:, -15:]  # as many as a batch of a wide layer
+    for values, where in ((alone, "alone"), (turned.reshape(15, 13).T, "in another place"), (many, "among many")):
         if not (same := _alike(row, values)).all():
             i = tuple((~same).nonzero()[0].tolist())
             raise ConfigError(
@@ -217,7 +195,7 @@ def _by_autograd(who, f):
         df(ROW)
     except RuntimeError as error:
         raise ConfigError(
-            f"autograd cannot follow f of {who} ({_one_line(error)}); write it with torch operations that leave their "
+            f"autograd cannot follow f of {who} ({one_line(error)}); write it with torch operations that leave their "
             "input as it is, or give its derivative, df"
         ) from error
     return df
@@ -247,7 +225,7 @@ def _check_finite(who, f, slope):
     with torch.no_grad():
         values = f(ROW)
     if (values == values[0, 0]).all():
-        raise ConfigError(f"{who} is {values[0, 0]:.6g} for every input; a constant lets no signal through")
+        raise ConfigError(f"{who} is {values[0, 0] + 0.0:.6g} for every input; a constant lets no signal through")
 
 
 def _check_slope(who, f, slope, jumps, whose):
@@ -402,6 +380,7 @@ def _tell_accuracy(who, row):
 # ---- whatever stands for an activation
 
 
+@usual_torch()
 def phi_of(activation):
     """The row of a name, a row itself, or one made of an elementwise function of tensors or of NumPy arrays.
 

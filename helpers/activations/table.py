@@ -160,11 +160,12 @@ ACTIVATIONS = {
 ELSEWHERE = {
     "swish": "silu", "logistic": "sigmoid", "expit": "sigmoid", "identity": "linear", "none": "linear",
     "lrelu": "leaky_relu", "rectifier": "relu", "rectified_linear": "relu", "sine": "sin", "siren": "sin",
-    "gelu_exact": "gelu", "scaled_elu": "selu",
+    "gelu_exact": "gelu", "scaled_elu": "selu", "hyperbolic_tangent": "tanh",
     **dict.fromkeys(
         ("relu6", "prelu", "rrelu", "crelu", "celu", "glu", "geglu", "reglu", "swiglu", "hard_tanh", "hard_sigmoid",
          "hard_swish", "hard_silu", "hard_shrink", "soft_shrink", "tanh_shrink", "log_sigmoid", "softsign", "softmax",
          "log_softmax", "mish", "atan", "arctan", "cos", "sinc", "asinh", "sinh", "relu2", "squared_relu", "quick_gelu",
+         "telu", "cosine", "cosh", "bent_identity", "logit", "pelu", "tanhexp", "relun", "srelu", "drelu",
          "gelu_tanh", "gelu_new", "sparse_plus", "step", "sign", "threshold", "exp", "tan"), ()),
 }  # fmt: skip
 

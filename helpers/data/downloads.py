@@ -43,7 +43,7 @@ def load_mnist_like(config):
             by_hand = f"put the four unzipped files {', '.join(IDX_FILES)} into {raw}"
             raise DataError(_absent(cls, config.data_dir, error, by_hand)) from error
         parts = [read_idx(path or raw / name, n) for name, (path, n) in zip(IDX_FILES, _idx_files(raw), strict=True)]
-    check_parts(raw, *parts, 10)
+    check_parts(raw, *parts, 10, " (data with other classes: dataset 'arrays:<file.npz>')")
     return *parts, range(10)
 
 
@@ -67,15 +67,15 @@ def read_idx(path, dimensions):
         raise DataError(f"{path} cannot be read: {reason_of(error)}; put the original file there") from error
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise DataError(f"{path} is not an unzipped IDX file of bytes; put the unzipped original there")
-    start = 4 + 4 * content[3]
-    shape = struct.unpack(f">{content[3]}I", content[4:start]) if len(content) >= start else (math.inf,)
+    if content[3] != dimensions:
+        raise DataError(f"{path} has {content[3]} dimensions; allowed is {dimensions}, put the original file there")
+    start = 4 + 4 * dimensions
+    shape = struct.unpack(f">{dimensions}I", content[4:start]) if len(content) >= start else (math.inf,)
     if len(content) != start + math.prod(shape):
         raise DataError(
             f"{path} is damaged: its header promises {start + math.prod(shape)} bytes, it has {len(content)}; "
             "replace it"
         )
-    if len(shape) != dimensions:
-        raise DataError(f"{path} has {len(shape)} dimensions; allowed is {dimensions}, put the original file there")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

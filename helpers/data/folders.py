@@ -36,6 +36,7 @@ def load_folder(config):
             raise DataError(
                 f"dataset is {config.dataset!r}, but there is no folder {path.absolute()}; it needs train/ and test/"
             )
+        _check_save_dir(config.save_dir, path)
     found = {part: [path.name for path in visible(path) if os.path.isdir(path)] for part, path in part_of.items()}
     _check_classes(root, part_of, **found)
     files, passed_over = {"train": [], "test": []}, []
@@ -91,6 +92,12 @@ def _test_folder(root):
     if name != "test":
         print_once(f"{root} has no test/: {name}/ is taken for the test set")
     return root / name
+
+
+def _check_save_dir(save_dir, path):
+    """Results among the classes would be one of them at the next start."""
+    if save_dir and Path(save_dir).resolve().is_relative_to(path.resolve()):
+        raise DataError(f"save_dir is {save_dir!r}, which lies among the classes in {path}; choose one outside")
 
 
 def _check_classes(root, part_of, train, test):

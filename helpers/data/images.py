@@ -18,6 +18,7 @@ from helpers.data.errors import DataError
 from helpers.data.fingerprint import fingerprint_of
 from helpers.data.folders import load_folder
 from helpers.initializers import generator_for
+from helpers.usual_torch import usual_torch
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def source_of(dataset):
     return FROM_PATHS.get(kind) if path.strip() and "\0" not in path else DATASETS.get(dataset)
 
 
+@usual_torch()
 def load(config, device="cpu", dtype=torch.float32):
     """The data set that config names, as tensors on the device. Raises DataError with one sentence.
 

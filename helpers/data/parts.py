@@ -5,8 +5,11 @@ import numpy as np
 from helpers.data.errors import DataError
 
 
-def check_parts(where, x_train, y_train, x_test, y_test, classes):
-    """Raise DataError, which names `where` the data lie, unless samples, labels and classes go together."""
+def check_parts(where, x_train, y_train, x_test, y_test, classes, other_classes=""):
+    """Raise DataError, which names `where` the data lie, unless samples, labels and classes go together.
+
+    other_classes  what to do with data of other classes
+    """
     for name, x, y in (("training", x_train, y_train), ("test", x_test, y_test)):
         if len(x) != len(y):
             raise DataError(f"{where} has {len(x)} {name} samples but {len(y)} {name} labels; each needs one")
@@ -15,8 +18,8 @@ def check_parts(where, x_train, y_train, x_test, y_test, classes):
         wrong = np.unique(y[(y < 0) | (y >= classes)])
         if len(wrong):
             raise DataError(
-                f"{where} has the {name} label {wrong[0]}, but {classes} classes; allowed is 0 to {classes - 1} "
-                "(data with other classes: dataset 'arrays:<file.npz>')"
+                f"{where} has the {name} label {wrong[0]}, but {classes} classes; allowed is 0 to {classes - 1}"
+                + other_classes
             )
     if np.shape(x_train)[1:] != np.shape(x_test)[1:]:
         raise DataError(

@@ -16,6 +16,7 @@ from helpers.data.errors import DataError, reason_of
 from helpers.data.fingerprint import fingerprint_of
 from helpers.data.images import PROBE_SIZE
 from helpers.initializers import generator_for
+from helpers.usual_torch import usual_torch
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ SHARES = {"train": 0.7, "val": 0.1}  # the rest is for testing
 LEAST_ROWS = 10  # so that no part is empty
 
 
+@usual_torch()
 def load_table(name, data_dir="data", seed=0, device="cpu", dtype=torch.float32):
     """The Table of this name, split 70 : 10 : 20 by a permutation that depends on (name, seed) alone.
 

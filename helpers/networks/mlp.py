@@ -13,6 +13,7 @@ from helpers import initializers
 from helpers.activations import phi_of
 from helpers.records import LAYER_STATS
 from helpers.theory import critical
+from helpers.usual_torch import usual_torch
 
 
 class DeepMLP(nn.Module):
@@ -77,21 +78,23 @@ def draw_parameters(config, run):
     return initializers.draw_parameters(run.init, critical.params_of(config, run), run.layers, *sizes, run.seed, row)
 
 
+@usual_torch()
 def check_inits(config):
     """Raises ConfigError, one sentence, where a run of the sweep cannot be drawn: `critical` does not suit everyone."""
     for run in config.runs():
         critical.params_of(config, run)
-    sizes = (
-        (config.hidden_size, config.input_size),
-        (config.hidden_size,) * 2,
-        (config.output_size, config.hidden_size),
-    )
+    sizes = [
+        shape
+        for width in config.values_of("hidden_size")
+        for shape in ((width, config.input_size), (width, width), (config.output_size, width))
+    ]
     for row in config.init_rows.values():
         if row.measured:  # the reader's own: it was tried on other shapes
             for shape in sizes:
                 row.both(shape, initializers.generator_for("check"))
 
 
+@usual_torch()
 def build(config, run, dtype=torch.float32):
     """The network of one run before training, on the CPU: a `DeepMLP` with the weights that init and seed give it."""
     phi, width = config.activation(run.activation), config.of(run).hidden_size

@@ -23,6 +23,7 @@ from helpers.sweep import origin
 from helpers.sweep.folder import FORCE, SweepError, own_activations
 from helpers.sweep.plan import parameters
 from helpers.training import TORCH_OPTIMIZERS, Recipe, Training, data_type
+from helpers.usual_torch import usual_torch
 
 # as published, but for the data set and what suits it
 DEFAULTS = {
@@ -120,7 +121,7 @@ def experiments(common, given, save_dir):
             raise ConfigError(f"EXPERIMENTS with their seeds are more than {MOST:,} networks; allowed are so many")
         config = SweepConfig.from_dict({**settings, "seeds": seeds[:1]})
         for seed in seeds:
-            folder = Path(save_dir) / f"{name}_s{seed}"
+            folder = Path(save_dir).absolute() / f"{name}_s{seed}"  # also after os.chdir
             its = dataclasses.replace(config, seeds=(seed,), save_dir=str(folder))
             found.append(Experiment(str(name), its, clip, folder))
     _check_folders(found)
@@ -208,6 +209,7 @@ class Study:
     ConfigError for a folder that holds the log of another experiment.
     """
 
+    @usual_torch()
     def __init__(self, found):
         self.experiments, self.stop = found, lanes.Stop()
         self.folder = found[0].folder.parent
@@ -292,7 +294,7 @@ class Study:
             return {}
         ours = isinstance(about, dict) and not _first_difference(about.get("experiment"), experiment.to_dict())
         ours = ours and about.get("training") == there.get("training")
-        if not ours or not 0 <= about["step"] <= experiment.config.num_epochs:
+        if not ours or about.get("step") not in range(experiment.config.num_epochs + 1):
             self._say(path, f"{path} belongs to another experiment; it is not used")
             return {}
         return about
@@ -427,7 +429,7 @@ def _first_difference(there, here):
     A log may be older than a key, or than a parameter: it was trained with what is the default today.
     """
     there = there if isinstance(there, dict) else {}
-    return next((key for key in here if _completed(there, key) != here[key]), None)
+    return next((key for key in here if _completed(there, key) != _completed(here, key)), None)
 
 
 def _completed(there, key):

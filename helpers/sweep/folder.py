@@ -17,6 +17,7 @@ from helpers.initializers import INITIALIZERS, generator_for
 from helpers.progress import say
 from helpers.sweep import origin
 from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
+from helpers.usual_torch import usual_torch
 
 FORCE = 'CONFIG "resume": "force"'
 DEFAULTS = {field.name: getattr(SweepConfig, field.name, {}) for field in dataclasses.fields(SweepConfig)}
@@ -437,6 +438,7 @@ def _as_json(content):
     return json.loads(json.dumps(content))
 
 
+@usual_torch()
 def own_activations(config):
     """{name: fingerprint} of the reader's own activations: their values and slopes on a grid, hashed.
 
@@ -451,6 +453,7 @@ def own_activations(config):
     return {name: hashlib.sha256(value.detach().numpy().tobytes()).hexdigest()[:16] for name, value in values.items()}
 
 
+@usual_torch()
 def own_inits(config):
     """{name: fingerprint} of the reader's own inits: what they draw from one seed, hashed."""
     rows = {config.row_of(name): row for name, row in sorted(config.init_rows.items()) if row.measured}

@@ -22,6 +22,7 @@ from helpers.sweep.news import news_of
 from helpers.sweep.plan import plan, stack_parameters, stack_task
 from helpers.sweep.training import StackTraining, StackWorker
 from helpers.training import data_type, epoch_order
+from helpers.usual_torch import usual_torch
 
 MOMENT = 0.05  # seconds of training by which two precisions are compared
 WORTH_SAYING = 1.1  # how many times as long it takes in one; less may be noise
@@ -34,6 +35,7 @@ class Sweep:
     looked at again when `run` has its lock, and may be refused then: somebody else may have been there.
     """
 
+    @usual_torch()
     def __init__(self, given):
         config = SweepConfig.from_dict(given)
         self.given = plain("CONFIG", given)  # as the manifest holds it

@@ -21,6 +21,7 @@ from helpers.sweep.folder import SweepError
 from helpers.sweep.plan import deepest_first, fixed_part, parameters, stack_task
 from helpers.sweep.stack import GraphedSteps, Stack
 from helpers.training import data_type, epoch_order
+from helpers.usual_torch import usual_torch
 
 TEST_ACC = records.EPOCH_COLUMNS.index("test_acc")
 
@@ -220,6 +221,7 @@ def train_alone(config, data, runs, epochs, device="cpu"):
         return pool.submit(train).result()
 
 
+@usual_torch()
 def rebuild(config, run, epoch=None):
     """Train a run of a sweep again and return its `DeepMLP`; nothing but its name is needed.
 

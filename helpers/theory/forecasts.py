@@ -18,6 +18,7 @@ from helpers.initializers import INITIALIZERS, bias_moments, weight_moments
 from helpers.quadrature import QUICK, expectation
 from helpers.theory import critical
 from helpers.theory.mean_field import half_distance
+from helpers.usual_torch import usual_torch
 
 MOST_VARIANCE = 1e30  # beyond, a signal counts as infinite
 MOST_CHANGE = math.e**3  # a gradient that fades or grows by more between first and last layer is lost
@@ -116,6 +117,7 @@ def _divided(numerator, denominator):
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
 
 
+@usual_torch()
 def profiles(config, moments):
     """{run: its theory layer by layer} for all runs of a SweepConfig whose sizes are known; None for those without one.
 
@@ -180,6 +182,7 @@ def regime_of(profile):
     return "trainable" if first.backward >= 1 / MOST_CHANGE else "vanishing"
 
 
+@usual_torch()
 def forecast(config, data=None, known=None):
     """Will it train? One row a run of a sweep, before any training: a DataFrame.
 
@@ -210,6 +213,7 @@ def forecast(config, data=None, known=None):
     return table.assign(trainable=table.regime == "trainable")
 
 
+@usual_torch()
 def recommend(activation, layers, hidden_size=128):
     """The inits by how well they should train a network of this activation, depth and width, the best first.
 

@@ -121,7 +121,7 @@ def test_kinks_are_found(case, capsys):
     f, kinks = GOOD[case]
     register_activation("mine", f)
     assert ACTIVATIONS["mine"].kinks == pytest.approx(kinks, abs=1e-10)
-    assert capsys.readouterr().out == ""
+    assert ("slope 0 everywhere" if case == "a staircase" else "") in capsys.readouterr().out
 
 
 def test_kinks_that_are_told_are_taken():
@@ -252,6 +252,8 @@ REFUSED = {
     "slope wrong far out": ((torch.sin, lambda z: torch.where(z > 5, 0 * z, torch.cos(z))), "by differences"),
     "step elsewhere": ((torch.relu, lambda z: (z > 0.5).to(z.dtype)), "by differences"),
     "detached": ((lambda z: torch.tanh(z.detach()),), "autograd does not follow"),
+    "softmax of many": ((lambda z: torch.softmax(z, -1) if z.numel() > 10_000 else torch.tanh(z),), "among many"),
+    "on another device": ((lambda z: z.to("meta"),), "on meta"),
     "partly detached": ((lambda z: z * torch.sigmoid(z).detach(),), "by differences"),
     "no gradient": ((without_gradient,), "autograd does not follow"),
     "NumPy": ((tanh_by_numpy,), "autograd cannot follow"),
@@ -278,7 +280,11 @@ def test_register_refuses(case):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("my own", "letters"), ("tanh", "another"), ("affine", "another"), (3, "3")]
+    ("name", "words"),
+    [
+        *(("my own", "letters"), ("tanh", "another"), ("affine", "another"), (3, "3")),
+        *(("a--b", "no --"), ("_x", "a letter"), ("x\n", "a letter")),
+    ],
 )
 def test_register_refuses_a_name(name, words):
     with pytest.raises(ConfigError, match=words):
@@ -297,6 +303,14 @@ def test_a_name_that_is_not_defined_is_said_in_a_sentence(name, first):
     assert str(error.value) == (
         f"f of the activation 'mine' uses the name {name!r}, which is not defined where it was written; {first}"
     )
+
+
+@pytest.mark.parametrize("f", [torch.sign, torch.floor, lambda z: (z > 0).to(z.dtype)], ids=["sign", "floor", "step"])
+def test_a_slope_of_0_everywhere_is_printed(f, capsys):
+    register_activation("flat", f)
+    assert "slope 0 everywhere" in capsys.readouterr().out
+    register_activation("flat", torch.relu)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

@@ -259,7 +259,7 @@ IDX = {
         "train-images",
         "promises",
     ),
-    "255 dimensions": (lambda path: path.write_bytes(b"\0\0\x08\xff" + bytes(400)), "train-images", "damaged"),
+    "255 dimensions": (lambda path: path.write_bytes(b"\0\0\x08\xff" + bytes(400)), "train-images", "255 dimensions"),
     "sizes of 0": (lambda path: write_idx(path, np.zeros((0, 28, 28), np.uint8)), "train-images", "labels"),
 }
 

@@ -42,6 +42,16 @@ def test_folder_may_mix_grey_and_colour(tmp_path, grey):
     assert load_folder(tmp_path).input_size == 144
 
 
+@pytest.mark.parametrize("part", ["train", "test/cat"])
+def test_results_do_not_lie_among_the_classes(tmp_path, part):
+    """Where they would be a class at the next start."""
+    write_folder(tmp_path)
+    assert "choose one outside" in sentence_of(
+        dataset=f"folder:{tmp_path}", batch_size=1, save_dir=str(tmp_path / part / "results")
+    )
+    assert load_folder(tmp_path, save_dir=str(tmp_path / "results")).classes == 2
+
+
 def enlarge(*paths, size=(9, 6)):
     for path in paths:
         write_image(path, 3, size=size)

@@ -133,7 +133,7 @@ def settings(tally, rng, tries):
                 problems = [end.problem(0, child.SENTENCE)]
                 place = folder if folder.exists() or name != "chdir after" else Path("/") / f"{i}"
                 if work == "forecast":
-                    problems += ["other numbers" if end.code == 0 and end.text != forecast else ""]
+                    problems += ["other numbers" if end.code == 0 and not end.text.endswith(forecast) else ""]
                 elif end.code == 0 and place != folder:
                     problems += ["results went into another folder"]
                 elif end.code == 0:

@@ -6,6 +6,7 @@ import shutil
 import time
 import weakref
 from contextlib import nullcontext, suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,7 @@ def test_what_is_left_out_is_as_published():
     )
     config = found.config
     assert (config.hidden_size, config.optimizer, config.lr, found.clip) == (512, "adam", 3e-4, None)
-    assert found.folder.parts == ("somewhere", "plain_s0")
+    assert found.folder == Path.cwd() / "somewhere" / "plain_s0"
 
 
 def test_an_entry_overrides_common_and_common_the_defaults():
@@ -555,6 +556,32 @@ def test_a_log_that_was_moved_away_is_trained_anew(tmp_path, monkeypatch, capsys
     aside = [path for path in tmp_path.glob(".a_s0.*") if path.is_dir()]
     assert [(path / "metrics.csv").read_bytes() for path in aside] == [rows] * (moved == "experiment.json")
     assert study(tmp_path, {"a": {"lr": lr}}).left == []
+
+
+ODD = {
+    "no step": lambda state, about: about.pop("step"),
+    "a step that is a list": lambda state, about: about.update(step=[2]),
+    "a step that is a text": lambda state, about: about.update(step="2"),
+    "no epoch": lambda state, about: state.update(epoch=None),
+    "another epoch": lambda state, about: state.update(epoch=1),
+    "no history": lambda state, about: state.update(history=None),
+    "an empty history": lambda state, about: state.update(history=[]),
+    "diverged as a tensor": lambda state, about: state.update(diverged=torch.zeros(3)),
+    "no optimizer": lambda state, about: state.update(optimizer=None),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_a_state_of_odd_content_is_not_used(tmp_path, monkeypatch, capsys, whole, case):
+    interrupt(monkeypatch, tmp_path, "stop")
+    (path,) = (tmp_path / "state").iterdir()
+    state, about = files.read_state(path)
+    ODD[case](state, about)
+    files.write_state(path, state, about)
+    monkeypatch.undo()
+    study(tmp_path, {"a": {}}).run()
+    assert str(path) in capsys.readouterr().out
+    assert tables(tmp_path / "a_s0") == tables(whole)
 
 
 def test_a_state_goes_on_in_the_log_of_its_own_training_alone(tmp_path, monkeypatch, capsys, whole):
