@@ -91,9 +91,6 @@ class Experiment:
         own = {"activation": self.run.activation, "init": self.run.init}
         plain["activation_params"] = plain["activation_params"].get(own["activation"], {})
         plain["init_params"] = plain["init_params"][own["init"]]
-        if "xavier" in self.config.row_of(own["init"]) and plain["init_params"]["gain"] == 1:
-            # a parameter that came later: older logs have it not
-            plain["init_params"] = {key: value for key, value in plain["init_params"].items() if key != "gain"}
         return {**plain, "clip": self.clip}
 
 

@@ -4,8 +4,7 @@ import json
 import shutil
 import signal
 
-from helpers import packed
-from helpers.records import load_sweep
+from helpers import packed, records
 
 from . import child, small
 from .kills import whole_study, whole_sweep
@@ -245,7 +244,9 @@ def told_place(folder, made):
     """A manifest that names the folder in which it lies now."""
     path = folder / "manifest.json"
     if path.exists():
-        path.write_text(path.read_text().replace(str(made), str(folder)))
+        manifest = json.loads(path.read_text().replace(str(made), str(folder)))
+        manifest.pop("checksum", None)
+        records.write_manifest(folder, manifest)
 
 
 def remove(path):
@@ -350,7 +351,7 @@ def read_back(tally, rng, tries):
 
 def seen_by_a_reader(folder):
     """All numbers that `load_sweep` gives, but times."""
-    results = load_sweep(folder)
+    results = records.load_sweep(folder)
     found = {run: results.history(run).drop(columns="epoch_time").to_csv() for run in results.summary.run}
     return found | {"summary": results.summary.drop(columns="seconds").to_csv()}
 

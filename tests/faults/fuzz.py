@@ -33,7 +33,7 @@ from helpers.batch import jobs
 from helpers.batch.run import Watch
 from helpers.config import CHECKS, SweepConfig
 from helpers.data import DataError
-from helpers.data.images import IDX_FILES
+from helpers.data.downloads import IDX_FILES
 from helpers.data.tables import TABLES, read_rows
 from helpers.spline_study.experiments import experiments
 from helpers.spline_study.log import read_log
