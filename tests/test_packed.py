@@ -231,6 +231,15 @@ def test_one_damaged_zip_keeps_no_other_folder_from_being_packed(folder):
     assert len(contents(folder)) == 3
 
 
+def test_a_zip_that_links_to_itself_is_a_sentence(tmp_path):
+    path = packed.zip_of(tmp_path / "runs")
+    path.symlink_to(path)
+    for action in (packed.packed_names, packed.exists, packed.read):
+        with pytest.raises(files.DamagedError) as error:
+            action(tmp_path / "runs" if action is packed.packed_names else tmp_path / "runs" / "a.csv")
+        assert one_sentence(error, path)
+
+
 def killed_at(line, action, folder):
     """Do something in a process that is killed when it comes to its n-th line; whether it came to its end before."""
     process = os.fork()
