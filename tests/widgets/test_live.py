@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import itertools
 import sys
 import threading
 from types import SimpleNamespace
@@ -191,11 +192,22 @@ def test_what_was_finished_before_is_shown_at_once(tmp_path):
     assert len(panel.picture.value) > 1000
 
 
-def test_each_learning_rate_has_a_map_of_its_own(tmp_path):
-    panel, results = trained(tmp_path, lr=[0.01, 0.3], seeds=[0], activations=["relu"])
-    for lr in (0.01, 0.3):
-        panel.several["lr"].value = lr
-        assert labels(panel) == {cell: f"{mean:.2f}" for cell, mean in means(results.at(lr=lr)).items()}
+SETTINGS = {"lr": [0.01, 0.3], "hidden_size": [8, 16], "batch_size": [16, 64], "optimizer": ["sgd", "adam"]}
+
+
+@pytest.mark.parametrize("chosen", [["lr"], ["hidden_size", "optimizer"], ["batch_size"]])
+def test_each_setting_has_a_map_and_curves_of_its_own(tmp_path, chosen):
+    several = {setting: SETTINGS[setting] for setting in chosen}
+    panel, results = trained(tmp_path, **several, seeds=[0], activations=["relu"])
+    pictures = set()
+    for values in itertools.product(*several.values()):
+        settings = dict(zip(several, values, strict=True))
+        for setting, value in settings.items():
+            panel.several[setting].value = value
+        assert labels(panel) == {cell: f"{mean:.2f}" for cell, mean in means(results.at(**settings)).items()}
+        panel.choose(("relu", "he_normal", 1))
+        pictures.add(bytes(panel.picture.value))
+    assert len(pictures) == 2 ** len(chosen)
 
 
 def test_a_diverged_run_gets_an_x_and_curves_that_end(tmp_path):
