@@ -154,7 +154,7 @@ def test_what_was_found_is_what_the_results_say():
 
 
 def test_every_key_of_config_is_explained():
-    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", PAGES["docs/config.md"][0], re.MULTILINE)
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", PAGES["docs/config.md"][0].partition("\n## ")[0], re.MULTILINE)
     defaults = {key: default for keys, default in rows for key in re.findall(r"`(\w+)`", keys)}
     config = SweepConfig.from_dict({}).to_dict()
     assert set(defaults) == set(config)
