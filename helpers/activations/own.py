@@ -218,6 +218,8 @@ def _check_finite(who, f, slope):
                     if at[i].abs() <= FINITE
                     else "one that is no NaN far out either: write it so that nothing overflows, as torch.sigmoid is"
                 )
+                if name == "slope" and values[i].isnan() and f(at)[i].isfinite():
+                    allowed += " (torch.where passes on the NaN of the branch that is not taken: clamp its input)"
                 raise ConfigError(
                     f"{who} has the {name} {values[i].item()} at z = {at[i].item():.6g} in "
                     f"{str(kind).removeprefix('torch.')}; allowed is {allowed}"
