@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from helpers import files
+from helpers import checks, files
 
 # Without the two -fno no rounding could be done in vectors; neither changes a result.
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
@@ -85,6 +85,8 @@ def _library(source, options, without):
 
 class CompilerError(RuntimeError):
     """A compiler that is not there, fails or hangs; the text is the first line of what it says."""
+
+    _render_traceback_ = checks.in_one_sentence
 
 
 def _mark(content):
