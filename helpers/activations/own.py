@@ -4,14 +4,13 @@ A sweep takes an activation for an elementwise function of its input alone, with
 not one is refused here, in one sentence that names what came: afterwards nothing would show but other numbers.
 """
 
-import math
 import threading
 from functools import lru_cache
-from numbers import Real
 
 import numpy as np
 import torch
 
+from helpers.activations.kinks import FINITE, SCAN, given_kinks, kinks_of
 from helpers.activations.table import ACTIVATIONS, BUILT_IN, Activation, derivative
 from helpers.checks import ConfigError
 from helpers.quadrature import QUICK, expectation
@@ -20,13 +19,8 @@ from helpers.usual_torch import usual_torch
 
 ROW = np.concatenate([np.linspace(-4, 4, 137), np.linspace(-47, 47, 53), [0.1, 0.3, 1 / 3, 0.7, 1.5]]).round(9)
 ROW = torch.from_numpy(np.random.default_rng(0).permutation(ROW).reshape(13, 15))
-# between these it must be finite, in float32 too; a function may grow beyond all floats further out, but never be NaN
-FINITE, WIDE = 50.0, 1e4
+WIDE = 1e4  # a function may grow beyond all floats so far out, but never be NaN
 NEAR, FAR = 1e-9, 1e-4  # to which values and slopes must agree, relative to 1 + their size
-SCAN = np.unique(np.concatenate([np.linspace(-10, 10, 2001), np.linspace(-100, 100, 2001)]).round(9))
-HALVINGS = 32  # of a step of SCAN: what is left is 2e-12 wide
-JUMP = 1e-6  # that is left then, relative to the largest value on SCAN
-MOST_KINKS = 24  # that are looked for; integrals over more take too long
 QUICK_ENOUGH = 0.05  # relative error of an integral that a forecast is made of
 
 
@@ -61,9 +55,9 @@ def tried(who, f, df=None, kinks=None):
     slope = df or _by_autograd(who, f)
     _check_finite(who, f, slope)
     if kinks is None:
-        found, jumps = _kinks(who, f, slope)
+        found, jumps = kinks_of(who, f, slope)
     else:
-        found, jumps = _given_kinks(who, kinks), _kinks(who, f, slope)[1]
+        found, jumps = given_kinks(who, kinks), kinks_of(who, f, slope)[1]
     _check_slope(who, f, slope, jumps, "given" if df else "by autograd")
     if df is not None and not _follows(f, df):
         f = _with_slope(f, df)  # so that a lone network trains through it as a stack does
@@ -72,7 +66,7 @@ def tried(who, f, df=None, kinks=None):
     row = Activation(f, slope, kinks=found)
     if not row.slope(SCAN).any():
         print(f"{who} has the slope 0 everywhere: no gradient comes through it, the output layer alone learns")
-    _tell_accuracy(who, row)
+    _print_accuracy(who, row)
     return row
 
 
@@ -218,6 +212,8 @@ def _check_finite(who, f, slope):
                     if at[i].abs() <= FINITE
                     else "one that is no NaN far out either: write it so that nothing overflows, as torch.sigmoid is"
                 )
+                if name == "slope" and values[i].isnan() and f(at)[i].isfinite():
+                    allowed += " (torch.where passes on the NaN of the branch that is not taken: clamp its input)"
                 raise ConfigError(
                     f"{who} has the {name} {values[i].item()} at z = {at[i].item():.6g} in "
                     f"{str(kind).removeprefix('torch.')}; allowed is {allowed}"
@@ -282,90 +278,7 @@ def _with_slope(f, df):
     return lambda z: _WithSlope.apply(z, f, df)
 
 
-# ---- kinks
-
-
-def _given_kinks(who, kinks):
-    try:
-        kinks = tuple(kinks)
-    except TypeError:
-        kinks = (kinks,)
-    for kink in kinks:
-        if isinstance(kink, bool) or not isinstance(kink, Real) or not math.isfinite(kink):
-            raise ConfigError(f"kinks of {who} has {kink!r}; allowed are finite numbers, as kinks=(-1, 1)")
-    return tuple(float(kink) for kink in kinks)
-
-
-def _kinks(who, f, slope):
-    """(where f, its slope or its curvature jumps, those of f alone), between -100 and 100; the nearest to 0 if many.
-
-    Every step of SCAN is halved, and the half in which the function changes more is kept: what changes smoothly changes
-    less and less, a jump stays. Raises ConfigError for a pole, where it grows.
-    """
-    jumps = _jumps(who, f)
-    kinks = [*jumps, *_jumps(who, slope)]
-    curvature = _curvature(f, slope)
-    if curvature is not None:
-        kinks += _jumps(who, curvature)
-    apart = []
-    for kink in sorted(kinks, key=abs):
-        if all(abs(kink - other) > 1e-6 for other in apart):
-            apart.append(kink)
-    return tuple(sorted(apart[:MOST_KINKS])), jumps
-
-
-def _jumps(who, function):
-    def at(u):
-        with torch.no_grad():
-            return function(torch.from_numpy(u)).numpy(force=True)  # autograd has zeros without memory
-
-    low, high = SCAN[:-1].copy(), SCAN[1:].copy()
-    with np.errstate(all="ignore"):
-        below, above = at(low), at(high)
-        first = np.abs(above - below)
-        scale = max(1.0, float(np.abs(below[np.abs(low) <= FINITE]).max()))
-        for _ in range(HALVINGS):
-            middle = (low + high) / 2
-            value = at(middle)
-            upper = np.abs(above - value) > np.abs(value - below)
-            low, below = np.where(upper, middle, low), np.where(upper, value, below)
-            high, above = np.where(upper, high, middle), np.where(upper, above, value)
-        left = np.abs(above - below)
-    pole = ((left > 1e3 * np.maximum(first, 1)) | ~np.isfinite(left)) & (np.abs(low) <= FINITE)
-    if pole.any():
-        i = int(np.argmin(np.where(pole, np.abs(low), np.inf)))
-        raise ConfigError(
-            f"{who} grows without end near z = {low[i]:.6g} (a pole, or a slope that is infinite there); "
-            "allowed is a function with finite values and slopes"
-        )
-    found = ((low + high) / 2)[left > JUMP * np.maximum(scale, np.abs(above))]
-    return [_snapped(float(kink)) for kink in found]
-
-
-def _snapped(kink):
-    """0.3 for 0.3000000000004."""
-    return round(kink, 6) + 0.0 if abs(kink - round(kink, 6)) < 1e-9 else kink
-
-
-def _curvature(f, slope):
-    """phi'', by autograd twice; None where autograd cannot."""
-
-    def second(z):
-        with torch.enable_grad():
-            z = z.detach().requires_grad_()
-            (first,) = torch.autograd.grad(f(z).sum(), z, create_graph=True)
-            if not first.requires_grad:
-                return torch.zeros_like(z)
-            return torch.autograd.grad(first.sum(), z)[0]
-
-    try:
-        found = second(torch.from_numpy(SCAN))
-    except RuntimeError:
-        return None
-    return second if found.isfinite().all() else None
-
-
-def _tell_accuracy(who, row):
+def _print_accuracy(who, row):
     """Print how well the forecast can be computed, where its quick integrals are not good enough."""
     variance = np.array([0.03, 1.0, 30.0])
     worst = 0.0

@@ -253,6 +253,7 @@ REFUSED = {
     "step elsewhere": ((torch.relu, lambda z: (z > 0.5).to(z.dtype)), "by differences"),
     "detached": ((lambda z: torch.tanh(z.detach()),), "autograd does not follow"),
     "softmax of many": ((lambda z: torch.softmax(z, -1) if z.numel() > 10_000 else torch.tanh(z),), "among many"),
+    "nan of the other branch": ((lambda z: torch.where(z > -0.5, torch.log1p(z), z),), "clamp its input"),
     "on another device": ((lambda z: z.to("meta"),), "on meta"),
     "partly detached": ((lambda z: z * torch.sigmoid(z).detach(),), "by differences"),
     "no gradient": ((without_gradient,), "autograd does not follow"),

@@ -102,7 +102,7 @@ def test_an_entry_overrides_common_and_common_the_defaults():
         ({"lr": [0.1, 0.2]}, {"a": {}}, "lr is [0.1, 0.2]; allowed is a finite number"),
         ({"precision": "bf16"}, {"a": {}}, "precision: 'bf16' is not known"),
         ({"seeds": 3}, {"a": {}}, "seeds is 3"),
-        ({"activation": "rule"}, {"a": {}}, "did you mean 'relu'"),
+        ({"activation": "rellu"}, {"a": {}}, "did you mean 'relu'"),
         ({"layers": [2, 3]}, {"a": {}}, "[2, 3]"),
     ],
 )
@@ -563,7 +563,7 @@ ODD = {
     "a step that is a list": lambda state, about: about.update(step=[2]),
     "a step that is a text": lambda state, about: about.update(step="2"),
     "no epoch": lambda state, about: state.update(epoch=None),
-    "another epoch": lambda state, about: state.update(epoch=1),
+    "another epoch": lambda state, about: state.update(epoch=state["epoch"] + 1),
     "no history": lambda state, about: state.update(history=None),
     "an empty history": lambda state, about: state.update(history=[]),
     "diverged as a tensor": lambda state, about: state.update(diverged=torch.zeros(3)),
