@@ -19,7 +19,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 ALIKE = 0.75  # of the letters: two of four differ in "tahn", and what shares less with a name is another one
-MOST_SHOWN = 500  # characters of a value in a sentence
+MOST_SHOWN = 100  # characters of a value in a sentence
 MOST_NESTED = 10  # lists and dicts, one in another
 MOST_ENTRIES = 100_000  # of all lists and dicts of a value together
 MOST_WHOLE = 2**63 - 1  # what NumPy, torch and the readers of a CSV hold
