@@ -469,7 +469,7 @@ def with_later_keys(config):
 
 def _has_momentum(optimizer):
     """Whether an optimizer, or one of several, has CONFIG["momentum"]."""
-    return any(name in WITH_MOMENTUM for name in ([optimizer] if isinstance(optimizer, str) else optimizer or ()))
+    return any(name in WITH_MOMENTUM for name in (optimizer if isinstance(optimizer, list | tuple) else [optimizer]))
 
 
 def _with_later(name, params, kind, table):

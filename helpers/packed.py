@@ -74,10 +74,9 @@ def _opened(folder):
     path = zip_of(folder)
     try:
         about = path.stat()
+        return _in_memory(path, about.st_mtime_ns, about.st_size, about.st_ino)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        return _in_memory(path, about.st_mtime_ns, about.st_size, about.st_ino)
     except DAMAGE as error:
         raise _damaged(folder, error) from error
 

@@ -565,7 +565,8 @@ def wrong_kinds(manifest):
             return f"{key} is {reprlib.repr(manifest[key])}, where {words} belongs"
     for axis, key in AXES.items():
         words, kind = AXIS_KINDS.get(key, ("values", object))
-        if key in manifest["config"] and not _list_of(kind)(axis_values(manifest["config"], axis)):
+        values = axis_values(manifest["config"], axis)
+        if key in manifest["config"] and not (values and _list_of(kind)(values)):
             return f"{key} is {reprlib.repr(manifest['config'][key])} in its config, where a list of {words} belongs"
     return None
 

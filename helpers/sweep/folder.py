@@ -17,7 +17,7 @@ from helpers.config import ConfigError, SweepConfig, with_later_keys
 from helpers.initializers import INITIALIZERS, generator_for
 from helpers.progress import say
 from helpers.sweep import origin
-from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
+from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, kind_of, stack_task
 
 PLACE = ("init", "activation", "layers", "seed")  # of a run in the grid
 FORCE = 'CONFIG "resume": "force"'
@@ -313,12 +313,7 @@ class SweepFolder:
             if about is None:
                 continue
             runs = self._runs_of(about)
-            fixed = _as_json(fixed_part(self.config, runs))
-            ours = (
-                len(runs) == len(about["runs"])
-                and {**_known_defaults(fixed), **with_later_keys(about["config"])} == fixed
-            )
-            if not ours or about["step"] > self.config.num_epochs:
+            if not self._made_by_this(about, runs):
                 self._set_aside(
                     path, f"{path} belongs to another CONFIG; it is not used, and removed when this sweep is complete"
                 )
@@ -327,6 +322,14 @@ class SweepFolder:
                 tasks.append((stack_task(self.config, runs, about["step"]), path))
                 taken |= set(runs)
         return tasks
+
+    def _made_by_this(self, about, runs):
+        """Whether a state is one of this CONFIG: these are its runs, as one stack trains them."""
+        if len(set(runs)) != len(about["runs"]) or len(set(map(kind_of, runs))) != 1:
+            return False
+        fixed = _as_json(fixed_part(self.config, runs))
+        there = {**_known_defaults(fixed), **with_later_keys(about["config"])}
+        return there == fixed and about["step"] <= self.config.num_epochs
 
     def _runs_of(self, about):
         """The runs of a state, as far as this CONFIG has them, also where an earlier version called them otherwise."""

@@ -197,6 +197,7 @@ def code_changed(tally, rng, tries):
         for i, (name, tail) in enumerate(list(CODE.items())[:tries]):
             place = root / f"code{i}"
             shutil.copytree(ROOT / "helpers", place / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(ROOT / "pyproject.toml", place)
             path = place / "helpers" / name
             text = path.read_text()
 

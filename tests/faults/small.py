@@ -80,7 +80,7 @@ def digits_of(folder):
 def study_digits_of(folder):
     """The same of a spline study."""
     found = {}
-    for path in sorted(Path(folder).glob("*/experiment.json")):
+    for path in sorted(Path(folder).glob("[!.]*/experiment.json")):  # what was set aside begins with a dot
         finished = bool(json.loads(path.read_text()).get("finished"))
         tables = {name: without_times(text) for name, text in csvs(path.parent).items()}
         found[path.parent.name] = (finished, tables)

@@ -585,7 +585,7 @@ def test_the_code_that_decides_numbers_is_known_by_what_it_computes():
     code = origin.of_code()
     for path in ("sweep/stack.py", "networks/mlp_kernel.c", "networks/phi.h", "initializers.py", "training.py"):
         assert f"helpers/{path}" in code
-    assert not [path for path in code if "widgets" in path or "figures" in path or "folder" in path]
+    assert not [path for path in code if "widgets" in path or "figures" in path or "sweep/folder" in path]
 
 
 # ---- without a manifest
