@@ -49,7 +49,7 @@ def shown(value):
         text = " ".join(repr(value).split())
     except Exception:  # ValueError of an int with over 4300 digits, RecursionError, and what a stranger's class raises
         text = f"of the type {type(value).__name__}"
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}[...]"
 
 
 def meant(name, names, elsewhere=None):
