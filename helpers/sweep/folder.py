@@ -400,7 +400,7 @@ class SweepFolder:
         for folder in (self.path, self.path / "runs", self.states):
             files.remove_parts(folder)
         if not self.config.resume:
-            for path in self.states.glob("*.pt"):
+            for path in self.states.glob("*.pt*"):  # a kill while one is written leaves a .part
                 path.unlink()
         self._rename()
         self._write_summary()
@@ -456,7 +456,7 @@ class SweepFolder:
                 "start again to train what is gone"
             )
         if self.is_complete and not self.config.keep_state:
-            for path in self.states.glob("*.pt"):
+            for path in self.states.glob("*.pt*"):  # a kill while one is written leaves a .part
                 path.unlink()
             if self.states.is_dir() and not any(self.states.iterdir()):
                 self.states.rmdir()
