@@ -21,7 +21,7 @@ import numpy as np
 ALIKE = 0.75  # of the letters: two of four differ in "tahn", and what shares less with a name is another one
 FEW = 5  # letters of a name of another library; shorter ones are known as they are written alone
 ENDINGS = ("initializer", "init", "optimizer")  # that other libraries hang on: zeros_initializer
-MOST_SHOWN = 500  # characters of a value in a sentence
+MOST_SHOWN = 100  # characters of a value in a sentence
 MOST_NESTED = 10  # lists and dicts, one in another
 MOST_ENTRIES = 100_000  # of all lists and dicts of a value together
 MOST_WHOLE = 2**63 - 1  # what NumPy, torch and the readers of a CSV hold
@@ -51,7 +51,7 @@ def shown(value):
         text = " ".join(repr(value).split())
     except Exception:  # ValueError of an int with over 4300 digits, RecursionError, and what a stranger's class raises
         text = f"of the type {type(value).__name__}"
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}[...]"
 
 
 def unquoted(value):

@@ -94,8 +94,16 @@ class Run:
     @property
     def name(self):
         """Its own among all runs of a sweep: that of its files."""
+        return self._name_with(joined(self.init, self.activation))
+
+    @property
+    def earlier_name(self):
+        """What earlier versions called it, and maybe another run of its sweep, too."""
+        return self._name_with(f"{self.init}_{self.activation}")
+
+    def _name_with(self, both):
         marks = "".join(f"_{MARKS[setting]}{in_name(value)}" for setting, value in self.varied)
-        return f"{joined(self.init, self.activation)}_{self.layers}L{marks}_s{self.seed}"
+        return f"{both}_{self.layers}L{marks}_s{self.seed}"
 
 
 # how a run's name says which of several settings it has: "_lr0.1", "_h64", "_b32", "_adam"
@@ -461,7 +469,7 @@ def with_later_keys(config):
 
 def _has_momentum(optimizer):
     """Whether an optimizer, or one of several, has CONFIG["momentum"]."""
-    return any(name in WITH_MOMENTUM for name in ([optimizer] if isinstance(optimizer, str) else optimizer or ()))
+    return any(name in WITH_MOMENTUM for name in (optimizer if isinstance(optimizer, list | tuple) else [optimizer]))
 
 
 def _with_later(name, params, kind, table):
@@ -540,8 +548,8 @@ def _check_runs(config):
     longest = max((name.encode() for name in config.named), key=len)
     if len(longest) > MOST_BYTES - ENDINGS:
         raise ConfigError(
-            f"the run {longest.decode()!r} has a name of {len(longest)} bytes, which is too long for a file's; allowed "
-            f"are {MOST_BYTES - ENDINGS}: shorten the names in init_types and activations"
+            f"the run {shown(longest.decode())} has a name of {len(longest)} bytes, which is too long for a file's; "
+            f"allowed are {MOST_BYTES - ENDINGS}: shorten the names in init_types and activations"
         )
 
 

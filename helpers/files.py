@@ -64,6 +64,13 @@ def write_whole(path, *parts):
         part.unlink(missing_ok=True)
 
 
+def remove_parts(folder):
+    """Remove what kills have left of files that were being written in a folder, which is locked. Raises OSError."""
+    for path in Path(folder).glob("*.part"):
+        if path.suffixes[-2:-1] and path.suffixes[-2][1:].isdigit():
+            path.unlink()
+
+
 def write_json(path, content):
     """Write plain data as JSON, whole."""
     write_whole(path, json.dumps(content, indent=1) + "\n")

@@ -215,33 +215,23 @@ def summarise(run, history, floor):
 
 
 def read_rows(folder):
-    """{name of a run: its row} of a summary.csv, as `summarise` made them.
-
-    Empty where it cannot be read, or is not the one that was written with runs.json.
-    """
+    """The rows of a summary.csv, a list of dicts as `summarise` made them; empty where it cannot be read."""
     path = Path(folder) / "summary.csv"
-    index = _read_index(folder)
-    if path.name not in index or damage_of_summary(folder):
-        return {}
-    return _rows(path)
-
-
-def rows_of_old(folder):
-    """The same of a summary.csv that no runs.json vouches for: what it says can only be held against the runs."""
-    path = Path(folder) / "summary.csv"
-    return _rows(path) if path.is_file() else {}
-
-
-def _rows(path):
+    if not path.is_file():
+        return []
     try:
         table = _read_csv(path, (*TEXTS, *SETTINGS))
     except ValueError:  # damaged: the runs themselves are read then
-        return {}
+        return []
     if list(table)[: len(SUMMARY_COLUMNS)] != SUMMARY_COLUMNS:
-        return {}
+        return []
     unknown = dict.fromkeys(COUNTS, pd.NA)  # which to_dict makes None
-    rows = ({**row, **{k: v for k, v in unknown.items() if row[k] is None}} for row in table.to_dict("records"))
-    return {row["run"]: row for row in rows}
+    return [{**row, **{k: v for k, v in unknown.items() if row[k] is None}} for row in table.to_dict("records")]
+
+
+def summary_is_known(folder):
+    """Whether summary.csv is the one that was written with runs.json."""
+    return "summary.csv" in _read_index(folder) and not damage_of_summary(folder)
 
 
 def write_summary(folder, rows, known=None):
@@ -596,7 +586,8 @@ def wrong_kinds(manifest):
             return f"{key} is {reprlib.repr(manifest[key])}, where {words} belongs"
     for axis, key in AXES.items():
         words, kind = AXIS_KINDS.get(key, ("values", object))
-        if key in manifest["config"] and not _list_of(kind)(axis_values(manifest["config"], axis)):
+        values = axis_values(manifest["config"], axis)
+        if key in manifest["config"] and not (values and _list_of(kind)(values)):
             return f"{key} is {reprlib.repr(manifest['config'][key])} in its config, where a list of {words} belongs"
     return None
 
@@ -612,6 +603,11 @@ def is_finished(folder):
 def _read_summary(path, config):
     """summary.csv of a sweep with this CONFIG. Raises ValueError when it is damaged."""
     summary = _read_csv(path)
+    if "run" in summary and (twice := summary.run[summary.run.duplicated()]).size:
+        raise ValueError(
+            f"{path} has two runs of one name, {twice.iloc[0]}, as earlier versions made them; start the sweep again, "
+            "which gives them names of their own and trains them again"
+        )
     missing = [name for name in SUMMARY_COLUMNS if name not in summary]
     if missing:
         raise RecordsError(f"{path} is no summary of a sweep: it lacks {', '.join(missing)}")

@@ -74,7 +74,7 @@ REFUSED = {
     "a flag as a number": (whole(0), True, "key is True; allowed is a whole number from 0 up"),
     "not finite": (number, math.nan, "key is nan; allowed is a finite number"),
     "infinite": (positive, math.inf, "key is inf; allowed is a finite number above 0"),
-    "too large": (number, 10**400, f"key is {10**400}; allowed is a finite number"),
+    "too large": (number, 10**400, f"key is 1{99 * str(0)}[...]; allowed is a finite number"),
     "a complex number": (number, 1j, "key is 1j; allowed is a finite number"),
     "a truth": (number, False, "key is False; allowed is a finite number"),
     "zero": (positive, 0, "key is 0; allowed is a finite number above 0"),
@@ -222,7 +222,7 @@ def test_entries_that_stand_twice_are_found_in_a_long_list():
 
 
 def test_a_value_in_a_sentence_is_short_and_on_one_line():
-    assert shown("x" * 9999) == "'" + "x" * 499 + "..."
+    assert shown("x" * 9999) == "'" + "x" * 99 + "[...]"
     assert shown(np.zeros((3, 3))).count("\n") == 0
     assert shown(type("Odd", (), {"__repr__": lambda self: 1 / 0})()) == "of the type Odd"
     assert shown(_deep(1, 50_000)) == "of the type list"

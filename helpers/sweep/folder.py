@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import time
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from helpers.config import ConfigError, SweepConfig, with_later_keys
 from helpers.initializers import INITIALIZERS, generator_for
 from helpers.progress import say
 from helpers.sweep import origin
-from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, stack_task
+from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, kind_of, stack_task
 from helpers.usual_torch import usual_torch
 
+PLACE = ("init", "activation", "layers", "seed")  # of a run in the grid
 FORCE = 'CONFIG "resume": "force"'
 DEFAULTS = {field.name: getattr(SweepConfig, field.name, {}) for field in dataclasses.fields(SweepConfig)}
 
@@ -56,6 +58,7 @@ class SweepFolder:
         # not match is kept until its run is trained again: the next start, finding none, would believe the file.
         self._checksums = records.read_checksums(self.path)
         self.manifest = self._checked_manifest()
+        self._find_names()
         self.rows, self.finished = {}, set()
         self._useless = set()  # states that cannot be used; each is named once
         if config.resume:
@@ -72,6 +75,11 @@ class SweepFolder:
     @property
     def is_complete(self):
         return len(self.finished) == len(self.config.runs())
+
+    @property
+    def is_finished(self):
+        """Whether it is complete, and its manifest says so: then there is nothing left to write."""
+        return self.is_complete and bool((self.manifest or {}).get("finished"))
 
     # ---- whether this CONFIG can go on here
 
@@ -185,21 +193,60 @@ class SweepFolder:
 
     # ---- what is there
 
+    def _find_names(self):
+        """Note under which name each run lies here: earlier versions called some otherwise, and some pairs alike.
+
+        What the summary says of a name counts; a name of which it says nothing, or two things, is not taken up.
+        """
+        self._there, owners = {}, {}
+        for row in records.read_rows(self.path):
+            self._there[row["run"]], place = row, tuple(row[axis] for axis in PLACE)
+            if row["run"].startswith("{}_{}_{}L".format(*place)):  # or else the row is damaged, or from today
+                owners.setdefault(row["run"], []).append(place)
+        runs = self.config.runs()
+        own = {run: [tuple(getattr(run, axis) for axis in PLACE)] for run in runs}
+        self._earlier = {
+            run: run.earlier_name
+            for run in runs
+            if run.earlier_name != run.name and owners.get(run.earlier_name) == own[run]
+        }
+        for run, name in self._earlier.items():
+            if name in self._checksums:
+                self._checksums.setdefault(run.name, self._checksums.pop(name))
+        shared = Counter(run.earlier_name for run in runs)
+        self._doubtful = {
+            run
+            for run in runs
+            if len(self._checksums.get(run.name, ())) < 3  # today it is known what a run was made from
+            and (owners[run.name] != own[run] if run.name in owners else shared[run.name] > 1)
+        }
+
+    def _file(self, run):
+        """Where the CSV of a run lies now, plain or packed, or would lie. Raises DamagedError for a damaged zip."""
+        path = records.run_file(self.path, run)
+        if run in self._earlier and not packed.exists(path):
+            return path.with_name(f"{self._earlier[run]}.csv")
+        return path
+
     def _find_finished(self):
         """A run whose CSV is as it was written has its row in the summary; any other is read and judged anew."""
         packed.packed_names(self.path / "runs")  # a zip that cannot be opened ends it here
         for damage in (records.damage_of_index(self.path), records.damage_of_summary(self.path)):
             if damage:
                 say(f"{damage}; it is written anew from the runs")
-        rows, again = records.read_rows(self.path), set((self.manifest or {}).get("again", ()))
+        known = records.summary_is_known(self.path)
+        again = set((self.manifest or {}).get("again", ()))
         gone = []
         for run in self.config.runs():
-            path = records.run_file(self.path, run)
+            path = self._file(run)
             if run.name in again:
                 continue
             try:
-                if packed.exists(path):
-                    self._judge(run, path, rows.get(run.name))
+                if run in self._doubtful:
+                    if packed.exists(path):
+                        raise ValueError(f"{path} may be of another run, which an earlier version called the same")
+                elif packed.exists(path):
+                    self._judge(run, path, self._there.get(path.stem) if known else None)
                 elif run.name in self._checksums:
                     gone.append(path)
             except files.DamagedError as error:  # of a packed CSV, the others of which are read as they are
@@ -214,7 +261,7 @@ class SweepFolder:
 
     def _judge(self, run, path, row):
         """Note a run with its row. Raises ValueError, OSError when what lies there is not what was written."""
-        checksum = records.run_checksum(self.path, run.name)
+        checksum = packed.checksum(path)
         written, last, *made_from = self._checksums.get(run.name, (checksum, None))
         if written != checksum:
             raise ValueError(f"{path} is damaged: its checksum is not the one in runs.json")
@@ -230,23 +277,19 @@ class SweepFolder:
                 raise ValueError(f"{path} is damaged: it has {len(history) - 1} epochs, not the {last} of runs.json")
             row = records.summarise(run, history, self.floor)
             if last is None:
-                self._hold_against_summary(run, path, row)
+                self._hold_against_summary(path, row)
             last = len(history) - 1
-        self.rows[run], self._checksums[run.name] = row, (checksum, last, *made_from)
+        self.rows[run], self._checksums[run.name] = {**row, "run": run.name}, (checksum, last, *made_from)
         if last == self.config.num_epochs:
             self.finished.add(run)
 
-    def _hold_against_summary(self, run, path, row):
+    def _hold_against_summary(self, path, row):
         """Without runs.json the summary is the only other witness. Raises ValueError where it says something else."""
-        there = self._old_rows.get(run.name, {})
+        there = self._there.get(path.stem, {})
         for name in ("final_train_loss", "final_test_loss", "final_train_acc", "final_test_acc"):
             value, other = row[name], there.get(name)
             if isinstance(other, float) and abs(value - other) > 2e-5 * abs(value):  # six digits; NaN is another matter
                 raise ValueError(f"{path} is damaged, or summary.csv is: {name} is {value:g} here and {other:g} there")
-
-    @cached_property
-    def _old_rows(self):
-        return records.rows_of_old(self.path)
 
     def _about(self, path):
         """What a state says of itself; None where it cannot be used, which is said once."""
@@ -261,26 +304,52 @@ class SweepFolder:
 
     def begun(self):
         """The stacks that were interrupted, as tasks that go on where they were."""
-        named, left, taken, tasks = self.config.named, set(self.config.runs()) - self.finished, set(), []
+        return [task for task, _ in self._begun()]
+
+    def _begun(self):
+        """[(task, where its state lies now)]."""
+        left, taken, tasks = set(self.config.runs()) - self.finished, set(), []
         for path in sorted(self.states.glob("*.pt")) if self.config.resume else []:
             about = self._about(path)
             if about is None:
                 continue
-            runs = [named[name] for name in about["runs"] if name in named]
-            fixed = _as_json(fixed_part(self.config, runs))
-            ours = (
-                len(runs) == len(about["runs"])
-                and {**_known_defaults(fixed), **with_later_keys(about["config"])} == fixed
-            )
-            if not ours or about["step"] > self.config.num_epochs:
+            runs = self._runs_of(about)
+            if not self._made_by_this(about, runs):
                 self._set_aside(
                     path, f"{path} belongs to another CONFIG; it is not used, and removed when this sweep is complete"
                 )
             elif set(runs) & left and not set(runs) & taken:  # a kill may leave a stack beside the halves made of it
                 # A kill while the runs of a stack are written leaves some of them finished; it is taken up as a whole.
-                tasks.append(stack_task(self.config, runs, about["step"]))
+                tasks.append((stack_task(self.config, runs, about["step"]), path))
                 taken |= set(runs)
         return tasks
+
+    def _made_by_this(self, about, runs):
+        """Whether a state is one of this CONFIG: these are its runs, as one stack trains them."""
+        if len(set(runs)) != len(about["runs"]) or len(set(map(kind_of, runs))) != 1:
+            return False
+        fixed = _as_json(fixed_part(self.config, runs))
+        there = {**_known_defaults(fixed), **with_later_keys(about["config"])}
+        return there == fixed and about["step"] <= self.config.num_epochs
+
+    def _runs_of(self, about):
+        """The runs of a state, as far as this CONFIG has them, also where an earlier version called them otherwise."""
+        params = [about["config"].get(key) for key in PARAMS_OF]
+        inits, activations = (value if isinstance(value, dict) else {} for value in params)
+        runs = []
+        for name in about["runs"]:
+            named = [run for run in self._called.get(name, ()) if run.init in inits and run.activation in activations]
+            runs += named if len(named) == 1 else []
+        return runs
+
+    @cached_property
+    def _called(self):
+        """{name: the runs that it is the name of, today or in an earlier version}."""
+        called = {}
+        for run in self.config.runs():
+            for name in {run.name, run.earlier_name}:
+                called.setdefault(name, []).append(run)
+        return called
 
     def _set_aside(self, path, why):
         if path not in self._useless:
@@ -300,7 +369,7 @@ class SweepFolder:
         """Write the manifest, which claims the folder for this CONFIG before anything is trained. Raises OSError."""
         before = self.manifest or {}
         self._seconds_before, self._started = before.get("seconds", 0.0), time.perf_counter()
-        complete = before.get("finished") and self.is_complete
+        complete = self.is_finished
         made = files.provenance(device)
         made_from = {} if complete else {"data": self.data, "code": origin.of_code()}
         if not complete:
@@ -329,10 +398,25 @@ class SweepFolder:
             for run in self.rows:
                 self._checksums[run.name] = (*self._checksums[run.name][:2], self._made_from(run))
         self._write_manifest()
+        for folder in (self.path, self.path / "runs", self.states):
+            files.remove_parts(folder)
         if not self.config.resume:
-            for path in self.states.glob("*.pt*"):
+            for path in self.states.glob("*.pt*"):  # a kill while one is written leaves a .part
                 path.unlink()
+        self._rename()
         self._write_summary()
+
+    def _rename(self):
+        """Give today's names to what an earlier version has called otherwise."""
+        for run in filter(self.rows.__contains__, self._earlier):
+            before, now = self._file(run), records.run_file(self.path, run)
+            if before.exists() and before != now:
+                before.rename(now)
+            elif before != now:  # packed
+                files.write_whole(now, packed.read(before))
+        for task, path in self._begun():
+            if path != (now := lanes.state_file(self.states, task.name)):
+                path.rename(now)
 
     def _runs_there(self):
         """The names of the runs that lie here and are not of this start."""

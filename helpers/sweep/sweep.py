@@ -40,7 +40,7 @@ class Sweep:
         config = SweepConfig.from_dict(given)
         self.given = plain("CONFIG", given)  # as the manifest holds it
         self.device = resolve_device(config)
-        self.folder = Path(config.save_dir)
+        self.folder = Path(config.save_dir).absolute()  # the same, whatever the working directory is later
         self.data = datasets.load(config, self.device, data_type(config))
         self.config = config.fitted_to(self.data)
         check_inits(self.config)
@@ -93,7 +93,7 @@ class Sweep:
                 f"{len(c.runs())} runs = {grid}; {len(self.finished)} are finished",
                 left,
                 f"on {self._where()} in {c.precision}, seeds {', '.join(map(str, c.seeds))}; "
-                f"results go to {self.folder}",
+                f"results go to {c.save_dir}",
                 *self._doubts(),
             ]
         )
@@ -200,7 +200,8 @@ class Sweep:
                   a few lines a minute
 
         An interrupt ends the sweep at the last complete epoch of every stack. Raises SweepError when results cannot be
-        written; what was finished before is kept, and a second start goes on from there.
+        written; what was finished before is kept, and a second start goes on from there. A finished sweep is only read
+        where nothing can be written.
         """
         progress = Watched(progress or Lines(news_of))
         self.stop.clear()
@@ -209,6 +210,9 @@ class Sweep:
         try:
             with self._locked():
                 self._run(progress)
+        except SweepError as error:
+            if not self.on_disk.is_finished or not isinstance(error.__cause__, OSError):
+                raise
         finally:
             progress.close()
         return records.load_sweep(self.folder)

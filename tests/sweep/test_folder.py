@@ -19,7 +19,7 @@ from tiny_sweep import TINY
 
 from helpers import ROOT, files, packed, records
 from helpers.checks import ConfigError
-from helpers.config import SweepConfig
+from helpers.config import Run, SweepConfig
 from helpers.sweep import Sweep, SweepError, origin, training
 from helpers.sweep.folder import SweepFolder
 
@@ -585,7 +585,7 @@ def test_the_code_that_decides_numbers_is_known_by_what_it_computes():
     code = origin.of_code()
     for path in ("sweep/stack.py", "networks/mlp_kernel.c", "networks/phi.h", "initializers.py", "training.py"):
         assert f"helpers/{path}" in code
-    assert not [path for path in code if "widgets" in path or "figures" in path or "folder" in path]
+    assert not [path for path in code if "widgets" in path or "figures" in path or "sweep/folder" in path]
 
 
 # ---- without a manifest
@@ -732,3 +732,111 @@ def test_every_start_without_resume_begins_anew(once, copy):
     again = Sweep(tiny(copy, resume=False))
     assert all(task.done == -1 for task in again.todo())
     assert_same(again.run(quiet), once)
+
+
+# ---- what kills, other machines and earlier versions leave
+
+
+OF_ITS_OWN = {"init_types": ["my_init", "my"], "layers_list": [1], "stack_size": 2}
+OF_ITS_OWN |= {"init_params": {"my_init": {"init": "normal", "std": 0.1}, "my": {"init": "normal", "std": 0.2}}}
+ALIKE = {"init_types": ["he", "he_leaky"], "activations": ["leaky_relu", "relu"], "layers_list": [1], "stack_size": 2}
+ALIKE |= {"init_params": {"he": {"init": "he_normal"}, "he_leaky": {"init": "he_normal", "factor": 4.0}}}
+
+
+@pytest.fixture
+def earlier(monkeypatch):
+    """A block that trains with the names of earlier versions, and writes runs.json as they did."""
+
+    def begin(begin_in, folder, **changes):
+        with monkeypatch.context() as at_that_time:
+            at_that_time.setattr(Run, "name", Run.earlier_name)
+            begin_in(folder, **changes)
+        known = records.read_checksums(folder)
+        records.write_checksums(folder, {name: entry[:2] for name, entry in known.items()})
+
+    return begin
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_runs_that_an_earlier_version_called_otherwise_are_taken_up(tmp_path, earlier, monkeypatch, packs):
+    folder = tmp_path / "sweep"
+    earlier(train, folder, **OF_ITS_OWN)
+    before = records.load_sweep(folder)
+    expected = {run: before.history(run) for run in before.summary.run}
+    assert "my_init_relu_1L_s0" in expected
+    if packs:
+        packed.pack(folder / "runs")
+    monkeypatch.setattr(training.StackTraining, "advance", None)  # nothing is trained
+    for _ in range(2):
+        after = train(folder, **OF_ITS_OWN)
+        assert after.summary.drop(columns="run").equals(before.summary.drop(columns="run"))
+        for run in after.summary.itertuples():
+            assert after.history(run.run).equals(expected[f"{run.init}_{run.activation}_1L_s0"]), run.run
+    assert packs or len(list((folder / "runs").iterdir())) == len(expected)
+
+
+def test_stacks_that_an_earlier_version_called_otherwise_go_on(tmp_path, earlier):
+    names = {"init_types": ["my_init", "orthogonal"], "init_params": OF_ITS_OWN["init_params"]}
+    earlier(begin_and_stop, tmp_path / "sweep", **names)
+    going_on = Sweep(tiny(tmp_path / "sweep", **names))
+    begun = going_on.on_disk.begun()
+    assert begun
+    assert any(run.init == "my_init" for task in begun for run in task.what["runs"])
+    begun_at = {}
+
+    def watch(progress):
+        begun_at.setdefault(progress.event.task, progress.event.step)
+
+    assert_same(going_on.run(watch), train(tmp_path / "whole", **names))
+    assert all(begun_at[task.name] >= task.done for task in begun)
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_two_runs_that_an_earlier_version_called_alike_are_trained_again(tmp_path, earlier, capsys, index):
+    folder = tmp_path / "sweep"
+    earlier(train, folder, **{**ALIKE, "init_types": ["he"], "activations": ["leaky_relu"]})
+    (folder / "runs.json").unlink()
+    # what the later of the two has written lies under the name of both
+    other = train(tmp_path / "other", **{**ALIKE, "init_types": ["he_leaky"], "activations": ["relu"]})
+    shutil.copy(other.run_file("he_leaky--relu_1L_s0"), folder / "runs" / "he_leaky_relu_1L_s0.csv")
+    rows = records.read_rows(folder) + [
+        {**row, "run": "he_leaky_relu_1L_s0"} for row in records.read_rows(other.folder)
+    ]
+    records.write_summary(folder, rows)
+    if index:
+        records.write_checksums(folder, {"he_leaky_relu_1L_s0": (packed.checksum(next(folder.glob("runs/*"))), 3)})
+    with pytest.raises(ValueError, match=r"two runs of one name, he_leaky_relu_1L_s0.* start the sweep again"):
+        records.load_sweep(folder)
+    assert_same(train(folder, **ALIKE), train(tmp_path / "whole", **ALIKE))
+    assert "may be of another run" in capsys.readouterr().out
+
+
+def test_what_a_kill_left_half_written_is_removed(once, copy):
+    left = [copy / "summary.csv.77.part", copy / "manifest.json.8.part", copy / "runs" / "a.csv.123456.part"]
+    mine = copy / "mine.part"
+    for path in [*left, mine]:
+        path.write_text("half")
+    assert_same(train(copy), once)
+    assert [path for path in [*left, mine] if path.exists()] == [mine]
+
+
+def cannot_write(path, *parts):
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+def test_a_finished_sweep_is_read_where_nothing_can_be_written(once, copy, monkeypatch):
+    monkeypatch.setattr(files, "write_whole", cannot_write)
+    before = contents(copy)
+    assert_same(train(copy), once)
+    assert contents(copy) == before
+    with pytest.raises(SweepError, match="cannot be written to"):
+        train(copy, num_epochs=4)
+
+
+def test_the_working_directory_may_change_before_the_sweep_runs(once, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep = Sweep(tiny("sweep"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert_same(sweep.run(quiet), once)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "sweep"]
