@@ -12,7 +12,7 @@ FLOORS = (
     "words elsewhere checks trials usual_torch sources files packed compiled notebooks progress signals quadrature "
     "lanes figures",
     # 1: what varies, what stays
-    "activations initializers data records config",
+    "axes activations initializers data records config",
     # 2: networks and how they train
     "theory networks training cluster",
     # 3: the studies

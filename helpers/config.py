@@ -17,6 +17,7 @@ import torch
 from helpers import elsewhere
 from helpers.activations import ACTIVATIONS, FAMILIES, row_of_family
 from helpers.activations import ELSEWHERE as ACTIVATIONS_ELSEWHERE
+from helpers.axes import SETTINGS, WITH_MOMENTUM, columns, in_name
 from helpers.checks import (
     MOST_BYTES,
     ConfigError,
@@ -40,7 +41,6 @@ from helpers.checks import (
 from helpers.data import DATASETS, FROM_PATHS, source_of
 from helpers.initializers import ELSEWHERE as INITS_ELSEWHERE
 from helpers.initializers import INITIALIZERS, registered_inits
-from helpers.records import SETTINGS, WITH_MOMENTUM, columns, in_name
 
 PRECISIONS = {
     "float64": torch.float64,

@@ -8,9 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from helpers import words
+from helpers.axes import AXES, SETTINGS, axis_values
 from helpers.config import ConfigError
 from helpers.figures import STYLE, Picture, grid_of_subplots, legend, line_with_band, style_of
-from helpers.records import AXES, SETTINGS, axis_values
 from helpers.sweep.figures import draw_curves, draw_layer_statistics
 from helpers.sweep.tables import STAT_LABELS, crossing, is_logarithmic
 

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from helpers import networks, words
+from helpers.axes import in_name
 from helpers.config import Run, SweepConfig
 from helpers.figures import (
     COLOURS,
@@ -22,7 +23,6 @@ from helpers.figures import (
     line_with_band,
     style_of,
 )
-from helpers.records import in_name
 from helpers.sweep.figures import draw_accuracies, draw_layer_statistics
 from helpers.sweep.tables import STAT_LABELS, crossing, curves_of
 

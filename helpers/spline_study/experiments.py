@@ -12,12 +12,12 @@ from pathlib import Path
 from helpers import data as datasets
 from helpers import elsewhere, files, lanes, networks, sources
 from helpers.activations import ACTIVATIONS, FAMILIES, registered
+from helpers.axes import AXES
 from helpers.checks import ConfigError, checked, folded, name_in, optional, path, positive, shown, whole
 from helpers.config import CHECKS, ONE, SweepConfig, resolve_device
 from helpers.initializers import INITIALIZERS
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched, say
-from helpers.records import AXES
 from helpers.spline_study import log
 from helpers.sweep import origin
 from helpers.sweep.folder import FORCE, SweepError, own_activations

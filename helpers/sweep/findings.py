@@ -3,7 +3,7 @@
 import numpy as np
 
 from helpers import words
-from helpers.records import axis_values, in_name
+from helpers.axes import axis_values, in_name
 from helpers.sweep.tables import (
     best_range,
     best_threshold,

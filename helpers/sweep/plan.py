@@ -2,9 +2,9 @@
 
 import torch
 
+from helpers.axes import AXES
 from helpers.config import PRECISIONS, STACK_SETTINGS
 from helpers.lanes import MOST_LANES, Task
-from helpers.records import AXES
 
 STACK_SIZES = {"mps": 48, "cuda": 192}  # networks in a stack on a GPU: many, to fill it
 CACHE = 2**20  # bytes of a core's second-level cache that a stack's layer is to stay in

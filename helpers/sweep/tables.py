@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from helpers.records import AXES, LAYER_STATS, axis_values, in_name
+from helpers.axes import AXES, LAYER_STATS, axis_values, in_name
 
 STAT_LABELS = dict(
     zip(
@@ -21,7 +21,7 @@ STAT_LABELS = dict(
 
 def cells(results, **fixed):
     """The combinations that are finished in every seed: DataFrame, indexed by activation, init, layers, and by those
-    of `records.SETTINGS` that have several values.
+    of `axes.SETTINGS` that have several values.
 
     fixed    only those with these values: cells(results, activation="relu")
     columns  seeds, learned, diverged: how many; train_acc, test_acc, epochs (to 95 % of the own peak, of seeds that

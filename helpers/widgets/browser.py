@@ -14,7 +14,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from helpers import ROOT, files, packed
-from helpers.records import AXES, SUMMARY_COLUMNS, axis_values, find_sweeps, load_sweep
+from helpers.axes import AXES, axis_values
+from helpers.records import SUMMARY_COLUMNS, find_sweeps, load_sweep
 from helpers.sweep import run_figures
 from helpers.sweep.findings import settings
 from helpers.widgets.accuracy_map import AccuracyGrid

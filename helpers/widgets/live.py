@@ -23,9 +23,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from helpers import records
+from helpers.axes import AXES, EPOCH_COLUMNS, SETTINGS
 from helpers.figures import COLOURS, STYLE
 from helpers.progress import Watched, duration, person_watches
-from helpers.records import AXES, EPOCH_COLUMNS, SETTINGS
 from helpers.sweep import run_figures
 from helpers.widgets.accuracy_map import AccuracyGrid
 
