@@ -54,12 +54,15 @@ def write_whole(path, *parts):
     """
     path = Path(path)
     _check_held(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
+        _make_folder_of(path)
         with open(part, "wb") as file:
             file.writelines(content.encode() if isinstance(content, str) else content for content in parts)
         os.replace(part, path)
+    except FileNotFoundError:
+        _check_held(path)  # it went away just now
+        raise
     finally:
         part.unlink(missing_ok=True)
 
@@ -215,6 +218,16 @@ def _check_held(path):
             raise MovedError(
                 f"{folder} was renamed or removed while this was writing to it, or the working directory changed"
             )
+
+
+def _make_folder_of(path):
+    """Make the folder of a file with those above it, from a held one down: that itself is never made again."""
+    held = [folder for folder, _, _ in list(HELD) if path.is_relative_to(folder)]
+    if not held:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    for above in reversed((path.parent, *path.parent.parents) if held else ()):
+        if any(above != folder and above.is_relative_to(folder) for folder in held):
+            above.mkdir(exist_ok=True)
 
 
 def _which(path):

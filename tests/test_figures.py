@@ -16,7 +16,7 @@ def close_figures():
 
 
 def test_a_picture_is_written_with_its_sentence_in_few_colours_and_shown(tmp_path, monkeypatch):
-    shown = []
+    shown, before = [], plt.get_fignums()
     monkeypatch.setattr("IPython.display.display", lambda *parts: shown.extend(parts))
     figure, axes = plt.subplots()
     axes.imshow(np.random.default_rng(0).random((50, 50, 3)))
@@ -27,7 +27,7 @@ def test_a_picture_is_written_with_its_sentence_in_few_colours_and_shown(tmp_pat
         assert len(image.getcolors()) <= 256
     assert shown[0].data == file.read_bytes()
     assert shown[1].data == "Noise ≥ 0."
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == before
 
 
 def test_styles_differ_up_to_the_length_of_both_lists():

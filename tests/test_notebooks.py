@@ -215,7 +215,7 @@ def test_the_published_spline_batches_have_the_published_sizes():
         given = job.parameters
         (experiment,) = experiments(given["COMMON"], given["EXPERIMENTS"], given["save_dir"])
         config, run = experiment.config, experiment.run
-        assert experiment.folder == job.folder / f"{activation}_s42"
+        assert experiment.folder == (job.folder / f"{activation}_s42").absolute()
         assert run.activation == activation.replace("spline", "spline_sigmoid")
         assert (run.layers, config.hidden_size, config.normalize) == (16, 512, True)
         assert (config.dataset, config.optimizer, config.num_epochs, config.batch_size) == (dataset, "adam", 250, 1024)

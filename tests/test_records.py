@@ -467,7 +467,7 @@ def test_rows_of_the_summary_come_back_as_they_were_made(tmp_path):
             assert (value is pd.NA) == (made[name][column] is pd.NA), column
             if value is not pd.NA:
                 np.testing.assert_equal(value, made[name][column], column)
-    records.write_summary(tmp_path, rows)
+    records.write_summary(tmp_path, list(rows.values()))
     assert (tmp_path / "summary.csv").read_text() == text
 
 

@@ -162,7 +162,7 @@ def test_a_plan_is_kept_as_it_is():
         (0, "1e7", "NETWORKS is '1e7'"),
         (0, 0, "NETWORKS is 0"),
         (0, 2.5, "NETWORKS is 2.5"),
-        (0, 10**400, "1,000,000,000,000,000"),
+        (0, 10**400, "9,223,372,036,854,775,807"),
         (1, None, "MACHINES is None"),
         (1, float("nan"), "MACHINES is nan"),
         (2, None, "PRICES is None"),

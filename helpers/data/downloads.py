@@ -61,7 +61,7 @@ def read_idx(path, dimensions):
     32-bit whole number, then the values.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        with gzip.open(path, mode="rb") if path.suffix == ".gz" else open(path, "rb") as file:
             content = bytearray(file.read())  # so that the array can be written to
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {reason_of(error)}; put the original file there") from error

@@ -114,9 +114,15 @@ class SweepFolder:
         self._refuse_other_data(found, "holds results of")
         return found
 
+    @property
+    def _knows_what_made_runs(self):
+        """Whether runs.json is there, as it was written, and says of each run in it what it was made from."""
+        there = (self.path / "runs.json").is_file() and records.damage_of_index(self.path) is None
+        return there and all(len(entry) == 3 for entry in self._checksums.values())
+
     def _without_manifest(self):
         """What to do without the manifest, in words that hold."""
-        if all(len(entry) == 3 for entry in self._checksums.values()) and self._checksums:
+        if self._knows_what_made_runs:
             return "get it back, or move it away and start again: the runs in runs.json that this CONFIG made are kept"
         return f"get it back, choose another save_dir, or move {self.path} away to train all runs anew"
 
@@ -130,8 +136,8 @@ class SweepFolder:
         if not names:
             self._checksums = {}
             return
-        known, named = self._checksums, self.config.named
-        if any(len(entry) < 3 for entry in known.values()) or not names & set(known):
+        named = self.config.named
+        if not self._knows_what_made_runs:
             raise ConfigError(f"{self.path} holds runs but no manifest.json; {self._without_manifest()}")
         others = sorted(name for name in names if name not in named or self._is_anothers(named[name]))
         if others:

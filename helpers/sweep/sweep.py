@@ -205,13 +205,14 @@ class Sweep:
         """
         progress = Watched(progress or Lines(news_of))
         self.stop.clear()
+        nothing_is_left = self.on_disk.is_finished
         if not self.on_disk.is_complete:
             self.side_by_side(1)  # a cluster that does not answer says so before anything is written
         try:
             with self._locked():
                 self._run(progress)
         except SweepError as error:
-            if not self.on_disk.is_finished or not isinstance(error.__cause__, OSError):
+            if not nothing_is_left or not isinstance(error.__cause__, OSError):
                 raise
         finally:
             progress.close()

@@ -636,6 +636,18 @@ def test_a_stopped_folder_without_its_manifest_goes_on(once, half):
     assert_same(train(half), once)
 
 
+def test_a_run_that_a_kill_left_out_of_runs_json_is_trained_again_without_the_manifest(once, tmp_path, capsys):
+    """The kill came between the first CSVs and runs.json."""
+    folder = tmp_path / "sweep"
+    train(folder)
+    names = [path.stem for path in (folder / "runs").glob("*.csv")]
+    records.write_summary(folder, [], {})
+    (folder / "manifest.json").unlink()
+    assert_same(train(folder), once)
+    said = capsys.readouterr().out
+    assert all(f"{name}.csv is not known to runs.json" in said for name in names)
+
+
 # ---- a folder that goes away
 
 

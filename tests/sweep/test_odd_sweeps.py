@@ -40,10 +40,10 @@ def unknown_from(epoch):
 
 
 def infinite(run, config):
-    """Losses that overflow, and statistics that are infinite before they are NaN."""
+    """Losses that overflow, and statistics that are infinite at once; then nothing is measured any more."""
     table = constant()(run, config)
-    table[1:, 1:3], table[1:, 6:] = np.inf, np.inf
-    table[-1, 1:5] = table[-1, 6:] = np.nan
+    table[1, 1:3], table[1, 6:] = np.inf, np.inf
+    table[2:, 1:5] = table[2:, 6:] = np.nan
     return table
 
 
