@@ -374,7 +374,7 @@ def test_a_flipped_bit_of_a_state_changes_no_result(once, stopped, tmp_path, cap
 
 # ---- the right form with the wrong inside
 
-WRONG = [None, True, -1, 1.5, 10**400, float("nan"), "text", "", [], [1], ["a"], {}, {"a": 1}, [[]], "é"]
+WRONG = [None, True, -1, 10**400, float("nan"), "text", [], [1], ["a"], {}, {"a": 1}]
 
 
 def test_a_manifest_with_anything_in_it_gives_a_sentence_or_works(once, copy):
