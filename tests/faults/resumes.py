@@ -187,7 +187,7 @@ except Exception as error:
 
 def changed_kernel(text):
     """The C of the kernel with another number in it: the first sum that it makes is a difference."""
-    at = text.index("+=")
+    at = text.index("+= number")  # not that of a comment, which changes nothing
     return text[:at] + "-=" + text[at + 2 :]
 
 
