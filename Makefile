@@ -74,7 +74,7 @@ test-processors: setup
 	$(TRAINING) --perturb 1e-6
 	$(TRAINING) --perturb 1e-6 --perturb-seed 1
 
-## make faults   kills, full disks, damaged files, odd settings and fuzz: fault / tries / lost / how it showed; an hour; SHARE=0.1 for a tenth, WORDS="kills fuzz" for some
+## make faults   kills, full disks, damaged files, odd settings and fuzz: fault / tries / lost / how it showed; long; SHARE=0.1 for a tenth, WORDS="kills fuzz" for some
 faults: setup
 	$(BIN)/python -m tests.faults --share $(SHARE) $(WORDS)
 

@@ -64,7 +64,7 @@ def _library(source, options, without):
         b"".join(path.read_bytes() for path in sources)
         + "\n".join([*compiler, *instructions(), *FLAGS, _machine()]).encode()
     )
-    folder, name = source.parent / "__pycache__", f"{source.stem}-{files.checksum(made_from)[:16]}"
+    folder, name = source.parent / "__pycache__", f"{source.stem}-{files.checksum(made_from)}"
     for kept in _whole_ones(folder, name):
         with suppress(OSError):  # of a kind or in a place that cannot be run here: it is compiled anew
             return ctypes.CDLL(str(kept))
@@ -91,7 +91,7 @@ class CompilerError(RuntimeError):
 
 def _mark(content):
     """The end of a compiled file's name: by it a damaged one is known, which could crash the process or miscount."""
-    return files.checksum(content)[:16]
+    return files.checksum(content)
 
 
 def _whole_ones(folder, name):

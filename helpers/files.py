@@ -89,8 +89,8 @@ def write_npz(path, **arrays):
 
 
 def checksum(content):
-    """The sha256 of bytes, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
+    """16 digits for bytes or a text: the first of its sha256, in hexadecimal."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()[:16]
 
 
 # ---- states: what interrupted work goes on from

@@ -113,8 +113,8 @@ def _damaged(folder, error):
 
 
 def checksum(path):
-    """The first 16 digits of the sha256 of a file, plain or packed. Raises what `read` raises."""
-    return files.checksum(read(path))[:16]
+    """`files.checksum` of a file, plain or packed. Raises what `read` raises."""
+    return files.checksum(read(path))
 
 
 # ---- packing and unpacking

@@ -220,7 +220,7 @@ def write_summary(folder, rows, known=None):
     text, path = table.to_csv(index=False, float_format="%.6g"), Path(folder) / "summary.csv"
     if known is not None:
         before = _checksum(path) if path.is_file() else None
-        write_checksums(folder, known, (files.checksum(text.encode())[:16], before))
+        write_checksums(folder, known, (files.checksum(text), before))
     files.write_whole(path, text)
 
 
@@ -310,7 +310,7 @@ def _is_entry(entry):
 
 def _checksum_of(content):
     """16 digits of the sha256 of plain data, whatever the order of its keys."""
-    return files.checksum(json.dumps(content, sort_keys=True).encode())[:16]
+    return files.checksum(json.dumps(content, sort_keys=True))
 
 
 def write_manifest(folder, manifest):

@@ -5,12 +5,11 @@ are parsed, never imported, so this takes no torch and no time. Imports within f
 """
 
 import ast
-import hashlib
 import re
 from functools import lru_cache
 from pathlib import Path
 
-from helpers import ROOT
+from helpers import ROOT, files
 
 PACKAGES = ("helpers", "courselib")
 # What cannot change an executed notebook, and so does not count. The panel draws only where somebody watches, and in a
@@ -64,7 +63,7 @@ def changed(there, here):
 @lru_cache(maxsize=1000)
 def _fingerprint(path, text):
     bare = repr(_bare(parsed(text))) if path.endswith(".py") else _bare_c(text)
-    return hashlib.sha256(bare.encode()).hexdigest()[:16]
+    return files.checksum(bare)
 
 
 def _bare(node):

@@ -16,7 +16,7 @@ import pytest
 import torch
 from counting import CountingWorker, collected, resumed, tasks, total
 from distributed import Client
-from tiny_sweep import TINY
+from tiny_sweep import TINY, assert_same, quiet
 
 from helpers import ROOT, cluster, files, lanes, records
 from helpers.cluster import ClusterError
@@ -489,24 +489,6 @@ def test_a_scheduler_that_goes_is_one_sentence(tmp_path):
 
 def sweep(folder, **changes):
     return Sweep({**TINY, "save_dir": str(folder), **changes})
-
-
-def quiet(progress):
-    pass
-
-
-def found(results):
-    """All that a sweep has found, without its times: {run: its table}, and the summary."""
-    tables = {run: results.history(run).drop(columns="epoch_time") for run in results.summary.run}
-    return tables | {"summary": results.summary.drop(columns="seconds")}
-
-
-def assert_same(results, others):
-    """Every column but the times, to the last digit."""
-    ours, theirs = found(results), found(others)
-    assert list(ours) == list(theirs)
-    for name, table in ours.items():
-        assert table.equals(theirs[name]), f"{name} differs:\n{table.compare(theirs[name])}"
 
 
 @pytest.fixture(scope="module")

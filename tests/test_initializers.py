@@ -10,7 +10,7 @@ from helpers import networks, theory
 from helpers.checks import ConfigError
 from helpers.config import Run, SweepConfig
 from helpers.initializers import INITIALIZERS, bias_moments, draw_parameters, generator_for, register_initializer
-from helpers.sweep.folder import own_inits
+from helpers.sweep.origin import own_inits
 from helpers.sweep.stack import Stack
 
 # What theory solves for has no defaults.

@@ -1,4 +1,6 @@
-"""The CONFIG of a sweep as small as can be, for tests of what trains, stops and resumes."""
+"""A sweep as small as can be, for tests of what trains, stops and resumes."""
+
+from helpers.sweep import Sweep
 
 # Four stacks of three networks: each activation's deep and shallow ones. 200 samples are 6 batches of 32 and one of 8.
 TINY = {
@@ -15,3 +17,31 @@ TINY = {
     "device": "cpu",
     "stack_size": 3,
 }
+
+
+def tiny(folder, **changes):
+    """TINY in a folder, with other settings."""
+    return {**TINY, "save_dir": str(folder), **changes}
+
+
+def quiet(progress):
+    """A progress function that says nothing."""
+
+
+def train(folder, **changes):
+    """The results of TINY, trained in a folder."""
+    return Sweep(tiny(folder, **changes)).run(quiet)
+
+
+def without_times(results):
+    """All that a sweep has found, but for the times: {run: its table}, and the summary."""
+    found = {run: results.history(run).drop(columns="epoch_time") for run in results.summary.run}
+    return found | {"summary": results.summary.drop(columns="seconds")}
+
+
+def assert_same(results, others):
+    """Every column but the times, to the last digit."""
+    found, expected = without_times(results), without_times(others)
+    assert list(found) == list(expected)
+    for name, table in found.items():
+        assert table.equals(expected[name]), f"{name} differs:\n{table.compare(expected[name])}"

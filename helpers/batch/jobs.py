@@ -6,7 +6,6 @@ The executed copy `<folder>/<notebook>` carries in its metadata under `plumbline
 is kept as `<copy>.damaged`.
 """
 
-import hashlib
 import itertools
 import json
 import logging
@@ -98,14 +97,10 @@ def made_from(job, root=ROOT):
     cells = [(cell["cell_type"], cell["source"]) for cell in parameters.opened(job.notebook)["cells"]]
     code = sources.sources_of([source for kind, source in cells if kind == "code"], root)
     return {
-        "cells": _checksum(json.dumps([cell for cell in cells if cell[1].strip()])),
-        "parameters": _checksum(yaml.safe_dump(job.parameters)),
-        "code": {path: _checksum(text) for path, text in code.items()},
+        "cells": files.checksum(json.dumps([cell for cell in cells if cell[1].strip()])),
+        "parameters": files.checksum(yaml.safe_dump(job.parameters)),
+        "code": {path: files.checksum(text) for path, text in code.items()},
     }
-
-
-def _checksum(text):
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def last_run(job):

@@ -20,7 +20,7 @@ from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched, say
 from helpers.spline_study import log
 from helpers.sweep import origin
-from helpers.sweep.folder import FORCE, SweepError, own_activations
+from helpers.sweep.folder import FORCE, SweepError
 from helpers.sweep.plan import parameters
 from helpers.training import TORCH_OPTIMIZERS, Recipe, Training, data_type
 from helpers.usual_torch import usual_torch
@@ -278,7 +278,7 @@ class Study:
         config, data = experiment.config, self.data_of(experiment.config)
         if id(data) not in self._origins:
             self._origins[id(data)] = origin.of_data(data, config.normalize)
-        return {"data": self._origins[id(data)], "own_activations": own_activations(config)}
+        return {"data": self._origins[id(data)], "own_activations": origin.own_activations(config)}
 
     def _about_state(self, path, experiment, there):
         """What the state of this very training says of itself; an empty dict where there is none. Tells why."""

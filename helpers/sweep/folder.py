@@ -1,7 +1,6 @@
 """The folder of a sweep: whether a CONFIG can go on in it, what is finished or begun there, what is written to it."""
 
 import dataclasses
-import hashlib
 import json
 import time
 from collections import Counter
@@ -11,14 +10,13 @@ from pathlib import Path
 import torch
 
 from helpers import checks, files, lanes, packed, records, sources
-from helpers.activations import FAMILIES, registered
+from helpers.activations import FAMILIES
 from helpers.checks import shown
 from helpers.config import ConfigError, SweepConfig, with_later_keys
-from helpers.initializers import INITIALIZERS, generator_for
+from helpers.initializers import INITIALIZERS
 from helpers.progress import say
 from helpers.sweep import origin
 from helpers.sweep.plan import FREE_KEYS, PARAMS_OF, fixed_part, kind_of, stack_task
-from helpers.usual_torch import usual_torch
 
 PLACE = ("init", "activation", "layers", "seed")  # of a run in the grid
 FORCE = 'CONFIG "resume": "force"'
@@ -104,7 +102,7 @@ class SweepFolder:
                     f"{self.path} holds the results of another CONFIG: {key} is {shown(there.get(key))} there and "
                     f"{shown(here[key])} here; choose another save_dir, or give {key} the value that is there"
                 )
-        own = own_activations(self.config) | own_inits(self.config)
+        own = origin.own_activations(self.config) | origin.own_inits(self.config)
         for name, fingerprint in {**found.get("own_activations", {}), **found.get("own_inits", {})}.items():
             if own.get(name, fingerprint) != fingerprint:
                 raise ConfigError(
@@ -166,7 +164,7 @@ class SweepFolder:
             usual = getattr(row, "defaults", {})
             fixed[key] = {k: v for k, v in (params or {}).items() if usual.get(k) != v}
         base = fixed["activation_params"].get("base")
-        functions, inits = own_activations(self.config), own_inits(self.config)
+        functions, inits = origin.own_activations(self.config), origin.own_inits(self.config)
         own = functions.get(run.activation), functions.get(base), inits.get(self.config.row_of(run.init))
         return origin.digest(json.dumps([run.name, fixed, own, origin.in_short(self.data)]))
 
@@ -388,8 +386,8 @@ class SweepFolder:
             # what trained the runs, not what looked at them afterwards
             **(before if complete else {**made, **made_from}),
             "origins": earlier if complete or made in earlier else [*earlier, made],
-            "own_activations": own_activations(self.config),
-            "own_inits": own_inits(self.config),
+            "own_activations": origin.own_activations(self.config),
+            "own_inits": origin.own_inits(self.config),
             "started": before.get("started", files.now()),
             "finished": before["finished"] if complete else None,
             "seconds": self._seconds_before,
@@ -526,28 +524,3 @@ def _sentence(error, path):
 def _as_json(content):
     """Plain data as JSON brings it back: tuples are lists."""
     return json.loads(json.dumps(content))
-
-
-@usual_torch()
-def own_activations(config):
-    """{name: fingerprint} of the reader's own activations: their values and slopes on a grid, hashed.
-
-    The bases of variants are among them.
-    """
-    grid = torch.linspace(-4, 4, 65, dtype=torch.float64)
-    params = config.activation_params
-    bases = [params[name].get("base") for name in config.activations if name in params]
-    own = {name: config.rows.get(name, row) for name, row in sorted(registered().items())}
-    rows = {name: row for name, row in own.items() if name in (*config.activations, *bases)}
-    values = {name: torch.cat([row.f(grid), row.df(grid)]) for name, row in rows.items()}
-    return {name: hashlib.sha256(value.detach().numpy().tobytes()).hexdigest()[:16] for name, value in values.items()}
-
-
-@usual_torch()
-def own_inits(config):
-    """{name: fingerprint} of the reader's own inits: what they draw from one seed, hashed."""
-    rows = {config.row_of(name): row for name, row in sorted(config.init_rows.items()) if row.measured}
-    drawn = {
-        name: torch.cat([p.flatten() for p in row.both((9, 7), generator_for("own"))]) for name, row in rows.items()
-    }
-    return {name: hashlib.sha256(values.numpy().tobytes()).hexdigest()[:16] for name, values in drawn.items()}

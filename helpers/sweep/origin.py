@@ -1,12 +1,14 @@
-"""What decides the numbers of a sweep beside its CONFIG: the data, and the code that trains."""
+"""What decides the numbers of a sweep beside its CONFIG: the data, the code that trains, the reader's own functions."""
 
-import hashlib
 import zlib
 from functools import cache
 
 import torch
 
-from helpers import sources
+from helpers import files, sources
+from helpers.activations import registered
+from helpers.initializers import generator_for
+from helpers.usual_torch import usual_torch
 
 # What training imports and what computes nothing: it checks, plans, writes and reports.
 BESIDE = tuple(
@@ -80,9 +82,34 @@ def _shape(fingerprint):
 
 def digest(content):
     """16 digits for plain data, in the form of `repr`."""
-    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+    return files.checksum(repr(content))
 
 
 def in_short(data):
     """One fingerprint for all of the data."""
     return data["all"] or digest(sorted((name, part) for name, part in data.items() if name != "all"))
+
+
+@usual_torch()
+def own_activations(config):
+    """{name: fingerprint} of the reader's own activations: their values and slopes on a grid, hashed.
+
+    The bases of variants are among them.
+    """
+    grid = torch.linspace(-4, 4, 65, dtype=torch.float64)
+    params = config.activation_params
+    bases = [params[name].get("base") for name in config.activations if name in params]
+    own = {name: config.rows.get(name, row) for name, row in sorted(registered().items())}
+    rows = {name: row for name, row in own.items() if name in (*config.activations, *bases)}
+    values = {name: torch.cat([row.f(grid), row.df(grid)]) for name, row in rows.items()}
+    return {name: files.checksum(value.detach().numpy().tobytes()) for name, value in values.items()}
+
+
+@usual_torch()
+def own_inits(config):
+    """{name: fingerprint} of the reader's own inits: what they draw from one seed, hashed."""
+    rows = {config.row_of(name): row for name, row in sorted(config.init_rows.items()) if row.measured}
+    drawn = {
+        name: torch.cat([p.flatten() for p in row.both((9, 7), generator_for("own"))]) for name, row in rows.items()
+    }
+    return {name: files.checksum(values.numpy().tobytes()) for name, values in drawn.items()}

@@ -13,7 +13,7 @@ from helpers.activations import ACTIVATIONS, register_activation
 from helpers.checks import ConfigError
 from helpers.config import Run, SweepConfig
 from helpers.quadrature import expectation
-from helpers.sweep.folder import own_activations
+from helpers.sweep.origin import own_activations
 from helpers.sweep.stack import Stack
 
 Z = torch.linspace(-4, 4, 160, dtype=torch.float64)

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tiny_sweep import TINY
+from tiny_sweep import assert_same, quiet, tiny, train
 
 from helpers import ROOT, files, packed, records
 from helpers.checks import ConfigError
@@ -24,31 +24,6 @@ from helpers.sweep import Sweep, SweepError, origin, training
 from helpers.sweep.folder import SweepFolder
 
 pytestmark = pytest.mark.training
-
-
-def tiny(folder, **changes):
-    return {**TINY, "save_dir": str(folder), **changes}
-
-
-def quiet(progress):
-    pass
-
-
-def train(folder, **changes):
-    return Sweep(tiny(folder, **changes)).run(quiet)
-
-
-def without_times(results):
-    """All that a sweep has found, but for the times."""
-    tables = {run: results.history(run).drop(columns="epoch_time") for run in results.summary.run}
-    return tables | {"summary": results.summary.drop(columns="seconds")}
-
-
-def assert_same(results, others):
-    found, expected = without_times(results), without_times(others)
-    assert list(found) == list(expected)
-    for name, table in found.items():
-        assert table.equals(expected[name]), name
 
 
 def contents(folder):

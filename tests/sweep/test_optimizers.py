@@ -85,11 +85,17 @@ def test_a_folder_and_a_state_from_before_these_keys_go_on(optimizer, tmp_path, 
             Sweep({**config, "momentum": 0.8})
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "results").rglob("manifest.json")), ids=lambda path: path.parent.name)
-def test_a_published_config_is_the_same_with_the_later_keys(path):
-    found = json.loads(path.read_text()).get("config")
-    if not isinstance(found, dict) or "init_types" not in found:
-        pytest.skip("no sweep")
+PUBLISHED = [
+    folder
+    for study, sweeps in records.find_sweeps(ROOT / "results").items()
+    if study != "local"
+    for folder in sweeps.values()
+]
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: str(folder.relative_to(ROOT / "results")))
+def test_a_published_config_is_the_same_with_the_later_keys(folder):
+    found = records.load_sweep(folder).config
     completed = json.loads(json.dumps(SweepConfig.from_dict({**found, "device": "cpu"}).to_dict()))
     there = with_later_keys(found)
     used = {"init_params": found["init_types"], "activation_params": found["activations"]}

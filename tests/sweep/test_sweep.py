@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tiny_sweep import TINY
+from tiny_sweep import TINY, assert_same, quiet, tiny, train
 from torch.nn import functional
 
 from helpers import data as datasets
@@ -36,37 +36,11 @@ ROUNDED = {"figures": 0.5e-5, "layers": 0.5e-3}
 ACCURACIES = ["train_acc", "test_acc"]
 
 
-def tiny(folder, **changes):
-    return {**TINY, "save_dir": str(folder), **changes}
-
-
-def quiet(event):
-    pass
-
-
-def train(folder, **changes):
-    return Sweep(tiny(folder, **changes)).run(quiet)
-
-
 def fitted(**changes):
     """TINY as a SweepConfig that knows its sizes, and its data."""
     config = SweepConfig.from_dict({**TINY, **changes})
     data = datasets.load(config, "cpu", torch.float64)
     return config.fitted_to(data), data
-
-
-def without_times(results):
-    """All that a sweep has found: {run: its table without the times}, and the summary likewise."""
-    found = {run: results.history(run).drop(columns="epoch_time") for run in results.summary.run}
-    return found | {"summary": results.summary.drop(columns="seconds")}
-
-
-def assert_same(results, others):
-    """Every column but the times, to the last digit."""
-    found, expected = without_times(results), without_times(others)
-    assert list(found) == list(expected)
-    for name, table in found.items():
-        assert table.equals(expected[name]), f"{name} differs:\n{table.compare(expected[name])}"
 
 
 def assert_same_as_rounded(results, others):
