@@ -6,6 +6,8 @@ are parsed, never imported, so this takes no torch and no time. Imports within f
 
 import ast
 import re
+import threading
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +18,7 @@ PACKAGES = ("helpers", "courselib")
 # batch nobody does; what it trains with, the notebook imports itself. `helpers` has the table of floors, which grows
 # with every new file. Figures count: an executed notebook holds them.
 WITHOUT_EFFECT = ("helpers", "helpers.widgets.live")
+PARSING, TRIES = threading.Lock(), 20
 MAGIC = re.compile(r"\s*([%!?]|[\w.]+\?+\s*$)")
 
 
@@ -102,10 +105,14 @@ def _modules_in(text, package, root):
 
 
 def parsed(text):
-    """`ast.parse`, once more where Python up to 3.11.7 takes another parsing in between for an error (gh-106905)."""
-    try:
-        return ast.parse(text)
-    except SystemError:
+    """`ast.parse`, again where Python up to 3.11.7 takes another thread's parsing in between for an error (gh-106905).
+
+    Ours wait for each other; what other packages parse meanwhile, IPython and Dask, only a few tries can outlast.
+    """
+    with PARSING:
+        for _ in range(TRIES - 1):
+            with suppress(SystemError):
+                return ast.parse(text)
         return ast.parse(text)
 
 

@@ -1,5 +1,7 @@
 import os
+import signal
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +17,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """What tests start imports this tree, wherever it runs and whatever is installed."""
+    """What tests start imports this tree, and is interrupted as in a terminal, wherever and however this runs."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a job of a script's background
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup
     os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     if config.getoption("--perturb"):
         sys.path.insert(0, str(TESTS / "perturb"))

@@ -4,11 +4,13 @@ import ast
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from small_notebooks import write_notebook
 
-from helpers import ROOT
+from helpers import ROOT, sources
 from helpers.batch.jobs import made_from, read_jobs
 from helpers.notebooks import code_cells, read_notebook
 from helpers.sources import PACKAGES, changed, fingerprints, sources_of
@@ -205,3 +207,34 @@ def test_files_that_come_and_go_are_changes():
     assert changed({"a": "1", "b": "2"}, {"b": "2", "c": "3"}) == "a, c"
     assert changed(dict.fromkeys("abcde", "1"), {}) == "a, b, c and 2 more"
     assert fingerprints("numpy") == {}
+
+
+def test_threads_that_parse_wait_for_each_other(monkeypatch):
+    """Python up to 3.11.7 fails where two parse at a time (gh-106905); made to do so here whenever they meet."""
+    parse, inside = ast.parse, []
+
+    def meets_none(text):
+        inside.append(text)
+        time.sleep(0.01)
+        alone = len(inside) == 1
+        inside.pop()
+        if not alone:
+            raise SystemError("AST constructor recursion depth mismatch")
+        return parse(text)
+
+    monkeypatch.setattr(ast, "parse", meets_none)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(sources.parsed, [f"x = {i}" for i in range(16)]))
+    assert [tree.body[0].value.value for tree in found] == list(range(16))
+
+
+def test_what_others_parse_meanwhile_is_outlasted(monkeypatch):
+    parse, fails = ast.parse, iter([True] * 5)
+
+    def unlucky(text):
+        if next(fails, False):
+            raise SystemError("AST constructor recursion depth mismatch")
+        return parse(text)
+
+    monkeypatch.setattr(ast, "parse", unlucky)
+    assert sources.parsed("x = 7").body[0].value.value == 7

@@ -55,6 +55,7 @@ class SweepFolder:
         # name of a run: (checksum, number of its last epoch, what it was made from where that is known). One that does
         # not match is kept until its run is trained again: the next start, finding none, would believe the file.
         self._checksums = records.read_checksums(self.path)
+        self._index_is_whole = (self.path / "runs.json").is_file() and records.damage_of_index(self.path) is None
         self.manifest = self._checked_manifest()
         self._find_names()
         self.rows, self.finished = {}, set()
@@ -115,8 +116,7 @@ class SweepFolder:
     @property
     def _knows_what_made_runs(self):
         """Whether runs.json is there, as it was written, and says of each run in it what it was made from."""
-        there = (self.path / "runs.json").is_file() and records.damage_of_index(self.path) is None
-        return there and all(len(entry) == 3 for entry in self._checksums.values())
+        return self._index_is_whole and all(len(entry) == 3 for entry in self._checksums.values())
 
     def _without_manifest(self):
         """What to do without the manifest, in words that hold."""
@@ -269,8 +269,9 @@ class SweepFolder:
         written, last, *made_from = self._checksums.get(run.name, (checksum, None))
         if written != checksum:
             raise ValueError(f"{path} is damaged: its checksum is not the one in runs.json")
-        if self.manifest is None and not made_from:
-            raise ValueError(f"{path} is not known to runs.json, and there is no manifest.json")
+        if self._index_is_whole and path.stem not in self._checksums:
+            # A kill came before runs.json, and nothing vouches for the file; the state of its stack is still there.
+            raise ValueError(f"{path} is not known to runs.json")
         if last is None or row is None:
             history = records.read_run(path)
             if list(history) != records.columns(run.layers):

@@ -611,6 +611,21 @@ def test_a_stopped_folder_without_its_manifest_goes_on(once, half):
     assert_same(train(half), once)
 
 
+def test_a_run_that_a_kill_left_out_of_runs_json_is_not_believed(once, tmp_path, capsys):
+    """A digit of its CSV may have changed: no checksum and no row of the summary is there to tell."""
+    folder = tmp_path / "sweep"
+    train(folder)
+    known = records.read_checksums(folder)
+    name = once.summary.run[0]
+    path = folder / "runs" / f"{name}.csv"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text(lines[0] + lines[1].replace("2.", "3.", 1) + "".join(lines[2:]), encoding="utf-8")
+    rows = [row for row in records.read_rows(folder) if row["run"] != name]
+    records.write_summary(folder, rows, {run: entry for run, entry in known.items() if run != name})
+    assert_same(train(folder), once)
+    assert f"{name}.csv is not known to runs.json; the run is trained again" in capsys.readouterr().out
+
+
 def test_a_run_that_a_kill_left_out_of_runs_json_is_trained_again_without_the_manifest(once, tmp_path, capsys):
     """The kill came between the first CSVs and runs.json."""
     folder = tmp_path / "sweep"
