@@ -267,7 +267,7 @@ def as_images(net, x):
             )
         return x.reshape(-1, height, width, net.channels).permute(0, 3, 1, 2)
     fits = x.shape[1:] == wanted if net.image_shape else x.dim() == 4 and x.shape[1] == net.channels
-    if not fits or not x[0:1].numel() and len(x):
+    if not fits or 0 in x.shape[1:]:
         raise DataError(
             f"the images have the shape {tuple(x.shape)}; allowed is (n, {', '.join(map(str, wanted))}), or flat rows "
             "of such images, as helpers.data gives them"
