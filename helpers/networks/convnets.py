@@ -18,12 +18,13 @@ from torch.nn.utils import skip_init
 
 from helpers.activations import phi_of
 from helpers.activations.splines import LearnableSpline
-from helpers.checks import ConfigError, flag, name_in, positive, refuse, whole
+from helpers.checks import ConfigError, flag, name_in, positive, refuse, shown, whole
 from helpers.config import CHECKS
 from helpers.data import DataError
 from helpers.initializers import ELSEWHERE, INITIALIZERS, at_layer, generator_for, row_and_params
 from helpers.usual_torch import usual_torch
 
+AS_TORCHVISION = "torchvision"
 CHUNK = 256  # images that `training.evaluate` puts through one of these at once: its largest layer then stays small
 
 
@@ -32,7 +33,7 @@ CHUNK = 256  # images that `training.evaluate` puts through one of these at once
 
 @usual_torch()
 def resnet14(
-    activation="relu", *, classes=10, channels=None, width=1.0, seed=0, init="he_normal", init_params=None,
+    activation="relu", *, classes=10, channels=None, width=1.0, seed=0, init=AS_TORCHVISION, init_params=None,
     image_shape=None,
 ):  # fmt: skip
     """The ResNet of 6 n + 2 layers for small images, n = 2: 16, 32 and 64 channels (He et al. 2015, section 4.2).
@@ -46,8 +47,9 @@ def resnet14(
     channels     of an image; 3, or those of `image_shape`, where left out
     width        factor of the channels of all layers
     init         a row of the table of initializers, by which all weights are drawn; biases are 0, but for inits that
-                 draw them. "torch_default" is how PyTorch's own layers start
-    init_params  its parameters, its defaults where left out
+                 draw them. "torch_default" is how PyTorch's own layers start. "torchvision", as it starts its ResNets:
+                 convolutions by he_normal with the mode fan_out, the linear layer by torch_default
+    init_params  the parameters of the row, its defaults where left out
     image_shape  (channels, height, width), as `Data` has it; images and rows must fit it. Where left out, images may
                  have any size, and rows are taken for square images
     Raises ConfigError for arguments that are not allowed; DataError, when it is called, for images that do not fit.
@@ -61,7 +63,7 @@ def resnet14(
 
 @usual_torch()
 def resnet14_torchvision(
-    activation="relu", *, classes=10, channels=None, width=1.0, seed=0, init="he_normal", init_params=None,
+    activation="relu", *, classes=10, channels=None, width=1.0, seed=0, init=AS_TORCHVISION, init_params=None,
     image_shape=None,
 ):  # fmt: skip
     """torchvision's ResNet(BasicBlock, [1, 1, 1, 1]), the "ResNet14" of an earlier study: 64, 128, 256, 512 channels.
@@ -85,7 +87,7 @@ VGG11 = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512, 
 @usual_torch()
 def vgg11(
     activation="relu", *, classes=10, channels=None, batch_norm=False, dropout=0.0, width=1.0, seed=0,
-    init="he_normal", init_params=None, image_shape=None,
+    init=AS_TORCHVISION, init_params=None, image_shape=None,
 ):  # fmt: skip
     """VGG of configuration A (Simonyan & Zisserman 2015) with one linear layer in place of its three.
 
@@ -316,18 +318,12 @@ def _share(key, value):
 @torch.no_grad()
 def _drawn(net, name, seed, init, init_params):
     """The network with its weights, in float32: each from a generator of its own, by seed, init and its name."""
-    if not (isinstance(init_params, dict) and "init" in init_params):  # or it is a variant under a name of its own
-        name_in(INITIALIZERS, ELSEWHERE)("init", init)
-    given = CHECKS["init_params"]("init_params", {init: init_params or {}})[init]
-    kind, params = row_and_params(init, given)
-    row = INITIALIZERS[kind]
-    if row.solved:
-        raise ConfigError(
-            f"init is {init!r}, which is solved for a DeepMLP alone; allowed is "
-            + ", ".join(other for other in INITIALIZERS if not INITIALIZERS[other].solved)
-        )
+    convolutions = head = _row_and_params(init, init_params)
+    if init == AS_TORCHVISION:
+        convolutions, head = _row_and_params("he_normal", {"mode": "fan_out"}), _row_and_params("torch_default", None)
     layers = [(path, m) for path, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     for i, (path, module) in enumerate(layers):
+        kind, row, params = head if module is net.fc else convolutions
         here = at_layer(params, i, len(layers) - 1)
         generator = generator_for("weights", name, seed, kind, path)
         weight = torch.empty(module.weight.shape, dtype=torch.float64)
@@ -342,3 +338,18 @@ def _drawn(net, name, seed, init, init_params):
         if module.bias is not None:
             module.bias.copy_(bias)
     return net.float()
+
+
+def _row_and_params(init, given):
+    """(its name, the row, its parameters) of an init, which may be a variant under a name of its own. ConfigError."""
+    if init == AS_TORCHVISION:
+        if given:
+            raise ConfigError(f"init_params is {shown(given)}, but init 'torchvision' has none; leave it out")
+        return None
+    if not (isinstance(given, dict) and "init" in given):
+        name_in([AS_TORCHVISION, *INITIALIZERS], ELSEWHERE)("init", init)
+    kind, params = row_and_params(init, CHECKS["init_params"]("init_params", {init: given or {}})[init])
+    if INITIALIZERS[kind].solved:
+        free = [other for other in INITIALIZERS if not INITIALIZERS[other].solved]
+        raise ConfigError(f"init is {init!r}, which is solved for a DeepMLP alone; allowed is {', '.join(free)}")
+    return kind, INITIALIZERS[kind], params
