@@ -1,5 +1,6 @@
 """The autograd trainer: against a plain loop, for any network, stopped, resumed, with checkpoints."""
 
+import copy
 import dataclasses
 import gc
 import weakref
@@ -372,7 +373,7 @@ def test_what_a_network_draws_depends_on_seed_and_epoch_alone(name):
         torch.randn(epoch + 5)  # what others draw in between
         beside.advance()
         if epoch == 2:
-            gone_on.load(beside.state())
+            gone_on.load(copy.deepcopy(beside.state()))
     assert gone_on.epoch == 2
     gone_on.advance()
     for other in (beside, gone_on):
