@@ -383,6 +383,13 @@ def test_what_a_network_draws_depends_on_seed_and_epoch_alone(name):
     assert table(train(another))[1][0] != table(alone.history)[1][0]
 
 
+def test_each_step_of_each_epoch_draws_anew():
+    drawn = []
+    net = Drops(lambda a, training: (training and drawn.append(torch.rand(2).tolist())) or a)
+    train(Training(net, made_up_data(), Recipe("sgd", 0.05, 45, 3)))
+    assert len({tuple(numbers) for numbers in drawn}) == len(drawn) == 3 * 2
+
+
 def test_own_draws_are_draws_of_their_law_and_leave_named_generators_alone():
     n = 20_000
     with OwnDraws("a", 1):

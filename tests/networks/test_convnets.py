@@ -61,9 +61,9 @@ def test_the_convolutions_of_vgg11_are_torchvisions(batch_norm, side):
     theirs = (models.vgg11_bn if batch_norm else models.vgg11)(init_weights=False).features.double().eval()
     ours = shaken(vgg11(batch_norm=batch_norm, classes=7))
     theirs.load_state_dict(ours.features.state_dict())
-    features = theirs(images(2, side=side)).mean((2, 3))
+    features = theirs(images(1, side=side)).mean((2, 3))
     expected = features @ ours.fc.weight.T + ours.fc.bias
-    torch.testing.assert_close(ours(images(2, side=side)), expected)
+    torch.testing.assert_close(ours(images(1, side=side)), expected)
 
 
 def plain_resnet14(weights, x, phi):
@@ -317,7 +317,7 @@ TORCHS = {
 def test_weights_have_the_variance_of_their_init(init):
     """Each layer divided by its deviation is one sample; the variance of n normal values has the error sqrt(2 / n)."""
     scaled = []
-    for module in layers_of(vgg11(init=init, width=0.5)):
+    for module in layers_of(vgg11(init=init, width=0.25)):
         fan_in, fan_out = fans(module)
         row, params = INITIALIZERS.get(init), {}
         if init == "torchvision":
@@ -499,12 +499,12 @@ def test_a_last_batch_of_one_image_of_one_pixel():
 
 
 @pytest.mark.training
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", ["resnet14", "resnet14_torchvision", "vgg11 with dropout"])
 def test_they_learn_the_digits(name):
     """Test accuracy over three seeds against guessing: each of 360 images is right with probability 1/10 by chance."""
     loaded, accuracies = digits(train_size=None, test_size=None), []
     for seed in range(3):
-        net = MADE[name]()
+        net = MADE[name]()  # its weights are the same, the order of the images and the dropout are not
         train(training := Training(net, loaded, Recipe("adam", 3e-3, 64, 3, seed=seed)))
         accuracies.append(training.history[-1]["test_acc"])
     assert np.mean(accuracies) > 0.1 + 5 * (0.1 * 0.9 / (360 * 3)) ** 0.5, accuracies
