@@ -55,8 +55,7 @@ def resnet14(
     Raises ConfigError for arguments that are not allowed; DataError, when it is called, for images that do not fit.
     """
     channels, image_shape, row, base = _checked(activation, classes, channels, width, seed, image_shape, 16)
-    blocks = [(base, 1), (base, 1), (2 * base, 2), (2 * base, 1), (4 * base, 2), (4 * base, 1)]
-    stages = [blocks[:2], blocks[2:4], blocks[4:]]
+    stages = [[(base, 1), (base, 1)], [(2 * base, 2), (2 * base, 1)], [(4 * base, 2), (4 * base, 1)]]
     net = ResNet(row, classes, channels, image_shape, _conv(channels, base, 3), stages, PaddedShortcut)
     return _drawn(net, "resnet14", seed, init, init_params)
 

@@ -506,6 +506,6 @@ def test_they_learn_the_digits(name):
     """Test accuracy over three seeds against guessing: each of 360 images is right with probability 1/10 by chance."""
     loaded, accuracies = digits(train_size=None, test_size=None), []
     for seed in range(3):
-        train(training := Training(MADE[name](seed), loaded, Recipe("adam", 3e-3, 64, 3, seed=seed)))
+        train(training := Training(MADE[name](seed), loaded, Recipe("adam", 3e-3, 64, 4, seed=seed)))
         accuracies.append(training.history[-1]["test_acc"])
     assert np.mean(accuracies) > 0.1 + 5 * (0.1 * 0.9 / (360 * 3)) ** 0.5, accuracies
