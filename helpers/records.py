@@ -59,14 +59,19 @@ TEXTS = ("run", "activation", "init", "optimizer")  # names, which may be null o
 
 
 def write_run(folder, run, table):
-    """Write one run's CSV from its (epochs + 1, columns) array; an unknown value is an empty cell.
+    """Write one run's CSV from its (epochs + 1, columns) array."""
+    files.write_whole(run_file(folder, run), run_text(run, table))
+
+
+def run_text(run, table):
+    """One run's CSV from its (epochs + 1, columns) array; an unknown value is an empty cell.
 
     Six significant digits for losses, accuracies and times, four for layer statistics.
     """
     formats = ["%d"] + ["%.6g"] * (len(EPOCH_COLUMNS) - 1) + ["%.4g"] * (table.shape[1] - len(EPOCH_COLUMNS))
     lines = [",".join(columns(run.layers))]
     lines += [",".join("" if np.isnan(v) else f % v for f, v in zip(formats, row, strict=True)) for row in table]
-    files.write_whole(run_file(folder, run), "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def run_file(folder, run):
@@ -82,6 +87,11 @@ def read_run(path):
         raise
     except (ValueError, OSError) as error:  # no text, or no file
         raise RecordsError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
+    return parse_run(text, path)
+
+
+def parse_run(text, path):
+    """The text of one run's CSV as a DataFrame. Raises ValueError, one sentence that names the path."""
     head, _, body = text.partition("\n")
     names, lines = head.split(","), body.splitlines()
     depth = sum(name.startswith("act_mean_") for name in names)
@@ -209,18 +219,22 @@ def summary_is_known(folder):
     return "summary.csv" in _read_index(folder) and not damage_of_summary(folder)
 
 
-def write_summary(folder, rows, known=None):
+def write_summary(folder, rows, known=None, runs=None):
     """Write summary.csv, and runs.json where `known` is given.
 
     rows   that `summarise` made; at their end those of SETTINGS that are axes
     known  {name of a run: (checksum of its CSV, number of its last epoch)}, with a third where it is known: the
            fingerprint of what the run was made from
+    runs   {file: text} of CSVs to be written as well, once runs.json knows them: whatever a kill leaves of them, a
+           later start can tell it from what somebody else has put there
     """
     table = pd.DataFrame(rows, columns=[*rows[0]] if rows else SUMMARY_COLUMNS)
     text, path = table.to_csv(index=False, float_format="%.6g"), Path(folder) / "summary.csv"
     if known is not None:
         before = _checksum(path) if path.is_file() else None
         write_checksums(folder, known, (files.checksum(text), before))
+    for file, content in (runs or {}).items():
+        files.write_whole(file, content)
     files.write_whole(path, text)
 
 
@@ -271,6 +285,15 @@ def damage_of_summary(folder):
     if written is None or not path.is_file() or _checksum(path) in (written, *before):
         return None
     return f"{path} is damaged: its checksum is not the one in runs.json"
+
+
+def vouches_for_all(folder):
+    """Whether runs.json is whole and of today's kind, which knows every run before its CSV is there."""
+    try:
+        known = files.read_json(Path(folder) / "runs.json", "")
+    except files.DamagedError:
+        return False
+    return isinstance(known, dict) and "runs.json" in known and damage_of_index(folder) is None
 
 
 def damage_of_index(folder):

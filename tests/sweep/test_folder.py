@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tiny_sweep import assert_same, quiet, tiny, train
+from tiny_sweep import assert_same, quiet, run_times, tiny, train
 
 from helpers import ROOT, files, packed, records
 from helpers.checks import ConfigError
@@ -262,7 +262,7 @@ def test_a_kill_between_the_index_and_the_summary_is_no_damage(once, copy, monke
     write = files.write_whole
 
     def killed(path, *parts):
-        if Path(path).name == "summary.csv" and len(grown.finished) > 12:
+        if Path(path).name == "summary.csv" and list((copy / "runs").glob("*_s1.csv")):
             raise KeyboardInterrupt
         write(path, *parts)
 
@@ -271,7 +271,37 @@ def test_a_kill_between_the_index_and_the_summary_is_no_damage(once, copy, monke
         with pytest.raises(KeyboardInterrupt):
             grown.run(quiet)
     assert len(records.load_sweep(copy).summary) == 12
+    written = run_times(copy)
+    assert len(written) > 12
     assert len(train(copy, seeds=[0, 1]).summary) == 24
+    assert written.items() <= run_times(copy).items()
+
+
+@pytest.mark.parametrize("writes", range(1, 6))
+def test_a_kill_at_any_write_of_a_complete_stack_loses_no_run_that_is_written(once, tmp_path, monkeypatch, writes):
+    """runs.json, the CSVs, summary.csv, in this order: what lies there, a later start can tell from a stranger's."""
+    folder, to_go = tmp_path / "sweep", []
+    begun, write, write_summary = Sweep(tiny(folder)), files.write_whole, records.write_summary
+
+    def note(folder, rows, known, runs):
+        to_go[:] = [writes] if runs else []
+        write_summary(folder, rows, known, runs)
+
+    def killed(path, *parts):
+        write(path, *parts)
+        to_go[:] = [count - 1 for count in to_go]
+        if to_go == [0]:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write_summary", note)
+        patch.setattr(files, "write_whole", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begun.run(quiet)
+    written = run_times(folder)
+    assert len(written) == min(writes - 1, 3)  # a stack has three runs
+    assert_same(train(folder), once)
+    assert written.items() <= run_times(folder).items()
 
 
 def flipped(content, position, bit):
@@ -611,8 +641,8 @@ def test_a_stopped_folder_without_its_manifest_goes_on(once, half):
     assert_same(train(half), once)
 
 
-def test_a_run_that_a_kill_left_out_of_runs_json_is_not_believed(once, tmp_path, capsys):
-    """A digit of its CSV may have changed: no checksum and no row of the summary is there to tell."""
+def test_a_run_that_runs_json_does_not_know_is_not_believed(once, tmp_path, capsys):
+    """It is none of ours, which runs.json knows before they are written; a digit of it may have changed."""
     folder = tmp_path / "sweep"
     train(folder)
     known = records.read_checksums(folder)
@@ -626,8 +656,7 @@ def test_a_run_that_a_kill_left_out_of_runs_json_is_not_believed(once, tmp_path,
     assert f"{name}.csv is not known to runs.json; the run is trained again" in capsys.readouterr().out
 
 
-def test_a_run_that_a_kill_left_out_of_runs_json_is_trained_again_without_the_manifest(once, tmp_path, capsys):
-    """The kill came between the first CSVs and runs.json."""
+def test_runs_that_runs_json_does_not_know_are_trained_again_without_the_manifest(once, tmp_path, capsys):
     folder = tmp_path / "sweep"
     train(folder)
     names = [path.stem for path in (folder / "runs").glob("*.csv")]
