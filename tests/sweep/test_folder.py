@@ -289,7 +289,8 @@ def test_a_kill_at_any_write_of_a_complete_stack_loses_no_run_that_is_written(on
 
     def killed(path, *parts):
         write(path, *parts)
-        to_go[:] = [count - 1 for count in to_go]
+        if Path(path).suffix in (".csv", ".json"):  # other threads write states meanwhile
+            to_go[:] = [count - 1 for count in to_go]
         if to_go == [0]:
             raise KeyboardInterrupt
 
