@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from helpers import checks, files, lanes, packed, records, sources
+from helpers import checks, checksums, files, lanes, manifests, packed, records, sources
 from helpers.activations import FAMILIES
 from helpers.checks import shown
 from helpers.config import ConfigError, SweepConfig, with_later_keys
@@ -54,7 +54,7 @@ class SweepFolder:
         self.data = origin.of_data(data, config.normalize)
         # name of a run: (checksum, number of its last epoch, what it was made from where that is known). One that does
         # not match is kept until its run is trained again: the next start, finding none, would believe the file.
-        self._checksums = records.read_checksums(self.path)
+        self._checksums = checksums.read(self.path)
         self.manifest = self._checked_manifest()
         self._find_names()
         self.rows, self.finished = {}, set()
@@ -85,7 +85,7 @@ class SweepFolder:
         """The manifest in the folder, if this CONFIG can go on with it; None where there is none."""
         file = self.path / "manifest.json"
         try:
-            found = records.read_manifest(self.path, self._without_manifest())
+            found = manifests.read(self.path, self._without_manifest())
         except files.DamagedError as error:
             raise ConfigError(str(error)) from error
         if found is None:
@@ -93,7 +93,7 @@ class SweepFolder:
             return None
         if not isinstance(found, dict) or not isinstance(found.get("config"), dict):
             raise ConfigError(f"{file} holds no config; {self._without_manifest()}")
-        if wrong := records.wrong_kinds(found):
+        if wrong := manifests.wrong_kinds(found):
             raise ConfigError(f"{file} is damaged: {wrong}; {self._without_manifest()}")
         there, here = with_later_keys(found["config"]), self.config.to_dict()
         for key in here:
@@ -115,7 +115,7 @@ class SweepFolder:
     @property
     def _knows_what_made_runs(self):
         """Whether runs.json is there, as it was written, and says of each run in it what it was made from."""
-        there = (self.path / "runs.json").is_file() and records.damage_of_index(self.path) is None
+        there = (self.path / "runs.json").is_file() and checksums.damage_of_index(self.path) is None
         return there and all(len(entry) == 3 for entry in self._checksums.values())
 
     def _without_manifest(self):
@@ -235,10 +235,10 @@ class SweepFolder:
     def _find_finished(self):
         """A run whose CSV is as it was written has its row in the summary; any other is read and judged anew."""
         packed.packed_names(self.path / "runs")  # a zip that cannot be opened ends it here
-        for damage in (records.damage_of_index(self.path), records.damage_of_summary(self.path)):
+        for damage in (checksums.damage_of_index(self.path), checksums.damage_of_summary(self.path)):
             if damage:
                 say(f"{damage}; it is written anew from the runs")
-        known, self._vouched = records.summary_is_known(self.path), records.vouches_for_all(self.path)
+        known, self._vouched = checksums.summary_is_known(self.path), checksums.vouches_for_all(self.path)
         again = set((self.manifest or {}).get("again", ()))
         gone = []
         for run in self.config.runs():
@@ -363,7 +363,7 @@ class SweepFolder:
     def changed_since(self):
         """Whether somebody else has written to the folder after this was read from it, or wrote to it."""
         try:
-            return records.read_manifest(self.path) != _as_json(self.manifest)
+            return manifests.read(self.path) != _as_json(self.manifest)
         except files.DamagedError:
             return True
 
@@ -433,14 +433,14 @@ class SweepFolder:
         A stack that a kill has left with some of its runs written is trained as a whole; those runs stay as they are.
         """
         trained = [self.config.named[name] for name in event.results]
-        rows, checksums, texts = dict(self.rows), dict(self._checksums), {}
+        rows, known, texts = dict(self.rows), dict(self._checksums), {}
         for run in set(trained) - self.finished:
             file, text = records.run_file(self.path, run), records.run_text(run, event.results[run.name])
             history = records.parse_run(text, file)
             texts[file], rows[run] = text, records.summarise(run, history, self.floor)
-            checksums[run.name] = (files.checksum(text), len(history) - 1, self._made_from(run))
-        self._write_summary(rows, checksums, texts)
-        self.rows, self._checksums = rows, checksums
+            known[run.name] = (files.checksum(text), len(history) - 1, self._made_from(run))
+        self._write_summary(rows, known, texts)
+        self.rows, self._checksums = rows, known
         self.finished.update(trained)
         if "again" in self.manifest:
             names = {run.name for run in trained}
@@ -474,15 +474,15 @@ class SweepFolder:
             self.manifest["finished"] = files.now()
             self._write_manifest()
 
-    def _write_summary(self, rows=None, checksums=None, texts=None):
+    def _write_summary(self, rows=None, known=None, texts=None):
         rows = self.rows if rows is None else rows
         ordered = [rows[run] for run in self.config.runs() if run in rows]
-        records.write_summary(self.path, ordered, self._checksums if checksums is None else checksums, texts)
+        records.write_summary(self.path, ordered, self._checksums if known is None else known, texts)
 
     def _write_manifest(self):
         seconds = self._seconds_before + time.perf_counter() - self._started
         self.manifest["seconds"] = float(f"{seconds:.6g}")  # digits that count, since a small sweep takes milliseconds
-        records.write_manifest(self.path, self.manifest)
+        manifests.write(self.path, self.manifest)
 
 
 def _goes_on(key, there, here):

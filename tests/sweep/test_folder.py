@@ -17,7 +17,7 @@ import pytest
 import torch
 from tiny_sweep import assert_same, quiet, run_times, tiny, train
 
-from helpers import ROOT, files, packed, records
+from helpers import ROOT, checksums, files, packed, records
 from helpers.checks import ConfigError
 from helpers.config import Run, SweepConfig
 from helpers.sweep import Sweep, SweepError, origin, training
@@ -584,7 +584,7 @@ def test_a_folder_from_before_there_were_fingerprints_goes_on_and_gains_them(onc
     results = train(half)
     assert_same(results, once)
     assert results.manifest["code"] == origin.of_code()
-    assert all(len(entry) == 3 for entry in records.read_checksums(half).values())
+    assert all(len(entry) == 3 for entry in checksums.read(half).values())
 
 
 def test_the_code_that_decides_numbers_is_known_by_what_it_computes():
@@ -646,7 +646,7 @@ def test_a_run_that_runs_json_does_not_know_is_not_believed(once, tmp_path, caps
     """It is none of ours, which runs.json knows before they are written; a digit of it may have changed."""
     folder = tmp_path / "sweep"
     train(folder)
-    known = records.read_checksums(folder)
+    known = checksums.read(folder)
     name = once.summary.run[0]
     path = folder / "runs" / f"{name}.csv"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -783,8 +783,8 @@ def earlier(monkeypatch):
         with monkeypatch.context() as at_that_time:
             at_that_time.setattr(Run, "name", Run.earlier_name)
             begin_in(folder, **changes)
-        known = records.read_checksums(folder)
-        records.write_checksums(folder, {name: entry[:2] for name, entry in known.items()})
+        known = checksums.read(folder)
+        checksums.write(folder, {name: entry[:2] for name, entry in known.items()})
 
     return begin
 
@@ -836,7 +836,7 @@ def test_two_runs_that_an_earlier_version_called_alike_are_trained_again(tmp_pat
     ]
     records.write_summary(folder, rows)
     if index:
-        records.write_checksums(folder, {"he_leaky_relu_1L_s0": (packed.checksum(next(folder.glob("runs/*"))), 3)})
+        checksums.write(folder, {"he_leaky_relu_1L_s0": (packed.checksum(next(folder.glob("runs/*"))), 3)})
     with pytest.raises(ValueError, match=r"two runs of one name, he_leaky_relu_1L_s0.* start the sweep again"):
         records.load_sweep(folder)
     assert_same(train(folder, **ALIKE), train(tmp_path / "whole", **ALIKE))
