@@ -153,7 +153,7 @@ def save_surface(path, surface):
 
 
 def load_surface(path):
-    """A surface, or a line, that was saved, plain or packed. Raises FileNotFoundError, SurfaceError if it is damaged."""
+    """A surface, or a line, that was saved, plain or packed. Raises FileNotFoundError; SurfaceError if damaged."""
     path = Path(path)
     content = packed.read(path)
     try:
