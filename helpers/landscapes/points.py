@@ -12,15 +12,14 @@ are evaluated by the plain way: a copy whose parameters are moved from point to 
 
 import copy
 
-import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from helpers.checks import in_one_sentence, shown
+from helpers.landscapes import mlp_points
 from helpers.landscapes.directions import check_direction, places_of
+from helpers.landscapes.losses import finished, loss_and_accuracy
 from helpers.progress import say
-from helpers.training import sum_type
 from helpers.usual_torch import usual_torch
 
 BATCH_NORM = ("frozen", "recomputed")
@@ -93,22 +92,6 @@ def check_data(model, x, y):
             f"y holds classes from {int(y.min())} to {int(y.max())}, and the network has {classes or 'no'} of them; "
             "allowed are whole numbers (samples,) below the number of its outputs (samples, classes)"
         )
-
-
-def loss_and_accuracy(outputs, y):
-    """(sum of the losses, correct guesses) of some samples, tensors; a regression has NaN guesses."""
-    if y.is_floating_point():
-        share = len(y) / y.numel()
-        loss = functional.mse_loss(outputs, y, reduction="sum").to(sum_type(outputs)) * share
-        return loss, torch.full_like(loss, torch.nan)
-    loss = functional.cross_entropy(outputs, y, reduction="sum")
-    return loss.to(sum_type(outputs)), (outputs.argmax(1) == y).sum().to(sum_type(outputs))
-
-
-def finished(losses, correct, samples):
-    """(losses, accuracies) from sums, float64; a point that has diverged has no accuracy."""
-    losses, accuracies = np.asarray(losses, float) / samples, np.asarray(correct, float) / samples
-    return losses, np.where(np.isfinite(losses), accuracies, np.nan)
 
 
 def _quiet_copy(model):
@@ -221,4 +204,4 @@ def _stacked(model, x, y, pair, batch_norm):
 
 
 # each (model, x, y, pair, batch_norm) -> what evaluates points, or None where it is not for this network
-WAYS = [_stacked, PlainPoints]
+WAYS = [mlp_points.points, _stacked, PlainPoints]
