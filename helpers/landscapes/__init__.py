@@ -18,6 +18,7 @@ from helpers.landscapes.surfaces import (
     save_csv,
     save_surface,
 )
+from helpers.landscapes.trajectories import Trajectory, arrow, coordinates, losses_along, trajectory_plane
 
 __all__ = [
     "DirectionError",
@@ -25,14 +26,19 @@ __all__ = [
     "PointsError",
     "Surface",
     "SurfaceError",
+    "Trajectory",
+    "arrow",
     "check_direction",
+    "coordinates",
     "difference",
     "filter_normalised_directions",
     "load_surface",
     "loss_line",
     "loss_surface",
+    "losses_along",
     "points",
     "rescaled",
     "save_csv",
     "save_surface",
+    "trajectory_plane",
 ]

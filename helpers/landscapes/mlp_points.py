@@ -2,10 +2,8 @@
 
 The first layer is linear in the step: z_0 = (W_0 + a V1_0 + b V2_0) x + ... is three products, made once for the plane,
 and a sum at each point. The weights of all other layers are one vector, moved by one sum. A point is evaluated as a
-whole, so that it stays in the cache; the losses of a row are taken together; and each core has points of its own.
+whole, so that it stays in the cache, and the losses of a row are taken together.
 """
-
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -14,6 +12,7 @@ from torch.nn import functional
 from helpers.activations import ACTIVATIONS
 from helpers.activations.table import Activation
 from helpers.landscapes.losses import finished
+from helpers.landscapes.plain_points import is_watched
 from helpers.networks import DeepMLP
 
 SAMPLES = 256  # of a pass: what a layer holds of them stays in the cache
@@ -23,19 +22,13 @@ LOGITS = 2**22  # at most, of a row's points, before their losses are taken
 def points(model, x, y, pair, batch_norm):
     """MlpPoints for a DeepMLP on a CPU whose classes are guessed; None for another network."""
     own = type(model) is DeepMLP and not model.splines and x.device.type == "cpu" and not y.is_floating_point()
-    if not own or len(model.hidden) == 0 or any(map(_is_watched, model.modules())):
+    if not own or len(model.hidden) == 0 or any(map(is_watched, model.modules())):
         return None
     return MlpPoints(model, x, y, pair)
 
 
-def _is_watched(module):
-    """Whether somebody else takes part when a module is called."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, getattr(module, "parametrizations", ()))
-    return any(len(h) for h in hooks) or "forward" in vars(module)
-
-
 class MlpPoints:
-    """See `points.points`: .row(a, bs) and .at(a, b)."""
+    """See `points.points`: .row(a, bs)."""
 
     def __init__(self, model, x, y, pair):
         with torch.no_grad():
@@ -54,29 +47,20 @@ class MlpPoints:
             (row for row in ACTIVATIONS.values() if row.f is model.phi), Activation(model.phi, None)
         ).forward
 
-    def at(self, a, b):
-        losses, accuracies = self.row(a, [b])
-        return float(losses[0]), float(accuracies[0])
-
-    def row(self, a, bs):
-        bs, threads = np.asarray(bs, float), torch.get_num_threads()
-        if threads == 1 or len(bs) < 2 * threads:
-            return finished(*self._some(a, bs), len(self.y))
-        # What this thread computed with others would leave these spinning for a while, on the cores of the new ones.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            found = list(pool.map(lambda some: self._some(a, some), np.array_split(bs, threads)))
-        return finished(*map(np.concatenate, zip(*found, strict=True)), len(self.y))
+    def twin(self):
+        """Itself: nothing in it changes from point to point."""
+        return self
 
     @torch.inference_mode()
-    def _some(self, a, bs):
-        """(sums of the losses, of the right guesses) at some points of a row."""
+    def row(self, a, bs):
         inputs = torch.add(self.inputs[0], self.inputs[1], alpha=float(a))
         rest = torch.add(self.start, self.first, alpha=float(a))
         at_once = max(1, LOGITS // (len(self.y) * self.classes))
         found = [self._few(inputs, rest, bs[i : i + at_once]) for i in range(0, len(bs), at_once)]
-        return tuple(map(np.concatenate, zip(*found, strict=True)))
+        return finished(*map(np.concatenate, zip(*found, strict=True)), len(self.y))
 
     def _few(self, inputs, rest, bs):
+        """(sums of the losses, of the right guesses) at some points of a row."""
         logits = inputs.new_empty(len(bs), len(self.y), self.classes)
         moved = torch.empty_like(rest)
         parts = moved.split([shape.numel() for shape in self.shapes])
