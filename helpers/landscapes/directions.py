@@ -14,6 +14,7 @@ import copy
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from helpers.activations.splines import LearnableSpline
 from helpers.checks import in_one_sentence, meant, shown
@@ -198,6 +199,9 @@ class _Place:
 def places_of(model):
     """{name of a parameter: _Place}. Raises DirectionError for a network without parameters, or with other numbers."""
     modules = dict(model.named_modules())
+    for name, p in model.named_parameters():
+        if is_lazy(p):
+            raise DirectionError(f"{name} has no shape before the network's first call; call it once on some samples")
     places = {name: _Place(name, p, modules[name.rpartition(".")[0]]) for name, p in model.named_parameters()}
     if not places:
         raise DirectionError(

@@ -13,7 +13,7 @@ def loss_and_accuracy(outputs, y):
         share = len(y) / y.numel()
         loss = functional.mse_loss(outputs, y, reduction="sum").to(sum_type(outputs)) * share
         return loss, torch.full_like(loss, torch.nan)
-    loss = functional.cross_entropy(outputs, y, reduction="sum")
+    loss = functional.cross_entropy(outputs, y.long(), reduction="sum")
     return loss.to(sum_type(outputs)), (outputs.argmax(1) == y).sum().to(sum_type(outputs))
 
 

@@ -32,7 +32,7 @@ class MlpPoints:
 
     def __init__(self, model, x, y, pair):
         with torch.no_grad():
-            self.x, self.y = x.flatten(1), y
+            self.x, self.y = x.flatten(1), y.long()
             named = [{name: p.detach() for name, p in model.named_parameters()}, *pair]
             first, *others = [
                 (f"hidden.{i}" if i < len(model.hidden) else "output") for i in range(len(model.hidden) + 1)

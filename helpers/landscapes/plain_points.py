@@ -14,10 +14,17 @@ CHUNK = 2048  # samples that are evaluated at once, where a network's own `chunk
 
 def quiet_copy(model):
     """A copy in evaluation mode, which nothing that is done to it leads back to."""
-    twin = copy.deepcopy(model).eval()
+    kept = {id(t): t.detach().clone() for m in model.modules() for t in vars(m).values() if _is_computed(t)}
+    twin = copy.deepcopy(model, kept).eval()
     for parameter in twin.parameters():
-        parameter.requires_grad_(False)
+        if parameter.is_leaf:  # those of a scripted copy are not
+            parameter.requires_grad_(False)
     return twin
+
+
+def _is_computed(value):
+    """Whether a module keeps a tensor with a history, as weight_norm does, or an output: torch does not copy those."""
+    return isinstance(value, torch.Tensor) and not value.is_leaf
 
 
 def is_watched(module):
@@ -59,10 +66,14 @@ class PlainPoints:
             torch.add(w, v, alpha=b, out=p)
         self._measure()
         loss = correct = 0
-        for x, y in zip(self.x.split(self.chunk), self.y.split(self.chunk), strict=True):
+        for x, y in zip(self._parts(self.x), self._parts(self.y), strict=True):
             more, right = loss_and_accuracy(self.net(x), y)
             loss, correct = loss + more, correct + right
         return float(loss), float(correct)
+
+    def _parts(self, samples):
+        """Parts that fit at once, of one size: a batch norm that keeps no statistics finds none in one sample."""
+        return samples.tensor_split(-(-len(samples) // self.chunk))
 
     def _measure(self):
         """Give batch norms the mean and variance of all of x, at this point."""
@@ -72,7 +83,7 @@ class PlainPoints:
             norm.reset_running_stats()
             norm.momentum = None  # the mean over the parts of x
             norm.train()
-        for x in self.x.split(self.chunk):
+        for x in self._parts(self.x):
             self.net(x)
         for norm in self.measured:
             norm.eval()
@@ -115,7 +126,7 @@ class StackedPoints(PlainPoints):
             return loss_and_accuracy(torch.func.functional_call(self.net, parameters, (x,)), y)
 
         loss = correct = 0
-        for x, y in zip(self.x.split(self.chunk), self.y.split(self.chunk), strict=True):
+        for x, y in zip(self._parts(self.x), self._parts(self.y), strict=True):
             more, right = torch.func.vmap(one, (0, None, None))(stacked, x, y)
             loss, correct = loss + more, correct + right
         return loss, correct

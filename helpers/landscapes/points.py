@@ -11,6 +11,7 @@ are evaluated by the plain way: a copy whose parameters are moved from point to 
 """
 
 import torch
+from torch import nn
 
 from helpers.checks import in_one_sentence, shown
 from helpers.landscapes import convnet_points, mlp_points
@@ -43,6 +44,10 @@ def points(model, x, y, pair, batch_norm="frozen"):
     """
     if batch_norm not in BATCH_NORM:
         raise PointsError(f"batch_norm is {shown(batch_norm)}; allowed is {' or '.join(BATCH_NORM)}")
+    if not isinstance(model, nn.Module):
+        raise PointsError(f"the network is {shown(type(model).__name__)}; allowed is an nn.Module")
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise PointsError("the plane has no pair of directions; allowed is (v1, v2)")
     places_of(model)  # that there are parameters, and finite ones
     for direction in pair:
         check_direction(model, direction)
@@ -50,7 +55,10 @@ def points(model, x, y, pair, batch_norm="frozen"):
     with usual_torch():
         for way in WAYS:
             if (found := way(model, x, y, pair, batch_norm)) is not None:
-                return SideBySide(found, alone=x.device.type != "cpu")
+                found = SideBySide(found, alone=x.device.type != "cpu")
+                if batch_norm == "recomputed":
+                    _check_recomputed(found, x)
+                return found
     raise AssertionError("the plain way takes every network")
 
 
@@ -63,18 +71,23 @@ def check_data(model, x, y):
             f"x has {len(x) if x.dim() else 'no'} samples and y has {len(y) if y.dim() else 'no'} targets; allowed are "
             "as many targets as samples, one at least"
         )
+    if y.is_complex():
+        raise PointsError(f"y holds {y.dtype}; allowed are class numbers, or targets in floating point")
     device = next(model.parameters()).device
     if x.device != device or y.device != device:
         raise PointsError(f"the network is on {device}, x on {x.device} and y on {y.device}; put them on one device")
-    try:
-        with usual_torch():
-            outputs = quiet_copy(model)(x[:1])
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        said = " ".join(str(error).split())[:300]
-        raise PointsError(
-            f"x does not fit the network: of samples of the shape {tuple(x.shape[1:])} it says: {said}"
-        ) from error
-    if not isinstance(outputs, torch.Tensor) or len(outputs) != 1:
+    some = x[:2]  # a batch norm that keeps no statistics wants more than one
+    with usual_torch(), torch.no_grad():
+        net = quiet_copy(model)
+        try:
+            outputs = net(some)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a forward pass of the reader's own may raise
+            raise PointsError(
+                f"x does not fit the network: of samples of the shape {tuple(x.shape[1:])} it says: {_in_words(error)}"
+            ) from error
+    if not isinstance(outputs, torch.Tensor) or outputs.dim() < 1 or len(outputs) != len(some):
         raise PointsError("the network gives no tensor with a row a sample; allowed are outputs (samples, ...)")
     if y.is_floating_point():
         if outputs.shape[1:] != y.shape[1:]:
@@ -88,6 +101,21 @@ def check_data(model, x, y):
             f"y holds classes from {int(y.min())} to {int(y.max())}, and the network has {classes or 'no'} of them; "
             "allowed are whole numbers (samples,) below the number of its outputs (samples, classes)"
         )
+
+
+def _check_recomputed(found, x):
+    """Raise PointsError where batch norm finds no statistics in these samples, as in one alone."""
+    try:
+        found.at(0.0, 0.0)
+    except ValueError as error:
+        raise PointsError(
+            f"batch norm's statistics cannot be recomputed from x, {len(x)} samples: {_in_words(error)}; give more of "
+            'them, or batch_norm="frozen"'
+        ) from error
+
+
+def _in_words(error):
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _stacked(model, x, y, pair, batch_norm):

@@ -199,11 +199,65 @@ def test_recomputed_statistics_are_those_of_x_at_each_point():
         state[name] = state[name] + 0.4 * pair[0][name] + 0.2 * pair[1][name]
     twin.load_state_dict(state)
     twin = torch.optim.swa_utils.AveragedModel(twin).module  # torch's own way to the statistics of some batches
-    torch.optim.swa_utils.update_bn([x[:256], x[256:]], twin)
+    torch.optim.swa_utils.update_bn([x[:150], x[150:]], twin)
     with torch.no_grad():
         expected = functional.cross_entropy(twin.eval()(x), y).item()
     assert losses[0] == pytest.approx(expected, rel=1e-9)
     assert abs(losses[0] / points(net, x, y, pair).row(0.4, [0.2])[0][0] - 1) > 1e-3
+
+
+def test_batch_norm_recomputed_of_samples_that_no_parts_divide_and_of_one_alone():
+    torch.manual_seed(0)
+    net, (x, y) = nn.Sequential(nn.Linear(64, 4), nn.BatchNorm1d(4)).double(), digits(samples=9)
+    net.chunk = 4  # 4, 4 and 1 would leave one sample alone
+    (pair,) = filter_normalised_directions(net, 0)
+    loss, _ = points(net, x, y, pair, "recomputed").at(0.0, 0.0)
+    z = torch.stack([torch.stack(torch.var_mean(net[0](part), 0)) for part in x.split(3)]).mean(0)
+    outputs = (net[0](x) - z[1]) / (z[0] + net[1].eps).sqrt()
+    assert loss == pytest.approx(functional.cross_entropy(outputs, y).item(), rel=1e-12)
+    with pytest.raises(PointsError, match="cannot be recomputed from x, 1 samples"):
+        points(net, x[:1], y[:1], pair, "recomputed")
+    net[1] = nn.BatchNorm1d(4, track_running_stats=False).double()
+    assert np.isfinite(points(net, x, y, pair).at(0.0, 0.0)[0])
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.uint8, torch.int16, torch.int32])
+def test_class_numbers_of_any_whole_type(kind):
+    x, y = digits(classes=2)
+    for net in (mlp(), Odd().double()):
+        (pair,) = filter_normalised_directions(net, 0)
+        assert points(net, x, y.to(kind), pair).at(0.2, 0.1) == points(net, x, y, pair).at(0.2, 0.1)
+
+
+class Called(nn.Module):
+    """A network behind a function; it keeps its last output."""
+
+    def __init__(self, net, f=lambda x: x):
+        super().__init__()
+        self.net, self.f = net, f
+
+    def forward(self, x):
+        self.last = self.net(self.f(x))
+        return self.last
+
+
+@pytest.mark.filterwarnings("ignore:.*(weight_norm|jit)")
+@pytest.mark.parametrize("how", ["an output is kept", "weight_norm", "spectral_norm", "scripted"])
+def test_a_network_that_torch_alone_would_not_copy(how):
+    torch.manual_seed(0)
+    x, y = digits()
+    wrap = {"weight_norm": nn.utils.weight_norm, "spectral_norm": nn.utils.spectral_norm}.get(how, lambda layer: layer)
+    net = Called(nn.Sequential(wrap(nn.Linear(64, 8)), nn.Tanh(), nn.Linear(8, 4))).double()
+    net(x)
+    net = torch.jit.script(net.net) if how == "scripted" else net
+    pair = tuple({name: torch.randn_like(p) for name, p in net.named_parameters()} for _ in range(2))
+    found = points(net, x, y, pair)
+    loss, _ = found.at(0.3, -0.2)
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            p += 0.3 * pair[0][name] - 0.2 * pair[1][name]
+        expected = functional.cross_entropy(net.eval()(x), y).item()
+    assert loss == pytest.approx(expected, rel=1e-12)
 
 
 def test_points_by_vmap_are_those_one_by_one(monkeypatch):
@@ -311,6 +365,8 @@ def test_what_a_notebook_has_set_changes_nothing():
         (lambda n, x, y: (n, x.float(), y), "x does not fit the network"),
         (lambda n, x, y: (n, x.numpy(), y), "allowed are tensors"),
         (lambda n, x, y: (n, x, y.double()), "they must be alike"),
+        (lambda n, x, y: (n, x, y.to(torch.complex64)), "y holds torch.complex64; allowed are class numbers"),
+        (lambda n, x, y: (Called(n, lambda z: z[{}["way"]]), x, y), "x does not fit the network"),
         (lambda n, x, y: (resnet14(image_shape=(3, 8, 8)).double(), x, y), "x does not fit the network"),
     ],
 )
@@ -321,5 +377,9 @@ def test_data_that_do_not_fit_are_refused_in_a_sentence(change, said):
         points(net, x, y, pair)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+    with pytest.raises(PointsError, match="the network is 'function'"):
+        points(lambda x: x, x, y, pair)
+    with pytest.raises(PointsError, match="the plane has no pair of directions"):
+        points(mlp(), *digits(), pair[:1])
     with pytest.raises(PointsError, match="batch_norm is 'off'; allowed is frozen or recomputed"):
         points(mlp(), *digits(), pair, "off")
