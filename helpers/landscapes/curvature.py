@@ -20,7 +20,7 @@ from helpers.initializers import generator_for
 from helpers.trials import one_line
 from helpers.usual_torch import usual_torch
 
-GRAPH_BYTES = 2**30  # what one chunk of x may keep for its backward passes
+GRAPH_BYTES = 2**31  # what one chunk of x may keep for its backward passes
 GRAPH_FACTOR = 4  # backward of backward keeps about so many times what the forward pass keeps
 DENSE = 40  # so few parameters have their Hessian written out: Lanczos needs more of them than it keeps vectors
 KRYLOV, KRYLOV_FAR = 20, 40  # Lanczos vectors: at the dominant end of the spectrum, and at the end in its shadow
