@@ -81,7 +81,7 @@ def test_surfaces_of_networks_and_checkpoints_share_a_range():
 
 def test_several_surfaces_are_a_mean_with_its_deviation():
     several = [surface(1 + A**2 + k) for k in (0, 1, 5)]
-    ((frame,),) = [n["checkpoints"] for n in interactive.view_of({"epoch 0": several})["networks"]]
+    ((frame,),) = [n["checkpoints"] for n in interactive.plain_data({"epoch 0": several})["networks"]]
     np.testing.assert_allclose(frame["loss"], 3 + A**2, rtol=1e-5)
     np.testing.assert_allclose(frame["deviation"], np.full(A.shape, np.std([0, 1, 5], ddof=1)), rtol=1e-2)
 
@@ -124,7 +124,7 @@ def test_the_page_carries_its_library_once_and_needs_nothing_beside_it(tmp_path)
 def test_the_same_surfaces_are_the_same_bytes_and_a_notebook_gets_html():
     surfaces = {"epoch 0": surface(1 + A)}
     once = interactive.surface_html(surfaces)
-    assert interactive.interactive(surfaces).data == once
+    assert interactive.view(surfaces).data == once
 
 
 def test_a_page_that_cannot_be_made_leaves_nothing(tmp_path):
