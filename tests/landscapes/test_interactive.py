@@ -105,6 +105,7 @@ def test_names_end_no_element_and_begin_none(tmp_path):
     (network,) = data_of(page)["networks"]
     assert network["name"] == network["checkpoints"][0]["name"] == WILD
     assert WILD in Elements(page).of("img")[0][1]["alt"]
+    assert not set("<>&") & set(interactive.as_script({WILD: WILD}))  # a browser ends a script at "</script " too
 
 
 def test_the_page_carries_its_library_once_and_needs_nothing_beside_it(tmp_path):
