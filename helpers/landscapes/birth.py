@@ -38,6 +38,7 @@ SETTINGS = {"width": 9, "max_step": 1.0, "pairs": 1, "samples": 128, "direction_
 # the keys of CONFIG that decide a network before training, and what it sees
 DECIDES = ("dataset", "normalize", "train_size", "hidden_size", "input_size", "output_size")
 HALVES = 20  # times that the cells are halved by chance
+TOLERANCE = 1e-3  # of the eigenvalue's residual: the value is then good to about 1e-6
 SAVE_EVERY = 30.0  # seconds between two states of one run on disk: less than that is done again
 
 
@@ -72,6 +73,8 @@ def birth(config, path=None, *, watch=None, **settings):
     if path is None:
         return _computed(config, data, settings, device, {}, lambda rows: None, watch)
     path = Path(path)
+    if len(_rows_there(path, made_from)) == len(config.runs()):
+        return read_birth(path)[0]
     with files.locked(path.parent):
         rows = _rows_there(path, made_from)
         about = {**made_from, "started": files.now(), **files.provenance(device)}
@@ -115,7 +118,7 @@ def _computed(config, data, settings, device, rows, write, watch):
 
 
 def _news(events):
-    return [event.task for event in events]
+    return [f"latest {events[-1].task}"]
 
 
 def _table(config, rows):
@@ -196,8 +199,7 @@ class BirthWork:
         if self.step < of["pairs"]:
             self.found.append(self._surface(of, self.step))
         else:
-            (value,), _ = curvature.top_eigenpairs(self.net, self.worker.x, self.worker.y, k=1)
-            self.found.append({"top_eigenvalue": float(value)})
+            self.found.append({"top_eigenvalue": self._top_eigenvalue()})
         self.step += 1
         return True
 
@@ -208,6 +210,16 @@ class BirthWork:
         )
         finite = float(np.isfinite(surface.loss).mean())
         return {"loss": float(surface.centre), "finite": finite, **shape.measures(surface)}
+
+    def _top_eigenvalue(self):
+        """The eigenvalue of the largest size; NaN where it cannot be had, as of a loss that is not finite."""
+        try:
+            (value,), _ = curvature.top_eigenpairs(
+                self.net, self.worker.x, self.worker.y, k=1, which="magnitude", tol=TOLERANCE
+            )
+        except curvature.CurvatureError:
+            return np.nan
+        return float(value)
 
     def figures(self):
         return {}
@@ -263,6 +275,7 @@ def telling(found, halves=HALVES, seed=0):
     auc, auc_std          of all runs (`auc`; below 0.5 smaller values learned), and its deviation over the seeds
     right, right_std      share of the runs of the other half that are called right, mean and deviation over the
                           halves: by "low <= number <= high"; for the forecast, which fits nothing, by the forecast
+    by_activation         the same with two thresholds for each activation
     gain, gain_std        the same rule within what the forecast calls trainable and within the rest, minus the share
                           that the forecast alone calls right, in the same half
     auc_yes, auc_no       the AUC among the runs that the forecast expects to train, and among the others: whether the
@@ -279,9 +292,10 @@ def telling(found, halves=HALVES, seed=0):
     calls = {name: _called_by_range(values[name]) for name in numbers}
     calls |= {"all numbers": _called_by_tree(found[numbers_of(found)])}
     with_forecast = {name: _within(call, trainable) for name, call in calls.items()}
+    by_activation = {name: _within(call, found.activation.to_numpy()) for name, call in calls.items()}
     calls |= {"forecast": lambda half, learned: trainable}
     calls |= {"depth": _called_by_depth(found), "commonest": _called_commonest}
-    right, gain = {name: [] for name in calls}, {name: [] for name in with_forecast}
+    right, gain, known = ({name: [] for name in rules} for rules in (calls, with_forecast, by_activation))
     for half in _halves(found, halves, seed):
         other = ~half
         counted = {name: (call(half, learned) == learned)[other].mean() for name, call in calls.items()}
@@ -289,6 +303,8 @@ def telling(found, halves=HALVES, seed=0):
             right[name].append(share)
         for name, call in with_forecast.items():
             gain[name].append((call(half, learned) == learned)[other].mean() - counted["forecast"])
+        for name, call in by_activation.items():
+            known[name].append((call(half, learned) == learned)[other].mean())
     rows = {}
     for name in calls:
         row = {"right": np.mean(right[name]), "right_std": np.std(right[name], ddof=1)}
@@ -296,8 +312,20 @@ def telling(found, halves=HALVES, seed=0):
             row |= _ranking(values[name], learned, trainable, found.seed.to_numpy())
         if name in gain:
             row |= {"gain": np.mean(gain[name]), "gain_std": np.std(gain[name], ddof=1)}
+            row |= {"by_activation": np.mean(known[name])}
         rows[name] = row
-    columns = ["auc", "auc_std", "right", "right_std", "gain", "gain_std", "auc_yes", "auc_no", "unknown"]
+    columns = [
+        "auc",
+        "auc_std",
+        "right",
+        "right_std",
+        "by_activation",
+        "gain",
+        "gain_std",
+        "auc_yes",
+        "auc_no",
+        "unknown",
+    ]
     return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns)
 
 
@@ -344,8 +372,10 @@ def _called_by_tree(numbers):
     ranks = numbers.rank(na_option="top").to_numpy()
 
     def call(half, learned):
+        if not half.any():
+            return np.zeros(len(ranks), bool)
         tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(ranks[half], learned[half])
-        return tree.predict(ranks).astype(bool) if half.any() else np.zeros(len(ranks), bool)
+        return tree.predict(ranks)
 
     return call
 
@@ -370,11 +400,15 @@ def _called_commonest(half, learned):
     return np.full(len(learned), learned[half].mean() > 0.5)
 
 
-def _within(call, trainable):
-    """A rule fitted twice: among the runs that the forecast expects to train, and among the others."""
+def _within(call, groups):
+    """A rule fitted in each group of runs alone."""
 
     def called(half, learned):
-        return np.where(trainable, call(half & trainable, learned), call(half & ~trainable, learned))
+        found = np.zeros(len(learned), bool)
+        for group in np.unique(groups):
+            mine = groups == group
+            found[mine] = call(half & mine, learned)[mine]
+        return found
 
     return called
 
@@ -392,27 +426,33 @@ def sentences(found, told):
     numbers = told[told.auc.notna()].drop(index="backward")
     best = numbers.right.idxmax()
     yield (
-        f"Of {len(found)} runs {learned} learned; the forecast calls {told.right['forecast']:.1%} of them right, with "
-        f"nothing fitted; {_right(told, 'commonest')} whoever calls all of them what is commoner, "
-        f"{_right(told, 'depth')} a depth for each activation."
+        f"Of {len(found)} runs {learned} learned. Called right of those of half of the cells: "
+        f"{_right(told, 'forecast')} by the forecast, with nothing fitted; {_right(told, 'depth')} by a depth for each "
+        f"activation, fitted on the other half; {_right(told, 'commonest')} by what is commoner there (mean of "
+        f"{HALVES} halvings, +- over them)."
     )
     ranks = ", ".join(
         f"{name} {words.mean(row.auc, row.auc_std, '.2f')}" for name, row in numbers.sort_values("auc").iterrows()
     )
     yield f"AUC of the numbers of the surface before training (0.5: they tell nothing; +- over the seeds): {ranks}."
     yield (
-        f"The best of them, {best}, between two thresholds fitted on half of the cells, calls {_right(told, best)} of "
-        f"the runs of the other half right (mean of the halves, +- over them); "
-        f"{words.share(numbers.right > told.right['depth'])} numbers call more than the depths do, "
-        f"{words.share(numbers.right > told.right['forecast'])} more than the forecast; the forecast's own share of "
-        f"the gradient, fitted in the same way, {_right(told, 'backward')}."
+        f"Between two thresholds fitted on the other half, the best of them, {best}, calls {_right(told, best)} right, "
+        f"all of them together in a tree of three questions {_right(told, 'all numbers')}, the forecast's own share of "
+        f"the gradient {_right(told, 'backward')}; {words.share(numbers.right > told.right['forecast'])} numbers call "
+        f"more right than the forecast."
     )
-    most = numbers.gain.idxmax()
+    known = numbers.by_activation.idxmax()
+    yield (
+        f"With thresholds for each activation, the best number, {known}, calls {numbers.by_activation[known]:.1%} "
+        f"right, the depth {told.right['depth']:.1%}; {words.share(numbers.by_activation > told.right['depth'])} "
+        "numbers call more right than the depth."
+    )
+    most = told.gain.drop("backward").idxmax()
     wrong = int((found.trainable != found.learned).sum())
     yield (
-        f"The forecast is wrong in {wrong} of {len(found)} runs. With the number that adds most to it, {most}, "
-        f"{words.mean(100 * numbers.gain[most], 100 * numbers.gain_std[most], '+.1f', '.1f')} % of the runs more are "
-        f"called right; its own share of the gradient, fitted, adds "
+        f"The forecast is wrong in {wrong} of {len(found)} runs. With what adds most to it, {most}, "
+        f"{words.mean(100 * told.gain[most], 100 * told.gain_std[most], '+.1f', '.1f')} % of the runs more are called "
+        f"right; its own share of the gradient, fitted, adds "
         f"{words.mean(100 * told.gain['backward'], 100 * told.gain_std['backward'], '+.1f', '.1f')} %."
     )
     flat = found[found.sharpness == 0]
@@ -445,7 +485,7 @@ def dead_and_living(results, layers=None):
 
 
 @usual_torch()
-def before_and_after(config, run, epoch=None, *, width=21, max_step=1.0, samples=256, direction_seed=0):
+def before_and_after(config, run, epoch=None, *, width=15, max_step=1.0, samples=128, direction_seed=0):
     """(surface before training, surface after it) of one run of a sweep, which is trained again.
 
     config  a SweepConfig, or a CONFIG as a manifest holds it

@@ -75,7 +75,8 @@ def test_the_eigenvalue_is_that_of_the_whole_hessian(grid):
 def test_weights_of_zero_have_a_constant_surface(grid):
     _, table = grid
     dead = table[table.init == "zero"]
-    assert (dead.sharpness == 0).all() and np.allclose(dead.loss, np.log(10), rtol=1e-5)
+    assert (dead.sharpness == 0).all()
+    assert np.allclose(dead.loss, np.log(10), rtol=1e-5)
     assert (table[table.init != "zero"].sharpness > 0).all()
 
 
@@ -83,7 +84,8 @@ def test_a_surface_that_overflows_has_a_row():
     config = {**SMALL, "activations": ["relu"], "init_types": ["normal"], "init_params": {"normal": {"std": 1e29}}}
     config |= {"layers_list": [12]}
     table = birth.birth(config, watch=lambda progress: None, **SETTINGS, hessian=False)
-    assert len(table) == 1 and table.finite[0] < 1
+    assert len(table) == 1
+    assert table.finite[0] < 1
 
 
 def test_what_is_there_is_not_computed_again(grid, tmp_path, monkeypatch):
@@ -161,11 +163,15 @@ def test_auc_of_one_kind_is_not_known():
 
 def test_what_tells_all_and_what_tells_nothing():
     told = birth.telling(made_up())
-    assert told.auc["truth"] == 1 and told.auc["opposite"] == 0
-    assert told.right["opposite"] == 1 and told.right["truth"] > 0.95  # where the values of a half leave a gap
-    assert told.unknown["noise"] == 0 and np.isnan(told.auc["forecast"])
+    assert told.auc["truth"] == 1
+    assert told.auc["opposite"] == 0
+    assert told.right["opposite"] == 1
+    assert told.right["truth"] > 0.95
+    assert told.unknown["noise"] == 0
+    assert np.isnan(told.auc["forecast"])
     assert told.gain["opposite"] == pytest.approx(1 - told.right["forecast"], abs=0.03)
-    assert told.gain["noise"] < told.gain["opposite"] and told.right["noise"] < 0.8
+    assert told.gain["noise"] < told.gain["opposite"]
+    assert told.right["noise"] < 0.8
     assert told.right["all numbers"] == 1
 
 
@@ -196,7 +202,9 @@ def test_counts_of_the_other_half_against_loops():
             cuts[activation] = max(right, key=lambda cut, right=right: (right[cut], -cut))
         depth.append(np.mean([row.learned == (row.layers <= cuts[row.activation]) for row in other.itertuples()]))
         forecast.append(np.mean([row.learned == row.trainable for row in other.itertuples()]))
-        commonest.append(np.mean([row.learned == (fitted.learned.sum() * 2 > len(fitted)) for row in other.itertuples()]))
+        commonest.append(
+            np.mean([row.learned == (fitted.learned.sum() * 2 > len(fitted)) for row in other.itertuples()])
+        )
         place = {value: i for i, value in enumerate(sorted(found.noise))}
         there = sorted(place[value] for value in fitted.noise)
         edges = [-1, *((a + b) / 2 for a, b in itertools.pairwise(there)), len(place)]
@@ -216,11 +224,26 @@ def test_counts_of_the_other_half_against_loops():
     assert told.auc_yes["noise"] == pytest.approx(roc_auc_score(mine.learned, mine.noise))
 
 
+def test_within_groups_is_a_rule_for_each():
+    found = made_up(5)
+    learned, groups = found.learned.to_numpy(), found.activation.to_numpy()
+    half = next(birth._halves(found, 1, seed=2))
+    called = birth._within(birth._called_by_range(found.noise.to_numpy()), groups)(half, learned)
+    for group in "ab":
+        mine = groups == group
+        alone = np.where(mine, found.noise, np.nan)  # the others have no rank
+        expected = birth._called_by_range(alone)(half, learned)
+        fitted = mine & half
+        assert np.array_equal(called[fitted], expected[fitted])
+        assert (called == learned)[fitted].mean() >= learned[fitted].mean()  # which calling all of them would reach
+
+
 def test_a_number_that_is_not_known_is_called_dead():
     found = made_up()
     lost = found.learned & (found.layers == 1)
     told = birth.telling(found.assign(truth=found.truth.where(~lost)))
-    assert told.unknown["truth"] == lost.sum() and told.auc["truth"] == 1
+    assert told.unknown["truth"] == lost.sum()
+    assert told.auc["truth"] == 1
     assert told.right["truth"] == pytest.approx(1 - lost.mean(), abs=0.1)
 
 
@@ -231,7 +254,8 @@ def test_the_sentences_have_the_counts():
     wrong = (found.learned != found.trainable).sum()
     assert f"Of {len(found)} runs {found.learned.sum()} learned" in text
     assert f"The forecast is wrong in {wrong} of {len(found)} runs" in text
-    assert "truth 1.00 +- 0.00" in text and f"{told.right['forecast']:.1%}" in text
+    assert "truth 1.00 +- 0.00" in text
+    assert f"{told.right['forecast']:.1%}" in text
 
 
 # ---- a dead run and a living one
@@ -243,9 +267,11 @@ def test_a_dead_run_and_a_living_one(tmp_path):
     results = sweep_of(tmp_path, cells)
     dead, living = birth.dead_and_living(results)
     rows = results.summary.set_index("run")
-    assert not rows.learned[dead] and rows.learned[living]
+    assert not rows.learned[dead]
+    assert rows.learned[living]
     alike = ["activation", "layers", "seed"]
-    assert (rows.loc[dead, alike] == rows.loc[living, alike]).all() and rows.layers[dead] == 12
+    assert (rows.loc[dead, alike] == rows.loc[living, alike]).all()
+    assert rows.layers[dead] == 12
     assert birth.dead_and_living(results, layers=3)[0].startswith("xavier_normal_")
     with pytest.raises(ConfigError, match="no two runs"):
         birth.dead_and_living(results, layers=4)
@@ -257,7 +283,8 @@ def test_before_and_after_is_the_run_itself():
     _, net, x, y = first_network(config, run)
     assert before.centre == pytest.approx(cross_entropy(net(x), y).item())
     assert after.centre == pytest.approx(cross_entropy(rebuild(config, run)(x), y).item())
-    assert np.array_equal(before.steps, after.steps) and after.centre < before.centre
+    assert np.array_equal(before.steps, after.steps)
+    assert after.centre < before.centre
 
 
 # ---- pictures
@@ -278,7 +305,9 @@ def test_pictures_say_their_numbers(grid):
     config = SweepConfig.from_dict(SMALL)
     found = table.assign(learned=table.init != "zero", diverged=False, regime="vanishing", trainable=False)
     picture = birth_figures.birth_maps(found, config)
-    assert f"{found[found.learned].sharpness.median():.3g} in {found.learned.sum()} runs that learned" in picture.sentence
+    assert (
+        f"{found[found.learned].sharpness.median():.3g} in {found.learned.sum()} runs that learned" in picture.sentence
+    )
     plt.close(picture.figure)
     told = birth.telling(made_up())
     picture = birth_figures.telling_bars(told)
