@@ -37,6 +37,11 @@ CELL = ["activation", "init", "layers"]
 SETTINGS = {"width": 9, "max_step": 1.0, "pairs": 1, "samples": 128, "direction_seed": 0, "hessian": True}
 # the keys of CONFIG that decide a network before training, and what it sees
 DECIDES = ("dataset", "normalize", "train_size", "hidden_size", "input_size", "output_size")
+# the numbers of a surface that are asked whether they tell who learns; of both axes, and of ends, there is one
+NUMBERS = (
+    "centre_loss", "sharpness", "roughness", "convex_share", "width_twice", "curvature_1", "anisotropy", "barrier",
+    "basins", "basin_depth", "top_eigenvalue",
+)  # fmt: skip
 HALVES = 20  # times that the cells are halved by chance
 TOLERANCE = 1e-3  # of the eigenvalue's residual: the value is then good to about 1e-6
 SAVE_EVERY = 30.0  # seconds between two states of one run on disk: less than that is done again
@@ -55,8 +60,8 @@ def birth(config, path=None, *, watch=None, **settings):
     settings  width (odd), max_step, pairs, samples (of the training set, the probe's first), direction_seed, hessian
               (whether its largest eigenvalue is computed as well); SETTINGS where left out
 
-    columns: run, activation, init, layers, seed; loss, at the centre; finite, the share of the points whose loss is
-    finite; those of `shape.measures`, means over the pairs; top_eigenvalue, the Hessian's of largest size.
+    columns: run, activation, init, layers, seed; finite, the share of the points whose loss is finite; the others of
+    `shape.measures`, means over the pairs; top_eigenvalue, the Hessian's of largest size.
 
     Networks are in float64: a plain differs from rounding only there. One seed of directions serves all of them, scaled
     by the weights of each. Weights that are all 0 give a direction of 0, and a surface that is constant: its row says
@@ -208,8 +213,8 @@ class BirthWork:
         surface = surfaces.loss_surface(
             self.net, self.worker.x, self.worker.y, drawn, width=of["width"], max_step=of["max_step"]
         )
-        finite = float(np.isfinite(surface.loss).mean())
-        return {"loss": float(surface.centre), "finite": finite, **shape.measures(surface)}
+        found = shape.measures(surface)
+        return {"finite": 1 - found.pop("diverged"), **found}
 
     def _top_eigenvalue(self):
         """The eigenvalue of the largest size; NaN where it cannot be had, as of a loss that is not finite."""
@@ -247,12 +252,6 @@ def joined(table, summary, expected=None):
     return found if expected is None else found.merge(expected[["run", "trainable", "regime", "backward"]], on="run")
 
 
-def numbers_of(table):
-    """The columns of `birth` that are numbers of the surface, but for those that are the same throughout."""
-    after = ("learned", "diverged", "final_train_acc", "trainable", "regime", "backward")
-    return [name for name in table if name not in (*AXES, *after) and table[name].nunique(dropna=False) > 1]
-
-
 def auc(values, learned):
     """The probability that a run that learned has the higher value of two, of which one learned and one did not.
 
@@ -265,12 +264,13 @@ def auc(values, learned):
     return (places[learned].sum() - yes * (yes + 1) / 2) / (yes * no) if yes and no else np.nan
 
 
-def telling(found, halves=HALVES, seed=0):
+def telling(found, numbers=NUMBERS, halves=HALVES, seed=0):
     """How well each number tells who learned: a DataFrame, one row a number or rule.
 
-    found   from `joined`, with the forecast
-    halves  how often the cells (activation, init, layers) are halved by chance: thresholds are fitted on the one half
-            and counted on the other; all seeds of a cell lie in the same half
+    found    from `joined`, with the forecast
+    numbers  of its columns; those that are missing, or the same throughout, are left out
+    halves   how often the cells (activation, init, layers) are halved by chance: thresholds are fitted on the one half
+             and counted on the other; all seeds of a cell lie in the same half
 
     auc, auc_std          of all runs (`auc`; below 0.5 smaller values learned), and its deviation over the seeds
     right, right_std      share of the runs of the other half that are called right, mean and deviation over the
@@ -286,11 +286,12 @@ def telling(found, halves=HALVES, seed=0):
     the numbers' are; "all numbers" of the surface at once, by a decision tree of three questions; "depth", the deepest
     that is called to learn, for each activation; "commonest", who are more.
     """
-    numbers = [*numbers_of(found), "backward"]
+    surface = [name for name in numbers if name in found and found[name].nunique(dropna=False) > 1]
+    numbers = [*surface, "backward"]
     learned, trainable = found.learned.to_numpy(bool), found.trainable.to_numpy(bool)
     values = {name: found[name].to_numpy(float) for name in numbers}
     calls = {name: _called_by_range(values[name]) for name in numbers}
-    calls |= {"all numbers": _called_by_tree(found[numbers_of(found)])}
+    calls |= {"all numbers": _called_by_tree(found[surface])}
     with_forecast = {name: _within(call, trainable) for name, call in calls.items()}
     by_activation = {name: _within(call, found.activation.to_numpy()) for name, call in calls.items()}
     calls |= {"forecast": lambda half, learned: trainable}

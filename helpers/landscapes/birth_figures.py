@@ -10,7 +10,7 @@ from helpers.landscapes import figures
 from helpers.sweep.figures import REGIMES
 
 # of the numbers of a surface, which are drawn, and whether on a logarithmic scale
-MAPS = {"sharpness": True, "roughness": False, "convex": False}
+MAPS = {"sharpness": True, "roughness": False, "convex_share": False}
 GREY = "0.85"  # exactly 0 on a logarithmic scale, or not known
 
 
