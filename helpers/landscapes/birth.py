@@ -4,6 +4,7 @@
 who learned, beside the forecast and beside two rules that look at nothing. The pictures are in `birth_figures.py`.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -517,9 +518,10 @@ def before_and_after(config, run, epoch=None, *, width=15, max_step=1.0, samples
     data = datasets.load(config, resolve_device(config), torch.float64)
     chosen = data.probe[:samples]
     x, y = data.x_train[chosen], data.y_train[chosen]
-    drawn = []
+    about, drawn = {"data": config.dataset, "images": len(y), "direction_seed": direction_seed}, []
     for at in (0, epoch):
         net = rebuild(config, run, at).to(x.device, x.dtype)
         (pair,) = directions.filter_normalised_directions(net, direction_seed)
-        drawn.append(surfaces.loss_surface(net, x, y, pair, width=width, max_step=max_step))
+        surface = surfaces.loss_surface(net, x, y, pair, width=width, max_step=max_step)
+        drawn.append(dataclasses.replace(surface, settings=surface.settings | about))
     return tuple(drawn)
