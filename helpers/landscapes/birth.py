@@ -45,7 +45,7 @@ EXPECTED = (
 
 AXES = ["run", "activation", "init", "layers", "seed"]
 CELL = ["activation", "init", "layers"]
-SETTINGS = {"width": 9, "max_step": 1.0, "pairs": 1, "samples": 64, "direction_seed": 0, "hessian": True}
+SETTINGS = {"width": 9, "max_step": 1.0, "pairs": 1, "samples": 64, "direction_seed": 0, "hessian": False}
 CHECKS = {
     "width": odd,
     "max_step": positive,
@@ -97,7 +97,7 @@ def birth(config, path=None, *, watch=None, **settings):
     if path is None:
         return _computed(config, data, settings, device, {}, lambda rows: None, watch)
     path = Path(path)
-    if len(_rows_there(path, made_from)) == len(config.runs()):
+    if len(_rows_there(path, made_from)) == len(config.runs()) and "checksum" in files.read_json(_about(path)):
         return read_birth(path)[0]
     with files.locked(path.parent):
         rows = _rows_there(path, made_from)
@@ -477,9 +477,42 @@ def sentences(found, told):
     )
     flat = found[found.sharpness == 0]
     yield (
-        f"{len(flat)} surfaces are constant ({words.names(flat.init) or 'none'}), {int((found.finite < 1).sum())} have "
-        "points whose loss is not finite."
+        f"{len(flat)} surfaces are constant to rounding within the radius of sharpness "
+        f"({words.names(flat.init) or 'none'}), {int((found.finite < 1).sum())} have points whose loss is not finite."
     )
+
+
+def held(found, told):
+    """EXPECTED, part by part: a DataFrame of what was expected, what was seen, and whether it held."""
+    regimes = found.groupby("regime").sharpness.median()
+    plains = regimes[[name for name in ("vanishing", "collapsed") if name in regimes]]
+    auc, top, most = told.auc, told.right[told.auc.notna()].drop("backward"), told.gain.drop("backward")
+    away = {name: abs(auc[name] - 0.5) for name in ("sharpness", "roughness", "convex_share")}
+    rows = [
+        (
+            "vanishing and collapsed: less sharp than trainable",
+            ", ".join(f"{name} {value:.2g}" for name, value in regimes.items()),
+            bool((plains < regimes.get("trainable", np.inf)).all()),
+        ),
+        ("AUC of sharpness 0.7 to 0.9", f"{auc['sharpness']:.2f}", 0.7 <= auc["sharpness"] <= 0.9),
+        (
+            "roughness and the convex share rank worse than sharpness",
+            f"{auc['roughness']:.2f} and {auc['convex_share']:.2f}",
+            max(away["roughness"], away["convex_share"]) < away["sharpness"],
+        ),
+        ("convex share: smaller where it learns", f"AUC {auc['convex_share']:.2f}", auc["convex_share"] < 0.5),
+        (
+            "no number calls as many right as the forecast",
+            f"best {top.idxmax()} {top.max():.1%}, forecast {told.right['forecast']:.1%}",
+            top.max() < told.right["forecast"],
+        ),
+        (
+            "no number adds 3 % to the forecast",
+            f"most {most.idxmax()} {100 * most.max():+.1f} %",
+            most.max() < 0.03,
+        ),
+    ]
+    return pd.DataFrame(rows, columns=["expected", "seen", "held"])
 
 
 def _right(told, name):

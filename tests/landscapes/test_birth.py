@@ -20,7 +20,7 @@ from helpers.landscapes import birth, birth_figures
 from helpers.sweep import rebuild
 
 SMALL = {**TINY, "hidden_size": 4, "layers_list": [1, 2], "init_types": ["he_normal", "zero"], "activations": ["tanh"]}
-SETTINGS = {"width": 5, "samples": 16}
+SETTINGS = {"width": 5, "samples": 16, "hessian": True}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_weights_of_zero_have_a_constant_surface(grid):
 def test_a_surface_that_overflows_has_a_row():
     config = {**SMALL, "activations": ["relu"], "init_types": ["normal"], "init_params": {"normal": {"std": 1e29}}}
     config |= {"layers_list": [12]}
-    table = birth.birth(config, watch=lambda progress: None, **SETTINGS, hessian=False)
+    table = birth.birth(config, watch=lambda progress: None, **{**SETTINGS, "hessian": False})
     assert len(table) == 1
     assert table.finite[0] < 1
 
@@ -97,6 +97,16 @@ def test_what_is_there_is_not_computed_again(grid, tmp_path, monkeypatch):
     monkeypatch.setattr(birth.BirthWorker, "begin", lambda self, task: begun.append(task.name) or begin(self, task))
     pd.testing.assert_frame_equal(birth.birth(SMALL, path, watch=lambda progress: None, **SETTINGS), table)
     assert begun == [table.run.iloc[-1]]
+
+
+def test_what_is_finished_is_not_written_again(grid, tmp_path):
+    there, table = grid
+    path = tmp_path / "birth.csv"
+    for suffix in (".csv", ".json"):
+        path.with_suffix(suffix).write_bytes(there.with_suffix(suffix).read_bytes())
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    pd.testing.assert_frame_equal(birth.birth(SMALL, path, **SETTINGS), table)
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("changed", [{"width": 7}, {"max_step": 0.1}])
@@ -268,6 +278,18 @@ def test_the_sentences_have_the_counts():
     assert f"The forecast is wrong in {wrong} of {len(found)} runs" in text
     assert "truth 1.00 +- 0.00" in text
     assert f"{100 * told.right['forecast']:.1f} +- " in text
+
+
+def test_what_held_of_the_expectations():
+    found = made_up().assign(regime=lambda t: np.where(t.trainable, "trainable", "vanishing"))
+    found = found.assign(sharpness=found.truth, roughness=-found.truth, convex_share=found.noise)
+    numbers = ("sharpness", "roughness", "convex_share")
+    table = birth.held(found, birth.telling(found, numbers))
+    assert [*table.held[:3]] == [True, False, False]  # an AUC of 1 is no 0.8, and one of 0 ranks as well
+    assert table.held[3] == (birth.auc(found.noise.to_numpy(), found.learned.to_numpy()) < 0.5)
+    assert [*table.held[4:]] == [False, False]
+    swapped = found.assign(regime=np.where(found.trainable, "vanishing", "trainable"), learned=~found.learned)
+    assert not birth.held(swapped, birth.telling(swapped, numbers)).held[0]
 
 
 # ---- a dead run and a living one
