@@ -108,7 +108,9 @@ def birth(config, path=None, *, watch=None, **settings):
             files.write_whole(path, _as_csv(_table(config, rows)))
 
         table = _computed(config, data, settings, device, rows, write, watch)
-        files.write_json(_about(path), {**about, "finished": files.now(), "checksum": files.checksum(_as_csv(table))})
+        text = _as_csv(table)
+        files.write_whole(path, text)
+        files.write_json(_about(path), {**about, "finished": files.now(), "checksum": files.checksum(text)})
     return read_birth(path)[0]
 
 
