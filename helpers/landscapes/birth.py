@@ -230,7 +230,8 @@ class BirthWork:
         return True
 
     def _surface(self, of, pair):
-        drawn = directions.filter_normalised_directions(self.net, of["direction_seed"], of["pairs"])[pair]
+        given = self.net, of["direction_seed"], of["pairs"]
+        drawn = directions.filter_normalised_directions(*given, note=lambda text: None)[pair]
         surface = surfaces.loss_surface(
             self.net, self.worker.x, self.worker.y, drawn, width=of["width"], max_step=of["max_step"]
         )
