@@ -41,6 +41,8 @@ def with_statistics(net):
             nn.init.uniform_(module.running_var, 0.5, 2)
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.2)
+        elif isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.normal_(module.bias, std=0.2)
     return net.eval()
 
 
@@ -126,6 +128,14 @@ def test_convnets(name, kind):
         moving = filter_normalised_directions(net, 0, others="layer")[0]
         assert folded(net, moving) is None
         assert_right(points(net, x, y, moving), net, moving, x, y)
+
+
+def test_a_bias_before_a_batch_norm_may_move():
+    net, (x, y) = convnets()["vgg11, norms, dropout"], digits()
+    (pair,) = filter_normalised_directions(net, 0, others="layer", layers=["features.0", "features.4"])
+    assert pair[0]["features.0.bias"].any()
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in points(net, x, y, pair).workers[0].net.modules())
+    assert_right(points(net, x, y, pair), net, pair, x, y)
 
 
 def test_batch_norm_folded_by_hand():
