@@ -87,14 +87,15 @@ lint: setup
 bench: setup
 	$(BIN)/python -m helpers.bench $(FULL)
 
-## make rivals   the stack against JAX and torch.func; JAX has an environment of its own, .venv-rivals/
+## make rivals   the stack against JAX and torch.func, surfaces against loss-landscapes; they have an environment of its own, .venv-rivals/
 .PHONY: rivals
 rivals: setup .venv-rivals/ready
 	$(BIN)/python -m helpers.bench.rivals
+	$(BIN)/python -m helpers.bench.landscapes --rows 5
 
 .venv-rivals/ready: requirements-rivals.txt
 	$(PYTHON) -m venv .venv-rivals
-	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-rivals.txt
+	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-rivals.txt
 	@touch $@
 
 ## make gallery  results/README.md and the page of every study, from what is in results/
