@@ -3,7 +3,8 @@
 Every weight matrix of a network is drawn by the same init, the output layer's too; biases start at 0, but for inits
 with a parameter sigma_b2, the variance of those of hidden layers, and those that draw biases themselves. The reader's
 own are registered. A weight has shape (fan_out, fan_in), as in
-`torch.nn.Linear`. A parameter that is a tuple of three differs from layer to layer: first, other hidden ones, output.
+`torch.nn.Linear`; that of a convolution, (out, in, k, k), has the fans of torch.nn.init, in k k and out k k. A
+parameter that is a tuple of three differs from layer to layer: first, other hidden ones, output.
 """
 
 import hashlib
@@ -49,7 +50,7 @@ class Initializer:
 
 
 def _fan(weight, mode):
-    fan_out, fan_in = weight.shape
+    fan_in, fan_out = weight[0].numel(), weight[:, 0].numel()
     return {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
 
 
@@ -63,11 +64,11 @@ def he_uniform(weight, generator, factor, mode):
 
 
 def xavier_normal(weight, generator, gain):
-    weight.normal_(0, gain * (2 / sum(weight.shape)) ** 0.5, generator=generator)
+    weight.normal_(0, gain * (1 / _fan(weight, "fan_avg")) ** 0.5, generator=generator)
 
 
 def xavier_uniform(weight, generator, gain):
-    bound = gain * (6 / sum(weight.shape)) ** 0.5
+    bound = gain * (3 / _fan(weight, "fan_avg")) ** 0.5
     weight.uniform_(-bound, bound, generator=generator)
 
 
@@ -102,7 +103,7 @@ def trunc_normal(weight, generator, mean, std, a, b):
 
 
 def gaussian(weight, generator, sigma_w2, sigma_b2):
-    weight.normal_(0, (sigma_w2 / weight.shape[1]) ** 0.5, generator=generator)
+    weight.normal_(0, (sigma_w2 / _fan(weight, "fan_in")) ** 0.5, generator=generator)
 
 
 # the standard deviation of N(0, 1) cut at -2 and 2

@@ -10,11 +10,13 @@ thousands of `DeepMLP`s at once.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers import files, records
 from helpers.config import PRECISIONS
@@ -30,6 +32,7 @@ TORCH_OPTIMIZERS = {
     "adam": torch.optim.Adam,
 }
 CHUNK = 2048  # samples that are evaluated at once
+CHUNK_OF_IMAGES = 256  # the same of images, which a convolution makes many times larger
 
 
 @usual_torch()
@@ -71,9 +74,9 @@ class Recipe:
 class Training:
     """A network in training; `advance` is one epoch, and `epoch` the last that is complete.
 
-    net        an nn.Module; what its `penalty()` returns, if it has one, is added to the loss. One that draws random
-               numbers, as dropout does, takes them from torch's generator, which all lanes share: its result depends on
-               what trains beside it
+    net        an nn.Module; what its `penalty()` returns, if it has one, is added to the loss. What it draws, as
+               dropout does, depends on the seed of the recipe and the epoch alone: see `OwnDraws`. So many samples
+               are evaluated at once as its `chunk` says, if it has one
     data       has x_train, y_train, x_test, y_test and probe; targets are class numbers, or floating point for a
                regression, which has no accuracy
     observers  objects with some of these methods, called in their order:
@@ -99,6 +102,7 @@ class Training:
         self._shown = 0  # so many epochs of the history were asked for
         self._torn = False  # stopped within an epoch, after some of its steps
         self._watched = Watched()
+        self._draws = OwnDraws("drawn", recipe.seed, 0)
 
     @property
     def step(self):
@@ -114,6 +118,7 @@ class Training:
         started, epoch, data = time.perf_counter(), self.epoch + 1, self.data
         x, y = data.x_train, data.y_train
         self._observe("begin_epoch")
+        self._draws = OwnDraws("drawn", self.recipe.seed, epoch)
         if epoch == 0:
             self.net.eval()
             self._backward(x[data.probe], y[data.probe])
@@ -160,9 +165,10 @@ class Training:
     def _backward(self, x, y):
         """(loss, outputs) of a batch, its gradient in the parameters."""
         self.optimizer.zero_grad()
-        outputs = self.net(x)
-        loss = self.loss(outputs, y)
-        penalty = self.net.penalty() if hasattr(self.net, "penalty") else 0
+        with self._draws:
+            outputs = self.net(x)
+            loss = self.loss(outputs, y)
+            penalty = self.net.penalty() if hasattr(self.net, "penalty") else 0
         (loss + penalty).backward()
         loss, outputs = loss.detach(), outputs.detach()
         self._observe("after_backward", loss, outputs, y)
@@ -173,9 +179,12 @@ class Training:
         """(mean loss, accuracy); the accuracy of a regression is NaN."""
         self.net.eval()
         loss, correct, share = 0.0, 0, len(y) / y.numel()  # a regression may have several targets a sample
-        for part, targets in zip(x.split(CHUNK), y.split(CHUNK), strict=True):
-            outputs = self.net(part)
-            loss += self.loss(outputs, targets, reduction="sum").item() * share
+        chunk = getattr(self.net, "chunk", CHUNK if x.dim() < 4 else CHUNK_OF_IMAGES)
+        draws = OwnDraws("evaluated", self.recipe.seed, self.epoch)
+        for part, targets in zip(x.split(chunk), y.split(chunk), strict=True):
+            with draws:
+                outputs = self.net(part)
+                loss += self.loss(outputs, targets, reduction="sum").item() * share
             if self.classifies:
                 correct += (outputs.argmax(1) == targets).sum().item()
         return loss / len(x), correct / len(x) if self.classifies else np.nan
@@ -215,6 +224,62 @@ def train(training, stop=None):
     while training.step < training.recipe.num_epochs and training.advance(stop) is not None:
         pass
     return training.history
+
+
+# ---- random numbers
+
+
+class OwnDraws(TorchDispatchMode):
+    """Within, what torch draws in this thread comes from generators of its own, not from torch's, which threads share.
+
+    So a network with dropout comes out the same alone, beside others, and after it went on from a saved state:
+
+        with OwnDraws("drawn", seed, epoch):
+            outputs = net(x)
+
+    key  as in `initializers.generator_for`. Numbers that are drawn on a GPU differ from those of a CPU
+
+    A generator that a call names itself is left to it. Attention and recurrent layers with dropout that are one kernel
+    on a GPU take no generator: what they draw stays torch's.
+    """
+
+    def __init__(self, *key):
+        super().__init__()
+        self._seed, self._generators = generator_for(*key).initial_seed(), {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **kwargs)
+        given = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False)) | kwargs
+        generator = self._generator_of(given)
+        if func is torch.ops.aten.native_dropout.default and given["train"] is not False:  # one kernel of a GPU
+            kept = torch.empty_like(given["input"]).bernoulli_(1 - given["p"], generator=generator)
+            return given["input"] * kept / (1 - given["p"] or 1), kept.bool()
+        seeded = _with_generator(func)
+        if seeded is None or given.get("generator") is not None:
+            return func(*args, **kwargs)
+        return seeded(**{**given, "generator": generator})
+
+    def _generator_of(self, given):
+        """That of the device on which a call draws."""
+        tensors = [value for value in given.values() if isinstance(value, torch.Tensor)]
+        device = tensors[0].device if tensors else torch.device(given.get("device") or "cpu")
+        if device not in self._generators:
+            self._generators[device] = torch.Generator(device).manual_seed(self._seed)
+        return self._generators[device]
+
+
+@cache
+def _with_generator(func):
+    """An operator of torch, or its overload, that takes a generator; None where there is none."""
+    packet, wanted = func.overloadpacket, _arguments(func) | {"generator"}
+    overloads = [func, *(getattr(packet, name) for name in packet.overloads())]
+    return next((overload for overload in overloads if _arguments(overload) == wanted), None)
+
+
+def _arguments(func):
+    return {argument.name for argument in func._schema.arguments}
 
 
 # ---- checkpoints
