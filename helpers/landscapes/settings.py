@@ -11,7 +11,6 @@ import itertools
 from dataclasses import dataclass
 
 from helpers import elsewhere
-from helpers.axes import AXES
 from helpers.checks import (
     MOST_BYTES,
     ConfigError,
@@ -31,7 +30,7 @@ from helpers.checks import (
     text,
     whole,
 )
-from helpers.config import CHECKS, ENDINGS, ONE, Run, SweepConfig, default_save_dir, resolve_device
+from helpers.config import CHECKS, ENDINGS, ONE, SweepConfig, default_save_dir
 from helpers.networks import NETWORKS as CONVNETS
 from helpers.training import TORCH_OPTIMIZERS
 
@@ -198,17 +197,40 @@ class SurfacePlan:
 
 
 @dataclass(frozen=True)
+class CurvePlan:
+    """The curvature of one network at one epoch: the Hessian's largest eigenvalues, and its trace by so many probes."""
+
+    network: Network
+    epoch: int
+    batch: int
+    samples: int
+    eigenvalues: int
+    probes: int
+
+    @property
+    def key(self):
+        return f"{self.network.key}--e{self.epoch}--b{self.batch}--curvature"
+
+    def to_dict(self):
+        """What decides its numbers, as plain JSON."""
+        own = {key: getattr(self, key) for key in ("epoch", "batch", "samples", "eigenvalues", "probes")}
+        return {"network": self.network.to_dict(), **own}
+
+
+@dataclass(frozen=True)
 class Settings:
     """A study, complete.
 
     given     {"config", "networks", "surfaces"}: what was asked for, completed, as plain data
     networks  all Networks of which a surface is drawn
     surfaces  all SurfacePlans
+    curves    all CurvePlans: of each network at each epoch at which surfaces are drawn, on the first mini-batch
     """
 
     given: dict
     networks: list
     surfaces: list
+    curves: list
 
     @property
     def save_dir(self):
@@ -249,7 +271,10 @@ def study_settings(config, networks, surfaces):
     _check(plans)
     drawn = {plan.network.key for plan in plans}
     given = {"config": config, "networks": networks, "surfaces": surfaces}
-    return Settings(given, [network for network in found if network.key in drawn], plans)
+    measured = {(plan.network.key, plan.epoch): plan.network for plan in plans}
+    asked = [config[key] for key in ("samples", "eigenvalues", "probes")]
+    curves = [CurvePlan(network, epoch, 0, *asked) for (_, epoch), network in measured.items() if any(asked[1:])]
+    return Settings(given, [network for network in found if network.key in drawn], plans, curves)
 
 
 def _dict(what, given):
@@ -304,8 +329,6 @@ def _plans(kind, own, config, networks, names):
     if not chosen:
         raise ConfigError(f"{where} chooses no network; NETWORKS has {', '.join(network.key for network in networks)}")
     numbers = range(batches) if isinstance(batches, int) else [batches]
-    if settings["directions"] == "trajectory":
-        own = {**own, "epochs": own.get("epochs")}
     for network in chosen:
         last = network.config.num_epochs
         if settings["directions"] == "trajectory":
