@@ -168,7 +168,7 @@ def load_study(folder):
     if manifest is None or not (folder / "measures.csv").exists():
         raise StudyError(f"{folder} holds no landscape study: there is no manifest.json, or no measures.csv in it")
     try:
-        table = pd.read_csv(folder / "measures.csv", dtype={name: str for name in ("batch", "layers")})
+        table = pd.read_csv(folder / "measures.csv", dtype=dict.fromkeys(("batch", "layers"), str))
     except (ValueError, OSError) as error:
         raise StudyError(f"{folder / 'measures.csv'} cannot be read ({' '.join(str(error).split())})") from error
     if missing := [name for name in SETTINGS if name not in table]:

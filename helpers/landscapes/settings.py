@@ -114,6 +114,7 @@ DATA_KEYS = ("dataset", "data_dir", "normalize", "train_size", "test_size", "dev
 CONFIG_CHECKS = {
     **{key: CHECKS[key] for key in (*DATA_KEYS, "activation_params", "cluster", "resume")},
     "precision": name_in(("float32", "float64")),
+    "data_name": optional(text),  # what figures call the data, where the name of its folder does not say it
     "save_dir": optional(path),
     **GRID_CHECKS,
     **TRAINING_CHECKS,
@@ -260,7 +261,7 @@ def save_dir_of(config):
 def study_settings(config, networks, surfaces):
     """The Settings of CONFIG, NETWORKS and SURFACES. Raises ConfigError, one sentence, for what cannot be done."""
     config = {**DEFAULTS, **SURFACE_DEFAULTS, **checked(config, CONFIG_CHECKS, "CONFIG", elsewhere=elsewhere.KEYS)}
-    config = {"resume": True, "cluster": None, **config, "save_dir": save_dir_of(config)}
+    config = {"resume": True, "cluster": None, "data_name": None, **config, "save_dir": save_dir_of(config)}
     networks = {name: _entry("NETWORKS", name, own, NETWORK_CHECKS) for name, own in _dict("NETWORKS", networks)}
     surfaces = {name: _entry("SURFACES", name, own, ENTRY_CHECKS) for name, own in _dict("SURFACES", surfaces)}
     apart("NETWORKS", networks)

@@ -13,11 +13,11 @@ from pathlib import Path
 from helpers import files, lanes, networks, packed, sources
 from helpers.checks import ConfigError, shown
 from helpers.config import resolve_device
-from helpers.lanes import Task
 from helpers.landscapes import log
 from helpers.landscapes.directions import DirectionError, filter_normalised_directions
 from helpers.landscapes.settings import MLP, CurvePlan, Network, SurfacePlan, study_settings
-from helpers.landscapes.tasks import LandscapeWorker, about, build, checksum_of, multiplications, of_code
+from helpers.landscapes.tasks import LandscapeWorker, build, checksum_of, multiplications, of_code
+from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched, say
 from helpers.sweep import origin
 from helpers.sweep.folder import FORCE, SweepError
@@ -80,8 +80,8 @@ class Study:
             size, n = plan.settings["samples"], self.data.train_size
             if isinstance(plan.batch, int) and (plan.batch + 1) * size > n:
                 raise ConfigError(
-                    f"SURFACES[{plan.kind!r}] asks for {plan.batch + 1} mini-batches of samples = {size}, but there are "
-                    f"only {n} training samples; allowed are batches x samples up to {n}"
+                    f"SURFACES[{plan.kind!r}] asks for {plan.batch + 1} mini-batches of samples = {size}, but there "
+                    f"are only {n} training samples; allowed are batches x samples up to {n}"
                 )
 
     def _check_folder(self):
@@ -227,9 +227,6 @@ class Study:
             self._say(f"{path} belongs to another study; it is not used")
             return {}
         return there
-
-    def _about(self, plan):
-        return about(self._what(plan))
 
     def _say(self, sentence):
         """Say once what is wrong with a file."""
@@ -394,11 +391,8 @@ class Study:
     def _words_of(self, plan):
         """What figures say of a surface's samples, and where they come from."""
         n = {"train": self.data.train_size, "test": self.data.test_size}.get(plan.batch, plan.settings["samples"])
-        return {
-            "data": data_in_words(plan.network.config, self.data),
-            "images": n,
-            "fingerprint": self._data_origin["all"],
-        }
+        name = self.settings.given["config"]["data_name"] or data_in_words(plan.network.config)
+        return {"data": name, "images": n, "fingerprint": self._data_origin["all"]}
 
     def _forget_other_weights(self, networks):
         """After a network was trained again: what was drawn of other weights is to be drawn again."""
@@ -448,14 +442,10 @@ def _sentence(event):
     return ", ".join(f"{key} {value:.4g}" for key, value in f.items() if isinstance(value, float)) or "eigenvalues"
 
 
-def data_in_words(config, data):
-    """The data set as figures name it: what it is, and how much of it was trained on."""
-    name, _, where = config.dataset.partition(":")
-    words = {
-        "mnist": "MNIST",
-        "fashion_mnist": "Fashion-MNIST",
-        "cifar10": "CIFAR-10",
-        "tiny_imagenet": "Tiny ImageNet",
-    }
-    named = words.get(name, f"{Path(where).stem.replace('_', ' ')} ({name})" if where else name)
-    return f"{named}, {data.train_size:,} training samples"
+NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "tiny_imagenet": "Tiny ImageNet"}
+
+
+def data_in_words(config):
+    """The data set as figures name it."""
+    kind, _, where = config.dataset.partition(":")
+    return f"{Path(where).stem.replace('_', ' ')} ({kind})" if where else NAMES.get(kind, kind)
