@@ -144,6 +144,26 @@ class StudyResults:
         """
         return {key: self.surface(key) for key in self.rows(**chosen).surface}
 
+    def panels(self, rows, columns, **chosen):
+        """{row: {column: [surfaces]}} of two settings, as the figures take it: what is in one panel is repeated.
+
+            results.panels("activation", "epoch", kind="random", network="resnet14", seed=0)
+
+        Raises StudyError as `rows`, and where a panel mixes networks.
+        """
+        found, mixed = {}, {}
+        for row in self.rows(**chosen).itertuples():
+            titles = tuple(_title(name, getattr(row, name)) for name in (rows, columns))
+            found.setdefault(titles[0], {}).setdefault(titles[1], []).append(self.surface(row.surface))
+            mixed.setdefault(titles, set()).add(row.surface.partition(f"--{row.kind}--e")[0])
+        for titles, those in mixed.items():
+            if len(those) > 1:
+                raise StudyError(
+                    f"the panel {', '.join(titles)} has surfaces of several networks, {', '.join(sorted(those))}; "
+                    f"choose one, as by its seed, activation or init (allowed: {', '.join(SETTINGS)})"
+                )
+        return found
+
     def rows(self, **chosen):
         """The rows of `measures` with these settings, as in `surfaces`."""
         table = self.measures
@@ -159,6 +179,13 @@ class StudyResults:
                     f"{', '.join(map(str, here[:20]))}"
                 )
         return table
+
+
+def _title(setting, value):
+    """What a panel says of one setting."""
+    if setting == "epoch":
+        return f"epoch {value}" if value else "before training"
+    return f"{setting} {value}" if setting in ("seed", "pair", "batch", "layers", "max_step") else str(value)
 
 
 def load_study(folder):

@@ -79,6 +79,13 @@ def _batches(key, value):
     return value if value in ("train", "test") else whole(1, 1000)(key, value)
 
 
+def _probes(key, value):
+    probes = whole(0, 10_000)(key, value)
+    if probes == 1:
+        refuse(key, value, "0, or a whole number from 2 up: the error bar needs two")
+    return probes
+
+
 def _share(key, value):
     if non_negative(key, value) >= 1:
         refuse(key, value, "a number from 0 up to, but not, 1")
@@ -120,7 +127,7 @@ CONFIG_CHECKS = {
     **TRAINING_CHECKS,
     **SURFACE_CHECKS,
     "eigenvalues": whole(0, 20),
-    "probes": whole(0, 10_000),
+    "probes": _probes,
 }
 # what a network has beside its training: arguments of `helpers.networks`
 MODEL_CHECKS = {

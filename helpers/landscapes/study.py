@@ -163,9 +163,12 @@ class Study:
         return plan.network.key not in self._anew and bool(about and about["diverged"] and plan.epoch >= about["last"])
 
     def _is_done(self, plan):
+        part = "curvature" if isinstance(plan, CurvePlan) else "failed"
+        there = self.manifest.get(part, {}).get(plan.key)
+        if there is not None and log.same(there["plan"], plan.to_dict()):
+            return True
         if isinstance(plan, CurvePlan):
-            there = self.manifest.get("curvature", {}).get(plan.key)
-            return there is not None and log.same(there["plan"], plan.to_dict())
+            return False
         surface, why = log.read_surface(self.folder, plan.key)
         if why:
             self._say(f"{why}; it is drawn again")
@@ -372,15 +375,17 @@ class Study:
         return one * n * plan.settings["width"] ** 2
 
     def _record_results(self, plan, results):
-        if isinstance(plan, SurfacePlan):
+        if "failed" in results:
+            say(f"{plan.key}: {results['failed']}")
+        if isinstance(plan, SurfacePlan) and "failed" not in results:
             about = {**plan.to_dict(), **results["about"], **self._words_of(plan)}
             parts = (results[name] for name in ("loss", "accuracy", "steps"))
             log.write_surface(self.folder, plan.key, *parts, about)
             return
         manifest = dict(self.manifest)
-        if isinstance(plan, CurvePlan):
-            own = {"plan": plan.to_dict(), **results}
-            manifest["curvature"] = {**manifest["curvature"], plan.key: own}
+        if not isinstance(plan, Network):
+            part = "curvature" if isinstance(plan, CurvePlan) else "failed"
+            manifest[part] = {**manifest.get(part, {}), plan.key: {"plan": plan.to_dict(), **results}}
         else:
             history = results["history"]
             own = {"settings": plan.to_dict(), "diverged": results["diverged"], "last": history[-1]["epoch"]}
@@ -401,10 +406,8 @@ class Study:
             if plan.network.key not in again or self._cannot_be_drawn(plan) or self._is_to_be_drawn(plan):
                 continue
             net = load_checkpoint(build(plan.network, self.data), self.states / plan.network.key, plan.epoch)
-            if isinstance(plan, CurvePlan):
-                weights = self.manifest["curvature"][plan.key]["weights"]
-            else:
-                weights = log.read_surface(self.folder, plan.key)[0].settings["weights"]
+            known = self.manifest["curvature"].get(plan.key) or self.manifest.get("failed", {}).get(plan.key)
+            weights = (known or log.read_surface(self.folder, plan.key)[0].settings)["weights"]
             if weights != checksum_of(net):
                 self._say(f"{plan.network.key} has other weights than before; what was drawn of it is drawn again")
                 self._anew.add(plan.key)

@@ -17,10 +17,11 @@ from helpers.activations import ACTIVATIONS, registered
 from helpers.config import resolve_device
 from helpers.initializers import INITIALIZERS, registered_inits
 from helpers.landscapes import curvature
-from helpers.landscapes.directions import filter_normalised_directions
+from helpers.landscapes.curvature import CurvatureError
+from helpers.landscapes.directions import DirectionError, filter_normalised_directions
 from helpers.landscapes.points import points
 from helpers.landscapes.settings import MLP
-from helpers.landscapes.surfaces import steps_of
+from helpers.landscapes.surfaces import SurfaceError, steps_of
 from helpers.sweep import origin
 from helpers.training import Checkpoints, OwnDraws, Recipe, Training, data_type, epoch_order, load_checkpoint
 from helpers.usual_torch import usual_torch
@@ -107,10 +108,16 @@ class WithDropout(nn.Module):
 # ---- the works
 
 
+REFUSALS = (CurvatureError, DirectionError, SurfaceError)
+
+
 class Drawing:
     """A surface in the making: step 0 finds the plane, step i draws row i - 1.
 
     checkpoints  folder of the network's checkpoints
+
+    Where there is no such plane, as of a Hessian that is not finite, it is complete at once, and its results are the
+    sentence that says so.
     """
 
     def __init__(self, plan, net, data, checkpoints):
@@ -121,14 +128,18 @@ class Drawing:
         width = plan.settings["width"]
         self.steps = steps_of(width, plan.settings["max_step"])
         self.loss, self.accuracy = np.full((2, width, width), np.nan)
+        self.failed = ""
 
     def advance(self, stop=None):
-        if self.step < 0:
-            self.pair, more = PLANES[self.plan.settings["directions"]](self)
-            self.about |= more
-        else:
-            self.loss[self.step], self.accuracy[self.step] = self._row(self.step)
-        self.step += 1
+        try:
+            if self.step < 0:
+                self.pair, more = PLANES[self.plan.settings["directions"]](self)
+                self.about |= more
+            else:
+                self.loss[self.step], self.accuracy[self.step] = self._row(self.step)
+        except REFUSALS as error:
+            self.failed = str(error)
+        self.step = len(self.steps) if self.failed else self.step + 1
         return self.figures()
 
     def _row(self, i):
@@ -143,15 +154,20 @@ class Drawing:
         return self._points.row(float(self.steps[i]), self.steps)
 
     def figures(self):
-        return {"row": self.step, "loss": float(self.loss[self.step - 1].min()) if self.step else np.nan}
+        return {"row": self.step}
 
     def state(self):
+        if self.failed:
+            return {"step": self.step, "failed": self.failed, "about": self.about}
         rows = torch.from_numpy(np.stack([self.loss[: self.step], self.accuracy[: self.step]]))
         # random directions are drawn again from their seed; others need not come out the same bits
         pair = None if self.plan.settings["directions"] == "random" else [dict(direction) for direction in self.pair]
         return {"step": self.step, "rows": rows, "pair": pair, "about": self.about}
 
     def load(self, state):
+        if "failed" in state:
+            self.step, self.failed = state["step"], state["failed"]
+            return
         step, rows = state["step"], state["rows"].numpy()
         if rows.shape != (2, step, len(self.steps)) or state["about"]["weights"] != self.about["weights"]:
             raise ValueError(f"the state has {rows.shape[1]} rows at step {step}, or is of other weights")
@@ -164,6 +180,8 @@ class Drawing:
         self.step, self.about = step, state["about"]
 
     def results(self):
+        if self.failed:
+            return {"failed": self.failed, **self.about}
         return {"loss": self.loss, "accuracy": self.accuracy, "steps": self.steps, "about": self.about}
 
 
@@ -198,12 +216,15 @@ class Curving:
         self.found = {"weights": checksum_of(self.net)}
 
     def advance(self, stop=None):
-        if self.step < 0 and self.curve.eigenvalues:
-            values, _ = curvature.top_eigenpairs(self.net, self.x, self.y, self.curve.eigenvalues)
-            self.found["eigenvalues"] = [float(value) for value in values]
-        elif self.step == 0 and self.curve.probes:
-            trace, error = curvature.trace(self.net, self.x, self.y, probes=self.curve.probes)
-            self.found |= {"trace": float(trace), "trace_error": float(error)}
+        try:
+            if self.step < 0 and self.curve.eigenvalues:
+                values, _ = curvature.top_eigenpairs(self.net, self.x, self.y, self.curve.eigenvalues)
+                self.found["eigenvalues"] = [float(value) for value in values]
+            elif self.step == 0 and self.curve.probes:
+                trace, error = curvature.trace(self.net, self.x, self.y, probes=self.curve.probes)
+                self.found |= {"trace": float(trace), "trace_error": float(error)}
+        except REFUSALS as error:
+            self.found["failed"] = str(error)
         self.step += 1
         return self.figures()
 

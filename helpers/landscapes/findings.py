@@ -1,0 +1,93 @@
+"""What a landscape study found, as tables and sentences made from its measures.
+
+What is repeated is kept apart: seeds are other networks, pairs other planes through one network, batches other samples.
+"""
+
+import numpy as np
+import pandas as pd
+
+from helpers import words
+from helpers.landscapes.log import SETTINGS
+
+NETWORK = ["network", "activation", "init", "layers"]
+REPEATED = ("seed", "pair", "batch")
+
+
+def numbers_of(measures):
+    """The columns of `measures` that are numbers of a surface, but for those that are never known."""
+    named = [name for name in measures if name not in SETTINGS]
+    return [name for name in named if measures[name].notna().any()]
+
+
+def table(measures, numbers, **chosen):
+    """One row a network, kind and epoch: the mean of each number, and its standard deviation over the seeds.
+
+    measures  of a `log.StudyResults`; a mean is over all pairs, batches and seeds
+    returns   texts, "1.23 +- 0.04", which count what is not known
+    """
+    rows = _chosen(measures, chosen).fillna({"layers": ""})
+    by = [*NETWORK, "kind", "epoch"]
+    of_seeds = rows.groupby([*by, "seed"], sort=False)[list(numbers)].mean()
+    text = of_seeds.groupby(by, sort=False).agg(lambda values: words.mean_of(values, ".3g"))
+    return text.reset_index()
+
+
+def spreads(measures, numbers, **chosen):
+    """How far each number varies over what is repeated: one row a number.
+
+    For seeds, pairs and batches each the standard deviation over it, the others held, as a share of the mean: the
+    median over all networks, kinds and epochs. NaN where nothing is repeated.
+    """
+    rows = _chosen(measures, chosen).fillna({"layers": ""})
+    found = {}
+    for name in REPEATED:
+        held = [*NETWORK, "kind", "epoch", *(other for other in REPEATED if other != name)]
+        groups = rows.groupby(held, sort=False)[list(numbers)]
+        shares = (groups.std() / groups.mean().abs()).replace([np.inf, -np.inf], np.nan)
+        found[f"over {name}s" if name != "batch" else "over batches"] = shares.median()
+    return pd.DataFrame(found)
+
+
+def compared(measures, number, by, **chosen):
+    """A sentence: one number for each value of a setting, with its deviation over the seeds, from low to high."""
+    rows = _chosen(measures, chosen)
+    seeds = rows.groupby([by, "seed"])[number].mean()
+    parts = {value: words.mean_of(values.to_numpy(), ".3g") for value, values in seeds.groupby(level=0)}
+    order = seeds.groupby(level=0).mean().sort_values(na_position="last").index
+    name, n = number.replace("_", " "), rows.seed.nunique()
+    listed = words.listed([f"{parts[value]} ({by} {value})" for value in order])
+    return f"{name[0].upper()}{name[1:]}, mean and deviation over {n} seeds: {listed}."
+
+
+def noise(surface):
+    """The share of a surface's variance that no quadratic function of the two steps explains: 0 smooth, 1 noise.
+
+    Close to a point a smooth loss is a quadratic; what is left is noise, kinks, or the next order. NaN where a loss is
+    not finite, or all are alike.
+    """
+    loss = np.asarray(surface.loss, float)
+    a, b = np.meshgrid(surface.steps, surface.steps, indexing="ij")
+    a, b = (side.ravel() / np.abs(surface.steps).max() for side in (a, b))
+    terms = np.stack([np.ones_like(a), a, b, a * a, a * b, b * b], axis=1)  # (points, 6)
+    z = loss.ravel() - loss.mean()
+    if not np.isfinite(z).all() or not z.any():
+        return np.nan
+    left = z - terms @ np.linalg.lstsq(terms, z, rcond=None)[0]
+    return float(left @ left / (z @ z))
+
+
+def noises(results, **kinds):
+    """Sentences on the noise of several kinds of surfaces: {words for it: how to choose its surfaces}."""
+    found = []
+    for name, chosen in kinds.items():
+        shares = [noise(surface) for surface in results.surfaces(**chosen).values()]
+        middle, said = words.median(shares, ".2g", "surfaces")
+        found.append(f"{name.replace('_', ' ')}: {middle} of the variance is no quadratic ({said})")
+    return found
+
+
+def _chosen(measures, chosen):
+    for name, value in chosen.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        measures = measures[measures[name].isin(values)]
+    return measures
