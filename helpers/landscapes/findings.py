@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import words
+from helpers.landscapes import figures
 from helpers.landscapes.log import SETTINGS
 
 NETWORK = ["network", "activation", "init", "layers"]
@@ -66,11 +67,13 @@ def noise(surface):
     not finite, or all are alike.
     """
     loss = np.asarray(surface.loss, float)
+    if not np.isfinite(loss).all():
+        return np.nan
     a, b = np.meshgrid(surface.steps, surface.steps, indexing="ij")
     a, b = (side.ravel() / np.abs(surface.steps).max() for side in (a, b))
     terms = np.stack([np.ones_like(a), a, b, a * a, a * b, b * b], axis=1)  # (points, 6)
     z = loss.ravel() - loss.mean()
-    if not np.isfinite(z).all() or not z.any():
+    if not z.any():
         return np.nan
     left = z - terms @ np.linalg.lstsq(terms, z, rcond=None)[0]
     return float(left @ left / (z @ z))
@@ -91,3 +94,14 @@ def _chosen(measures, chosen):
         values = value if isinstance(value, list | tuple) else [value]
         measures = measures[measures[name].isin(values)]
     return measures
+
+
+def labels(panels):
+    """{(row, column): labels of the two axes} of the eigenvector planes among panels, as `figures.maps` takes them."""
+    found = {}
+    for row, of_row in panels.items():
+        for column, surfaces in of_row.items():
+            values = [surface.settings["eigenvalues"] for surface in surfaces if "eigenvalues" in surface.settings]
+            if values:
+                found[row, column] = figures.eigenvalue_labels(np.mean(values, axis=0))
+    return found

@@ -86,7 +86,7 @@ def write_surface(folder, key, loss, accuracy, steps, settings):
 
 def write_measures(folder, rows):
     """Write measures.csv. Returns the table."""
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=None if rows else SETTINGS)
     files.write_whole(Path(folder) / "measures.csv", table.to_csv(index=False, float_format="%.6g"))
     return table
 

@@ -292,10 +292,13 @@ class Study:
         trained = self._to_train(drawn)
         self._work(trained, sum(map(self._cost_of, drawn)))
         if self.stop.is_set():
+            self._write_measures()
             return
         self._forget_other_weights(trained)
         self._work([plan for plan in [*self.settings.surfaces, *self.settings.curves] if self._is_to_be_drawn(plan)])
-        if not self.stop.is_set():
+        if self.stop.is_set():
+            self._write_measures()
+        else:
             self._finish()
 
     def _begin(self):
@@ -414,6 +417,14 @@ class Study:
 
     def _finish(self):
         """Write measures.csv, and into the manifest that all is done."""
+        for plan in self.settings.surfaces:
+            if self._cannot_be_drawn(plan):
+                self._say(f"{plan.network.key} diverged; it has no surface at epoch {plan.epoch} and later")
+        self._write_measures()
+        self._write_manifest({**self.manifest, "finished": files.now()})
+
+    def _write_measures(self):
+        """Write measures.csv of all surfaces in the folder, those of earlier settings too."""
         rows = []
         for key in log.surface_names(self.folder):
             surface, why = log.read_surface(self.folder, key)
@@ -423,11 +434,7 @@ class Study:
             network = key.partition(f"--{surface.settings['kind']}--e")[0]
             found = self.manifest["curvature"].get(f"{network}--e{surface.settings['epoch']}--b0--curvature", {})
             rows.append(log.row_of(key, surface, found))
-        for plan in self.settings.surfaces:
-            if self._cannot_be_drawn(plan):
-                self._say(f"{plan.network.key} diverged; it has no surface at epoch {plan.epoch} and later")
         log.write_measures(self.folder, rows)
-        self._write_manifest({**self.manifest, "finished": files.now()})
 
 
 def _news(events):

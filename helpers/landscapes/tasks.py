@@ -195,8 +195,21 @@ def random_plane(drawing):
 
 
 def hessian_plane(drawing):
+    """The eigenvectors of the largest and the smallest eigenvalue, as long as a random direction: a step is then a
+    step of the same length.
+    """
     pair, values = curvature.eigen_plane(drawing.net, drawing.x, drawing.y)
+    beside, _ = random_plane(drawing)
+    pair = tuple(
+        {name: tensor * (norm_of(like) / norm_of(direction)) for name, tensor in direction.items()}
+        for direction, like in zip(pair, beside, strict=True)
+    )
     return pair, {"eigenvalues": [float(value) for value in values]}
+
+
+def norm_of(direction):
+    """The norm of a whole direction."""
+    return float(torch.stack([tensor.double().square().sum() for tensor in direction.values()]).sum().sqrt())
 
 
 def trajectory_plane(drawing):
