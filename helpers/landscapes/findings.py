@@ -8,16 +8,11 @@ import pandas as pd
 
 from helpers import words
 from helpers.landscapes import figures
-from helpers.landscapes.log import SETTINGS
 
 NETWORK = ["network", "activation", "init", "layers"]
+# the numbers that sentences compare: of the whole surface, and of the curvature at its centre
+NUMBERS = ("centre_loss", "sharpness", "roughness", "convex_share", "anisotropy", "eigenvalue_1", "trace")
 REPEATED = ("seed", "pair", "batch")
-
-
-def numbers_of(measures):
-    """The columns of `measures` that are numbers of a surface, but for those that are never known."""
-    named = [name for name in measures if name not in SETTINGS]
-    return [name for name in named if measures[name].notna().any()]
 
 
 def table(measures, numbers, **chosen):
@@ -26,9 +21,9 @@ def table(measures, numbers, **chosen):
     measures  of a `log.StudyResults`; a mean is over all pairs, batches and seeds
     returns   texts, "1.23 +- 0.04", which count what is not known
     """
-    rows = _chosen(measures, chosen).fillna({"layers": ""})
+    rows, numbers = _chosen(measures, chosen).fillna({"layers": ""}), _known(measures, numbers)
     by = [*NETWORK, "kind", "epoch"]
-    of_seeds = rows.groupby([*by, "seed"], sort=False)[list(numbers)].mean()
+    of_seeds = rows.groupby([*by, "seed"], sort=False)[numbers].mean()
     text = of_seeds.groupby(by, sort=False).agg(lambda values: words.mean_of(values, ".3g"))
     return text.reset_index()
 
@@ -39,25 +34,35 @@ def spreads(measures, numbers, **chosen):
     For seeds, pairs and batches each the standard deviation over it, the others held, as a share of the mean: the
     median over all networks, kinds and epochs. NaN where nothing is repeated.
     """
-    rows = _chosen(measures, chosen).fillna({"layers": ""})
+    rows, numbers = _chosen(measures, chosen).fillna({"layers": ""}), _known(measures, numbers)
     found = {}
     for name in REPEATED:
         held = [*NETWORK, "kind", "epoch", *(other for other in REPEATED if other != name)]
-        groups = rows.groupby(held, sort=False)[list(numbers)]
+        groups = rows.groupby(held, sort=False)[numbers]
         shares = (groups.std() / groups.mean().abs()).replace([np.inf, -np.inf], np.nan)
         found[f"over {name}s" if name != "batch" else "over batches"] = shares.median()
     return pd.DataFrame(found)
 
 
 def compared(measures, number, by, **chosen):
-    """A sentence: one number for each value of a setting, with its deviation over the seeds, from low to high."""
+    """A sentence: one number for each value of a setting, with its deviation over the seeds, from low to high.
+
+    A seed's value is its mean over pairs and batches. Empty where the study does not have that number.
+    """
     rows = _chosen(measures, chosen)
+    if number not in rows or rows[number].isna().all():
+        return ""
     seeds = rows.groupby([by, "seed"])[number].mean()
     parts = {value: words.mean_of(values.to_numpy(), ".3g") for value, values in seeds.groupby(level=0)}
     order = seeds.groupby(level=0).mean().sort_values(na_position="last").index
     name, n = number.replace("_", " "), rows.seed.nunique()
     listed = words.listed([f"{parts[value]} ({by} {value})" for value in order])
     return f"{name[0].upper()}{name[1:]}, mean and deviation over {n} seeds: {listed}."
+
+
+def comparisons(measures, by, numbers=NUMBERS, **chosen):
+    """The sentences of `compared`, of several numbers, those that the study has."""
+    return [sentence for number in numbers if (sentence := compared(measures, number, by, **chosen))]
 
 
 def noise(surface):
@@ -89,11 +94,17 @@ def noises(results, **kinds):
     return found
 
 
+def _known(measures, numbers):
+    """Those of some columns that a study has: eigenvalues and traces may not have been asked for."""
+    return [name for name in numbers if name in measures]
+
+
 def _chosen(measures, chosen):
+    """Some rows; what is infinite, where a point within has diverged, is not known here."""
     for name, value in chosen.items():
         values = value if isinstance(value, list | tuple) else [value]
         measures = measures[measures[name].isin(values)]
-    return measures
+    return measures.replace([np.inf, -np.inf], np.nan)
 
 
 def labels(panels):

@@ -231,6 +231,11 @@ def same(some, other):
     return json.dumps(some, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
+def has_surface(folder, key):
+    """Whether a surface is there, plain or packed, whatever it holds. Raises DamagedError."""
+    return packed.exists(surface_file(folder, key))
+
+
 def read_surface(folder, key):
     """(a surface, None), (None, why it cannot be used), (None, None) where there is none."""
     try:

@@ -16,7 +16,7 @@ from helpers.config import resolve_device
 from helpers.landscapes import log
 from helpers.landscapes.directions import DirectionError, filter_normalised_directions
 from helpers.landscapes.settings import MLP, CurvePlan, Network, SurfacePlan, study_settings
-from helpers.landscapes.tasks import LandscapeWorker, build, checksum_of, multiplications, of_code
+from helpers.landscapes.tasks import LandscapeWorker, about, build, checksum_of, multiplications, of_code
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched, say
 from helpers.sweep import origin
@@ -39,7 +39,7 @@ class Study:
     def __init__(self, config, networks, surfaces):
         self.settings = study_settings(config, networks, surfaces)
         self.folder, self.stop = Path(self.settings.save_dir).absolute(), lanes.Stop()
-        self._said = set()
+        self._said, self._whole = set(), set()  # sentences; surfaces that were read, and are what they should be
         first = self.settings.networks[0].config
         self.device, self.cluster = resolve_device(first), first.cluster
         self.worker = LandscapeWorker(self.states, self.device)
@@ -169,14 +169,18 @@ class Study:
             return True
         if isinstance(plan, CurvePlan):
             return False
-        surface, why = log.read_surface(self.folder, plan.key)
-        if why:
-            self._say(f"{why}; it is drawn again")
-        wanted = plan.to_dict()
-        if surface is not None and not log.same({key: surface.settings.get(key) for key in wanted}, wanted):
-            self._say(f"{log.surface_file(self.folder, plan.key)} holds another surface; it is drawn again")
-            return False
-        return surface is not None
+        if plan.key not in self._whole:
+            surface, why = log.read_surface(self.folder, plan.key)
+            if why:
+                self._say(f"{why}; it is drawn again")
+            wanted = plan.to_dict()
+            if surface is None:
+                return False
+            if not log.same({key: surface.settings.get(key) for key in wanted}, wanted):
+                self._say(f"{log.surface_file(self.folder, plan.key)} holds another surface; it is drawn again")
+                return False
+            self._whole.add(plan.key)
+        return log.has_surface(self.folder, plan.key)
 
     def _to_train(self, drawn):
         """The networks to train: those that are not finished, or lack a checkpoint that something is drawn from."""
@@ -224,9 +228,8 @@ class Study:
         except (files.DamagedError, OSError) as error:
             self._say(f"{error}; {plan.key} begins anew")
             return {}
-        if not isinstance(there, dict) or not log.same(
-            {key: there.get(key) for key in ("do", "of")}, self._about(plan)
-        ):
+        of = {key: there.get(key) for key in ("do", "of")} if isinstance(there, dict) else None
+        if not log.same(of, about(self._what(plan))):
             self._say(f"{path} belongs to another study; it is not used")
             return {}
         return there
@@ -263,6 +266,7 @@ class Study:
         self.stop.clear()
         try:
             with files.locked(self.folder):
+                self._whole.clear()  # another process may have been here
                 self._check_folder()
                 self._run()
         except (files.LockedError, files.DamagedError, lanes.ClusterError) as error:
