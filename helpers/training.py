@@ -108,6 +108,7 @@ class Training:
     def step(self):
         return self.recipe.num_epochs if self.diverged else self.epoch
 
+    @usual_torch()
     def advance(self, stop=None):
         """Train and measure one epoch; the first call only measures. Returns its figures, None when stopped in it.
 
@@ -165,11 +166,12 @@ class Training:
     def _backward(self, x, y):
         """(loss, outputs) of a batch, its gradient in the parameters."""
         self.optimizer.zero_grad()
-        with self._draws:
+        with self._draws, torch.enable_grad():
             outputs = self.net(x)
             loss = self.loss(outputs, y)
             penalty = self.net.penalty() if hasattr(self.net, "penalty") else 0
-        (loss + penalty).backward()
+            total = loss + penalty
+        total.backward()
         loss, outputs = loss.detach(), outputs.detach()
         self._observe("after_backward", loss, outputs, y)
         return loss, outputs

@@ -1,5 +1,6 @@
 """The autograd trainer: against a plain loop, for any network, stopped, resumed, with checkpoints."""
 
+import copy
 import dataclasses
 import gc
 import weakref
@@ -12,8 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from helpers import files, lanes, records
+from helpers import training as training_module
 from helpers.spline_study.log import GradientObserver
-from helpers.training import Checkpoints, Recipe, Training, epoch_order, load_checkpoint, train
+from helpers.training import Checkpoints, OwnDraws, Recipe, Training, epoch_order, load_checkpoint, train
 
 N, N_TEST = 90, 40
 
@@ -323,3 +325,132 @@ def test_a_finished_training_is_freed_by_its_last_reference(optimizer):
         assert [ref() for ref in gone] == [None] * len(gone)
     finally:
         gc.enable()
+
+
+# ---- random numbers
+
+
+class Drops(nn.Module):
+    """A network that draws in training in one way or another."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.first, self.last, self.draw = nn.Linear(36, 8), nn.Linear(8, 2), draw
+        for number, layer in enumerate((self.first, self.last)):
+            nn.init.normal_(layer.weight, 0, 0.3, generator=torch.Generator().manual_seed(number))
+            nn.init.zeros_(layer.bias)
+        self.double()
+
+    def forward(self, x):
+        a = torch.tanh(self.first(x.flatten(1)))
+        return self.last(self.draw(a, self.training))
+
+
+DRAWS = {
+    "dropout": lambda a, training: functional.dropout(a, 0.3, training),
+    "alpha dropout": lambda a, training: functional.alpha_dropout(a, 0.3, training),
+    "feature dropout": lambda a, training: functional.dropout1d(a[:, :, None], 0.3, training)[:, :, 0],
+    "rrelu": lambda a, training: functional.rrelu(a, training=training),
+    "noise": lambda a, training: a + training * torch.randn_like(a),
+    "noise of its own shape": lambda a, training: a * (1 + training * torch.rand(8, dtype=a.dtype)),
+    "shuffled units": lambda a, training: a[:, torch.randperm(8)] if training else a,
+    "a coin": lambda a, training: a * torch.bernoulli(torch.full_like(a, 0.5)) if training else a,
+    "whole numbers": lambda a, training: a * torch.randint(1, 4, (8,)) if training else a,
+    "a distribution": lambda a, training: torch.distributions.Normal(a, 1.0).rsample() if training else a,
+    "noise in evaluation too": lambda a, training: a + torch.empty_like(a).normal_(),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_what_a_network_draws_depends_on_seed_and_epoch_alone(name):
+    data, recipe = made_up_data(), Recipe("adam", 0.01, 32, 3, seed=4)
+    alone = Training(Drops(DRAWS[name]), data, recipe)
+    before = torch.get_rng_state()
+    train(alone)
+    assert torch.equal(torch.get_rng_state(), before)
+    beside, gone_on = (Training(Drops(DRAWS[name]), data, recipe) for _ in range(2))
+    for epoch in range(4):
+        torch.randn(epoch + 5)  # what others draw in between
+        beside.advance()
+        if epoch == 2:
+            gone_on.load(copy.deepcopy(beside.state()))
+    assert gone_on.epoch == 2
+    gone_on.advance()
+    for other in (beside, gone_on):
+        np.testing.assert_array_equal(table(other.history), table(alone.history))
+        assert all(map(torch.equal, other.net.state_dict().values(), alone.net.state_dict().values()))
+    another = Training(Drops(DRAWS[name]), data, dataclasses.replace(recipe, seed=5))
+    assert table(train(another))[1][0] != table(alone.history)[1][0]
+
+
+def test_each_step_of_each_epoch_draws_anew():
+    drawn = []
+    net = Drops(lambda a, training: (training and drawn.append(torch.rand(2).tolist())) or a)
+    train(Training(net, made_up_data(), Recipe("sgd", 0.05, 45, 3)))
+    assert len({tuple(numbers) for numbers in drawn}) == len(drawn) == 3 * 2
+
+
+def test_own_draws_are_draws_of_their_law_and_leave_named_generators_alone():
+    n = 20_000
+    with OwnDraws("a", 1):
+        kept = functional.dropout(torch.ones(n), 0.3) != 0
+        normal, one = torch.randn(n), torch.rand(3)
+        named = torch.rand(3, generator=torch.Generator().manual_seed(7))
+    with OwnDraws("a", 1):
+        assert torch.equal(functional.dropout(torch.ones(n), 0.3) != 0, kept)
+        with OwnDraws("b"):
+            torch.rand(9)
+        assert torch.equal(torch.randn(n), normal)
+        assert torch.equal(torch.rand(3), one)
+    assert torch.equal(named, torch.rand(3, generator=torch.Generator().manual_seed(7)))
+    assert abs(kept.double().mean().item() - 0.7) < 5 * (0.21 / n) ** 0.5
+    assert abs(normal.mean().item()) < 5 / n**0.5
+    assert abs(normal.square().mean().item() - 1) < 5 * (2 / n) ** 0.5
+
+
+def test_dropout_as_one_kernel_of_a_gpu_is_the_same_law():
+    """Called by its name, since on a CPU dropout is several operations."""
+    x = torch.ones(20_000, requires_grad=True)
+    with OwnDraws(0):
+        out, kept = torch.native_dropout(x, 0.3, True)
+        out.sum().backward()
+        none, _ = torch.native_dropout(x, 1.0, True)
+    assert abs(kept.double().mean().item() - 0.7) < 5 * (0.21 / len(x)) ** 0.5
+    torch.testing.assert_close(out.detach(), kept / 0.7)
+    torch.testing.assert_close(x.grad, kept / 0.7)
+    assert not none.any()
+
+
+# ---- evaluated in parts
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunk", "sizes"), [((9,), None, [40]), ((1, 3, 3), None, [40]), ((9,), 16, [16, 16, 8])]
+)
+def test_a_network_is_evaluated_in_parts_of_its_own_size(shape, chunk, sizes):
+    seen = []
+
+    class Mean(nn.Module):
+        def forward(self, x):
+            seen.append(len(x))
+            return x.flatten(1)[:, :2]
+
+    net = Mean()
+    net.scale = nn.Parameter(torch.ones(1))
+    if chunk:
+        net.chunk = chunk
+    x, y = torch.randn(40, *shape), torch.arange(40) % 2
+    data = SimpleNamespace(x_train=x, y_train=y, x_test=x, y_test=y, probe=torch.arange(5))
+    loss, accuracy = Training(net, data, Recipe("sgd", 0.1, 8, 1)).evaluate(x, y)
+    assert seen == sizes
+    assert loss == pytest.approx(functional.cross_entropy(x.flatten(1)[:, :2], y).item(), rel=1e-5)
+    assert accuracy == pytest.approx((x.flatten(1)[:, :2].argmax(1) == y).double().mean().item())
+
+
+def test_images_are_evaluated_in_smaller_parts(monkeypatch):
+    monkeypatch.setattr(training_module, "CHUNK_OF_IMAGES", 16)
+    seen, net = [], convnet()
+    net.register_forward_hook(lambda net, inputs, outputs: seen.append(len(outputs)))
+    data = made_up_data()
+    Training(net, data, Recipe("sgd", 0.1, 8, 1)).evaluate(data.x_test, data.y_test)
+    assert seen == [16, 16, 8]

@@ -9,9 +9,9 @@ from helpers.activations import ACTIVATIONS, register_activation
 from helpers.config import SweepConfig
 from helpers.data import load, load_table
 from helpers.initializers import INITIALIZERS, draw_parameters, register_initializer
-from helpers.networks import build
+from helpers.networks import build, vgg11
 from helpers.sweep import Sweep, rebuild
-from helpers.training import epoch_order
+from helpers.training import Recipe, Training, epoch_order, train
 
 GIVEN = {
     "layers_list": [2],
@@ -44,6 +44,13 @@ def swept(folder):
     return [row[key] for row in sweep.rows.values() for key in sorted(row) if "loss" in key or "acc" in key]
 
 
+def trained_convnet():
+    loaded = load(SweepConfig.from_dict({"train_size": 20, "test_size": 5, "batch_size": 9, "device": "cpu"}))
+    net = vgg11(channels=1, dropout=0.5, width=1 / 16)
+    history = train(Training(net, loaded, Recipe("adam", 1e-3, 9, 1)))
+    return [row[key] for row in history for key in sorted(row) if "loss" in key or "acc" in key]
+
+
 # what is done, as numbers
 WORKS = {
     "an own activation": lambda folder: own_activation(),
@@ -54,6 +61,8 @@ WORKS = {
     "a network": lambda folder: (lambda c: build(c, c.runs()[0]).hidden[0].weight.detach())(
         SweepConfig.from_dict({**GIVEN, **SIZES})
     ),
+    "a convolutional network": lambda folder: vgg11("tanh", width=1 / 16).features[3].weight.detach(),
+    "a training": lambda folder: trained_convnet(),
     "an order": lambda folder: epoch_order(0, 1, 10),
     "a forecast": lambda folder: theory.forecast(GIVEN)[["pre_std_last", "correlation", "gradient"]].to_numpy(),
     "advice": lambda folder: theory.recommend("relu", 5).backward.to_numpy(),

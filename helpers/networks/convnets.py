@@ -21,7 +21,7 @@ from helpers.activations.splines import LearnableSpline
 from helpers.checks import ConfigError, flag, name_in, positive, refuse, shown, whole
 from helpers.config import CHECKS
 from helpers.data import DataError
-from helpers.initializers import ELSEWHERE, INITIALIZERS, at_layer, generator_for, row_and_params
+from helpers.initializers import ELSEWHERE, INITIALIZERS, generator_for, row_and_params
 from helpers.usual_torch import usual_torch
 
 AS_TORCHVISION = "torchvision"
@@ -55,8 +55,7 @@ def resnet14(
     Raises ConfigError for arguments that are not allowed; DataError, when it is called, for images that do not fit.
     """
     channels, image_shape, row, base = _checked(activation, classes, channels, width, seed, image_shape, 16)
-    blocks = [(base, 1), (base, 1), (2 * base, 2), (2 * base, 1), (4 * base, 2), (4 * base, 1)]
-    stages = [blocks[:2], blocks[2:4], blocks[4:]]
+    stages = [[(base, 1), (base, 1)], [(2 * base, 2), (2 * base, 1)], [(4 * base, 2), (4 * base, 1)]]
     net = ResNet(row, classes, channels, image_shape, _conv(channels, base, 3), stages, PaddedShortcut)
     return _drawn(net, "resnet14", seed, init, init_params)
 
@@ -321,19 +320,19 @@ def _drawn(net, name, seed, init, init_params):
     convolutions = head = _row_and_params(init, init_params)
     if init == AS_TORCHVISION:
         convolutions, head = _row_and_params("he_normal", {"mode": "fan_out"}), _row_and_params("torch_default", None)
-    layers = [(path, m) for path, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    for i, (path, module) in enumerate(layers):
+    for path, module in net.named_modules():
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            continue
         kind, row, params = head if module is net.fc else convolutions
-        here = at_layer(params, i, len(layers) - 1)
         generator = generator_for("weights", name, seed, kind, path)
         weight = torch.empty(module.weight.shape, dtype=torch.float64)
         bias = torch.zeros(len(weight), dtype=torch.float64)
         if row.both:
             weight, bias = row.both((len(weight), weight[0].numel()), generator)
         else:
-            row.draw(weight, generator, **here)
-            if here.get("sigma_b2") and module is not net.fc:
-                bias.normal_(0, here["sigma_b2"] ** 0.5, generator=generator)
+            row.draw(weight, generator, **params)
+            if params.get("sigma_b2") and module is not net.fc:
+                bias.normal_(0, params["sigma_b2"] ** 0.5, generator=generator)
         module.weight.copy_(weight.view(module.weight.shape))
         if module.bias is not None:
             module.bias.copy_(bias)
