@@ -269,6 +269,7 @@ class _WithSlope(torch.autograd.Function):
         return f(z.detach())
 
     @staticmethod
+    @torch.autograd.function.once_differentiable  # or a second derivative would take df for a constant, in silence
     def backward(ctx, grad):
         (z,) = ctx.saved_tensors
         return grad * ctx.df(z.detach()), None, None
