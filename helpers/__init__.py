@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     # 0: the ground: no study, no network
     "words elsewhere checks trials usual_torch files sources packed compiled notebooks progress signals quadrature "
-    "lanes figures",
+    "lanes figures vendored",
     # 1: what varies, what stays
     "axes activations initializers data records config",
     # 2: networks and how they train

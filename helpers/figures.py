@@ -49,12 +49,18 @@ class Picture:
 
 
 def save(picture, folder):
-    """Write a picture to folder/figures/<name>.png, whole, close its figure and return the path.
+    """Write a picture to folder/figures/<name>.png, whole, close its figure and return the path."""
+    path = Path(folder) / "figures" / f"{picture.name}.png"
+    files.write_whole(path, png(picture))
+    return path
+
+
+def png(picture):
+    """A picture as the bytes of a PNG; closes its figure.
 
     The sentence lies in the PNG itself (its text chunk `Description`), so that the two cannot be separated. The file
     has a palette of 256 colours, a third of the size and to the eye the same.
     """
-    path = Path(folder) / "figures" / f"{picture.name}.png"
     drawn, content, text = io.BytesIO(), io.BytesIO(), PngInfo()
     try:
         picture.figure.savefig(drawn, format="png")
@@ -64,8 +70,7 @@ def save(picture, folder):
     with Image.open(drawn) as image:
         few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     few.save(content, format="png", optimize=True, pnginfo=text)
-    files.write_whole(path, content.getbuffer())
-    return path
+    return content.getbuffer()
 
 
 def show(picture, folder):

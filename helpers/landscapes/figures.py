@@ -23,6 +23,7 @@ from PIL import Image
 from helpers import files, words
 from helpers.figures import (
     COLOURS,
+    MOST,
     STYLE,
     Picture,
     colour_scale,
@@ -99,8 +100,10 @@ def _panel(title, surfaces, quantity):
     if quantity != "loss":  # where the loss is not finite, the accuracy is one of chance
         values[~np.isfinite(np.stack([np.asarray(surface.loss, float) for surface in surfaces]))] = np.nan
     values[~np.isfinite(values)] = np.nan
-    spread = values.std(0, ddof=1) if len(values) > 1 else None
-    return Panel(title, values.mean(0), spread, steps, dict(surfaces[0].settings or {}), len(surfaces))
+    with np.errstate(over="ignore", invalid="ignore"):  # a mean or deviation beyond float64 is not finite either
+        mean, spread = values.mean(0), values.std(0, ddof=1) if len(values) > 1 else None
+    mean[~np.isfinite(mean)] = np.nan
+    return Panel(title, mean, spread, steps, dict(surfaces[0].settings or {}), len(surfaces))
 
 
 def about(*settings):
@@ -372,7 +375,7 @@ def sentence_of(panels, quantity, said):
     parts += [f"{lost} of {total} points have a loss that is not finite"] if lost else []
     repeats = sorted({panel.repeats for panel in panels} - {1})
     parts += [f"means over {words.listed(repeats)} pairs and batches"] if repeats else []
-    return f"{said[:1].upper()}{said[1:]}: {'; '.join(parts)}."
+    return f"{said}: {'; '.join(parts)}."
 
 
 def _listed(values):
@@ -487,7 +490,9 @@ def cuts(lines, quantity="loss", scale=None, *, name=None, title=""):
         panels[label] = _panel(label, several, quantity)
         several = several if isinstance(several, (list, tuple)) else [several]
         values = np.stack([np.asarray(getattr(line, quantity), float) for line in several])
-        low_high[label] = np.where(np.isnan(panels[label].values), np.nan, (values.min(0), values.max(0)))
+        low_high[label] = np.where(
+            np.isnan(panels[label].values), np.nan, np.clip((values.min(0), values.max(0)), -MOST, MOST)
+        )
     said = _say_what_differs(list(panels.values()))
     scale = scale_of(low_high.values(), scale, quantity)
     with plt.rc_context(STYLE):
@@ -495,7 +500,7 @@ def cuts(lines, quantity="loss", scale=None, *, name=None, title=""):
     for i, (label, panel) in enumerate(panels.items()):
         style, lost = line_style(i), np.isnan(panel.values)
         text = f"{panel.title} (mean of {panel.repeats}; band: all)" if panel.repeats > 1 else panel.title
-        axes.plot(panel.steps, panel.values, label=wrapped(text, 30), lw=1.6, **style)
+        axes.plot(panel.steps, np.clip(panel.values, -MOST, MOST), label=wrapped(text, 30), lw=1.6, **style)
         if panel.repeats > 1:
             axes.fill_between(panel.steps, *low_high[label], color=style["color"], alpha=0.2, lw=0)
         if lost.any():
