@@ -10,8 +10,9 @@ from helpers import words
 from helpers.landscapes import figures
 
 NETWORK = ["network", "activation", "init", "layers"]
-# the numbers that sentences compare: of the whole surface, and of the curvature at its centre
-NUMBERS = ("centre_loss", "sharpness", "roughness", "convex_share", "anisotropy", "eigenvalue_1", "trace")
+# the numbers that sentences compare: of the surface, and beside them the loss and the curvature at its centre
+OF_SURFACE = ("sharpness", "roughness", "convex_share", "anisotropy")
+NUMBERS = ("centre_loss", *OF_SURFACE, "eigenvalue_1", "trace")
 REPEATED = ("seed", "pair", "batch")
 
 
