@@ -226,9 +226,19 @@ def is_finished(folder):
     return bool(manifest.get("finished"))
 
 
-def same(some, other):
-    """Whether two pieces of plain data are the same as JSON."""
-    return json.dumps(some, sort_keys=True) == json.dumps(other, sort_keys=True)
+def as_json(content):
+    """Plain data as it comes back from a file."""
+    return json.loads(json.dumps(content))
+
+
+def agrees(there, here):
+    """Whether what was written says nothing else than what is asked for now, in none of the keys that it has.
+
+    A key that it lacks came later, and was at its default then.
+    """
+    if isinstance(there, dict) and isinstance(here, dict):
+        return all(agrees(there[key], here[key]) for key in here if key in there)
+    return as_json(here) == there
 
 
 def has_surface(folder, key):

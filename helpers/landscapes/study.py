@@ -21,7 +21,7 @@ from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched, say
 from helpers.sweep import origin
 from helpers.sweep.folder import FORCE, SweepError
-from helpers.training import checkpoint_file, load_checkpoint
+from helpers.training import checkpoint_file
 from helpers.usual_torch import usual_torch
 
 BACKWARD = 3  # so many times a forward pass is a step of training
@@ -39,7 +39,7 @@ class Study:
     def __init__(self, config, networks, surfaces):
         self.settings = study_settings(config, networks, surfaces)
         self.folder, self.stop = Path(self.settings.save_dir).absolute(), lanes.Stop()
-        self._said, self._whole = set(), set()  # sentences; surfaces that were read, and are what they should be
+        self._said, self._whole = set(), {}  # sentences; surfaces that were read and are whole: of which weights
         first = self.settings.networks[0].config
         self.device, self.cluster = resolve_device(first), first.cluster
         self.worker = LandscapeWorker(self.states, self.device)
@@ -97,12 +97,11 @@ class Study:
         for part in ("networks", "surfaces"):
             for name, own in record[part].items():
                 before = there["settings"].get(part, {}).get(name, own)
-                for key in own:
-                    if not log.same(before.get(key), own[key]):
-                        raise ConfigError(
-                            f"{self.folder} holds another study: {key} of {name} is {shown(before.get(key))} there and "
-                            f"{shown(own[key])} here; choose another save_dir, or another name in {part.upper()}"
-                        )
+                if key := next((key for key in own if not log.agrees(before, {key: own[key]})), None):
+                    raise ConfigError(
+                        f"{self.folder} holds another study: {key} of {name} is {shown(before.get(key))} there and "
+                        f"{shown(own[key])} here; choose another save_dir, or another name in {part.upper()}"
+                    )
         own = self._own_functions
         for name, mark in there.get("own_functions", {}).items():
             if own.get(name, mark) != mark:
@@ -163,24 +162,32 @@ class Study:
         return plan.network.key not in self._anew and bool(about and about["diverged"] and plan.epoch >= about["last"])
 
     def _is_done(self, plan):
+        """Whether what is asked for lies there, made of the weights that the network has now."""
         part = "curvature" if isinstance(plan, CurvePlan) else "failed"
         there = self.manifest.get(part, {}).get(plan.key)
-        if there is not None and log.same(there["plan"], plan.to_dict()):
-            return True
-        if isinstance(plan, CurvePlan):
+        if there is not None and log.agrees(there["plan"], plan.to_dict()):
+            return self._has_these_weights(plan, there["weights"])
+        if isinstance(plan, CurvePlan) or not log.has_surface(self.folder, plan.key):
             return False
         if plan.key not in self._whole:
             surface, why = log.read_surface(self.folder, plan.key)
+            known = surface is not None and {"kind", "epoch", "pair", "batch", "network", "weights"} <= {
+                *surface.settings
+            }
+            if not why and not (known and log.agrees(surface.settings, plan.to_dict())):
+                why = f"{log.surface_file(self.folder, plan.key)} holds another surface"
             if why:
                 self._say(f"{why}; it is drawn again")
-            wanted = plan.to_dict()
-            if surface is None:
                 return False
-            if not log.same({key: surface.settings.get(key) for key in wanted}, wanted):
-                self._say(f"{log.surface_file(self.folder, plan.key)} holds another surface; it is drawn again")
-                return False
-            self._whole.add(plan.key)
-        return log.has_surface(self.folder, plan.key)
+            self._whole[plan.key] = surface.settings["weights"]
+        return self._has_these_weights(plan, self._whole[plan.key])
+
+    def _has_these_weights(self, plan, weights):
+        about = self.manifest.get("networks", {}).get(plan.network.key, {})
+        same = about.get("weights", {}).get(str(plan.epoch), weights) == weights
+        if not same:
+            self._say(f"{plan.network.key} has other weights than before; what was drawn of it is drawn again")
+        return same
 
     def _to_train(self, drawn):
         """The networks to train: those that are not finished, or lack a checkpoint that something is drawn from."""
@@ -209,7 +216,8 @@ class Study:
                 return f"{path} is damaged: its checksum is not the one in manifest.json"
             for epoch in sorted(epochs):
                 path = checkpoint_file(self.states / network.key, epoch)
-                files.read_state(path)
+                if checksum_of(files.read_state(path)[0]) != about["weights"].get(str(epoch)):
+                    return f"{path} holds other weights than those that were trained"
         except FileNotFoundError:
             return f"{path} is not there"
         except (files.DamagedError, OSError) as error:
@@ -229,7 +237,7 @@ class Study:
             self._say(f"{error}; {plan.key} begins anew")
             return {}
         of = {key: there.get(key) for key in ("do", "of")} if isinstance(there, dict) else None
-        if not log.same(of, about(self._what(plan))):
+        if of is None or of != log.as_json(about(self._what(plan))):
             self._say(f"{path} belongs to another study; it is not used")
             return {}
         return there
@@ -298,7 +306,6 @@ class Study:
         if self.stop.is_set():
             self._write_measures()
             return
-        self._forget_other_weights(trained)
         self._work([plan for plan in [*self.settings.surfaces, *self.settings.curves] if self._is_to_be_drawn(plan)])
         if self.stop.is_set():
             self._write_measures()
@@ -388,6 +395,7 @@ class Study:
             about = {**plan.to_dict(), **results["about"], **self._words_of(plan)}
             parts = (results[name] for name in ("loss", "accuracy", "steps"))
             log.write_surface(self.folder, plan.key, *parts, about)
+            self._whole[plan.key] = about["weights"]
             return
         manifest = dict(self.manifest)
         if not isinstance(plan, Network):
@@ -396,7 +404,8 @@ class Study:
         else:
             history = results["history"]
             own = {"settings": plan.to_dict(), "diverged": results["diverged"], "last": history[-1]["epoch"]}
-            own |= {"checksum": log.write_history(self.folder, plan.key, history), "finished": files.now()}
+            own |= {"weights": results["weights"], "checksum": log.write_history(self.folder, plan.key, history)}
+            own["finished"] = files.now()
             manifest["networks"] = {**manifest["networks"], plan.key: own}
         self._write_manifest(manifest)
 
@@ -405,19 +414,6 @@ class Study:
         n = {"train": self.data.train_size, "test": self.data.test_size}.get(plan.batch, plan.settings["samples"])
         name = self.settings.given["config"]["data_name"] or data_in_words(plan.network.config)
         return {"data": name, "images": n, "fingerprint": self._data_origin["all"]}
-
-    def _forget_other_weights(self, networks):
-        """After a network was trained again: what was drawn of other weights is to be drawn again."""
-        again = {network.key for network in networks}
-        for plan in [*self.settings.surfaces, *self.settings.curves]:
-            if plan.network.key not in again or self._cannot_be_drawn(plan) or self._is_to_be_drawn(plan):
-                continue
-            net = load_checkpoint(build(plan.network, self.data), self.states / plan.network.key, plan.epoch)
-            known = self.manifest["curvature"].get(plan.key) or self.manifest.get("failed", {}).get(plan.key)
-            weights = (known or log.read_surface(self.folder, plan.key)[0].settings)["weights"]
-            if weights != checksum_of(net):
-                self._say(f"{plan.network.key} has other weights than before; what was drawn of it is drawn again")
-                self._anew.add(plan.key)
 
     def _finish(self):
         """Write measures.csv, and into the manifest that all is done."""

@@ -23,7 +23,16 @@ from helpers.landscapes.points import points
 from helpers.landscapes.settings import MLP
 from helpers.landscapes.surfaces import SurfaceError, steps_of
 from helpers.sweep import origin
-from helpers.training import Checkpoints, OwnDraws, Recipe, Training, data_type, epoch_order, load_checkpoint
+from helpers.training import (
+    Checkpoints,
+    OwnDraws,
+    Recipe,
+    Training,
+    checkpoint_file,
+    data_type,
+    epoch_order,
+    load_checkpoint,
+)
 from helpers.usual_torch import usual_torch
 
 DIRECTIONS_SEED = 0  # one for all networks of all studies, so that what is compared shares its draws
@@ -77,9 +86,9 @@ def samples_of(data, batch, size):
     return data.x_train[index], data.y_train[index]
 
 
-def checksum_of(net):
-    """16 digits of a network's weights and buffers."""
-    tensors = [value.detach().cpu().contiguous().flatten() for value in net.state_dict().values()]
+def checksum_of(state):
+    """16 digits of a network's weights and buffers, from its `state_dict`."""
+    tensors = [value.detach().cpu().contiguous().flatten() for value in state.values()]
     return files.checksum(b"".join(tensor.view(torch.uint8).numpy().tobytes() for tensor in tensors if len(tensor)))
 
 
@@ -124,7 +133,7 @@ class Drawing:
         self.plan, self.checkpoints = plan, checkpoints
         self.net = load_checkpoint(net, checkpoints, plan.epoch).to(data.x_train.device)
         self.x, self.y = samples_of(data, plan.batch, plan.settings["samples"])
-        self.step, self.pair, self.about, self._points = -1, None, {"weights": checksum_of(self.net)}, None
+        self.step, self.pair, self.about, self._points = -1, None, {"weights": checksum_of(self.net.state_dict())}, None
         width = plan.settings["width"]
         self.steps = steps_of(width, plan.settings["max_step"])
         self.loss, self.accuracy = np.full((2, width, width), np.nan)
@@ -226,7 +235,7 @@ class Curving:
         self.curve, self.step = curve, -1
         self.net = load_checkpoint(net, checkpoints, curve.epoch).to(data.x_train.device)
         self.x, self.y = samples_of(data, curve.batch, curve.samples)
-        self.found = {"weights": checksum_of(self.net)}
+        self.found = {"weights": checksum_of(self.net.state_dict())}
 
     def advance(self, stop=None):
         try:
@@ -257,12 +266,18 @@ class Curving:
 
 
 class TrainingWithCheckpoints(Training):
-    """A Training that keeps its checkpoints."""
+    """A Training that keeps its checkpoints, and says in its results which weights they hold: {epoch: checksum}."""
 
     def __init__(self, network, net, data, checkpoints, epochs):
-        config = network.config.fitted_to(data)
+        self.checkpoints, self.epochs, config = checkpoints, epochs, network.config.fitted_to(data)
         recipe = Recipe(config.optimizer, network.run.lr, config.batch_size, config.num_epochs, seed=network.run.seed)
         super().__init__(net.to(data.x_train.device), data, recipe, [Checkpoints(checkpoints, epochs)])
+
+    def results(self):
+        # from the files: a training that goes on from a state has not seen the epochs before it
+        kept = [epoch for epoch in self.epochs if epoch <= self.epoch]
+        states = {str(epoch): files.read_state(checkpoint_file(self.checkpoints, epoch))[0] for epoch in kept}
+        return {**super().results(), "weights": {epoch: checksum_of(state) for epoch, state in states.items()}}
 
 
 # ---- who makes them

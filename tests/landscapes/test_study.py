@@ -234,7 +234,7 @@ def test_other_data_are_refused_and_forced(copy):
     assert study_of(copy, {"resume": "force"}).left == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "removed", "of another"])
+@pytest.mark.parametrize("damage", ["cut", "removed", "of another", "of no study"])
 def test_a_damaged_surface_is_drawn_again(copy, capsys, damage):
     first, second = sorted((copy / "surfaces").glob("*.npz"))[:2]
     whole = log.load_surface(first)
@@ -242,6 +242,8 @@ def test_a_damaged_surface_is_drawn_again(copy, capsys, damage):
         first.write_bytes(first.read_bytes()[:-30])
     elif damage == "removed":
         first.unlink()
+    elif damage == "of no study":
+        log.save_surface(first, Surface(whole.loss, whole.accuracy, whole.steps, {}))
     else:
         first.write_bytes(second.read_bytes())
     study = study_of(copy)
@@ -266,6 +268,29 @@ def test_a_checkpoint_that_is_gone_is_trained_again_where_it_is_needed(copy, cap
     assert "is trained again" in capsys.readouterr().out
     after = mtimes(copy)
     assert {name: after[name] for name in before} == before  # the same weights came out
+
+
+def test_what_was_drawn_of_other_weights_is_drawn_again(copy, capsys):
+    manifest = log.read_manifest(copy)
+    (about,) = manifest["networks"].values()
+    (key,), about["weights"]["2"] = manifest["networks"], "f" * 16
+    log.write_manifest(copy, manifest)
+    study = study_of(copy)
+    assert [plan.key for plan in study.left][0] == key
+    assert {plan.epoch for plan in study.left[1:]} == {2}
+    assert len(study.left) == 1 + 2 + 1
+    study.run()
+    assert "holds other weights than those that were trained; mlp" in capsys.readouterr().out
+    assert study.left == study_of(copy).left == []
+
+
+def test_a_study_of_an_earlier_version_goes_on_without_a_key_that_came_later(copy):
+    manifest = log.read_manifest(copy)
+    del manifest["settings"]["surfaces"]["random"]["orthogonal"]
+    for network in manifest["settings"]["networks"].values():
+        del network["precision"]
+    log.write_manifest(copy, manifest)
+    assert study_of(copy).left == []
 
 
 def test_a_manifest_that_is_damaged_says_what_to_do_and_that_works(copy):
