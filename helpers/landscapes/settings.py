@@ -241,6 +241,15 @@ class Settings:
     curves: list
 
     @property
+    def drawn(self):
+        """All that is drawn or measured of trained networks."""
+        return [*self.surfaces, *self.curves]
+
+    @property
+    def plans(self):
+        return [*self.networks, *self.drawn]
+
+    @property
     def save_dir(self):
         return self.given["config"]["save_dir"]
 

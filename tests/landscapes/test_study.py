@@ -118,7 +118,7 @@ def test_a_surface_holds_the_loss_of_the_network_moved(finished):
     study, results = study_of(finished), log.load_study(finished)
     for plan in study.settings.surfaces:
         surface = results.surface(plan.key)
-        net = load_checkpoint(build(plan.network, study.data), study.states / plan.network.key, plan.epoch)
+        net = load_checkpoint(build(plan.network, study.data), study.there.states / plan.network.key, plan.epoch)
         (pair,) = filter_normalised_directions(net, 0)
         x, y = samples_of(study.data, plan.batch, 32)
         start = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
@@ -276,7 +276,7 @@ def test_what_was_drawn_of_other_weights_is_drawn_again(copy, capsys):
     (key,), about["weights"]["2"] = manifest["networks"], "f" * 16
     log.write_manifest(copy, manifest)
     study = study_of(copy)
-    assert [plan.key for plan in study.left][0] == key
+    assert study.left[0].key == key
     assert {plan.epoch for plan in study.left[1:]} == {2}
     assert len(study.left) == 1 + 2 + 1
     study.run()
