@@ -12,7 +12,7 @@ FLOORS = (
     "words elsewhere checks trials usual_torch files sources packed compiled notebooks progress signals quadrature "
     "lanes figures vendored",
     # 1: what varies, what stays
-    "axes activations initializers data records config",
+    "axes activations initializers data checksums manifests records config",
     # 2: networks and how they train
     "theory networks training cluster",
     # 3: the studies

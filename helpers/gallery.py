@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from helpers import files, packed, records, words
+from helpers import files, manifests, packed, records, words
 from helpers.notebooks import read_notebook
 from helpers.progress import say
 from helpers.sweep import findings, tables
@@ -160,7 +160,7 @@ def _load_sweep(folder):
 
 
 def _read_manifest(folder):
-    manifest = records.read_manifest(folder)
+    manifest = manifests.read(folder)
     if manifest is not None:
         _check_manifest(manifest, folder)
     return manifest

@@ -1,15 +1,13 @@
 """Results on disk: written whole or not at all, and read back.
 
-results/<sweep>/manifest.json   CONFIG, versions, device, machine, timings
+results/<sweep>/manifest.json   CONFIG, versions, device, machine, timings, see manifests.py
 results/<sweep>/runs/*.csv      one run each, one row an epoch; of what is published packed in runs.zip, see packed.py
 results/<sweep>/summary.csv     one row a run
-results/<sweep>/runs.json       checksums: which runs are as they were written
+results/<sweep>/runs.json       checksums: which runs are as they were written, see checksums.py
 results/<sweep>/figures/*.png
 """
 
 import dataclasses
-import json
-import reprlib
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import files, packed
+from helpers import checksums, files, manifests, packed
 from helpers.axes import AXES, EPOCH_COLUMNS, LAYER_STATS, SETTINGS, WITH_MOMENTUM, axis_values, columns
 from helpers.checks import in_one_sentence, plain, shown
 
@@ -59,14 +57,19 @@ TEXTS = ("run", "activation", "init", "optimizer")  # names, which may be null o
 
 
 def write_run(folder, run, table):
-    """Write one run's CSV from its (epochs + 1, columns) array; an unknown value is an empty cell.
+    """Write one run's CSV from its (epochs + 1, columns) array."""
+    files.write_whole(run_file(folder, run), run_text(run, table))
+
+
+def run_text(run, table):
+    """One run's CSV from its (epochs + 1, columns) array; an unknown value is an empty cell.
 
     Six significant digits for losses, accuracies and times, four for layer statistics.
     """
     formats = ["%d"] + ["%.6g"] * (len(EPOCH_COLUMNS) - 1) + ["%.4g"] * (table.shape[1] - len(EPOCH_COLUMNS))
     lines = [",".join(columns(run.layers))]
     lines += [",".join("" if np.isnan(v) else f % v for f, v in zip(formats, row, strict=True)) for row in table]
-    files.write_whole(run_file(folder, run), "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def run_file(folder, run):
@@ -82,6 +85,11 @@ def read_run(path):
         raise
     except (ValueError, OSError) as error:  # no text, or no file
         raise RecordsError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
+    return parse_run(text, path)
+
+
+def parse_run(text, path):
+    """The text of one run's CSV as a DataFrame. Raises ValueError, one sentence that names the path."""
     head, _, body = text.partition("\n")
     names, lines = head.split(","), body.splitlines()
     depth = sum(name.startswith("act_mean_") for name in names)
@@ -204,139 +212,22 @@ def read_rows(folder):
     return [{**row, **{k: v for k, v in unknown.items() if row[k] is None}} for row in table.to_dict("records")]
 
 
-def summary_is_known(folder):
-    """Whether summary.csv is the one that was written with runs.json."""
-    return "summary.csv" in _read_index(folder) and not damage_of_summary(folder)
-
-
-def write_summary(folder, rows, known=None):
+def write_summary(folder, rows, known=None, runs=None):
     """Write summary.csv, and runs.json where `known` is given.
 
     rows   that `summarise` made; at their end those of SETTINGS that are axes
-    known  {name of a run: (checksum of its CSV, number of its last epoch)}, with a third where it is known: the
-           fingerprint of what the run was made from
+    known  as in `checksums.write`
+    runs   {file: text} of CSVs to be written as well, once runs.json knows them: whatever a kill leaves of them, a
+           later start can tell it from what somebody else has put there
     """
     table = pd.DataFrame(rows, columns=[*rows[0]] if rows else SUMMARY_COLUMNS)
     text, path = table.to_csv(index=False, float_format="%.6g"), Path(folder) / "summary.csv"
     if known is not None:
-        before = _checksum(path) if path.is_file() else None
-        write_checksums(folder, known, (files.checksum(text), before))
+        before = packed.checksum(path) if path.is_file() else None
+        checksums.write(folder, known, (files.checksum(text), before))
+    for file, content in (runs or {}).items():
+        files.write_whole(file, content)
     files.write_whole(path, text)
-
-
-# ---- which runs are as they were written, without reading their tables
-
-
-def write_checksums(folder, known, summary=None):
-    """Write runs.json, by which a later start knows which runs, and whether the summary, are as they were written.
-
-    known    as in `write_summary`
-    summary  checksums of the summary that is about to be written and of the one before it, either of which a kill
-             may leave; that of the file where left out
-    """
-    path = Path(folder) / "summary.csv"
-    now, before = summary or (_checksum(path), None)
-    known = {name: list(entry) for name, entry in known.items()}
-    known[path.name] = [now, 0] if before in (None, now) else [now, 0, before]
-    if known == {name: list(entry) for name, entry in _read_index(folder).items()}:
-        return
-    known["runs.json"] = [_checksum_of(known), 0]
-    lines = [f"{json.dumps(run)}: {json.dumps(known[run])}" for run in sorted(known)]  # a line a run
-    files.write_whole(Path(folder) / "runs.json", "{\n" + ",\n".join(lines) + "\n}\n")
-
-
-def run_checksum(folder, run):
-    """The checksum of the CSV of a run of this name: 16 digits of its sha256. Raises OSError where there is none."""
-    return _checksum(Path(folder) / "runs" / f"{run}.csv")
-
-
-def _checksum(path):
-    return packed.checksum(path)
-
-
-def read_checksums(folder):
-    """{name of a run: (checksum, number of its last epoch, what it was made from if that is known)} from runs.json.
-
-    Empty where it cannot be read.
-    """
-    known = _read_index(folder)
-    known.pop("summary.csv", None)
-    return known
-
-
-def damage_of_summary(folder):
-    """What is wrong with a summary.csv that is there, in words; None for nothing, and where no runs.json is known."""
-    path = Path(folder) / "summary.csv"
-    written, _, *before = _read_index(folder).get(path.name, (None, 0))
-    if written is None or not path.is_file() or _checksum(path) in (written, *before):
-        return None
-    return f"{path} is damaged: its checksum is not the one in runs.json"
-
-
-def damage_of_index(folder):
-    """What is wrong with a runs.json that is there, in words; None for nothing."""
-    try:
-        _checked_index(folder)
-    except files.DamagedError as error:
-        return str(error)
-    return None
-
-
-def _read_index(folder):
-    try:
-        return _checked_index(folder)
-    except files.DamagedError:  # the runs themselves are read then
-        return {}
-
-
-def _checked_index(folder):
-    path = Path(folder) / "runs.json"
-    advice = "what it says of the runs is not used"
-    known = files.read_json(path, advice)
-    if known is None:
-        return {}
-    own = known.pop(path.name, None) if isinstance(known, dict) else None
-    if not isinstance(known, dict) or not all(map(_is_entry, known.values())):
-        raise files.DamagedError(f"{path} holds no checksums of runs; {advice}")
-    if own is not None and own != [_checksum_of(known), 0]:  # older ones have none of their own
-        raise files.DamagedError(f"{path} is damaged: its checksum does not match; {advice}")
-    return {run: tuple(entry) for run, entry in known.items()}
-
-
-def _is_entry(entry):
-    kinds = (str, int, str)
-    return isinstance(entry, list) and 2 <= len(entry) <= 3 and all(map(isinstance, entry, kinds))
-
-
-def _checksum_of(content):
-    """16 digits of the sha256 of plain data, whatever the order of its keys."""
-    return files.checksum(json.dumps(content, sort_keys=True))
-
-
-def write_manifest(folder, manifest):
-    """Write manifest.json, with a checksum of its own."""
-    manifest = json.loads(json.dumps(manifest))  # as it is read: tuples are lists
-    files.write_json(Path(folder) / "manifest.json", {"checksum": _checksum_of(manifest), **manifest})
-
-
-READER_ADVICE = "get it back, or start its sweep again, which says how to go on"
-
-
-def read_manifest(folder, advice=READER_ADVICE):
-    """The manifest of a sweep's folder, or None where there is none.
-
-    Raises DamagedError when it cannot be read, or is not as it was written; `advice` says what to do then. Where there
-    is no checksum, as older ones have none, it is taken as it is.
-    """
-    path = Path(folder) / "manifest.json"
-    manifest = files.read_json(path, advice)
-    written = manifest.pop("checksum", None) if isinstance(manifest, dict) else None
-    if written not in (None, written and _checksum_of(manifest)):
-        raise files.DamagedError(
-            f"{path} is damaged: its checksum does not match; {advice}, or where you have edited it yourself, take out "
-            "its line with the checksum"
-        )
-    return manifest
 
 
 @dataclass(frozen=True)
@@ -447,7 +338,7 @@ def _history(path):
     """A run as it was written. Raises ValueError when it is damaged."""
     folder = path.parents[1]
     try:
-        found = run_checksum(folder, path.stem)
+        found = checksums.of_run(folder, path.stem)
     except (OSError, files.DamagedError):
         return read_run(path)  # which says what is wrong
     if _known(folder).get(path.stem, (found,))[0] != found:
@@ -460,7 +351,7 @@ def _history(path):
     return read_run(path)
 
 
-_known = lru_cache(100)(read_checksums)
+_known = lru_cache(100)(checksums.read)
 
 
 def find_sweeps(root="results"):
@@ -487,7 +378,7 @@ def find_sweeps(root="results"):
 
 def _may_have_config(folder):
     try:
-        manifest = read_manifest(folder)
+        manifest = manifests.read(folder)
     except ValueError:
         return True
     return not isinstance(manifest, dict) or "config" in manifest
@@ -502,69 +393,20 @@ def load_sweep(folder):
     for name in ("manifest.json", "summary.csv"):
         if not (folder / name).exists():
             raise NoSweepError(f"{folder} holds no sweep: there is no {name} in it")
-    manifest = read_manifest(folder)
+    manifest = manifests.read(folder)
     config = manifest.get("config") if isinstance(manifest, dict) else None
     keys = [key for axis, key in AXES.items() if axis not in SETTINGS or axis == "lr"]
     missing = [key for key in keys if key not in config] if isinstance(config, dict) else ["config"]
     if missing or "commonest_class_share" not in manifest:
         lacks = ", ".join(missing or ["commonest_class_share"])
         raise RecordsError(f"{folder / 'manifest.json'} is no manifest of a sweep: it lacks {lacks}")
-    if wrong := wrong_kinds(manifest):
-        raise RecordsError(f"{folder / 'manifest.json'} is no manifest of a sweep: {wrong}; {READER_ADVICE}")
-    if damage := damage_of_summary(folder):
+    if wrong := manifests.wrong_kinds(manifest):
+        raise RecordsError(f"{folder / 'manifest.json'} is no manifest of a sweep: {wrong}; {manifests.READER_ADVICE}")
+    if damage := checksums.damage_of_summary(folder):
         raise RecordsError(f"{damage}; start the sweep again, which writes it anew from the runs")
     _history.cache_clear()
     _known.cache_clear()
     return SweepResults(folder, _read_summary(folder / "summary.csv", config), manifest)
-
-
-def _list_of(kind):
-    return lambda value: isinstance(value, list) and all(isinstance(part, kind) for part in value)
-
-
-def _number_to(most):
-    return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
-
-
-def _kind(*kinds):
-    return lambda value: isinstance(value, kinds)
-
-
-# what a manifest holds under its keys: in words, and whether a value is that
-KINDS = {
-    "config": ("a dict", _kind(dict)),
-    "commonest_class_share": ("a share from 0 to 1", _number_to(1)),
-    "seconds": ("a number", _number_to(1e12)),
-    "started": ("a time", _kind(str)),
-    "finished": ("a time or null", _kind(str, type(None))),
-    "origins": ("a list of dicts", _list_of(dict)),
-    "own_activations": ("a dict", _kind(dict)),
-    "own_inits": ("a dict", _kind(dict)),
-    "data": ("a dict", _kind(dict)),
-    "code": ("a dict", _kind(dict)),
-    "again": ("a list of names", _list_of(str)),
-}
-# ... and its CONFIG under the axes
-AXIS_KINDS = {
-    "activations": ("names", str),
-    "init_types": ("names", str),
-    "layers_list": ("numbers", int),
-    "seeds": ("numbers", int),
-    "lr": ("numbers", int | float),
-}
-
-
-def wrong_kinds(manifest):
-    """The first key of a manifest, or of its CONFIG's axes, that holds something of another kind, in words; or None."""
-    for key, (words, fits) in KINDS.items():
-        if key in manifest and not fits(manifest[key]):
-            return f"{key} is {reprlib.repr(manifest[key])}, where {words} belongs"
-    for axis, key in AXES.items():
-        words, kind = AXIS_KINDS.get(key, ("values", object))
-        values = axis_values(manifest["config"], axis)
-        if key in manifest["config"] and not (values and _list_of(kind)(values)):
-            return f"{key} is {reprlib.repr(manifest['config'][key])} in its config, where a list of {words} belongs"
-    return None
 
 
 def is_finished(folder):

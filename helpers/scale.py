@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import packed, records
+from helpers import checksums, packed, records
 from helpers.checks import ConfigError, checked, non_negative, refuse, whole
 from helpers.config import SweepConfig
 from helpers.figures import COLOURS, Picture, grid_of_subplots, legend
@@ -129,13 +129,13 @@ def writing(results, rows=4000):
             records.write_run(folder, run, table)
             history = records.read_run(records.run_file(folder, run))
             row = records.summarise(run, history, results.manifest["commonest_class_share"])
-            records.run_checksum(folder, run.name)
+            checksums.of_run(folder, run.name)
         csv = (time.perf_counter() - started) / len(runs)
         many = [{**row, "run": f"{row['run']}_{i}"} for i in range(rows)]
         summary = _seconds(lambda: records.write_summary(folder, many)) / rows
         known = {row["run"]: ("0" * 16, 1) for row in many}
-        checksums = _seconds(lambda: records.write_checksums(folder, known)) / rows
-    return pd.Series({"CSVs": csv, "summary": summary, "checksums": checksums})
+        index = _seconds(lambda: checksums.write(folder, known)) / rows
+    return pd.Series({"CSVs": csv, "summary": summary, "checksums": index})
 
 
 def listing(config, runs=20_000):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from helpers import files, records
+from helpers import files, manifests, records
 from helpers.config import SweepConfig
 
 
@@ -26,7 +26,7 @@ def write_sweep(folder, given, history=None, missing=(), floor=0.1, **manifest):
     records.write_summary(folder, rows)
     times = {"started": "2026-01-02T03:04:05+00:00", "finished": None if missing else "2026-01-02T04:05:06+00:00"}
     entries = {"config": config.to_dict(), "commonest_class_share": floor, "runs": len(config.runs())}
-    records.write_manifest(folder, {**entries, **files.provenance(torch.device("cpu")), **times, **manifest})
+    manifests.write(folder, {**entries, **files.provenance(torch.device("cpu")), **times, **manifest})
     return records.load_sweep(folder)
 
 

@@ -545,8 +545,8 @@ def test_a_worker_killed_in_mid_epoch_changes_nothing(in_process, scheduler, tmp
 
     monkeypatch.setattr(sweeps, "StackWorker", Dying)
     written = []
-    write_run = records.write_run
-    monkeypatch.setattr(records, "write_run", lambda *run: (written.append(run[1].name), write_run(*run))[1])
+    run_text = records.run_text
+    monkeypatch.setattr(records, "run_text", lambda *run: (written.append(run[0].name), run_text(*run))[1])
     results, steps = events_of(sweep(tmp_path / "sweep", cluster=scheduler))
     assert marker.exists()
     assert_same(results, in_process)

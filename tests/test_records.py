@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from made_up_results import write_sweep
 
-from helpers import files, packed, records
+from helpers import checksums, files, manifests, packed, records
 from helpers.config import Run
 from helpers.records import LAYER_STATS
 
@@ -296,7 +296,7 @@ def test_names_that_pandas_reads_as_something_else_stay_names(tmp_path):
         assert results.select(init=name, activation="NULL").run.tolist() == [
             f"{name}_NULL_1L_{optimizer}_s0" for optimizer in ("sgd", "adam")
         ]
-    records.write_checksums(tmp_path, {})
+    checksums.write(tmp_path, {})
     rows = records.read_rows(tmp_path)
     assert [row["run"] for row in rows] == results.summary.run.tolist()
     records.write_summary(tmp_path, rows)  # as a later start does
@@ -348,10 +348,10 @@ def test_a_part_is_that_of_one_setting(tmp_path, setting):
 def test_a_folder_without_a_sweep_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no sweep: there is no manifest\.json"):
         records.load_sweep(tmp_path)
-    records.write_manifest(tmp_path, {})
+    manifests.write(tmp_path, {})
     with pytest.raises(FileNotFoundError, match=r"holds no sweep: there is no summary\.csv"):
         records.load_sweep(tmp_path)
-    assert records.read_manifest(tmp_path / "nowhere") is None
+    assert manifests.read(tmp_path / "nowhere") is None
 
 
 def changed(path, *pairs):
@@ -412,11 +412,11 @@ def test_packed_runs_are_read_as_plain_ones(tmp_path):
     rng, runs = np.random.default_rng(0), [DEEP, Run("zero", "relu", 1, 0)]
     results = write_tables(tmp_path, {run: np.abs(random_table(run, 3, rng)) for run in runs})
     plain = [results.history(run.name) for run in runs]
-    checksums = [records.run_checksum(tmp_path, run.name) for run in runs]
+    written = [checksums.of_run(tmp_path, run.name) for run in runs]
     packed.pack(tmp_path / "runs")
     results = records.load_sweep(tmp_path)
     assert records.find_sweeps(tmp_path.parent)[tmp_path.name] == {tmp_path.name: tmp_path}
-    assert [records.run_checksum(tmp_path, run.name) for run in runs] == checksums
+    assert [checksums.of_run(tmp_path, run.name) for run in runs] == written
     for run, history in zip(runs, plain, strict=True):
         pd.testing.assert_frame_equal(results.history(run.name), history)
         assert len(results.layers(run.name, "grad_norm").columns) == run.layers
@@ -439,7 +439,7 @@ def test_a_damaged_zip_is_named_in_a_sentence(tmp_path):
 def test_a_manifest_that_cannot_be_read_is_named(tmp_path, damaged):
     (tmp_path / "manifest.json").write_bytes(damaged)
     with pytest.raises(ValueError, match=r"manifest\.json is not readable JSON"):
-        records.read_manifest(tmp_path)
+        manifests.read(tmp_path)
 
 
 # ---- what is as it was written
@@ -453,7 +453,7 @@ def indexed_sweep(folder):
         table[:, 3:5] = [[0.1], [0.2], [0.9], [0.95]]
     tables[runs[1]][-1, 1:5] = np.nan
     write_tables(folder, tables)
-    records.write_checksums(folder, {run.name: (records.run_checksum(folder, run.name), 3) for run in runs})
+    checksums.write(folder, {run.name: (checksums.of_run(folder, run.name), 3) for run in runs})
     return {run.name: records.summarise(run, records.read_run(records.run_file(folder, run)), 0.1) for run in runs}
 
 
@@ -473,7 +473,7 @@ def test_rows_of_the_summary_come_back_as_they_were_made(tmp_path):
 
 def test_checksums_are_those_of_the_files(tmp_path):
     made = indexed_sweep(tmp_path)
-    known = records.read_checksums(tmp_path)
+    known = checksums.read(tmp_path)
     assert set(known) == set(made)
     for name, (checksum, last) in known.items():
         content = (tmp_path / "runs" / f"{name}.csv").read_bytes()
@@ -483,13 +483,13 @@ def test_checksums_are_those_of_the_files(tmp_path):
 def test_a_summary_that_was_changed_is_not_trusted(tmp_path):
     made = indexed_sweep(tmp_path)
     changed(tmp_path / "summary.csv", ("0.95", "0.99"))
-    assert not records.summary_is_known(tmp_path)
-    assert set(records.read_checksums(tmp_path)) == set(made)  # the runs still are
+    assert not checksums.summary_is_known(tmp_path)
+    assert set(checksums.read(tmp_path)) == set(made)  # the runs still are
 
 
 @pytest.mark.parametrize("damaged", ["", "[]", '{"a": ', "{}", '{"a": 1}'])
 def test_a_damaged_index_costs_time_only(tmp_path, damaged):
     indexed_sweep(tmp_path)
     (tmp_path / "runs.json").write_text(damaged)
-    assert records.read_checksums(tmp_path) == {}
-    assert not records.summary_is_known(tmp_path)
+    assert checksums.read(tmp_path) == {}
+    assert not checksums.summary_is_known(tmp_path)

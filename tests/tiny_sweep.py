@@ -1,5 +1,7 @@
 """A sweep as small as can be, for tests of what trains, stops and resumes."""
 
+from pathlib import Path
+
 from helpers.sweep import Sweep
 
 # Four stacks of three networks: each activation's deep and shallow ones. 200 samples are 6 batches of 32 and one of 8.
@@ -31,6 +33,11 @@ def quiet(progress):
 def train(folder, **changes):
     """The results of TINY, trained in a folder."""
     return Sweep(tiny(folder, **changes)).run(quiet)
+
+
+def run_times(folder):
+    """When each run's CSV was written."""
+    return {path.stem: path.stat().st_mtime_ns for path in (Path(folder) / "runs").glob("*.csv")}
 
 
 def without_times(results):

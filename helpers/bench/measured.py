@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers import ROOT, files, records
+from helpers import ROOT, files, manifests
 
 # by which processors are kept to older instructions
 LIMITS = ("MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "OPENBLAS_CORETYPE")
@@ -62,7 +62,7 @@ def read(root="results/bench"):
         Measured(
             folder.name,
             folder,
-            records.read_manifest(folder),
+            manifests.read(folder),
             {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))},
         )
         for folder in folders

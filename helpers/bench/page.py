@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers import ROOT, files, records, words
+from helpers import ROOT, files, manifests, words
 from helpers.bench import measured, panel, splines
 from helpers.gallery import bullets, in_table, link, paragraphs, plain, table
 from helpers.progress import duration
@@ -229,7 +229,7 @@ def side_by_side(rows, processors):
 def page_text(root=ROOT / "results/bench"):
     """results/bench/README.md."""
     root = Path(root)
-    page, manifest, processors = root / "README.md", records.read_manifest(root), measured.read(root)
+    page, manifest, processors = root / "README.md", manifests.read(root), measured.read(root)
     parts = [
         f"# bench: {plain(manifest['title'])}",
         link("All studies", root.parent / "README.md", page),

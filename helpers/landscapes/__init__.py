@@ -1,6 +1,14 @@
 """The loss around a network: directions, surfaces, curvature, and the numbers and pictures made of them."""
 
 from helpers.landscapes.curvature import CurvatureError, eigen_plane, hessian_product, top_eigenpairs, trace
+from helpers.landscapes.directions import (
+    DirectionError,
+    check_direction,
+    difference,
+    filter_normalised_directions,
+    rescaled,
+)
+from helpers.landscapes.points import PointsError, points
 from helpers.landscapes.shape import (
     Basin,
     ShapeError,
@@ -16,24 +24,55 @@ from helpers.landscapes.shape import (
     table,
     width_at_twice,
 )
+from helpers.landscapes.surfaces import (
+    Line,
+    Surface,
+    SurfaceError,
+    load_surface,
+    loss_line,
+    loss_surface,
+    save_csv,
+    save_surface,
+)
+from helpers.landscapes.trajectories import Trajectory, arrow, coordinates, losses_along, trajectory_plane
 
 __all__ = [
     "Basin",
     "CurvatureError",
+    "DirectionError",
+    "Line",
+    "PointsError",
     "ShapeError",
+    "Surface",
+    "SurfaceError",
+    "Trajectory",
     "anisotropy",
+    "arrow",
     "barrier",
+    "check_direction",
     "convex_share",
+    "coordinates",
     "curvatures",
+    "difference",
     "diverged",
     "eigen_plane",
+    "filter_normalised_directions",
     "hessian_product",
+    "load_surface",
+    "loss_line",
+    "loss_surface",
+    "losses_along",
     "measures",
     "persistence",
+    "points",
+    "rescaled",
     "roughness",
+    "save_csv",
+    "save_surface",
     "sharpness",
     "table",
     "top_eigenpairs",
     "trace",
+    "trajectory_plane",
     "width_at_twice",
 ]

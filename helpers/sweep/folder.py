@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from helpers import checks, files, lanes, packed, records, sources
+from helpers import checks, checksums, files, lanes, manifests, packed, records, sources
 from helpers.activations import FAMILIES
 from helpers.checks import shown
 from helpers.config import ConfigError, SweepConfig, with_later_keys
@@ -54,8 +54,7 @@ class SweepFolder:
         self.data = origin.of_data(data, config.normalize)
         # name of a run: (checksum, number of its last epoch, what it was made from where that is known). One that does
         # not match is kept until its run is trained again: the next start, finding none, would believe the file.
-        self._checksums = records.read_checksums(self.path)
-        self._index_is_whole = (self.path / "runs.json").is_file() and records.damage_of_index(self.path) is None
+        self._checksums = checksums.read(self.path)
         self.manifest = self._checked_manifest()
         self._find_names()
         self.rows, self.finished = {}, set()
@@ -86,7 +85,7 @@ class SweepFolder:
         """The manifest in the folder, if this CONFIG can go on with it; None where there is none."""
         file = self.path / "manifest.json"
         try:
-            found = records.read_manifest(self.path, self._without_manifest())
+            found = manifests.read(self.path, self._without_manifest())
         except files.DamagedError as error:
             raise ConfigError(str(error)) from error
         if found is None:
@@ -94,7 +93,7 @@ class SweepFolder:
             return None
         if not isinstance(found, dict) or not isinstance(found.get("config"), dict):
             raise ConfigError(f"{file} holds no config; {self._without_manifest()}")
-        if wrong := records.wrong_kinds(found):
+        if wrong := manifests.wrong_kinds(found):
             raise ConfigError(f"{file} is damaged: {wrong}; {self._without_manifest()}")
         there, here = with_later_keys(found["config"]), self.config.to_dict()
         for key in here:
@@ -116,7 +115,8 @@ class SweepFolder:
     @property
     def _knows_what_made_runs(self):
         """Whether runs.json is there, as it was written, and says of each run in it what it was made from."""
-        return self._index_is_whole and all(len(entry) == 3 for entry in self._checksums.values())
+        there = (self.path / "runs.json").is_file() and checksums.damage_of_index(self.path) is None
+        return there and all(len(entry) == 3 for entry in self._checksums.values())
 
     def _without_manifest(self):
         """What to do without the manifest, in words that hold."""
@@ -235,10 +235,10 @@ class SweepFolder:
     def _find_finished(self):
         """A run whose CSV is as it was written has its row in the summary; any other is read and judged anew."""
         packed.packed_names(self.path / "runs")  # a zip that cannot be opened ends it here
-        for damage in (records.damage_of_index(self.path), records.damage_of_summary(self.path)):
+        for damage in (checksums.damage_of_index(self.path), checksums.damage_of_summary(self.path)):
             if damage:
                 say(f"{damage}; it is written anew from the runs")
-        known = records.summary_is_known(self.path)
+        known, self._vouched = checksums.summary_is_known(self.path), checksums.vouches_for_all(self.path)
         again = set((self.manifest or {}).get("again", ()))
         gone = []
         for run in self.config.runs():
@@ -269,8 +269,7 @@ class SweepFolder:
         written, last, *made_from = self._checksums.get(run.name, (checksum, None))
         if written != checksum:
             raise ValueError(f"{path} is damaged: its checksum is not the one in runs.json")
-        if self._index_is_whole and path.stem not in self._checksums:
-            # A kill came before runs.json, and nothing vouches for the file; the state of its stack is still there.
+        if run.name not in self._checksums and (self._vouched or self.manifest is None):
             raise ValueError(f"{path} is not known to runs.json")
         if last is None or row is None:
             history = records.read_run(path)
@@ -364,7 +363,7 @@ class SweepFolder:
     def changed_since(self):
         """Whether somebody else has written to the folder after this was read from it, or wrote to it."""
         try:
-            return records.read_manifest(self.path) != _as_json(self.manifest)
+            return manifests.read(self.path) != _as_json(self.manifest)
         except files.DamagedError:
             return True
 
@@ -429,18 +428,20 @@ class SweepFolder:
         return [run.name for run in others if packed.exists(records.run_file(self.path, run))]
 
     def keep(self, event):
-        """Write the runs of a stack that is complete; its state is removed unless CONFIG keeps it. Raises OSError."""
+        """Write the runs of a stack that is complete; its state is removed unless CONFIG keeps it. Raises OSError.
+
+        A stack that a kill has left with some of its runs written is trained as a whole; those runs stay as they are.
+        """
         trained = [self.config.named[name] for name in event.results]
-        for run in trained:
-            if run not in self.finished:
-                records.write_run(self.path, run, event.results[run.name])
-        for run in trained:
-            history = records.read_run(records.run_file(self.path, run))
-            self.rows[run] = records.summarise(run, history, self.floor)
-            checksum = records.run_checksum(self.path, run.name)
-            self._checksums[run.name] = (checksum, len(history) - 1, self._made_from(run))
+        rows, known, texts = dict(self.rows), dict(self._checksums), {}
+        for run in set(trained) - self.finished:
+            file, text = records.run_file(self.path, run), records.run_text(run, event.results[run.name])
+            history = records.parse_run(text, file)
+            texts[file], rows[run] = text, records.summarise(run, history, self.floor)
+            known[run.name] = (files.checksum(text), len(history) - 1, self._made_from(run))
+        self._write_summary(rows, known, texts)
+        self.rows, self._checksums = rows, known
         self.finished.update(trained)
-        self._write_summary()
         if "again" in self.manifest:
             names = {run.name for run in trained}
             self.manifest["again"] = [name for name in self.manifest["again"] if name not in names]
@@ -473,14 +474,15 @@ class SweepFolder:
             self.manifest["finished"] = files.now()
             self._write_manifest()
 
-    def _write_summary(self):
-        rows = [self.rows[run] for run in self.config.runs() if run in self.rows]
-        records.write_summary(self.path, rows, self._checksums)
+    def _write_summary(self, rows=None, known=None, texts=None):
+        rows = self.rows if rows is None else rows
+        ordered = [rows[run] for run in self.config.runs() if run in rows]
+        records.write_summary(self.path, ordered, self._checksums if known is None else known, texts)
 
     def _write_manifest(self):
         seconds = self._seconds_before + time.perf_counter() - self._started
         self.manifest["seconds"] = float(f"{seconds:.6g}")  # digits that count, since a small sweep takes milliseconds
-        records.write_manifest(self.path, self.manifest)
+        manifests.write(self.path, self.manifest)
 
 
 def _goes_on(key, there, here):

@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from tiny_sweep import assert_same, quiet, tiny, train
+from tiny_sweep import assert_same, quiet, run_times, tiny, train
 
-from helpers import ROOT, files, packed, records
+from helpers import ROOT, checksums, files, packed, records
 from helpers.checks import ConfigError
 from helpers.config import Run, SweepConfig
 from helpers.sweep import Sweep, SweepError, origin, training
@@ -262,7 +262,7 @@ def test_a_kill_between_the_index_and_the_summary_is_no_damage(once, copy, monke
     write = files.write_whole
 
     def killed(path, *parts):
-        if Path(path).name == "summary.csv" and len(grown.finished) > 12:
+        if Path(path).name == "summary.csv" and list((copy / "runs").glob("*_s1.csv")):
             raise KeyboardInterrupt
         write(path, *parts)
 
@@ -271,7 +271,38 @@ def test_a_kill_between_the_index_and_the_summary_is_no_damage(once, copy, monke
         with pytest.raises(KeyboardInterrupt):
             grown.run(quiet)
     assert len(records.load_sweep(copy).summary) == 12
+    written = run_times(copy)
+    assert len(written) > 12
     assert len(train(copy, seeds=[0, 1]).summary) == 24
+    assert written.items() <= run_times(copy).items()
+
+
+@pytest.mark.parametrize("writes", range(1, 6))
+def test_a_kill_at_any_write_of_a_complete_stack_loses_no_run_that_is_written(once, tmp_path, monkeypatch, writes):
+    """runs.json, the CSVs, summary.csv, in this order: what lies there, a later start can tell from a stranger's."""
+    folder, to_go = tmp_path / "sweep", []
+    begun, write, write_summary = Sweep(tiny(folder)), files.write_whole, records.write_summary
+
+    def note(folder, rows, known, runs):
+        to_go[:] = [writes] if runs else []
+        write_summary(folder, rows, known, runs)
+
+    def killed(path, *parts):
+        write(path, *parts)
+        if Path(path).suffix in (".csv", ".json"):  # other threads write states meanwhile
+            to_go[:] = [count - 1 for count in to_go]
+        if to_go == [0]:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write_summary", note)
+        patch.setattr(files, "write_whole", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begun.run(quiet)
+    written = run_times(folder)
+    assert len(written) == min(writes - 1, 3)  # a stack has three runs
+    assert_same(train(folder), once)
+    assert written.items() <= run_times(folder).items()
 
 
 def flipped(content, position, bit):
@@ -553,7 +584,7 @@ def test_a_folder_from_before_there_were_fingerprints_goes_on_and_gains_them(onc
     results = train(half)
     assert_same(results, once)
     assert results.manifest["code"] == origin.of_code()
-    assert all(len(entry) == 3 for entry in records.read_checksums(half).values())
+    assert all(len(entry) == 3 for entry in checksums.read(half).values())
 
 
 def test_the_code_that_decides_numbers_is_known_by_what_it_computes():
@@ -611,11 +642,11 @@ def test_a_stopped_folder_without_its_manifest_goes_on(once, half):
     assert_same(train(half), once)
 
 
-def test_a_run_that_a_kill_left_out_of_runs_json_is_not_believed(once, tmp_path, capsys):
-    """A digit of its CSV may have changed: no checksum and no row of the summary is there to tell."""
+def test_a_run_that_runs_json_does_not_know_is_not_believed(once, tmp_path, capsys):
+    """It is none of ours, which runs.json knows before they are written; a digit of it may have changed."""
     folder = tmp_path / "sweep"
     train(folder)
-    known = records.read_checksums(folder)
+    known = checksums.read(folder)
     name = once.summary.run[0]
     path = folder / "runs" / f"{name}.csv"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -626,8 +657,7 @@ def test_a_run_that_a_kill_left_out_of_runs_json_is_not_believed(once, tmp_path,
     assert f"{name}.csv is not known to runs.json; the run is trained again" in capsys.readouterr().out
 
 
-def test_a_run_that_a_kill_left_out_of_runs_json_is_trained_again_without_the_manifest(once, tmp_path, capsys):
-    """The kill came between the first CSVs and runs.json."""
+def test_runs_that_runs_json_does_not_know_are_trained_again_without_the_manifest(once, tmp_path, capsys):
     folder = tmp_path / "sweep"
     train(folder)
     names = [path.stem for path in (folder / "runs").glob("*.csv")]
@@ -753,8 +783,8 @@ def earlier(monkeypatch):
         with monkeypatch.context() as at_that_time:
             at_that_time.setattr(Run, "name", Run.earlier_name)
             begin_in(folder, **changes)
-        known = records.read_checksums(folder)
-        records.write_checksums(folder, {name: entry[:2] for name, entry in known.items()})
+        known = checksums.read(folder)
+        checksums.write(folder, {name: entry[:2] for name, entry in known.items()})
 
     return begin
 
@@ -806,7 +836,7 @@ def test_two_runs_that_an_earlier_version_called_alike_are_trained_again(tmp_pat
     ]
     records.write_summary(folder, rows)
     if index:
-        records.write_checksums(folder, {"he_leaky_relu_1L_s0": (packed.checksum(next(folder.glob("runs/*"))), 3)})
+        checksums.write(folder, {"he_leaky_relu_1L_s0": (packed.checksum(next(folder.glob("runs/*"))), 3)})
     with pytest.raises(ValueError, match=r"two runs of one name, he_leaky_relu_1L_s0.* start the sweep again"):
         records.load_sweep(folder)
     assert_same(train(folder, **ALIKE), train(tmp_path / "whole", **ALIKE))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_sweep import TINY
 
-from helpers import ROOT, records
+from helpers import ROOT, manifests, records
 from helpers.checks import ConfigError
 from helpers.config import SweepConfig, with_later_keys
 from helpers.initializers import INITIALIZERS, register_initializer
@@ -75,7 +75,7 @@ def test_a_folder_and_a_state_from_before_these_keys_go_on(optimizer, tmp_path, 
         begin_and_stop(config)
     manifest = json.loads((tmp_path / "sweep" / "manifest.json").read_text())
     manifest.pop("checksum", None)
-    records.write_manifest(tmp_path / "sweep", {**manifest, "config": without_later_keys(manifest["config"])})
+    manifests.write(tmp_path / "sweep", {**manifest, "config": without_later_keys(manifest["config"])})
     again = Sweep(config)
     assert any(task.done >= 0 for task in again.todo())
     with pytest.raises(ConfigError, match="weight_decay is 0"):

@@ -15,7 +15,7 @@ import papermill
 import pytest
 from made_up_results import write_sweep
 
-from helpers import files, packed, records
+from helpers import files, manifests, packed, records
 from helpers.config import SweepConfig
 from helpers.sweep import run_figures
 from helpers.widgets import browser
@@ -110,10 +110,10 @@ def test_no_text_of_the_results_becomes_markup(tmp_path):
     cells = {"activations": ["relu"], "init_types": ["zero"], "layers_list": [1, 2]}
     write_sweep(root / SWEEPS[0], cells, device=HOSTILE, machine=HOSTILE)
     write_sweep(root / SWEEPS[1], cells)
-    manifest = records.read_manifest(root / SWEEPS[0])
+    manifest = manifests.read(root / SWEEPS[0])
     manifest["config"]["dataset"] = f"folder:{HOSTILE}"
     manifest["versions"][HOSTILE] = HOSTILE
-    records.write_manifest(root / SWEEPS[0], manifest)
+    manifests.write(root / SWEEPS[0], manifest)
     app, seen = ResultsBrowser(root), []
     for run in app.run.options:
         app.run.value = run
@@ -230,7 +230,7 @@ def test_no_results_are_one_sentence(tmp_path):
 
 def test_a_sweep_just_begun_has_no_run_yet(tmp_path):
     config = SweepConfig.from_dict({"activations": ["relu"], "layers_list": [2]})
-    records.write_manifest(tmp_path / "new", {"config": config.to_dict(), "commonest_class_share": 0.1, "runs": 8})
+    manifests.write(tmp_path / "new", {"config": config.to_dict(), "commonest_class_share": 0.1, "runs": 8})
     records.write_summary(tmp_path / "new", [])
     app = ResultsBrowser(tmp_path)
     assert "0 of 8 runs" in app.about.value
@@ -241,7 +241,7 @@ def test_a_sweep_just_begun_has_no_run_yet(tmp_path):
 
 def test_a_folder_with_something_else_is_told(found, tmp_path):
     files.write_whole(tmp_path / "other" / "summary.csv", "path,loss\n1,2\n")
-    records.write_manifest(tmp_path / "other", {"config": {}})
+    manifests.write(tmp_path / "other", {"config": {}})
     files.write_whole(tmp_path / "torn" / "summary.csv", "run\n")
     files.write_whole(tmp_path / "torn" / "manifest.json", "{")
     write_sweep(tmp_path / "whole", {"activations": ["relu"], "init_types": ["zero"], "layers_list": [2]})

@@ -1,0 +1,83 @@
+"""Points of a plane through a network of convnets.py on a CPU: batch norm folded into the convolutions.
+
+In evaluation mode a batch norm is an affine map of each channel, y = s z + t with s = gamma / sqrt(var + eps) and
+t = beta - s mean. It moves into the convolution before it, s W and t: so does the whole plane, (s W) + a (s V1) +
+b (s V2), if neither gamma nor beta moves. What is left is a network without batch norm, whose points are evaluated as
+any other's: images in small parts, so that what a layer holds of them stays in the cache, and activations in place.
+"""
+
+import copy
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from helpers.activations import ACTIVATIONS
+from helpers.landscapes.plain_points import PlainPoints, is_watched
+from helpers.networks.convnets import VGG, BasicBlock, Phi, ResNet, as_images
+
+IMAGES = 64  # at a time
+
+
+def points(model, x, y, pair, batch_norm):
+    """Points for a network of convnets.py on a CPU; None for another, or where a batch norm moves."""
+    if type(model) not in (ResNet, VGG) or x.device.type != "cpu" or any(map(is_watched, model.modules())):
+        return None
+    if batch_norm == "recomputed" and any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
+        return None
+    found = folded(model, pair)
+    if found is None:
+        return None
+    net, pair = found
+    net.chunk = IMAGES
+    for module in net.modules():
+        if isinstance(module, Phi):
+            module.f = IN_PLACE.get(module.f, module.f)
+    return PlainPoints(net.to(memory_format=torch.channels_last), as_images(model, x), y, pair)
+
+
+def _in_place(forward):
+    return lambda z: forward(z, z)
+
+
+IN_PLACE = {row.f: _in_place(row.forward) for row in ACTIVATIONS.values() if not row.learns}
+
+
+def folded(model, pair):
+    """(the same network without batch norm, the same pair in its parameters); None where a batch norm moves."""
+    twin, (first, second) = copy.deepcopy(model).eval(), (dict(v) for v in pair)
+    names = {module: name for name, module in twin.named_modules()}
+    for owner, conv_name, norm_name in _pairs(twin):
+        conv, norm = getattr(owner, conv_name), getattr(owner, norm_name)
+        at, norm_at = names[conv], names[norm]
+        scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
+        for v in (first, second):
+            if any(bool(v.pop(f"{norm_at}.{kind}").any()) for kind in ("weight", "bias")):
+                return None
+            v[f"{at}.weight"] = v[f"{at}.weight"] * scale.view(-1, 1, 1, 1)
+            before = v[f"{at}.bias"] if conv.bias is not None else torch.zeros_like(scale)
+            v[f"{at}.bias"] = before * scale
+        bias = norm.bias.detach() - scale * norm.running_mean
+        if conv.bias is not None:
+            bias = bias + scale * conv.bias.detach()
+        conv.bias = nn.Parameter(bias)
+        conv.weight = nn.Parameter(conv.weight.detach() * scale.view(-1, 1, 1, 1))
+        setattr(owner, norm_name, nn.Identity())
+    return twin, (first, second)
+
+
+def _pairs(net):
+    """[(module, name of a convolution in it, name of the batch norm behind it)]."""
+    found = []
+    for module in net.modules():
+        if isinstance(module, ResNet):
+            found.append((module, "conv1", "bn1"))
+        elif isinstance(module, BasicBlock):
+            found += [(module, "conv1", "bn1"), (module, "conv2", "bn2")]
+        elif isinstance(module, nn.Sequential):
+            found += [
+                (module, one, other)
+                for (one, a), (other, b) in pairwise(module.named_children())
+                if isinstance(a, nn.Conv2d) and isinstance(b, nn.BatchNorm2d)
+            ]
+    return found

@@ -1,0 +1,307 @@
+"""Directions in the space of a network's parameters, along which its loss is drawn.
+
+    [(v1, v2)] = filter_normalised_directions(net, seed=0)
+
+A direction is {name of a parameter: tensor} over all of `net.named_parameters()`, and theta + s v a network. Directions
+are regenerated from their seed, never stored.
+
+What is a weight is told by the type of its module, not by its name: in a normalisation layer nothing is, in a learnable
+activation nothing is, and elsewhere what has two dimensions or more. All else (biases, gains, splines, tokens) are
+`others`. Weights that are tied move once. Parameters without a gradient, being frozen, move like all others.
+"""
+
+import copy
+
+import torch
+from torch import nn
+
+from helpers.activations.splines import LearnableSpline
+from helpers.checks import in_one_sentence, meant, shown
+from helpers.initializers import generator_for
+from helpers.progress import say
+from helpers.usual_torch import usual_torch
+
+NORMALISATIONS = ("filter", "layer", "none")
+OTHERS = ("none", "layer", "filter")
+NO_WEIGHTS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
+NO_WEIGHTS += (LearnableSpline, nn.PReLU)
+TRANSPOSED = nn.modules.conv._ConvTransposeNd
+
+
+class DirectionError(ValueError):
+    """A direction that cannot be drawn, or is of another network; the text is one sentence."""
+
+    _render_traceback_ = in_one_sentence
+
+
+@usual_torch()
+def filter_normalised_directions(
+    model, seed, pairs=1, *, normalise="filter", others="none", layers=None, filters=None, orthogonal=False
+):
+    """Pairs of random directions, each filter as long as the network's own (Li et al. 2018, section 4).
+
+    A filter is what makes one output unit: a row of a linear layer, an output channel of a convolution. With w the
+    network's and d ~ N(0, 1) of the same shape, the direction's filter is d ||w|| / ||d||, in Frobenius norms.
+
+    seed        d depends on (seed, pair, first or second, name and shape of the parameter) alone: networks of one
+                architecture share it, whatever they have learned and wherever they are
+    normalise   "filter"; "layer": the whole weight tensor is one filter; "none": d itself
+    others      what is no weight (see above): "none", it stays where it is; "layer", it moves as one filter; "filter",
+                each of its numbers as one, by its own size, as some tools do for biases
+    layers      names of modules or parameters; only these move
+    filters     numbers of filters of the one weight that `layers` names; only these move
+    orthogonal  the second of a pair is at a right angle to the first in every filter, and as long as before. A filter
+                of one number has no right angle and keeps its d
+    returns     [(v1, v2), ...], tensors on the parameters' device in their number type
+
+    A filter of norm 0 does not move, as the first layers of the `zero` init; how many there are is printed.
+    Raises DirectionError.
+    """
+    _check(seed, pairs, normalise, others)
+    places = places_of(model)
+    chosen = _chosen(model, places, layers)
+    if filters is not None:
+        filters = _checked_filters(places, chosen, filters)
+    if normalise != "none":
+        _say_what_stays(places, chosen, filters, normalise)
+    drawn = []
+    for pair in range(pairs):
+        first, second = {}, {}
+        for name, place in places.items():
+            one, other = (_draw(place, seed, pair, number) for number in (1, 2))
+            how = normalise if place.is_weight else others
+            moves = name in chosen and (place.is_weight or others != "none")
+            if orthogonal:
+                other = _at_right_angle(place, other, one, "filter" if how == "filter" else "layer")
+            for direction, d in ((first, one), (second, other)):
+                d = _scaled(place, d, how) if moves else torch.zeros_like(d)
+                if moves and filters is not None:
+                    d = d * place.mask(filters)
+                direction[name] = d.to(place.parameter)
+        drawn.append((first, second))
+    return drawn
+
+
+def check_direction(model, direction):
+    """Raise DirectionError where a direction is not one of this network's parameters."""
+    if not isinstance(direction, dict) or not all(isinstance(d, torch.Tensor) for d in direction.values()):
+        raise DirectionError(
+            f"a direction is a dict of tensors by the names of parameters, not {shown(type(direction).__name__)}"
+        )
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    for name in [*shapes, *direction]:
+        there, here = tuple(direction[name].shape) if name in direction else None, shapes.get(name)
+        if there != here:
+            raise DirectionError(
+                f"the direction is of another network: {shown(name)} is {_shape(there)} in it and {_shape(here)} in "
+                "this one; draw it from this network, with the same seed"
+            )
+    return direction
+
+
+def _shape(shape):
+    return "absent" if shape is None else " x ".join(map(str, shape)) or "one number"
+
+
+def difference(model, other):
+    """The direction from one network to another of the same architecture: theta_other - theta."""
+    theirs = {name: parameter.detach() for name, parameter in other.named_parameters()}
+    check_direction(model, theirs)
+    return {name: theirs[name].to(p) - p.detach() for name, p in model.named_parameters()}
+
+
+def inner(one, other):
+    """The inner product of two directions over all parameters, in double precision."""
+    return sum(float((one[name].double() * other[name].double()).sum()) for name in one)
+
+
+def norm(direction):
+    return inner(direction, direction) ** 0.5
+
+
+def rescaled(net, layer, factors):
+    """The same function with other weights: unit k of a hidden layer of a DeepMLP times f_k, what reads it over f_k.
+
+    phi(f z) = f phi(z) for f > 0 and relu, leaky_relu and linear. With one factor for the whole layer, a direction that
+    is filter-normalised is rescaled along, and the surface stays the same; with a factor a unit it does not: a row of
+    the next layer then has another direction, not another length.
+
+    layer    number of the hidden layer, from 0
+    factors  one number, or one a unit (hidden_size,)
+    """
+    if not isinstance(layer, int) or not 0 <= layer < len(net.hidden):
+        raise DirectionError(f"layer is {shown(layer)}; allowed is 0 to {len(net.hidden) - 1}, a hidden layer")
+    factors = torch.as_tensor(factors, dtype=torch.float64)
+    if not bool((factors > 0).all() & factors.isfinite().all()):
+        raise DirectionError("factors have a number that is not positive; allowed are finite numbers above 0")
+    if factors.dim() and factors.shape != (net.hidden[layer].out_features,):
+        raise DirectionError(
+            f"factors have the shape {tuple(factors.shape)}; allowed is one number, or "
+            f"{net.hidden[layer].out_features}, one a unit"
+        )
+    z = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    try:
+        homogeneous = bool(torch.allclose(net.phi(3 * z), 3 * net.phi(z)))
+    except (TypeError, AttributeError):  # it learns: one a layer
+        homogeneous = False
+    if not homogeneous:
+        raise DirectionError("the activation does not scale, phi(f z) = f phi(z); allowed are relu, leaky_relu, linear")
+    twin = copy.deepcopy(net)
+    this, following = twin.hidden[layer], twin.linear_layers[layer + 1]
+    factors = factors.to(this.weight)
+    with torch.no_grad():
+        this.weight.mul_(factors[:, None] if factors.dim() else factors)
+        this.bias.mul_(factors)
+        following.weight.div_(factors)
+    return twin
+
+
+# ---- what is a weight, and what is a filter of it
+
+
+class _Place:
+    """A parameter, in the module that it belongs to."""
+
+    def __init__(self, name, parameter, module):
+        self.name, self.parameter = name, parameter
+        self.is_weight = parameter.dim() > 1 and not isinstance(module, NO_WEIGHTS)
+        self.transposed = self.is_weight and isinstance(module, TRANSPOSED)
+        self.groups = module.groups if self.transposed else 1
+
+    def by_filter(self, tensor):
+        """A tensor of this shape as (filters, numbers of each)."""
+        if not self.transposed:
+            return tensor.flatten(1) if tensor.dim() > 1 else tensor.reshape(-1, 1)
+        inputs, outputs, *size = tensor.shape  # of a transposed convolution (in, out / groups, ...)
+        parts = tensor.reshape(self.groups, inputs // self.groups, outputs, *size)
+        return parts.transpose(1, 2).reshape(self.groups * outputs, -1)
+
+    def of_filters(self, rows):
+        """(filters, 1 or numbers of each) back in this shape, or one that spreads to it."""
+        if not self.transposed:
+            many = rows.shape[1] != 1
+            return rows.reshape(self.parameter.shape) if many else rows.reshape(-1, *[1] * (self.parameter.dim() - 1))
+        inputs, outputs, *size = self.parameter.shape
+        rows = rows.expand(-1, inputs // self.groups * torch.Size(size).numel())
+        parts = rows.reshape(self.groups, outputs, inputs // self.groups, *size)
+        return parts.transpose(1, 2).reshape(self.parameter.shape)
+
+    def filters(self):
+        return self.by_filter(self.parameter.detach().double().cpu())
+
+    def mask(self, filters):
+        chosen = torch.zeros(len(self.filters()), 1, dtype=torch.float64)
+        chosen[filters] = 1
+        return self.of_filters(chosen)
+
+
+def places_of(model):
+    """{name of a parameter: _Place}. Raises DirectionError for a network without parameters, or with other numbers."""
+    modules = dict(model.named_modules())
+    places = {name: _Place(name, p, modules[name.rpartition(".")[0]]) for name, p in model.named_parameters()}
+    if not places:
+        raise DirectionError(
+            f"the network, {shown(type(model).__name__)}, has no parameters, so there is nothing to move"
+        )
+    for name, place in places.items():
+        if not place.parameter.is_floating_point():
+            raise DirectionError(f"{name} holds {place.parameter.dtype}; allowed are parameters of real numbers")
+        if not bool(place.parameter.isfinite().all()):
+            raise DirectionError(f"{name} holds numbers that are not finite: the network has diverged")
+    return places
+
+
+def _draw(place, seed, pair, number):
+    shape = tuple(place.parameter.shape)
+    generator = generator_for("direction", seed, pair, number, place.name, *shape)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def _scaled(place, d, how):
+    if how == "none":
+        return d
+    w = place.parameter.detach().double().cpu()
+    if how == "layer":
+        return d * (w.norm() / _not_0(d.norm()))
+    rows, own = place.by_filter(d), place.by_filter(w)
+    return d * place.of_filters(own.norm(dim=1, keepdim=True) / _not_0(rows.norm(dim=1, keepdim=True)))
+
+
+def _not_0(norms):
+    return torch.where(norms == 0, torch.ones_like(norms), norms)
+
+
+def _at_right_angle(place, d, other, how):
+    """d less its part along `other`, filter by filter or as a whole, as long as it was."""
+    rows, others = (
+        (place.by_filter(d), place.by_filter(other)) if how == "filter" else (d.reshape(1, -1), other.reshape(1, -1))
+    )
+    if rows.shape[1] == 1:
+        return d
+    turned = rows
+    for _ in range(2):  # once more for what rounding has left
+        turned = turned - others * ((turned * others).sum(1, keepdim=True) / _not_0((others**2).sum(1, keepdim=True)))
+    turned = turned * (rows.norm(dim=1, keepdim=True) / _not_0(turned.norm(dim=1, keepdim=True)))
+    return place.of_filters(turned) if how == "filter" else turned.reshape(d.shape)
+
+
+# ---- what is asked for
+
+
+def _check(seed, pairs, normalise, others):
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise DirectionError(f"seed is {shown(seed)}; allowed is a whole number")
+    if isinstance(pairs, bool) or not isinstance(pairs, int) or pairs < 1:
+        raise DirectionError(f"pairs is {shown(pairs)}; allowed is a whole number from 1 up")
+    for key, value, allowed in (("normalise", normalise, NORMALISATIONS), ("others", others, OTHERS)):
+        if value not in allowed:
+            raise DirectionError(f"{key} is {shown(value)}; allowed is {', '.join(allowed)}")
+
+
+def _chosen(model, places, layers):
+    """The names of the parameters that move."""
+    if layers is None:
+        return set(places)
+    layers = [layers] if isinstance(layers, str) else list(layers)
+    modules = [name for name, _ in model.named_modules() if name]
+    chosen = set()
+    for layer in layers:
+        found = {name for name in places if name == layer or name.startswith(f"{layer}.")}
+        if not found:
+            known = [name for name in [*modules, *places] if any(p == name or p.startswith(f"{name}.") for p in places)]
+            some = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
+            near = meant(layer, known) if isinstance(layer, str) else ""
+            raise DirectionError(f"the network has no layer {shown(layer)}{near}; it has {some}")
+        chosen |= found
+    if not chosen:
+        raise DirectionError("layers is empty; allowed are names of modules or parameters, or None for all")
+    return chosen
+
+
+def _checked_filters(places, chosen, filters):
+    weights = [name for name in places if name in chosen and places[name].is_weight]
+    if len(weights) != 1:
+        raise DirectionError(f"filters came with {len(weights)} weights; allowed is one, named by layers")
+    count = len(places[weights[0]].filters())
+    filters = [filters] if isinstance(filters, int) else list(filters)
+    if not filters or not all(type(k) is int and 0 <= k < count for k in filters):
+        raise DirectionError(f"filters is {shown(filters)}; allowed are numbers from 0 to {count - 1} of {weights[0]}")
+    chosen.intersection_update(weights)
+    return filters
+
+
+def _say_what_stays(places, chosen, filters, normalise):
+    """Name filters of norm 0, which no filter-normalised direction moves."""
+    still = total = 0
+    for name in chosen:
+        if places[name].is_weight:
+            rows = places[name].filters() if normalise == "filter" else places[name].filters().reshape(1, -1)
+            rows = rows if filters is None or normalise == "layer" else rows[filters]
+            still, total = still + int((rows.norm(dim=1) == 0).sum()), total + len(rows)
+    if total == 0:
+        return
+    what = "filters" if normalise == "filter" else "layers"
+    if still == total:
+        say(f"all {total} {what} have norm 0, so the direction is 0 in all of them, and the surface is flat")
+    elif still:
+        say(f"{still} of {total} {what} have norm 0 and do not move")

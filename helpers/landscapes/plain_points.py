@@ -1,0 +1,121 @@
+"""Points of a plane through any nn.Module: a copy, whose parameters are moved from point to point; by vmap on a GPU."""
+
+import copy
+
+import torch
+from torch import nn
+
+from helpers.landscapes.losses import finished, loss_and_accuracy
+from helpers.progress import say
+
+WITH_STATISTICS = nn.modules.batchnorm._NormBase  # batch and instance norms
+CHUNK = 2048  # samples that are evaluated at once, where a network's own `chunk` says no other
+
+
+def quiet_copy(model):
+    """A copy in evaluation mode, which nothing that is done to it leads back to."""
+    twin = copy.deepcopy(model).eval()
+    for parameter in twin.parameters():
+        parameter.requires_grad_(False)
+    return twin
+
+
+def is_watched(module):
+    """Whether somebody else takes part when a module is called: then it is called as it is."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, getattr(module, "parametrizations", ()))
+    return any(len(h) for h in hooks) or "forward" in vars(module)
+
+
+class PlainPoints:
+    """Any nn.Module: a copy, whose parameters are moved from point to point."""
+
+    def __init__(self, model, x, y, pair, batch_norm="frozen"):
+        self.x, self.y = x, y
+        self.chunk = getattr(model, "chunk", CHUNK)
+        self.recomputes = batch_norm == "recomputed"
+        self._move(quiet_copy(model))
+        self.start = [p.clone() for p in self.moving.values()]
+        self.first, self.second = ([v[name] for name in self.moving] for v in pair)
+
+    def _move(self, net):
+        self.net, self.moving = net, dict(net.named_parameters())
+        norms = [m for m in net.modules() if isinstance(m, WITH_STATISTICS) and m.track_running_stats]
+        self.measured = norms if self.recomputes else []
+
+    def twin(self):
+        """The same for another thread, with a network of its own to move."""
+        other = copy.copy(self)
+        other._move(copy.deepcopy(self.net))
+        return other
+
+    @torch.no_grad()
+    def row(self, a, bs):
+        left = torch._foreach_add(self.start, self.first, alpha=float(a))
+        found = [self._point(left, float(b)) for b in bs]
+        return finished(*zip(*found, strict=True), len(self.y))
+
+    def _point(self, left, b):
+        for p, w, v in zip(self.moving.values(), left, self.second, strict=True):
+            torch.add(w, v, alpha=b, out=p)
+        self._measure()
+        loss = correct = 0
+        for x, y in zip(self.x.split(self.chunk), self.y.split(self.chunk), strict=True):
+            more, right = loss_and_accuracy(self.net(x), y)
+            loss, correct = loss + more, correct + right
+        return float(loss), float(correct)
+
+    def _measure(self):
+        """Give batch norms the mean and variance of all of x, at this point."""
+        if not self.measured:
+            return
+        for norm in self.measured:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over the parts of x
+            norm.train()
+        for x in self.x.split(self.chunk):
+            self.net(x)
+        for norm in self.measured:
+            norm.eval()
+
+
+class StackedPoints(PlainPoints):
+    """Many points of a row at once, by vmap over their weights: on a GPU a point alone leaves most of it idle."""
+
+    def __init__(self, model, x, y, pair, batch_norm="frozen", at_once=64):
+        super().__init__(model, x, y, pair, batch_norm)
+        self.at_once = at_once
+        self.names = list(self.moving)
+
+    @torch.no_grad()
+    def row(self, a, bs):
+        left = torch._foreach_add(self.start, self.first, alpha=float(a))
+        bs, losses, correct = list(map(float, bs)), [], []
+        while len(losses) < len(bs):
+            some = bs[len(losses) : len(losses) + self.at_once]
+            try:
+                loss, right = self._some(left, some)
+            except torch.OutOfMemoryError:
+                if self.at_once == 1:
+                    raise
+                self.at_once //= 2
+                say(f"{2 * self.at_once} points at once do not fit into the GPU's memory; {self.at_once} are tried")
+                continue
+            losses += loss.tolist()
+            correct += right.tolist()
+        return finished(losses, correct, len(self.y))
+
+    def _some(self, left, bs):
+        steps = torch.tensor(bs, dtype=left[0].dtype, device=left[0].device)
+        stacked = {
+            name: w + steps.view(-1, *[1] * w.dim()) * v
+            for name, w, v in zip(self.names, left, self.second, strict=True)
+        }
+
+        def one(parameters, x, y):
+            return loss_and_accuracy(torch.func.functional_call(self.net, parameters, (x,)), y)
+
+        loss = correct = 0
+        for x, y in zip(self.x.split(self.chunk), self.y.split(self.chunk), strict=True):
+            more, right = torch.func.vmap(one, (0, None, None))(stacked, x, y)
+            loss, correct = loss + more, correct + right
+        return loss, correct

@@ -1,0 +1,97 @@
+"""The loss of a network at points of a plane, theta + a v1 + b v2: what a surface is made of.
+
+    points(net, x, y, (v1, v2)).row(a, bs)
+
+The network is evaluated, never trained: dropout is off, and batch norm uses the statistics that it has, or, where they
+are "recomputed", those of x at each point. The network itself is not touched: not its parameters, nor its buffers, nor
+its modes.
+
+Some networks have a way of their own that is faster; it gives the same up to rounding. All others, whatever nn.Module,
+are evaluated by the plain way: a copy whose parameters are moved from point to point.
+"""
+
+import torch
+
+from helpers.checks import in_one_sentence, shown
+from helpers.landscapes import convnet_points, mlp_points
+from helpers.landscapes.directions import check_direction, places_of
+from helpers.landscapes.plain_points import PlainPoints, StackedPoints, quiet_copy
+from helpers.landscapes.side_by_side import SideBySide
+from helpers.usual_torch import usual_torch
+
+BATCH_NORM = ("frozen", "recomputed")
+
+
+class PointsError(ValueError):
+    """Data or a network of which there is no loss; the text is one sentence."""
+
+    _render_traceback_ = in_one_sentence
+
+
+def points(model, x, y, pair, batch_norm="frozen"):
+    """What evaluates points of the plane that a pair of directions spans from a network.
+
+    x, y        samples and targets: class numbers for the cross entropy, floating point for the squared error
+    pair        (v1, v2), directions as in directions.py
+    batch_norm  "frozen", its running statistics; "recomputed", at each point those of x
+    returns     an object with
+                .row(a, bs)  (losses, accuracies) at theta + a v1 + b v2 for each b, float64; means over the samples.
+                             A regression has no accuracy: NaN
+                .at(a, b)    (loss, accuracy)
+    Raises PointsError, DirectionError.
+    """
+    if batch_norm not in BATCH_NORM:
+        raise PointsError(f"batch_norm is {shown(batch_norm)}; allowed is {' or '.join(BATCH_NORM)}")
+    places_of(model)  # that there are parameters, and finite ones
+    for direction in pair:
+        check_direction(model, direction)
+    check_data(model, x, y)
+    with usual_torch():
+        for way in WAYS:
+            if (found := way(model, x, y, pair, batch_norm)) is not None:
+                return SideBySide(found, alone=x.device.type != "cpu")
+    raise AssertionError("the plain way takes every network")
+
+
+def check_data(model, x, y):
+    """Raise PointsError where a network has no loss on these samples."""
+    if not isinstance(x, torch.Tensor) or not isinstance(y, torch.Tensor):
+        raise PointsError(f"x and y are {shown(type(x).__name__)} and {shown(type(y).__name__)}; allowed are tensors")
+    if x.dim() < 1 or y.dim() < 1 or len(x) != len(y) or len(x) == 0:
+        raise PointsError(
+            f"x has {len(x) if x.dim() else 'no'} samples and y has {len(y) if y.dim() else 'no'} targets; allowed are "
+            "as many targets as samples, one at least"
+        )
+    device = next(model.parameters()).device
+    if x.device != device or y.device != device:
+        raise PointsError(f"the network is on {device}, x on {x.device} and y on {y.device}; put them on one device")
+    try:
+        with usual_torch():
+            outputs = quiet_copy(model)(x[:1])
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise PointsError(
+            f"x does not fit the network: of samples of the shape {tuple(x.shape[1:])} it says: {said}"
+        ) from error
+    if not isinstance(outputs, torch.Tensor) or len(outputs) != 1:
+        raise PointsError("the network gives no tensor with a row a sample; allowed are outputs (samples, ...)")
+    if y.is_floating_point():
+        if outputs.shape[1:] != y.shape[1:]:
+            raise PointsError(
+                f"the network has outputs of the shape {tuple(outputs.shape[1:])} and y targets of the shape "
+                f"{tuple(y.shape[1:])}; they must be alike"
+            )
+    elif outputs.dim() != 2 or y.dim() != 1 or not 0 <= int(y.min()) <= int(y.max()) < outputs.shape[1]:
+        classes = outputs.shape[1] if outputs.dim() == 2 else None
+        raise PointsError(
+            f"y holds classes from {int(y.min())} to {int(y.max())}, and the network has {classes or 'no'} of them; "
+            "allowed are whole numbers (samples,) below the number of its outputs (samples, classes)"
+        )
+
+
+def _stacked(model, x, y, pair, batch_norm):
+    return StackedPoints(model, x, y, pair) if x.device.type == "cuda" and batch_norm == "frozen" else None
+
+
+# each (model, x, y, pair, batch_norm) -> what evaluates points, or None where it is not for this network
+WAYS = [mlp_points.points, convnet_points.points, _stacked, PlainPoints]

@@ -1,0 +1,179 @@
+"""Surfaces of the loss: over a plane through a network, or along a line through it.
+
+surface = loss_surface(net, x, y, filter_normalised_directions(net, seed=0))
+surface.loss, surface.accuracy, surface.steps
+"""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from helpers import files, packed
+from helpers.checks import in_one_sentence, shown
+from helpers.landscapes.points import points
+
+
+class SurfaceError(ValueError):
+    """A surface that cannot be drawn or read; the text is one sentence."""
+
+    _render_traceback_ = in_one_sentence
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """The loss at theta + steps[i] v1 + steps[j] v2.
+
+    loss, accuracy  (width, width): row i along v1, column j along v2. Points that have diverged are inf or NaN; the
+                    accuracy of a regression is NaN
+    steps           (width,) of both axes, 0 in the middle
+    settings        plain data that it was made from
+    """
+
+    loss: np.ndarray
+    accuracy: np.ndarray
+    steps: np.ndarray
+    settings: dict = field(default_factory=dict)
+
+    @property
+    def centre(self):
+        """The loss of the network itself."""
+        c = len(self.steps) // 2
+        return float(self.loss[c, c])
+
+    def to_frame(self):
+        """A row a point: step_1, step_2, loss, accuracy."""
+        first, second = np.meshgrid(self.steps, self.steps, indexing="ij")
+        columns = {"step_1": first, "step_2": second, "loss": self.loss, "accuracy": self.accuracy}
+        return pd.DataFrame({name: values.ravel() for name, values in columns.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """The loss at theta + steps[i] v: loss, accuracy, steps, all (width,), and settings."""
+
+    loss: np.ndarray
+    accuracy: np.ndarray
+    steps: np.ndarray
+    settings: dict = field(default_factory=dict)
+
+    def to_frame(self):
+        """A row a point: step, loss, accuracy."""
+        return pd.DataFrame({"step": self.steps, "loss": self.loss, "accuracy": self.accuracy})
+
+
+def steps_of(width, max_step):
+    """The offsets of a grid's points on one axis: (i - c) h, with c = width // 2 and c h = max_step."""
+    if isinstance(width, bool) or not isinstance(width, (int, np.integer)) or width < 3 or width % 2 == 0:
+        raise SurfaceError(
+            f"width is {shown(width)}; allowed is an odd whole number from 3 up, so that there is a centre"
+        )
+    try:
+        largest = float(max_step)
+    except (TypeError, ValueError):
+        largest = np.nan
+    if isinstance(max_step, (bool, str)) or not np.isfinite(largest) or largest <= 0:
+        raise SurfaceError(f"max_step is {shown(max_step)}; allowed is a finite number above 0")
+    c = int(width) // 2
+    return (np.arange(width) - c) * (largest / c)
+
+
+def loss_surface(model, x, y, directions, width=41, max_step=1.0, *, batch_norm="frozen", stop=None, watch=None):
+    """The loss and accuracy over a plane through a network, as a Surface.
+
+    theta + (i - c) h v1 + (j - c) h v2, with c = width // 2 and h = max_step / c
+
+    directions  a pair (v1, v2), or the list with one pair in it that `filter_normalised_directions` gives
+    width       points along each axis, odd
+    max_step    of the outermost points; 1 is as far as the network's own weights are long
+    batch_norm  "frozen", its statistics stay as they are; "recomputed", at each point from x
+    stop        an object with is_set(): once it is, the rows that are left are not drawn, and None comes back
+    watch       called with (rows done, of how many)
+    The network is in evaluation mode meanwhile, and afterwards as it was: see points.py.
+    Raises SurfaceError, DirectionError, PointsError.
+    """
+    steps, pair = steps_of(width, max_step), pair_of(directions)
+    found = points(model, x, y, pair, batch_norm)
+    rows = []
+    for a in steps:
+        if stop is not None and stop.is_set():
+            return None
+        rows.append(found.row(a, steps))
+        if watch is not None:
+            watch(len(rows), len(steps))
+    loss, accuracy = (np.stack(part) for part in zip(*rows, strict=True))
+    settings = {"width": int(width), "max_step": float(max_step), "samples": len(y), "batch_norm": batch_norm}
+    return Surface(loss, accuracy, steps, settings)
+
+
+def loss_line(model, x, y, direction, width=41, max_step=1.0, *, batch_norm="frozen", steps=None):
+    """The loss and accuracy along a direction through a network, as a Line: a cut of its surface.
+
+    steps  the offsets themselves, in place of width and max_step: np.linspace(0, 1, 25) with
+           `difference(model, other)` goes from one network to another
+    """
+    if steps is None:
+        steps = steps_of(width, max_step)
+    else:
+        steps = np.asarray(steps, float)
+        if steps.ndim != 1 or len(steps) == 0 or not np.isfinite(steps).all():
+            raise SurfaceError("steps hold a number that is not finite, or none; allowed are finite numbers in a row")
+    still = {name: torch.zeros_like(v) for name, v in direction.items()} if isinstance(direction, dict) else {}
+    found = points(model, x, y, (still, direction), batch_norm)
+    loss, accuracy = found.row(0.0, steps)
+    return Line(loss, accuracy, steps, {"samples": len(y), "batch_norm": batch_norm})
+
+
+def pair_of(directions):
+    """The pair (v1, v2) that was given, or that is alone in a list."""
+    if isinstance(directions, list) and len(directions) == 1:
+        (directions,) = directions
+    if (
+        not isinstance(directions, (tuple, list))
+        or len(directions) != 2
+        or not all(isinstance(v, dict) for v in directions)
+    ):
+        count = len(directions) if isinstance(directions, (tuple, list)) else shown(type(directions).__name__)
+        raise SurfaceError(f"directions are {count}; allowed is one pair (v1, v2), or a list with one pair in it")
+    return tuple(directions)
+
+
+# ---- on disk: one file a surface, with its settings
+
+
+def save_surface(path, surface):
+    """Write a surface or a line as .npz, whole: its arrays in their number type, its settings as JSON."""
+    arrays = {"loss": surface.loss, "accuracy": surface.accuracy, "steps": surface.steps}
+    files.write_npz(path, **arrays, settings=np.array(json.dumps(surface.settings)))
+
+
+def load_surface(path):
+    """A surface, or a line, that was saved, plain or packed. Raises FileNotFoundError; SurfaceError if damaged."""
+    path = Path(path)
+    content = packed.read(path)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in ("loss", "accuracy", "steps", "settings")}
+        settings = json.loads(str(arrays.pop("settings")))
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise SurfaceError(f"{path} is damaged, and holds no surface that can be read; draw it again") from error
+    loss, accuracy, steps = arrays["loss"], arrays["accuracy"], arrays["steps"]
+    whole = all(a.dtype.kind == "f" for a in arrays.values()) and loss.ndim in (1, 2) and steps.ndim == 1
+    if (
+        not whole
+        or loss.shape != accuracy.shape
+        or loss.shape != (len(steps),) * loss.ndim
+        or not isinstance(settings, dict)
+    ):
+        raise SurfaceError(f"{path} is damaged: its arrays do not belong together; draw it again")
+    return (Surface if loss.ndim == 2 else Line)(loss, accuracy, steps, settings)
+
+
+def save_csv(path, surface):
+    """Write a surface or a line as CSV, a row a point, six digits that count."""
+    files.write_whole(path, surface.to_frame().to_csv(index=False, float_format="%.6g"))
