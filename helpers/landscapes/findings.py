@@ -108,6 +108,21 @@ def _chosen(measures, chosen):
     return measures.replace([np.inf, -np.inf], np.nan)
 
 
+def path_of(surface):
+    """(path, shares, distance, losses) of the surface of a trajectory's plane, as `figures.trajectory` takes them."""
+    return tuple(np.array(surface.settings[name]) for name in ("path", "shares", "distance", "path_losses"))
+
+
+def arrows(panels):
+    """{(row, column): (a, b)} of the gradient's arrow where a panel has one surface, as `figures.maps` takes them."""
+    return {
+        (row, column): tuple(surfaces[0].settings["arrow"])
+        for row, of_row in panels.items()
+        for column, surfaces in of_row.items()
+        if len(surfaces) == 1 and surfaces[0].settings.get("arrow")
+    }
+
+
 def labels(panels):
     """{(row, column): labels of the two axes} of the eigenvector planes among panels, as `figures.maps` takes them."""
     found = {}

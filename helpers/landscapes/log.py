@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers import files, packed, records
+from helpers import files, manifests, packed
 from helpers.checks import in_one_sentence
 from helpers.landscapes.shape import measures
 from helpers.landscapes.surfaces import Surface, SurfaceError, load_surface, save_surface
@@ -49,7 +49,7 @@ def surface_file(folder, surface):
 
 
 def write_manifest(folder, manifest):
-    records.write_manifest(folder, manifest)
+    manifests.write(folder, manifest)
 
 
 def surface_names(folder):
@@ -61,7 +61,7 @@ def surface_names(folder):
 
 def read_manifest(folder):
     """The manifest of a study; None where there is none. Raises DamagedError, StudyError for that of something else."""
-    manifest = records.read_manifest(folder, ADVICE)
+    manifest = manifests.read(folder, ADVICE)
     if manifest is None:
         return None
     parts = ("settings", "networks", "curvature")

@@ -3,6 +3,7 @@
 A surface is drawn row by row, and each row is a step whose state is saved: a killed process loses one row at most.
 """
 
+import copy
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -19,9 +20,11 @@ from helpers.initializers import INITIALIZERS, registered_inits
 from helpers.landscapes import curvature
 from helpers.landscapes.curvature import CurvatureError
 from helpers.landscapes.directions import DirectionError, filter_normalised_directions
-from helpers.landscapes.points import points
+from helpers.landscapes.plain_points import PlainPoints
+from helpers.landscapes.points import PointsError, points
 from helpers.landscapes.settings import MLP
 from helpers.landscapes.surfaces import SurfaceError, steps_of
+from helpers.landscapes.trajectories import arrow, losses_along, trajectory_plane
 from helpers.sweep import origin
 from helpers.training import (
     Checkpoints,
@@ -117,7 +120,7 @@ class WithDropout(nn.Module):
 # ---- the works
 
 
-REFUSALS = (CurvatureError, DirectionError, SurfaceError)
+REFUSALS = (CurvatureError, DirectionError, PointsError, SurfaceError)
 
 
 class Drawing:
@@ -143,7 +146,7 @@ class Drawing:
         try:
             if self.step < 0:
                 self.pair, more = PLANES[self.plan.settings["directions"]](self)
-                self.about |= more
+                self.about |= {**more, "arrow": arrow_of(self.net, self.x, self.y, self.pair)}
             else:
                 self.loss[self.step], self.accuracy[self.step] = self._row(self.step)
         except REFUSALS as error:
@@ -152,15 +155,18 @@ class Drawing:
         return self.figures()
 
     def _row(self, i):
-        if self._points is None:
-            self._network, pair = self.net, self.pair
-            if self.plan.settings["dropout"] == "on":
-                self._network = WithDropout(self.net)
-                pair = [{f"net.{name}": tensor for name, tensor in direction.items()} for direction in pair]
-            self._points = points(self._network, self.x, self.y, tuple(pair), self.plan.settings["batch_norm"])
-        if self.plan.settings["dropout"] == "on":
-            self._network.draws = OwnDraws("dropout", self.plan.pair, self.plan.batch, i)
+        settings = self.plan.settings
+        if settings["dropout"] == "on":
+            self._points = self._points or self._points_with_dropout()
+            self._points.net.draws = OwnDraws("dropout", self.plan.pair, self.plan.batch, i)
+        elif self._points is None:
+            self._points = points(self.net, self.x, self.y, self.pair, settings["batch_norm"])
         return self._points.row(float(self.steps[i]), self.steps)
+
+    def _points_with_dropout(self):
+        """The plain way, one point after the other: what is drawn then depends on the row alone."""
+        pair = [{f"net.{name}": tensor for name, tensor in direction.items()} for direction in self.pair]
+        return PlainPoints(WithDropout(self.net), self.x, self.y, pair, self.plan.settings["batch_norm"])
 
     def figures(self):
         return {"row": self.step}
@@ -221,11 +227,27 @@ def norm_of(direction):
     return float(torch.stack([tensor.double().square().sum() for tensor in direction.values()]).sum().sqrt())
 
 
-def trajectory_plane(drawing):
-    raise NotImplementedError
+def path_plane(drawing):
+    """The plane of the training's path, with the path in it: its true losses, and how far it is from the plane."""
+    nets = [copy.deepcopy(drawing.net) for _ in range(drawing.plan.epoch + 1)]
+    for epoch, net in enumerate(nets):
+        load_checkpoint(net, drawing.checkpoints, epoch)
+    path = trajectory_plane(nets)
+    losses, accuracies = losses_along(nets, drawing.x, drawing.y)
+    numbers = {"path": path.path, "shares": path.shares, "distance": path.distance}
+    numbers |= {"path_losses": losses, "path_accuracies": accuracies}
+    return path.pair, {name: np.asarray(values, float).tolist() for name, values in numbers.items()}
 
 
-PLANES = {"random": random_plane, "hessian": hessian_plane, "trajectory": trajectory_plane}
+def arrow_of(net, x, y, pair):
+    """The gradient's arrow, [a, b]; None where the pair spans no plane, as that of weights that are all 0."""
+    try:
+        return [float(part) for part in arrow(net, x, y, pair)]
+    except DirectionError:
+        return None
+
+
+PLANES = {"random": random_plane, "hessian": hessian_plane, "trajectory": path_plane}
 
 
 class Curving:
@@ -339,4 +361,5 @@ def about(what):
 @cache
 def of_code():
     """{path: fingerprint} of the code that decides numbers, as it was when this process first asked."""
-    return sources.fingerprints("helpers.landscapes.tasks", origin.BESIDE)
+    beside = [path for path in origin.BESIDE if path != "helpers/networks/convnets.py"]  # which sweeps do not train
+    return sources.fingerprints("helpers.landscapes.tasks", beside)

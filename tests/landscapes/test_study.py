@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import files, records
+from helpers import files, manifests
 from helpers.checks import ConfigError
 from helpers.landscapes import findings, log
 from helpers.landscapes.settings import study_settings
@@ -220,7 +220,7 @@ def test_a_folder_of_another_study_is_refused(copy, config, networks, surfaces, 
 
 
 def test_a_sweeps_folder_is_refused(tmp_path):
-    records.write_manifest(tmp_path, {"config": {}})
+    manifests.write(tmp_path, {"config": {}})
     with pytest.raises(ConfigError, match="is of no landscape study; choose another save_dir"):
         study_of(tmp_path)
 
