@@ -218,12 +218,13 @@ def test_landscapes_draws_its_surfaces_and_answers_its_questions(tmp_path):
     surfaces |= {"zoom_dropout": {"max_step": 0.01, "epochs": [2], "networks": ["vgg11"], "dropout": "on"}}
     surfaces |= {"first_layer": {**one, "layers": ["hidden.0"]}, "last_layer": {**one, "layers": ["output"]}}
     surfaces |= {"near": {**one, "max_step": 0.1}, "hessian": {**one, "max_step": 0.1, "directions": "hessian"}}
-    surfaces |= {"trajectory": {**one, "directions": "trajectory"}}
+    surfaces |= {"trajectory": {**one, "directions": "trajectory", "max_step": 1.2}}
     born = {"seeds": [0], "layers_list": [20], "init_types": ["he_normal", "zero"], "activations": ["relu", "sigmoid"]}
     parameters = {"CONFIG": config, "NETWORKS": networks, "SURFACES": surfaces, "BIRTH": born}
     outputs = run_small(tmp_path, "notebooks/landscapes.ipynb", parameters)
-    assert len(list((save_dir / "figures").glob("*.png"))) == 10
-    assert len(pictures(outputs)) == 1 + 10
+    assert len(list((save_dir / "figures").glob("*.png"))) == 11
+    assert len(pictures(outputs)) == 1 + 11
+    assert any("loss-surfaces" in output.get("data", {}).get("text/html", "") for output in outputs)
     study = landscapes.load_study(save_dir)
     assert len(study.networks) == 3 * 2
     assert set(study.measures.kind) == set(surfaces)

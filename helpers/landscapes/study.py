@@ -17,7 +17,7 @@ from helpers.landscapes import log
 from helpers.landscapes.directions import DirectionError, filter_normalised_directions
 from helpers.landscapes.folder import StudyFolder
 from helpers.landscapes.settings import MLP, CurvePlan, Network, study_settings
-from helpers.landscapes.tasks import LandscapeWorker, build, multiplications
+from helpers.landscapes.tasks import LandscapeWorker, build, multiplications, samples_of
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched
 from helpers.sweep.folder import SweepError
@@ -50,6 +50,10 @@ class Study:
     def left(self):
         """The plans that are not finished, as the folder says now: networks, surfaces and curvatures."""
         return self.there.left
+
+    def samples(self, batch):
+        """(x, y) of a mini-batch by its number, or of "train" or "test", as the surfaces are drawn on."""
+        return samples_of(self.data, batch, self.settings.given["config"]["samples"])
 
     def _check_networks(self):
         """Raise ConfigError for a network that cannot be built or does not fit the data, or layers that it lacks."""
