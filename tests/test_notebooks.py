@@ -219,7 +219,7 @@ def test_landscapes_draws_its_surfaces_and_answers_its_questions(tmp_path):
     surfaces |= {"first_layer": {**one, "layers": ["hidden.0"]}, "last_layer": {**one, "layers": ["output"]}}
     surfaces |= {"near": {**one, "max_step": 0.1}, "hessian": {**one, "max_step": 0.1, "directions": "hessian"}}
     surfaces |= {"trajectory": {**one, "directions": "trajectory", "max_step": 1.2}}
-    born = {"seeds": [0], "layers_list": [20], "init_types": ["he_normal", "zero"], "activations": ["relu", "sigmoid"]}
+    born = {"seeds": [0], "layers_list": [10], "init_types": ["he_normal", "zero"], "activations": ["relu", "sigmoid"]}
     parameters = {"CONFIG": config, "NETWORKS": networks, "SURFACES": surfaces, "BIRTH": born}
     outputs = run_small(tmp_path, "notebooks/landscapes.ipynb", parameters)
     assert len(list((save_dir / "figures").glob("*.png"))) == 11
