@@ -14,14 +14,13 @@ import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch.func import functional_call
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from helpers.checks import in_one_sentence
 from helpers.initializers import generator_for
 from helpers.trials import one_line
 from helpers.usual_torch import usual_torch
 
-GRAPH_BYTES = 2**30  # what one chunk of x may keep for its backward passes
+GRAPH_BYTES = 2**31  # what one chunk of x may keep for its backward passes
 GRAPH_FACTOR = 4  # backward of backward keeps about so many times what the forward pass keeps
 DENSE = 40  # so few parameters have their Hessian written out: Lanczos needs more of them than it keeps vectors
 KRYLOV, KRYLOV_FAR = 20, 40  # Lanczos vectors: at the dominant end of the spectrum, and at the end in its shadow
@@ -50,6 +49,8 @@ def hessian_product(model, x, y, *, chunk=None):
     returns  directions in the parameters' types and on their devices
 
     relu and its kind have the second derivative 0, as everywhere but at their kinks: what the kinks add is not seen.
+    Attention has one under torch.nn.attention.sdpa_kernel(SDPBackend.MATH) alone, which holds for all threads.
+
     Raises CurvatureError.
     """
     loss = _Loss(model, x, y, chunk)
@@ -106,7 +107,7 @@ class _Loss:
         """The mean loss of a part of the data, a tensor."""
         buffers = {name: b.clone() for name, b in self.model.named_buffers()}
         try:
-            with evaluating(self.model), sdpa_kernel(SDPBackend.MATH):  # the only attention with a second derivative
+            with evaluating(self.model):
                 outputs = functional_call(self.model, {**self.parameters, **buffers}, (x,))
             if y.is_floating_point() and outputs.shape != y.shape:
                 raise ValueError(f"{tuple(outputs.shape[1:])} outputs a sample, and y has {tuple(y.shape[1:])}")

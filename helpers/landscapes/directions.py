@@ -36,7 +36,7 @@ class DirectionError(ValueError):
 
 @usual_torch()
 def filter_normalised_directions(
-    model, seed, pairs=1, *, normalise="filter", others="none", layers=None, filters=None, orthogonal=False
+    model, seed, pairs=1, *, normalise="filter", others="none", layers=None, filters=None, orthogonal=False, note=say
 ):
     """Pairs of random directions, each filter as long as the network's own (Li et al. 2018, section 4).
 
@@ -52,9 +52,8 @@ def filter_normalised_directions(
     filters     numbers of filters of the one weight that `layers` names; only these move
     orthogonal  the second of a pair is at a right angle to the first in every filter, and as long as before. A filter
                 of one number has no right angle and keeps its d
+    note        called with a sentence where filters have norm 0, as in the `zero` init: they do not move
     returns     [(v1, v2), ...], tensors on the parameters' device in their number type
-
-    A filter of norm 0 does not move, as the first layers of the `zero` init; how many there are is printed.
     Raises DirectionError.
     """
     _check(seed, pairs, normalise, others)
@@ -63,7 +62,7 @@ def filter_normalised_directions(
     if filters is not None:
         filters = _checked_filters(places, chosen, filters)
     if normalise != "none":
-        _say_what_stays(places, chosen, filters, normalise)
+        _note_what_stays(places, chosen, filters, normalise, note)
     drawn = []
     for pair in range(pairs):
         first, second = {}, {}
@@ -290,7 +289,7 @@ def _checked_filters(places, chosen, filters):
     return filters
 
 
-def _say_what_stays(places, chosen, filters, normalise):
+def _note_what_stays(places, chosen, filters, normalise, note):
     """Name filters of norm 0, which no filter-normalised direction moves."""
     still = total = 0
     for name in chosen:
@@ -302,6 +301,6 @@ def _say_what_stays(places, chosen, filters, normalise):
         return
     what = "filters" if normalise == "filter" else "layers"
     if still == total:
-        say(f"all {total} {what} have norm 0, so the direction is 0 in all of them, and the surface is flat")
+        note(f"all {total} {what} have norm 0, so the direction is 0 in all of them, and the surface is flat")
     elif still:
-        say(f"{still} of {total} {what} have norm 0 and do not move")
+        note(f"{still} of {total} {what} have norm 0 and do not move")

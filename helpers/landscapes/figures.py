@@ -206,7 +206,7 @@ def maps(
     scale = scale_of([panel.values for panel in there.values()], scale, quantity)
     norm = norm_of([panel.values for panel in there.values()], scale)
     spreads = [panel.spread for panel in there.values() if panel.spread is not None]
-    figure, axes = _grid(len(panels), in_a_row or columns, wider=0.8 if spreads else 0)
+    figure, axes = _grid(len(panels), in_a_row or columns, wider=1.3 if spreads else 0)
     for (key, panel), ax in zip(panels.items(), axes, strict=True):
         if panel is None:
             ax.set_axis_off()

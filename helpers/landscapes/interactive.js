@@ -178,6 +178,7 @@
         return `${at(i, j)}<br>loss ${loss === null ? "not finite" : Number(loss.toPrecision(4))}${spread}${right}`;
       }),
     );
+    const whole = frame.loss.every((row) => row.every((loss) => loss !== null));
     const ofLoss = state.colour === "loss";
     const ticks = ticksOf(...ends, state);
     const surface = {
@@ -186,18 +187,23 @@
       cmin: ofLoss ? ends[0] : 0, cmax: ofLoss ? ends[1] : 1,
       colorscale: ofLoss ? VIRIDIS : CIVIDIS,
       colorbar: { title: { text: state.colour }, thickness: 14, len: 0.8, ...(ofLoss ? ticks : {}) },
-      contours: { z: { show: ends[1] > ends[0], start: ends[0], end: ends[1], size: (ends[1] - ends[0]) / 16 || 1,
+      // beside a gap plotly.js 4.1.1 takes a minute for its contour lines
+      contours: { z: { show: whole && ends[1] > ends[0], start: ends[0], end: ends[1], size: (ends[1] - ends[0]) / 16 || 1,
         usecolormap: false, color: "rgba(255,255,255,0.7)", width: 1 } },
       lighting: { ambient: 0.85, diffuse: 0.35, specular: 0.05 },
     };
-    const lost = { type: "scatter3d", mode: "markers", name: "loss not finite", x: [], y: [], z: [], text: [],
-      hoverinfo: "text", showlegend: true, marker: { symbol: "x", size: 3, color: DIVERGED } };
+    // crosses of lines, as large as a third of a cell
+    const lost = { type: "scatter3d", mode: "lines", name: "loss not finite", x: [], y: [], z: [], text: [],
+      hoverinfo: "text", showlegend: true, connectgaps: false, line: { color: DIVERGED, width: 4 } };
+    const arm = 0.35 * (frame.steps[1] - frame.steps[0]);
     frame.loss.forEach((row, i) => row.forEach((loss, j) => {
       if (loss !== null) return;
-      lost.x.push(frame.steps[j]);
-      lost.y.push(frame.steps[i]);
-      lost.z.push(ends[1]);
-      lost.text.push(`${at(i, j)}<br>loss not finite`);
+      for (const slope of [1, -1]) {
+        lost.x.push(frame.steps[j] - arm, frame.steps[j] + arm, null);
+        lost.y.push(frame.steps[i] - slope * arm, frame.steps[i] + slope * arm, null);
+        lost.z.push(ends[1], ends[1], null);
+        lost.text.push(...Array(3).fill(`${at(i, j)}<br>loss not finite`));
+      }
     }));
     return lost.x.length ? [surface, lost] : [surface];
   }
@@ -208,7 +214,6 @@
     const room = 0.03 * (ends[1] - ends[0] || 1);
     const axis = { color: colour, gridcolor: "rgba(128,128,128,0.4)", zerolinecolor: "rgba(128,128,128,0.6)" };
     return {
-      uirevision: "one", // the view stays when the surface changes
       paper_bgcolor: "rgba(0,0,0,0)",
       font: { color: colour, size: 12 },
       margin: { l: 0, r: 0, t: 8, b: 0 },
@@ -218,7 +223,8 @@
       scene: {
         aspectmode: "manual",
         aspectratio: { x: 1, y: 1, z: 0.7 },
-        camera: { eye: VIEW, center: { x: 0, y: 0, z: -0.17 } },
+        // the view stays when the surface changes
+        camera: plot.layout?.scene?.camera ?? { eye: VIEW, center: { x: 0, y: 0, z: -0.17 } },
         xaxis: { ...axis, title: { text: "along v2" } },
         yaxis: { ...axis, title: { text: "along v1" } },
         zaxis: { ...axis, title: { text: "loss" }, range: [ends[0] - room, ends[1] + room], ...ticksOf(...ends, state) },

@@ -50,7 +50,7 @@ body {{ font: 1rem/1.4 sans-serif; margin: 1rem auto; max-width: 62rem; padding:
 """
 
 
-def interactive(surfaces, scale=None, *, library=True):
+def view(surfaces, scale=None, *, library=True):
     """Surfaces to turn and to ask, shown in a notebook; parameters as in `surface_html`."""
     from IPython import display
 
@@ -80,7 +80,7 @@ def surface_html(surfaces, scale=None, *, library=True):
     """
     still = figures.maps(surfaces, scale=scale)
     picture = base64.b64encode(png(still)).decode()
-    content = as_script(view_of(surfaces, scale))
+    content = as_script(plain_data(surfaces, scale))
     carried = f'<script type="text/plain" class="loss-surfaces-library" data-version="{VERSION}">{packed()}</script>'
     return f"""<div class="loss-surfaces">
 <style>{STYLE}</style>
@@ -94,7 +94,7 @@ def surface_html(surfaces, scale=None, *, library=True):
 </div>"""
 
 
-def view_of(surfaces, scale=None):
+def plain_data(surfaces, scale=None):
     """What the script draws, as plain data: networks, their checkpoints, and one scale for all; None is not finite."""
     losses, columns = figures.panels_of(surfaces)
     accuracies, _ = figures.panels_of(surfaces, "accuracy")

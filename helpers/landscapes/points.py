@@ -17,6 +17,7 @@ from helpers.landscapes import convnet_points, mlp_points
 from helpers.landscapes.directions import check_direction, places_of
 from helpers.landscapes.plain_points import PlainPoints, StackedPoints, quiet_copy
 from helpers.landscapes.side_by_side import SideBySide
+from helpers.progress import say
 from helpers.usual_torch import usual_torch
 
 BATCH_NORM = ("frozen", "recomputed")
@@ -90,7 +91,15 @@ def check_data(model, x, y):
 
 
 def _stacked(model, x, y, pair, batch_norm):
-    return StackedPoints(model, x, y, pair) if x.device.type == "cuda" and batch_norm == "frozen" else None
+    """StackedPoints on a GPU; None for a network that vmap cannot take, as one with splines."""
+    if x.device.type != "cuda" or batch_norm != "frozen":
+        return None
+    try:
+        StackedPoints(model, x[:1], y[:1], pair).row(0.0, [0.0, 0.0])
+    except (RuntimeError, ValueError) as error:
+        say(f"points are evaluated one by one: torch's vmap does not take this network ({str(error).splitlines()[0]})")
+        return None
+    return StackedPoints(model, x, y, pair)
 
 
 # each (model, x, y, pair, batch_norm) -> what evaluates points, or None where it is not for this network

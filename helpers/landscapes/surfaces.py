@@ -6,7 +6,6 @@ surface.loss, surface.accuracy, surface.steps
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,7 +159,7 @@ def load_surface(path):
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ("loss", "accuracy", "steps", "settings")}
         settings = json.loads(str(arrays.pop("settings")))
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, NotImplementedError, *packed.DAMAGE) as error:
         raise SurfaceError(f"{path} is damaged, and holds no surface that can be read; draw it again") from error
     loss, accuracy, steps = arrays["loss"], arrays["accuracy"], arrays["steps"]
     whole = all(a.dtype.kind == "f" for a in arrays.values()) and loss.ndim in (1, 2) and steps.ndim == 1

@@ -10,13 +10,15 @@ from helpers.activations import registered
 from helpers.initializers import generator_for
 from helpers.usual_torch import usual_torch
 
-# What training imports and what computes nothing: it checks, plans, writes and reports.
+# What training imports and what computes nothing of a sweep: it checks, plans, writes and reports, or is a network that
+# no sweep trains.
 BESIDE = tuple(
     f"helpers/{name}.py"
     for name in (
         "checks",
         "config",
         "files",
+        "networks/convnets",
         "packed",
         "progress",
         "signals",

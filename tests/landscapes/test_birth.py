@@ -20,7 +20,7 @@ from helpers.landscapes import birth, birth_figures
 from helpers.sweep import rebuild
 
 SMALL = {**TINY, "hidden_size": 4, "layers_list": [1, 2], "init_types": ["he_normal", "zero"], "activations": ["tanh"]}
-SETTINGS = {"width": 5, "samples": 16}
+SETTINGS = {"width": 5, "samples": 16, "hessian": True}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_eigenvalue_is_that_of_the_whole_hessian(grid):
     flat = torch.cat([p.detach().flatten() for p in net.parameters()])
     values = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, flat, vectorize=True)).numpy()
     expected = values[np.argmax(np.abs(values))]
-    assert table[table.run == run.name].top_eigenvalue.item() == pytest.approx(expected, rel=1e-4)
+    assert table[table.run == run.name].top_eigenvalue.item() == pytest.approx(expected, rel=1e-3)
 
 
 def test_weights_of_zero_have_a_constant_surface(grid):
@@ -83,7 +83,7 @@ def test_weights_of_zero_have_a_constant_surface(grid):
 def test_a_surface_that_overflows_has_a_row():
     config = {**SMALL, "activations": ["relu"], "init_types": ["normal"], "init_params": {"normal": {"std": 1e29}}}
     config |= {"layers_list": [12]}
-    table = birth.birth(config, watch=lambda progress: None, **SETTINGS, hessian=False)
+    table = birth.birth(config, watch=lambda progress: None, **{**SETTINGS, "hessian": False})
     assert len(table) == 1
     assert table.finite[0] < 1
 
@@ -97,6 +97,16 @@ def test_what_is_there_is_not_computed_again(grid, tmp_path, monkeypatch):
     monkeypatch.setattr(birth.BirthWorker, "begin", lambda self, task: begun.append(task.name) or begin(self, task))
     pd.testing.assert_frame_equal(birth.birth(SMALL, path, watch=lambda progress: None, **SETTINGS), table)
     assert begun == [table.run.iloc[-1]]
+
+
+def test_what_is_finished_is_not_written_again(grid, tmp_path):
+    there, table = grid
+    path = tmp_path / "birth.csv"
+    for suffix in (".csv", ".json"):
+        path.with_suffix(suffix).write_bytes(there.with_suffix(suffix).read_bytes())
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    pd.testing.assert_frame_equal(birth.birth(SMALL, path, **SETTINGS), table)
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("changed", [{"width": 7}, {"max_step": 0.1}])
@@ -113,9 +123,18 @@ def test_rows_of_other_networks_are_refused(grid):
         birth.birth({**SMALL, "hidden_size": 5}, grid[0], **SETTINGS)
 
 
-def test_an_unknown_setting_is_refused():
-    with pytest.raises(ConfigError, match="'widht' is no setting"):
-        birth.birth(SMALL, widht=9)
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"widht": 9}, "no key 'widht'.*width"),
+        ({"width": 8}, "width is 8; allowed is an odd number"),
+        ({"pairs": 0}, "pairs is 0"),
+        ({"samples": 600}, "samples is 600.*512"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(wrong, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        birth.birth(SMALL, **wrong)
 
 
 def test_a_changed_file_is_refused(grid, tmp_path):
@@ -259,6 +278,18 @@ def test_the_sentences_have_the_counts():
     assert f"The forecast is wrong in {wrong} of {len(found)} runs" in text
     assert "truth 1.00 +- 0.00" in text
     assert f"{100 * told.right['forecast']:.1f} +- " in text
+
+
+def test_what_held_of_the_expectations():
+    found = made_up().assign(regime=lambda t: np.where(t.trainable, "trainable", "vanishing"))
+    found = found.assign(sharpness=found.truth, roughness=-found.truth, convex_share=found.noise)
+    numbers = ("sharpness", "roughness", "convex_share")
+    table = birth.held(found, birth.telling(found, numbers))
+    assert [*table.held[:3]] == [True, False, False]  # an AUC of 1 is no 0.8, and one of 0 ranks as well
+    assert table.held[3] == (birth.auc(found.noise.to_numpy(), found.learned.to_numpy()) < 0.5)
+    assert [*table.held[4:]] == [False, False]
+    swapped = found.assign(regime=np.where(found.trainable, "vanishing", "trainable"), learned=~found.learned)
+    assert not birth.held(swapped, birth.telling(swapped, numbers)).held[0]
 
 
 # ---- a dead run and a living one

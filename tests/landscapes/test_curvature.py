@@ -117,6 +117,8 @@ def test_chunks_follow_from_what_the_graph_keeps(monkeypatch):
     whole = curvature._Loss(net, x, y)
     assert whole.chunk >= len(x)
     assert whole.kept is not None
+    values = 8 * (4 + 5 + 5 + 3)  # bytes of a sample in and behind each layer: some are kept by two operations
+    assert values <= curvature.GRAPH_BYTES / (curvature.GRAPH_FACTOR * whole.chunk) <= 2 * values
     monkeypatch.setattr(curvature, "GRAPH_BYTES", 7 * curvature.GRAPH_BYTES // whole.chunk)  # of about 7 samples
     few = curvature._Loss(net, x, y)
     assert 6 <= few.chunk <= 8
@@ -151,6 +153,26 @@ def test_largest_where_the_negative_end_outweighs_it(monkeypatch):
     monkeypatch.setattr(curvature.functional, "cross_entropy", lambda z, y: -loss(z, y))
     values, _ = top_eigenpairs(net, x, y, 2, which="largest")
     np.testing.assert_allclose(values, -exact[:2], rtol=1e-6, atol=1e-6 * exact[-1])
+
+
+class Diagonal:
+    """A Hessian with one large eigenvalue and many small ones, close to one another."""
+
+    n, type = 2001, np.float64
+    values = np.append(np.linspace(-1, 1, 2000), 3000)
+    products = 0
+
+    def product(self, v):
+        self.products += 1
+        return self.values * v.reshape(-1)
+
+
+def test_the_end_in_the_shadow_is_as_exact_as_the_spectrum_is_wide():
+    hessian = Diagonal()
+    (value,), (vector,) = curvature._eigenpairs(hessian, 1, 0, "smallest", 1e-5, 60)
+    assert np.linalg.norm(hessian.values * vector - value * vector) < 1.1 * 1e-5 * 3000
+    assert value == pytest.approx(-1, abs=0.03)
+    assert hessian.products < 150  # about 50; relative to its own size, over 500
 
 
 def test_eigenvalue_is_the_losses_second_difference_along_its_direction():
@@ -249,14 +271,15 @@ def test_every_activation_has_its_second_derivative_or_says_so(activation):
     np.testing.assert_allclose(found, (gradients[1] - gradients[0]) / (2 * h), atol=1e-6 * abs(found).max())
 
 
-def test_layers_that_need_another_way_through_torch():
+def test_attention_has_a_hessian_where_its_backward_pass_has_a_derivative():
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     net = nn.Sequential(layer, nn.Flatten(), nn.Linear(24, 2)).double()
     x, y, v = torch.randn(5, 3, 8).double(), torch.arange(5) % 2, drawn(net)
     with sdpa_kernel(SDPBackend.MATH):
-        exact = exact_hessian(net, x, y)
-    np.testing.assert_allclose(flat(hessian_product(net, x, y)(v)), exact @ flat(v), atol=1e-9)
+        np.testing.assert_allclose(flat(hessian_product(net, x, y)(v)), exact_hessian(net, x, y) @ flat(v), atol=1e-9)
+    with pytest.raises(CurvatureError, match=r"cannot be differentiated .*attention"):
+        hessian_product(net, x, y)(v)
 
 
 def test_what_a_notebook_has_set_changes_nothing():

@@ -91,6 +91,7 @@ def test_width_where_points_have_diverged():
         assert width_at_twice(wall) == (0, np.inf)
         assert width_at_twice(at(made(), (7, 4), (1, 4), value=value))[0] == pytest.approx(0.3)  # reached before
         assert np.isnan(width_at_twice(at(made(), (4, 4), value=value))).all()
+    assert np.isnan(width_at_twice(at(made(), (4, 4), value=-1))).all()  # twice of it is lower
 
 
 @pytest.mark.parametrize("width", [3, 5, 41])
@@ -288,8 +289,15 @@ def test_persistence_of_two_wells():
     found = measures(made)
     assert found["basins"] == 2
     assert found["basin_depth"] == found["basin_depth_inside"] == shallow.depth
-    saddle = measures(surface(lambda a, b: a**2 - b**2))  # two ways down, to the edge
-    assert (saddle["basin_depth"], saddle["basin_depth_inside"]) == (1, 0)
+    for turned in range(4):  # a saddle has two ways down, to the edge; the shallow one ends at each of the four in turn
+        tilted = surface(lambda a, b: a**2 - b**2 + 0.1 * b)
+        tilted.loss = np.rot90(tilted.loss, turned)
+        found = measures(tilted)
+        assert found["basin_depth"] == pytest.approx(0.9, abs=0.01)  # of a pass at 0
+        assert found["basin_depth_inside"] == 0
+    made.loss[60, 43] -= 0.008  # 0.005 below its neighbours, a third of a hundredth of the range
+    assert len(persistence(made)) == 3
+    assert measures(made)["basins"] == 2
 
 
 def test_persistence_is_cut_by_diverged_points():
