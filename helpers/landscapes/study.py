@@ -39,7 +39,7 @@ class Study:
         self.settings = study_settings(config, networks, surfaces)
         self.folder, self.stop = Path(self.settings.save_dir).absolute(), lanes.Stop()
         first = self.settings.networks[0].config
-        self.device, self.cluster = resolve_device(first), first.cluster
+        self.device, self.cluster = resolve_device(first), self.settings.given["config"]["cluster"]
         self.worker = LandscapeWorker(self.folder / "state", self.device)
         self.data = self.worker.data_of(first)
         self.there = StudyFolder(self.folder, self.settings, self.data)

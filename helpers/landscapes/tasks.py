@@ -211,12 +211,12 @@ def random_plane(drawing):
 
 def hessian_plane(drawing):
     """The eigenvectors of the largest and the smallest eigenvalue, as long as a random direction: a step is then a
-    step of the same length.
+    step of the same length. Of weights that are all 0 a random direction has no length, and theirs is 1.
     """
     pair, values = curvature.eigen_plane(drawing.net, drawing.x, drawing.y)
     beside, _ = random_plane(drawing)
     pair = tuple(
-        {name: tensor * (norm_of(like) / norm_of(direction)) for name, tensor in direction.items()}
+        {name: tensor * ((norm_of(like) or 1) / norm_of(direction)) for name, tensor in direction.items()}
         for direction, like in zip(pair, beside, strict=True)
     )
     return pair, {"eigenvalues": [float(value) for value in values]}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import files, manifests
+from helpers import cluster, files, manifests
 from helpers.checks import ConfigError
 from helpers.landscapes import findings, log
 from helpers.landscapes.settings import study_settings
@@ -394,3 +394,28 @@ def test_a_network_that_diverges_is_drawn_as_far_as_it_came(tmp_path, capsys):
     assert set(results.measures.epoch) == {0}
     assert "diverged; it has no surface at epoch 2 and later" in capsys.readouterr().out
     assert study_of(tmp_path, {"lr": 1e30, "optimizer": "sgd"}).left == []
+
+
+@pytest.mark.parametrize("address", ["local", "tcp://127.0.0.1:1"])
+def test_a_cluster_draws_the_same(tmp_path, finished, address, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT", 0.5 if address != "local" else cluster.CONNECT)
+    study = study_of(tmp_path, {"cluster": address})
+    assert address in study.describe()
+    if address != "local":
+        with pytest.raises(SweepError, match="no Dask scheduler answers"):
+            study.run()
+        return
+    results, expected = study.run(), log.load_study(finished)
+    for key, surface in expected.surfaces().items():
+        assert np.allclose(results.surface(key).loss, surface.loss, rtol=1e-5)
+    assert study.left == []
+
+
+def test_weights_that_are_all_zero_have_a_hessian_and_no_random_direction(tmp_path, capsys):
+    networks, surfaces = {"mlp": {"init_types": ["zero"]}}, {"random": {}, "hessian": {"directions": "hessian"}}
+    results = study_of(tmp_path, {"batches": 1, "epochs": [0]}, networks, surfaces).run()
+    assert "filters have norm 0, so the direction is 0" in capsys.readouterr().out
+    flat, curved = (results.surfaces(kind=kind).popitem()[1] for kind in surfaces)
+    assert np.ptp(flat.loss) == 0
+    assert np.ptp(curved.loss) > 0
+    assert flat.settings["arrow"] is None
