@@ -340,9 +340,9 @@ def _origin(manifest):
 
 
 def _numbers(study):
-    """Paths: the CSVs, the manifests, and the folders or zips of the runs' own CSVs."""
+    """Paths: the CSVs, the manifests, surfaces that are packed, and the folders or zips of the runs' own CSVs."""
     homes = list(dict.fromkeys([study.folder, *(results.folder for results in study.sweeps.values())]))
-    more = [home / "manifest.json" for home in homes]
+    more = [home / "manifest.json" for home in homes] + sorted(study.folder.glob("**/surfaces.zip"))
     return [*study.csvs, *(path for path in more if path.is_file()), *sorted(study.logs)]
 
 

@@ -1,10 +1,11 @@
-"""Logs as files or packed: `runs.zip` beside the folder `runs/` holds CSVs of it, byte for byte.
+"""Logs as files or packed: `runs.zip` beside the folder `runs/` holds the files of it, byte for byte.
 
     python -m helpers.packed pack      the logs of all that is published, or of the folders that are named
     python -m helpers.packed unpack    back to files
 
-Packed are the `runs/` of a sweep and the folder of each experiment of the spline study; who reads a CSV through `read`
-gets it in either form. A file beside the zip is newer than what the zip holds of it, and is the one that is read: what
+Packed are the CSVs in the `runs/` of a sweep and in the folder of each experiment of the spline study, and of a
+landscape study the CSVs of its `networks/` and the `.npz` of its `surfaces/`; who reads a file through `read` gets it
+in either form. A file beside the zip is newer than what the zip holds of it, and is the one that is read: what
 goes on in a packed folder reads there what is finished and writes files, and packing takes them in. A kill at any
 moment leaves each CSV in one form or in both.
 
@@ -27,6 +28,8 @@ from helpers import ROOT, files
 
 PUBLISHED = ROOT / "results"
 OWN = "local"  # the folder in it that is the user's own
+LOGS = ("runs", "networks", "surfaces")  # the folders of logs beside a manifest
+KINDS = ("*.csv", "*.npz")
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError, OSError)
 DAMAGE += (OverflowError, MemoryError)
 
@@ -121,13 +124,14 @@ def checksum(path):
 
 
 def pack(folder):
-    """Pack the CSVs of a folder, together with what is packed already, and remove them. Returns how many there were.
+    """Pack the logs of a folder, together with what is packed already, and remove them. Returns how many there were.
 
-    The same CSVs give the same bytes: in the order of their names, with no times. Raises DamagedError, OSError; the
-    CSVs are then all still there. ValueError for two names that some systems take for one.
+    The same logs give the same bytes: in the order of their names, with no times. Raises DamagedError, OSError; the
+    logs are then all still there. ValueError for two names that some systems take for one.
     """
     folder = Path(folder)
-    plain = {path.name: path.read_bytes() for path in sorted(folder.glob("*.csv")) if path.is_file()}
+    found = sorted(path for kind in KINDS for path in folder.glob(kind) if path.is_file())
+    plain = {path.name: path.read_bytes() for path in found}
     if plain:
         names = sorted({*packed_names(folder), *plain})
         if strange := _strange(names):
@@ -183,13 +187,13 @@ def is_published(folder):
 def logs_below(root):
     """The folders of logs below a folder, packed or not; left out are those that --retrain has set aside."""
     root = Path(root)
-    folders = {path.parent / "runs" for path in root.rglob("manifest.json")}
+    folders = {path.parent / name for path in root.rglob("manifest.json") for name in LOGS}
     folders |= {path.parent for path in root.rglob("experiment.json")}
     return sorted(path for path in folders if not any(part[0] == "." for part in path.relative_to(root).parts))
 
 
 def pack_below(root):
-    """Pack all logs below a folder. Returns how many CSVs there were. Raises LockedError, DamagedError, OSError."""
+    """Pack all logs below a folder. Returns how many files there were. Raises LockedError, DamagedError, OSError."""
     return _each(pack, logs_below(root))
 
 
@@ -235,7 +239,7 @@ def main(arguments=None):
         else:
             found += count
             if count:
-                print(f"{folder}: {count} CSVs {given.what}ed")
+                print(f"{folder}: {count} files {given.what}ed")
     if not found and not code:
         print(f"there is nothing to {given.what}")
     return code

@@ -16,6 +16,8 @@ from helpers import files, records
 from helpers.batch.parameters import notebook_parameters
 from helpers.batch.run import main, read_jobs
 from helpers.config import SweepConfig
+from helpers.landscapes import log as landscapes
+from helpers.landscapes.settings import study_settings
 from helpers.spline_study.experiments import experiments
 from helpers.sweep import Sweep
 
@@ -203,6 +205,50 @@ def test_splines_logs_gradients_and_answers_its_questions(tmp_path):
     assert "- Of 2 runs of the published spline" in text
     assert "Beside it: relu (lr 0.0003) learned in" in text
     assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+def test_landscapes_draws_its_surfaces_and_answers_its_questions(tmp_path):
+    save_dir = tmp_path / "results"
+    config = {"hidden_size": 8, "layers_list": [2], "seeds": [0, 1], "num_epochs": 2, "epochs": [0, 2], "width": 5}
+    config |= {"train_size": 128, "samples": 32, "batch_size": 64, "pairs": 1, "batches": 2, "probes": 2}
+    config |= {"eigenvalues": 1, "device": "cpu", "save_dir": str(save_dir)}
+    networks = {"mlp": {"activations": ["relu", "tanh"]}, "vgg11": {"width": 0.05, "dropout": 0.5}}
+    one = {"networks": ["mlp"], "activations": ["relu"], "epochs": [2]}
+    surfaces = {"random": {}, "zoom": {"max_step": 0.01, "epochs": [2], "activations": ["relu"]}}
+    surfaces |= {"zoom_dropout": {"max_step": 0.01, "epochs": [2], "networks": ["vgg11"], "dropout": "on"}}
+    surfaces |= {"first_layer": {**one, "layers": ["hidden.0"]}, "last_layer": {**one, "layers": ["output"]}}
+    surfaces |= {"near": {**one, "max_step": 0.1}, "hessian": {**one, "max_step": 0.1, "directions": "hessian"}}
+    surfaces |= {"trajectory": {**one, "directions": "trajectory", "max_step": 1.2}}
+    born = {"seeds": [0], "layers_list": [10], "init_types": ["he_normal", "zero"], "activations": ["relu", "sigmoid"]}
+    parameters = {"CONFIG": config, "NETWORKS": networks, "SURFACES": surfaces, "BIRTH": born}
+    outputs = run_small(tmp_path, "notebooks/landscapes.ipynb", parameters)
+    assert len(list((save_dir / "figures").glob("*.png"))) == 11
+    assert len(pictures(outputs)) == 1 + 11
+    assert any("loss-surfaces" in output.get("data", {}).get("text/html", "") for output in outputs)
+    study = landscapes.load_study(save_dir)
+    assert len(study.networks) == 3 * 2
+    assert set(study.measures.kind) == set(surfaces)
+    text = printed(outputs)
+    assert "6 networks (mlp, vgg11)" in text
+    assert "of the variance is no quadratic" in text
+    assert "Of 4 runs" in text
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("file", sorted(Path("notebooks/parameters").glob("landscapes_*.yaml")), ids=lambda f: f.stem)
+def test_the_published_landscapes_have_the_published_settings(file):
+    (job,) = read_jobs([str(file)])
+    given = [job.parameters[name] for name in ("CONFIG", "NETWORKS", "SURFACES")]
+    settings = study_settings(*given)
+    assert job.folder == Path("results/landscapes", file.stem.removeprefix("landscapes_"))
+    for network in settings.networks:
+        config = network.config
+        assert (config.optimizer, network.run.lr, config.batch_size, config.num_epochs) == ("adam", 1e-3, 256, 9)
+    assert len({network.run.seed for network in settings.networks}) >= 3
+    random = [plan for plan in settings.surfaces if plan.kind == "random"]
+    assert {plan.epoch for plan in random} == {0, 1, 9}
+    assert {plan.settings["samples"] for plan in settings.surfaces} == {256}
+    assert {plan.settings["max_step"] for plan in random} == {1.0}
 
 
 def test_the_published_spline_batches_have_the_published_sizes():

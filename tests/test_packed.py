@@ -311,7 +311,7 @@ def test_what_is_published_is_packed_and_unpacked(results, capsys):
     assert zips(results) == ["a/runs.zip", "b/deep/runs.zip", "b/x_s0.zip"]
     assert (results / "b" / "outcomes.csv").exists()
     assert sorted(path.name for path in (results / "b" / "x_s0").iterdir()) == ["experiment.json"]
-    assert capsys.readouterr().out == f"{results / 'a'}: 3 CSVs packed\n{results / 'b'}: 5 CSVs packed\n"
+    assert capsys.readouterr().out == f"{results / 'a'}: 3 files packed\n{results / 'b'}: 5 files packed\n"
     assert packed.main(["pack"]) == 0
     assert capsys.readouterr().out == "there is nothing to pack\n"
     assert packed.main(["unpack", str(results / "a")]) == 0

@@ -44,6 +44,12 @@ class Kind(NamedTuple):
 # One line a kind. Modules are imported when a notebook of that kind comes.
 KINDS = (
     Kind(
+        ("CONFIG", "NETWORKS", "SURFACES"),
+        "helpers.landscapes.settings:study_settings",
+        "helpers.landscapes.settings:save_dir_of",
+        "helpers.landscapes.log:is_finished",
+    ),
+    Kind(
         ("CONFIG",), "helpers.config:SweepConfig.from_dict", "helpers.config:save_dir_of", "helpers.records:is_finished"
     ),
     Kind(("COMMON", "EXPERIMENTS", "save_dir"), "helpers.spline_study.experiments:experiments"),

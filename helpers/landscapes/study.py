@@ -1,0 +1,205 @@
+"""The landscape study: trains networks, keeps their checkpoints, and draws the surfaces around them.
+
+    study = Study(CONFIG, NETWORKS, SURFACES)
+    print(study.describe())
+    results = study.run()  # a `log.StudyResults`
+
+What is finished is kept, what was interrupted goes on: a training at its last epoch, a surface at its last row.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from helpers import files, lanes, networks
+from helpers.checks import ConfigError
+from helpers.config import resolve_device
+from helpers.landscapes import log
+from helpers.landscapes.directions import DirectionError, filter_normalised_directions
+from helpers.landscapes.folder import StudyFolder
+from helpers.landscapes.settings import MLP, CurvePlan, Network, study_settings
+from helpers.landscapes.tasks import LandscapeWorker, build, multiplications, samples_of
+from helpers.lanes import Task
+from helpers.progress import Lines, Progress, Watched
+from helpers.sweep.folder import SweepError
+from helpers.usual_torch import usual_torch
+
+BACKWARD = 3  # so many times a forward pass is a step of training
+MOST_NEWS = 4  # tasks of which a line of progress tells
+PRODUCTS = 60  # so many products with the Hessian the eigenvalues take, about
+
+
+class Study:
+    """A landscape study. Making it checks everything and loads the data, before anything is written.
+
+    Raises ConfigError, DataError: one sentence for settings that cannot be used, or a folder of another study.
+    """
+
+    @usual_torch()
+    def __init__(self, config, networks, surfaces):
+        self.settings = study_settings(config, networks, surfaces)
+        self.folder, self.stop = Path(self.settings.save_dir).absolute(), lanes.Stop()
+        first = self.settings.networks[0].config
+        self.device, self.cluster = resolve_device(first), self.settings.given["config"]["cluster"]
+        self.worker = LandscapeWorker(self.folder / "state", self.device)
+        self.data = self.worker.data_of(first)
+        self.there = StudyFolder(self.folder, self.settings, self.data)
+        self._check_networks()
+        self.there.check()
+
+    @property
+    def left(self):
+        """The plans that are not finished, as the folder says now: networks, surfaces and curvatures."""
+        return self.there.left
+
+    def samples(self, batch):
+        """(x, y) of a mini-batch by its number, or of "train" or "test", as the surfaces are drawn on."""
+        return samples_of(self.data, batch, self.settings.given["config"]["samples"])
+
+    def _check_networks(self):
+        """Raise ConfigError for a network that cannot be built or does not fit the data, or layers that it lacks."""
+        self._cost, nets = {}, {}
+        for network in self.settings.networks:
+            config = network.config.fitted_to(self.data)
+            if network.model["network"] == MLP:
+                networks.check_inits(config)
+            cell = (network.name, network.run.activation, network.run.init, network.run.layers)
+            if cell not in nets:
+                nets[cell] = build(network, self.data)
+            self._cost[network.key] = multiplications(nets[cell], self.data.x_train[:1].cpu())
+        for plan in {(p.network.key, p.kind): p for p in self.settings.surfaces if p.settings["layers"]}.values():
+            run = plan.network.run
+            net = nets[plan.network.name, run.activation, run.init, run.layers]
+            try:
+                filter_normalised_directions(net, 0, layers=plan.settings["layers"])
+            except DirectionError as error:
+                raise ConfigError(f"SURFACES[{plan.kind!r}] with {plan.network.name}: {error}") from error
+        for plan in self.settings.surfaces:
+            size, n = plan.settings["samples"], self.data.train_size
+            if isinstance(plan.batch, int) and (plan.batch + 1) * size > n:
+                raise ConfigError(
+                    f"SURFACES[{plan.kind!r}] asks for {plan.batch + 1} mini-batches of samples = {size}, but there "
+                    f"are only {n} training samples; allowed are batches x samples up to {n}"
+                )
+
+    # ---- running
+
+    def describe(self):
+        """What is asked for and what is finished, in three lines."""
+        s, left = self.settings, self.left
+        kinds = {}
+        for plan in s.surfaces:
+            kinds[plan.kind] = kinds.get(plan.kind, 0) + 1
+        names = list(dict.fromkeys(network.name for network in s.networks))
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        count = len(self.settings.plans)
+        return (
+            f"{len(s.networks)} networks ({', '.join(names)}), {len(s.surfaces)} surfaces ({listed}), "
+            f"{len(s.curves)} curvatures; {count - len(left)} of {count} are finished\n"
+            f"on {files.device_name(self.device)}, "
+            + (f"{lanes.Lanes(self.device, len(left)).count} at a time" if self.cluster is None else self.cluster)
+        )
+
+    def run(self):
+        """Train and draw what is left, and return the whole study, a `log.StudyResults`.
+
+        Interrupted, it goes on from each task's last step when it is started again.
+        """
+        self.stop.clear()
+        try:
+            with files.locked(self.folder):
+                self.there.check()
+                self._run()
+        except (files.LockedError, files.DamagedError, lanes.ClusterError) as error:
+            raise SweepError(str(error)) from error
+        except OSError as error:
+            raise SweepError(
+                f"the study cannot be written to {error.filename or self.folder} ({error.strerror or error}); what is "
+                "finished is kept: mend that, and start again to go on"
+            ) from error
+        except (RuntimeError, MemoryError) as error:
+            if not lanes.is_out_of_memory(error):
+                raise
+            said = str(error).splitlines()[:1] or [type(error).__name__]
+            raise SweepError(
+                f"a network does not fit into memory ({said[0]}); what is finished is kept: choose fewer samples or "
+                "narrower networks, and start again to go on"
+            ) from error
+        return log.load_study(self.folder)
+
+    def _run(self):
+        self.there.begin(self.device)
+        drawn = [plan for plan in self.settings.drawn if self.there.is_to_be_drawn(plan)]
+        trained = self.there.to_train(drawn)
+        if not (drawn or trained) and self.there.is_finished:
+            return
+        self._work(trained, later=sum(map(self._cost_of, drawn)))
+        if not self.stop.is_set():
+            self._work([plan for plan in self.settings.drawn if self.there.is_to_be_drawn(plan)])
+        self.there.finish(complete=not self.stop.is_set())
+
+    def _work(self, plans, later=0.0):
+        """Work on some plans, and write down what they give.
+
+        later  cost of what comes after them, for the ETA
+        """
+        by_key = {plan.key: plan for plan in plans}
+        tasks = [self._task(plan) for plan in plans]
+        here, finished = sum(task.cost for task in tasks), []
+        lines = Watched(Lines(_news, unit="tasks"))
+        total = len(self.settings.plans)
+        done = total - len(self.left)
+
+        def record(event):
+            if event.results is not None:
+                self.there.record_results(by_key[event.task], event.results)
+                finished.append(event.task)
+
+        def watch(event, fraction, eta):
+            rest = here * (1 - fraction)
+            eta = eta if eta is None or rest <= 0 else eta * (rest + later) / rest
+            lines(Progress(event, done + len(finished), total, fraction, eta))
+
+        try:
+            run = self._engine()
+            run(tasks, self.worker, record, watch, device=self.device, states=self.there.states, stop=self.stop)
+        finally:
+            lines.close()
+
+    def _engine(self):
+        if self.cluster is None:
+            return lanes.run
+        from helpers import cluster  # Dask takes its time to import
+
+        return partial(cluster.run, address=self.cluster)
+
+    def _task(self, plan):
+        steps = {Network: lambda: plan.config.num_epochs, CurvePlan: lambda: 1}
+        steps = steps.get(type(plan), lambda: plan.settings["width"])()
+        done = self.there.about_state(plan).get("step", -1)
+        done = done if isinstance(done, int) and done <= steps else -1
+        return Task(plan.key, self.there.what(plan), self._cost_of(plan), steps, done)
+
+    def _cost_of(self, plan):
+        """Multiplications of a plan, about."""
+        if isinstance(plan, Network):
+            return self._cost[plan.key] * self.data.train_size * plan.config.num_epochs * BACKWARD
+        one = self._cost[plan.network.key]
+        if isinstance(plan, CurvePlan):
+            return one * plan.samples * (PRODUCTS * bool(plan.eigenvalues) + plan.probes) * 2 * BACKWARD
+        n = {"train": self.data.train_size, "test": self.data.test_size}.get(plan.batch, plan.settings["samples"])
+        return one * n * plan.settings["width"] ** 2
+
+
+def _news(events):
+    """The latest events alone: hundreds of small surfaces may be drawn between two lines."""
+    return [f"{event.task}: {_sentence(event)}" for event in events[-MOST_NEWS:]]
+
+
+def _sentence(event):
+    f = event.figures
+    if "history" in f:
+        last = f["history"][-1]
+        return f"epoch {event.step}/{event.steps} loss {last['train_loss']:.4f} accuracy {last['train_acc']:.4f}"
+    if "row" in f:
+        return f"row {event.step}/{event.steps}"
+    return ", ".join(f"{key} {value:.4g}" for key, value in f.items() if isinstance(value, float)) or "eigenvalues"
