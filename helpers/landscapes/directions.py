@@ -5,20 +5,27 @@
 A direction is {name of a parameter: tensor} over all of `net.named_parameters()`, and theta + s v a network. Directions
 are regenerated from their seed, never stored.
 
-What is a weight is told by the type of its module, not by its name: in a normalisation layer nothing is, in a learnable
-activation nothing is, and elsewhere what has two dimensions or more. All else (biases, gains, splines, tokens) are
-`others`. Weights that are tied move once. Parameters without a gradient, being frozen, move like all others.
+The type of a module decides what is a weight, not its name: in a normalisation layer and in a learnable activation
+nothing is, elsewhere what has two dimensions or more, also a bare parameter of a module of one's own. All else (biases,
+gains, the gain of a weight norm, splines) are `others`. A filter is an output channel of a convolution, transposed or
+not, and elsewhere a row: of an embedding the vector of one entry. Weights that are tied move once. Parameters without a
+gradient, being frozen, move like all others.
 """
 
 import copy
+from collections.abc import Iterable
+from numbers import Integral
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _WeightNorm
 
 from helpers.activations.splines import LearnableSpline
 from helpers.checks import in_one_sentence, meant, shown
 from helpers.initializers import generator_for
+from helpers.networks import DeepMLP
 from helpers.progress import say
 from helpers.usual_torch import usual_torch
 
@@ -62,15 +69,19 @@ def filter_normalised_directions(
     chosen = _chosen(model, places, layers)
     if filters is not None:
         filters = _checked_filters(places, chosen, filters)
-    if normalise != "none":
-        _note_what_stays(places, chosen, filters, normalise, note)
+    moving = {name for name in chosen if places[name].is_weight or others != "none"}
+    if not moving and layers is not None:
+        raise DirectionError(
+            f"layers names no weight but {_some(sorted(chosen), 4)}, which do not move; others='layer' moves them"
+        )
+    _note_what_stays(places, moving, filters, {True: normalise, False: others}, note)
     drawn = []
     for pair in range(pairs):
         first, second = {}, {}
         for name, place in places.items():
             one, other = (_draw(place, seed, pair, number) for number in (1, 2))
             how = normalise if place.is_weight else others
-            moves = name in chosen and (place.is_weight or others != "none")
+            moves = name in moving
             if orthogonal:
                 other = _at_right_angle(place, other, one, "filter" if how == "filter" else "layer")
             for direction, d in ((first, one), (second, other)):
@@ -110,6 +121,15 @@ def difference(model, other):
     return {name: theirs[name].to(p) - p.detach() for name, p in model.named_parameters()}
 
 
+def check_pair(model, pair):
+    """(v1, v2) of a pair, or of a list with one in it; raises DirectionError where they are not of this network."""
+    if isinstance(pair, (tuple, list)) and len(pair) == 1:
+        (pair,) = pair
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise DirectionError("the plane has no pair of directions; allowed is (v1, v2)")
+    return tuple(check_direction(model, direction) for direction in pair)
+
+
 def inner(one, other):
     """The inner product of two directions over all parameters, in double precision."""
     return sum(float((one[name].double() * other[name].double()).sum()) for name in one)
@@ -129,9 +149,14 @@ def rescaled(net, layer, factors):
     layer    number of the hidden layer, from 0
     factors  one number, or one a unit (hidden_size,)
     """
-    if not isinstance(layer, int) or not 0 <= layer < len(net.hidden):
+    if not isinstance(net, DeepMLP):
+        raise DirectionError(f"the network is {shown(type(net).__name__)}; allowed is a DeepMLP")
+    if not _is_whole(layer) or not 0 <= layer < len(net.hidden):
         raise DirectionError(f"layer is {shown(layer)}; allowed is 0 to {len(net.hidden) - 1}, a hidden layer")
-    factors = torch.as_tensor(factors, dtype=torch.float64)
+    try:
+        factors = torch.as_tensor(factors, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise DirectionError(f"factors is {shown(factors)}; allowed are finite numbers above 0") from None
     if not bool((factors > 0).all() & factors.isfinite().all()):
         raise DirectionError("factors have a number that is not positive; allowed are finite numbers above 0")
     if factors.dim() and factors.shape != (net.hidden[layer].out_features,):
@@ -139,9 +164,10 @@ def rescaled(net, layer, factors):
             f"factors have the shape {tuple(factors.shape)}; allowed is one number, or "
             f"{net.hidden[layer].out_features}, one a unit"
         )
-    z = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    z = torch.logspace(-3, 3, 13, dtype=torch.float64)
+    z = torch.cat([-z, z])
     try:
-        homogeneous = bool(torch.allclose(net.phi(3 * z), 3 * net.phi(z)))
+        homogeneous = bool(torch.allclose(net.phi(30 * z), 30 * net.phi(z)))
     except (TypeError, AttributeError):  # it learns: one a layer
         homogeneous = False
     if not homogeneous:
@@ -162,9 +188,9 @@ def rescaled(net, layer, factors):
 class _Place:
     """A parameter, in the module that it belongs to."""
 
-    def __init__(self, name, parameter, module):
+    def __init__(self, name, parameter, module, gains=()):
         self.name, self.parameter = name, parameter
-        self.is_weight = parameter.dim() > 1 and not isinstance(module, NO_WEIGHTS)
+        self.is_weight = parameter.dim() > 1 and not isinstance(module, NO_WEIGHTS) and name not in gains
         self.transposed = self.is_weight and isinstance(module, TRANSPOSED)
         self.groups = module.groups if self.transposed else 1
 
@@ -197,11 +223,14 @@ class _Place:
 
 def places_of(model):
     """{name of a parameter: _Place}. Raises DirectionError for a network without parameters, or with other numbers."""
+    if not isinstance(model, nn.Module):
+        raise DirectionError(f"the network is {shown(type(model).__name__)}; allowed is an nn.Module")
     modules = dict(model.named_modules())
     for name, p in model.named_parameters():
         if is_lazy(p):
             raise DirectionError(f"{name} has no shape before the network's first call; call it once on some samples")
-    places = {name: _Place(name, p, modules[name.rpartition(".")[0]]) for name, p in model.named_parameters()}
+    gains = _gains(modules)
+    places = {name: _Place(name, p, _owner(modules, name), gains) for name, p in model.named_parameters()}
     if not places:
         raise DirectionError(
             f"the network, {shown(type(model).__name__)}, has no parameters, so there is nothing to move"
@@ -212,6 +241,23 @@ def places_of(model):
         if not bool(place.parameter.isfinite().all()):
             raise DirectionError(f"{name} holds numbers that are not finite: the network has diverged")
     return places
+
+
+def _owner(modules, name):
+    """The module that a parameter belongs to; of weights that torch computes from others, the layer that has them."""
+    owner = name.rpartition(".")[0]
+    while isinstance(modules[owner], parametrize.ParametrizationList):
+        owner = owner.rpartition(".parametrizations.")[0]
+    return modules[owner]
+
+
+def _gains(modules):
+    """The names of the lengths in weight norm, w = g v / ||v|| (Salimans and Kingma 2016), which are no weights."""
+    found = set()
+    for name, module in modules.items():
+        if isinstance(module, parametrize.ParametrizationList) and isinstance(module[0], _WeightNorm):
+            found.add(f"{name}.original0")
+    return found
 
 
 def _draw(place, seed, pair, number):
@@ -251,31 +297,42 @@ def _at_right_angle(place, d, other, how):
 # ---- what is asked for
 
 
+def _is_whole(value):
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def _check(seed, pairs, normalise, others):
-    if isinstance(seed, bool) or not isinstance(seed, int):
+    if not _is_whole(seed):
         raise DirectionError(f"seed is {shown(seed)}; allowed is a whole number")
-    if isinstance(pairs, bool) or not isinstance(pairs, int) or pairs < 1:
+    if not _is_whole(pairs) or pairs < 1:
         raise DirectionError(f"pairs is {shown(pairs)}; allowed is a whole number from 1 up")
     for key, value, allowed in (("normalise", normalise, NORMALISATIONS), ("others", others, OTHERS)):
         if value not in allowed:
             raise DirectionError(f"{key} is {shown(value)}; allowed is {', '.join(allowed)}")
 
 
+def _some(names, most):
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def _chosen(model, places, layers):
     """The names of the parameters that move."""
     if layers is None:
         return set(places)
-    layers = [layers] if isinstance(layers, str) else list(layers)
-    modules = [name for name, _ in model.named_modules() if name]
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        layers = [layers]
+    # a tied weight has several names, and moves under the first
+    first = {id(place.parameter): name for name, place in places.items()}
+    called = {name: first[id(p)] for name, p in model.named_parameters(remove_duplicate=False)}
+    modules = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    known = [name for name in [*modules, *called] if any(p == name or p.startswith(f"{name}.") for p in called)]
     chosen = set()
     for layer in layers:
-        found = {name for name in places if name == layer or name.startswith(f"{layer}.")}
-        if not found:
-            known = [name for name in [*modules, *places] if any(p == name or p.startswith(f"{name}.") for p in places)]
-            some = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
+        if layer not in known:
             near = meant(layer, known) if isinstance(layer, str) else ""
-            raise DirectionError(f"the network has no layer {shown(layer)}{near}; it has {some}")
-        chosen |= found
+            what = "no parameters in its" if layer in modules else "no"
+            raise DirectionError(f"the network has {what} layer {shown(layer)}{near}; it has {_some(known, 8)}")
+        chosen |= {called[name] for name in called if name == layer or name.startswith(f"{layer}.")}
     if not chosen:
         raise DirectionError("layers is empty; allowed are names of modules or parameters, or None for all")
     return chosen
@@ -286,25 +343,36 @@ def _checked_filters(places, chosen, filters):
     if len(weights) != 1:
         raise DirectionError(f"filters came with {len(weights)} weights; allowed is one, named by layers")
     count = len(places[weights[0]].filters())
-    filters = [filters] if isinstance(filters, int) else list(filters)
-    if not filters or not all(type(k) is int and 0 <= k < count for k in filters):
+    filters = list(filters) if isinstance(filters, Iterable) and not isinstance(filters, str) else [filters]
+    if not filters or not all(_is_whole(k) and 0 <= k < count for k in filters):
         raise DirectionError(f"filters is {shown(filters)}; allowed are numbers from 0 to {count - 1} of {weights[0]}")
     chosen.intersection_update(weights)
-    return filters
+    return [int(k) for k in filters]
 
 
-def _note_what_stays(places, chosen, filters, normalise, note):
-    """Name filters of norm 0, which no filter-normalised direction moves."""
+def _note_what_stays(places, moving, filters, normalise, note):
+    """Say which filters have norm 0, so that nothing moves them, and whether anything moves at all.
+
+    normalise  {whether it is a weight: how it is scaled}
+    """
     still = total = 0
-    for name in chosen:
-        if places[name].is_weight:
-            rows = places[name].filters() if normalise == "filter" else places[name].filters().reshape(1, -1)
-            rows = rows if filters is None or normalise == "layer" else rows[filters]
-            still, total = still + int((rows.norm(dim=1) == 0).sum()), total + len(rows)
-    if total == 0:
-        return
-    what = "filters" if normalise == "filter" else "layers"
-    if still == total:
-        note(f"all {total} {what} have norm 0, so the direction is 0 in all of them, and the surface is flat")
+    moves = False
+    for name in moving:
+        place, how = places[name], normalise[places[name].is_weight]
+        if how == "none":
+            moves = True
+            continue
+        rows = place.filters() if how == "filter" else place.parameter.detach().double().cpu().reshape(1, -1)
+        rows = rows if filters is None or how == "layer" else rows[filters]
+        zeros = int((rows.norm(dim=1) == 0).sum())
+        moves = moves or zeros < len(rows)
+        if place.is_weight:
+            still, total = still + zeros, total + len(rows)
+    what = "filters" if normalise[True] == "filter" else "layers"
+    if not moving:
+        note("the network has no weights but biases or gains, which do not move, so the surface is flat")
+    elif not moves:
+        has = f"all {total} {what} have norm 0" if total else "all that moves is 0"
+        note(f"{has}, so the direction is 0 in all of them, and the surface is flat")
     elif still:
         note(f"{still} of {total} {what} have norm 0 and do not move")

@@ -70,7 +70,8 @@ class Study:
             run = plan.network.run
             net = nets[plan.network.name, run.activation, run.init, run.layers]
             try:
-                filter_normalised_directions(net, 0, layers=plan.settings["layers"])
+                given = {key: plan.settings[key] for key in ("others", "layers")}
+                filter_normalised_directions(net, 0, **given, note=lambda text: None)
             except DirectionError as error:
                 raise ConfigError(f"SURFACES[{plan.kind!r}] with {plan.network.name}: {error}") from error
         for plan in self.settings.surfaces:

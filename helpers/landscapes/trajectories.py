@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from helpers.landscapes.directions import DirectionError, difference, inner, places_of
+from helpers.landscapes.directions import DirectionError, check_pair, difference, inner, places_of
 from helpers.landscapes.losses import finished, loss_and_accuracy
 from helpers.landscapes.plain_points import CHUNK, quiet_copy
 from helpers.usual_torch import usual_torch
@@ -46,10 +46,14 @@ def trajectory_plane(networks):
     networks = list(networks)
     if len(networks) < 3:
         raise DirectionError(f"{len(networks)} networks came; allowed are three or more of one training")
+    for i, net in enumerate(networks):
+        try:
+            places_of(net)
+        except DirectionError as error:
+            raise DirectionError(f"of networks[{i}], {error}") from None
     last = networks[-1]
-    places_of(last)
     ways = [difference(last, net) for net in networks[:-1]]
-    gram = np.array([[inner(one, other) for other in ways] for one in ways])
+    gram = _gram(ways)
     values, vectors = np.linalg.eigh(gram)
     values, vectors = values[::-1], vectors[:, ::-1]  # squared singular values, the largest first
     if not values[1] > PARALLEL**2 * values[0]:
@@ -65,6 +69,17 @@ def trajectory_plane(networks):
     )
     beside = np.sqrt(np.maximum(np.diag(gram) - (path[:-1] ** 2).sum(1), 0))
     return Trajectory(pair, path / reach, values[:2] / np.trace(gram), np.append(beside, 0) / reach)
+
+
+def _gram(directions):
+    """The inner products of directions, (n, n), in double precision; never all of them in double at once."""
+    gram = np.zeros((len(directions), len(directions)))
+    for name in directions[0]:
+        parts = zip(*(v[name].reshape(-1).split(2**20) for v in directions), strict=True)
+        for part in parts:
+            rows = torch.stack(part).double()
+            gram += (rows @ rows.T).cpu().numpy()
+    return gram
 
 
 def _sum(directions, factors):
@@ -104,7 +119,12 @@ def coordinates(direction, pair):
 
 @usual_torch()
 def arrow(model, x, y, pair):
-    """(a, b): the step of gradient descent with lr 1 as far as it lies in the plane, in steps along v1 and v2."""
+    """(a, b): the step of gradient descent with lr 1 as far as it lies in the plane, in steps along v1 and v2.
+
+    pair  (v1, v2), or the list with one pair in it; the gradient of frozen parameters counts, since they move too
+    Raises DirectionError for a pair of another network, or one that spans no plane.
+    """
+    pair = check_pair(model, pair)
     net, chunk = quiet_copy(model), getattr(model, "chunk", CHUNK)
     moving = {name: p.requires_grad_() for name, p in net.named_parameters()}
     for part, targets in zip(x.split(chunk), y.split(chunk), strict=True):

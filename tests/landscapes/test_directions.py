@@ -175,9 +175,64 @@ def test_filters_of_norm_0_do_not_move_and_are_counted(capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "has no weights but biases or gains, which do not move, so the surface is flat"),
+        ({"others": "layer"}, ""),
+    ],
+)
+def test_what_is_flat_is_named(capsys, given, said):
+    ((v, _),) = filter_normalised_directions(nn.BatchNorm1d(3), 0, **given)
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert bool(printed) == (not any(d.any() for d in v.values()))
+
+
+def test_weights_of_norm_0_beside_biases_that_move_are_not_called_flat(capsys):
+    net = mlp()
+    for layer in net.linear_layers:
+        nn.init.zeros_(layer.weight)
+    ((v, _),) = filter_normalised_directions(net, 0, others="layer")
+    assert v["output.bias"].any()
+    assert capsys.readouterr().out == "41 of 41 filters have norm 0 and do not move\n"
+
+
+def test_tied_weights_are_known_by_each_of_their_names():
+    net = nn.Sequential(nn.Linear(6, 6, bias=False), nn.ReLU(), nn.Linear(6, 6, bias=False), nn.Linear(6, 2))
+    net[2].weight = net[0].weight
+    for name in ("2", "2.weight", "0"):
+        ((v, _),) = filter_normalised_directions(net, 0, layers=name)
+        assert [name for name in v if v[name].any()] == ["0.weight"]
+
+
+def test_of_weight_norm_the_weights_move_and_their_lengths_do_not():
+    weight_norm = nn.utils.parametrizations.weight_norm
+    net = nn.Sequential(weight_norm(nn.ConvTranspose2d(8, 6, 3, groups=2)), weight_norm(nn.Linear(6, 4)))
+    for normed in (net, weight_norm(nn.Linear(6, 4))):
+        ((v, _),) = filter_normalised_directions(normed, 0)
+        assert {name.rpartition(".")[2] for name in v if v[name].any()} == {"original1"}
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Identity(), weight_norm(nn.ConvTranspose2d(8, 6, 3, groups=2)))
+    name = "2.parametrizations.weight.original1"
+    d, w = filter_normalised_directions(net, 0)[0][0][name], dict(net.named_parameters())[name].detach()
+    for one, other in zip(by_hand("2.weight", d, net), by_hand("2.weight", w, net), strict=True):
+        assert one.norm().item() == pytest.approx(other.norm().item(), rel=1e-6)
+
+
+def test_whole_numbers_of_numpy_are_seeds_too():
+    one, other = (filter_normalised_directions(mlp(), seed)[0][0] for seed in (3, np.int64(3)))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def integers():
     net = nn.Linear(3, 3)
     net.weight = nn.Parameter(torch.ones(3, 3, dtype=torch.int64), requires_grad=False)
+    return net
+
+
+def clipped():
+    net = mlp()
+    net.phi = nn.functional.relu6
     return net
 
 
@@ -196,6 +251,11 @@ def diverged():
         (lambda: filter_normalised_directions(mlp(), 0, layers=["hiden.1"]), "did you mean 'hidden.1'?"),
         (lambda: filter_normalised_directions(mlp(), 0, layers=["conv"]), "it has hidden, hidden.0"),
         (lambda: filter_normalised_directions(mlp(), 0, layers=[]), "layers is empty"),
+        (lambda: filter_normalised_directions(mlp(), 0, layers=5), "the network has no layer 5; it has hidden"),
+        (lambda: filter_normalised_directions(everything(), 0, layers="5"), "no parameters in its layer '5'"),
+        (lambda: filter_normalised_directions(everything(), 0, layers="1"), "no weight but 1.bias, 1.weight"),
+        (lambda: filter_normalised_directions(mlp(), 0, layers="output", filters=1.5), "filters is [1.5]"),
+        (lambda: filter_normalised_directions("resnet14", 0), "the network is 'str'; allowed is an nn.Module"),
         (lambda: filter_normalised_directions(mlp(), 0, filters=[1]), "filters came with 4 weights"),
         (
             lambda: filter_normalised_directions(mlp(), 0, layers="output", filters=[5]),
@@ -209,6 +269,9 @@ def diverged():
         (lambda: check_direction(everything(), difference(mlp(), mlp())), "is of another network"),
         (lambda: check_direction(mlp(), [1, 2]), "a direction is a dict"),
         (lambda: rescaled(mlp("tanh"), 0, 2.0), "the activation does not scale"),
+        (lambda: rescaled(clipped(), 0, 2.0), "the activation does not scale"),
+        (lambda: rescaled(everything(), 0, 2.0), "allowed is a DeepMLP"),
+        (lambda: rescaled(mlp(), 0, "2"), "factors is '2'"),
         (lambda: rescaled(mlp(), 3, 2.0), "layer is 3; allowed is 0 to 2"),
         (lambda: rescaled(mlp(), 0, -1.0), "a number that is not positive"),
         (lambda: rescaled(mlp(), 0, [1.0, 2.0]), "factors have the shape (2,)"),

@@ -34,6 +34,11 @@ def trained(steps=6, lr=0.3):
     return found, x, y
 
 
+def diverged(net):
+    net.hidden[0].weight.data[0, 0] = torch.inf
+    return net
+
+
 def flat(tensors):
     return torch.cat([t.detach().double().flatten() for t in tensors]).numpy()
 
@@ -92,6 +97,11 @@ def test_batch_norm_belongs_to_each_network_and_none_is_changed():
         (lambda nets: [nets[0]] * 3, "lie on one line, or are all the same"),
         (lambda nets: [nets[0], nets[1], nets[0]], "lie on one line"),
         (lambda nets: [*nets[:2], nn.Linear(2, 2)], "is of another network"),
+        (
+            lambda nets: [nets[0], diverged(nets[1]), nets[2]],
+            r"of networks\[1\], hidden.0.weight holds numbers that are",
+        ),
+        (lambda nets: [net.state_dict() for net in nets], r"of networks\[0\], the network is 'OrderedDict'; allowed"),
     ],
 )
 def test_networks_that_span_no_plane_are_refused(networks, said):
@@ -130,3 +140,12 @@ def test_the_arrow_is_the_gradient_as_the_surface_has_it():
     with torch.inference_mode():
         assert all(np.isfinite(arrow(net, x, y, (v1, skew))))
     assert all(torch.equal(net.state_dict()[name], before[name]) for name in before)
+
+
+def test_the_arrow_takes_the_list_with_one_pair_and_no_pair_of_another_network():
+    (net,), x, y = trained(0)
+    pairs = filter_normalised_directions(net, 0)
+    assert arrow(net, x, y, pairs) == arrow(net, x, y, pairs[0])
+    for wrong in (filter_normalised_directions(DeepMLP(8, 5, 3, 2, "tanh"), 0), pairs[0][:1], pairs[0][0]):
+        with pytest.raises(DirectionError):
+            arrow(net, x, y, wrong)
