@@ -30,9 +30,12 @@ def points(model, x, y, pair, batch_norm):
         return None
     net, pair = found
     net.chunk = IMAGES
-    for module in net.modules():
+    for module in list(net.modules()):
         if isinstance(module, Phi):
             module.f = IN_PLACE.get(module.f, module.f)
+        for name, block in module.named_children():
+            if isinstance(block, BasicBlock):
+                setattr(module, name, InPlaceBlock(block))
     return PlainPoints(net.to(memory_format=torch.channels_last), as_images(model, x), y, pair)
 
 
@@ -41,6 +44,33 @@ def _in_place(forward):
 
 
 IN_PLACE = {row.f: _in_place(row.forward) for row in ACTIVATIONS.values() if not row.learns}
+
+
+class InPlaceBlock(nn.Module):
+    """A BasicBlock without batch norm that may write over its input: its second convolution adds to the shortcut."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.conv1, self.phi1, self.conv2, self.phi2 = block.conv1, block.phi1, block.conv2, block.phi2
+        self.downsample = block.downsample
+
+    def forward(self, x):
+        z = self.phi1(self.conv1(x))
+        return self.phi2(added(self.conv2, z, self.downsample(x)))
+
+
+def added(conv, x, to):
+    """conv(x) + to, in the memory of `to`: in one pass, where oneDNN can.
+
+    It could take relu along, but its relu makes 0 of NaN, and a point that has diverged would look as if it had not.
+    """
+    with_onednn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
+    alike = x.dtype == to.dtype == torch.float32 and to.is_contiguous(memory_format=torch.channels_last)
+    if not with_onednn or not alike:
+        return to.add_(conv(x))
+    shape = conv.padding, conv.stride, conv.dilation, conv.groups
+    add = torch.ops.mkldnn._convolution_pointwise_.binary
+    return add(to, x, conv.weight, conv.bias, *shape, "add", 1.0, None, [], None)
 
 
 def folded(model, pair):

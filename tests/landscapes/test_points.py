@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from helpers.activations import ACTIVATIONS, register_activation
 from helpers.landscapes import PointsError, filter_normalised_directions, points
-from helpers.landscapes.convnet_points import folded
+from helpers.landscapes.convnet_points import added, folded
 from helpers.landscapes.mlp_points import MlpPoints
 from helpers.landscapes.plain_points import PlainPoints, StackedPoints
 from helpers.networks import DeepMLP
@@ -136,6 +136,21 @@ def test_a_bias_before_a_batch_norm_may_move():
     assert pair[0]["features.0.bias"].any()
     assert not any(isinstance(m, nn.BatchNorm2d) for m in points(net, x, y, pair).workers[0].net.modules())
     assert_right(points(net, x, y, pair), net, pair, x, y)
+
+
+@pytest.mark.parametrize("value", [1.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("onednn", [True, False])
+def test_a_convolution_that_adds_to_what_is_there(onednn, value, monkeypatch):
+    """conv(x) + to, not finite where that is not, in the memory of `to`; with oneDNN and without."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: onednn)
+    generator = torch.Generator().manual_seed(0)
+    x, to = (torch.randn(3, 4, 6, 6, generator=generator).to(memory_format=torch.channels_last) for _ in range(2))
+    conv = torch.nn.Conv2d(4, 4, 3, padding=1).requires_grad_(False)
+    x[1, 2, 3, 3] = value
+    expected = conv(x) + to
+    found = added(conv, x, to)
+    assert found.data_ptr() == to.data_ptr()
+    torch.testing.assert_close(found, expected, equal_nan=True)
 
 
 def test_batch_norm_folded_by_hand():
