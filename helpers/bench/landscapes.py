@@ -96,12 +96,12 @@ def problems():
 
 
 @contextmanager
-def the_package(place=RIVALS):
+def the_package():
     """(the package, its version), imported from its environment; (None, None) without it."""
     before = list(sys.path)
-    sys.path += [str(folder) for folder in sorted(place.rglob("site-packages"))]  # behind this process's own packages
+    sys.path += [str(folder) for folder in sorted(RIVALS.rglob("site-packages"))]  # behind this process's own packages
     try:
-        if not any(place.rglob("site-packages/loss_landscapes")):
+        if not any(RIVALS.rglob("site-packages/loss_landscapes")):
             yield None, None
             return
         importlib.import_module("loss_landscapes.metrics")
@@ -313,7 +313,7 @@ def sentence(found):
 
 def remarks(found):
     """Sentences on what has no place in the table."""
-    yield f"both give the same loss at the same point (to {found['difference']:.0e}), with {found['threads']} threads each"
+    yield f"both give the same loss at the same point, to {found['difference']:.0e}; with {found['threads']} threads"
     if "published_call_seconds" in found:
         yield (
             f"the published call, {WIDTH} x {WIDTH} points x 3 pairs x 3 batches of {SAMPLES} images through resnet14, "
