@@ -61,11 +61,13 @@ class MlpPoints:
 
     def _few(self, inputs, rest, bs):
         """(sums of the losses, of the right guesses) at some points of a row."""
-        logits = inputs.new_empty(len(bs), len(self.y), self.classes)
+        # samples side by side: torch is 15 times as long over the softmax of 10 numbers that lie side by side
+        logits = inputs.new_empty(len(bs), self.classes, len(self.y))
         moved = torch.empty_like(rest)
         parts = moved.split([shape.numel() for shape in self.shapes])
         parts = [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
-        *layers, output = [(w.t(), b) for w, b in zip(parts[::2], parts[1::2], strict=True)]
+        *layers, (last, last_bias) = zip(parts[::2], parts[1::2], strict=True)
+        layers = [(w.t(), bias) for w, bias in layers]
         size = min(SAMPLES, len(self.y)), inputs.shape[1]
         spaces = inputs.new_empty(size), inputs.new_empty(size)
         for k, b in enumerate(map(float, bs)):
@@ -79,8 +81,8 @@ class MlpPoints:
                     torch.addmm(bias, z, w, out=other)
                     self.forward(other, other)
                     z, other = other, z
-                torch.addmm(output[1], z, output[0], out=logits[k, part])
-        rows, labels = logits.view(-1, self.classes), self.y.repeat(len(bs))
-        losses = functional.cross_entropy(rows, labels, reduction="none").view(len(bs), -1)
-        correct = (rows.argmax(1) == labels).view(len(bs), -1)
+                torch.addmm(last_bias[:, None], last, z.t(), out=logits[k, :, part])
+        labels = self.y.expand(len(bs), -1)
+        losses = functional.cross_entropy(logits, labels, reduction="none")
+        correct = logits.max(1).indices == labels
         return losses.sum(1, dtype=torch.float64).numpy(), correct.sum(1).double().numpy()

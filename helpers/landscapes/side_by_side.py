@@ -14,7 +14,7 @@ class SideBySide:
     """
 
     def __init__(self, one, alone=False):
-        self.workers, self.alone = [one], alone
+        self.workers, self.alone, self.pool = [one], alone, None
 
     def at(self, a, b):
         losses, accuracies = self.row(a, [b])
@@ -26,8 +26,10 @@ class SideBySide:
             return self.workers[0].row(a, bs)
         self.workers += [self.workers[0].twin() for _ in range(threads - len(self.workers))]
         parts = np.array_split(bs, threads)
-        # No sum is made in this thread: those that help with it would spin for a while, on the cores of the new ones.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            found = list(pool.map(lambda one, some: one.row(a, some), self.workers, parts))
+        # No sum is made in this thread: those that help with it would spin for a while, on the cores of the others.
+        # These stay from row to row, with the memory that they have at hand, and end when nobody has this object.
+        if self.pool is None:
+            self.pool = ThreadPoolExecutor(initializer=torch.set_num_threads, initargs=(1,), max_workers=threads)
+        found = list(self.pool.map(lambda one, some: one.row(a, some), self.workers, parts))
         losses, accuracies = map(np.concatenate, zip(*found, strict=True))
         return losses, accuracies
