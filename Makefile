@@ -87,11 +87,11 @@ lint: setup
 bench: setup
 	$(BIN)/python -m helpers.bench $(FULL)
 
-## make rivals   the stack against JAX and torch.func, surfaces against loss-landscapes; they have an environment of its own, .venv-rivals/
+## make rivals   the stack against JAX and torch.func, loss surfaces against loss-landscapes; their environment is .venv-rivals/
 .PHONY: rivals
 rivals: setup .venv-rivals/ready
 	$(BIN)/python -m helpers.bench.rivals
-	$(BIN)/python -m helpers.bench.landscapes --rows 5
+	$(BIN)/python -m helpers.bench.landscapes
 
 .venv-rivals/ready: requirements-rivals.txt
 	$(PYTHON) -m venv .venv-rivals

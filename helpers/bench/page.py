@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import ROOT, files, manifests, words
-from helpers.bench import measured, panel, splines
+from helpers.bench import landscapes, measured, panel, splines
 from helpers.gallery import bullets, in_table, link, paragraphs, plain, table
 from helpers.progress import duration
 
@@ -41,6 +41,8 @@ RIVALS = {
     "torch.func": "torch.func, all cores",
     "torch.func, core each": "torch.func, a thread a core",
 }
+NETWORKS = {"mlp": "a 5 x 128 MLP, 784 inputs", "resnet14": "resnet14, 3 x 32 x 32"}
+TABLES = ("stack", "rivals", "sweep", "landscapes")  # parts that have one
 BF16 = "stack bf16"
 AHEAD = 1.5  # by which the stack should be ahead of every rival at every shape
 
@@ -85,6 +87,16 @@ def ahead_of(way):
             return None
         ratios = ratios["times_as_long_as_stack"]
         return f"{words.span(ratios, '.2f')}x".replace(" to", "x to"), ratios.min() >= AHEAD
+
+    return found
+
+
+def surface_ahead_of(package, network, least):
+    """How many times as long a package takes for the loss surface of a network."""
+
+    def found(m):
+        ratio = value_of(m, "landscapes", "times_as_long_as_surface", network=network, way=package)
+        return None if ratio is None else (f"{ratio:.2f}x", ratio >= least)
 
     return found
 
@@ -144,6 +156,11 @@ def _forecast(found):
     return f"{found['forecast']:.2f} s for the integrals", found["forecast"] <= 2
 
 
+def _published_surfaces(found):
+    seconds = found["published_call_seconds"]
+    return duration(seconds), seconds <= 55 * 60
+
+
 def _memory(found):
     if found["peak_memory_gib"] is None:  # a system that does not count it
         return None
@@ -181,6 +198,19 @@ TARGETS = (
         "from a process's start to its first trained epoch, once the C files are compiled: 10 s",
         "sweep",
         from_part("sweep", _first_epoch),
+    ),
+    *(
+        Target(
+            f"the loss surface of {NETWORKS[network]}, 41 x 41, 256 samples: {least}x `{landscapes.PACKAGE}`",
+            "landscapes",
+            surface_ahead_of(landscapes.PACKAGE, network, least),
+        )
+        for network, least in (("mlp", 2.5), ("resnet14", 1.8))
+    ),
+    Target(
+        "the published call, 41 x 41 x 3 x 3 x 256 images through resnet14, on 2 cores: 55 min (from one surface)",
+        "landscapes",
+        from_part("landscapes", _published_surfaces),
     ),
     Target("`make bench`: minutes, under 2 GB", "bench", from_part("bench", _memory)),
 )
@@ -247,6 +277,7 @@ def page_text(root=ROOT / "results/bench"):
         ("The digits sweep against an older commit", "sweep", _sweep_table),
         ("The live panel", "panel", panel.sentence),
         ("Splines, and the forecast", "splines", splines.sentence),
+        (f"Loss surfaces against {landscapes.PACKAGE}", "landscapes", _landscapes),
     ):
         parts += _section(heading, part, show, [m for m in processors if m.part(part)])
     return paragraphs([*parts, WRITTEN])
@@ -265,7 +296,7 @@ def _section(heading, part, show, processors):
     yield f"## {heading}"
     for m in processors:
         yield f"**{plain(m.name)}.** {_origin(m.part(part))}"
-        found = show(m) if part in ("stack", "rivals", "sweep") else show(m.part(part))
+        found = show(m) if part in TABLES else show(m.part(part))
         yield found if found.startswith("|") else f"{plain(found[0].upper() + found[1:])}."
 
 
@@ -325,6 +356,18 @@ def _sweep_table(m):
     return table([head, *body])
 
 
+def _landscapes(m):
+    head = ["network", "way", "rows a turn", "ms a point", "times the surface's"]
+    rows = []
+    for row in m.tables["landscapes"].to_dict("records"):
+        ms = _with_spread(row, "ms_per_point", "ms_least", "ms_most", "{:.2f}")
+        ratio = _with_spread(row, "times_as_long_as_surface", "ratio_least", "ratio_most", "{:.2f}x")
+        way = "`loss_surface`" if row["way"] == "surface" else f"`{row['way']}`"
+        rows.append([NETWORKS[row["network"]], way, row["rows_a_turn"], ms, ratio])
+    said = (f"{plain(remark[0].upper() + remark[1:])}." for remark in landscapes.remarks(m.part("landscapes")))
+    return paragraphs([table([head, *rows]), bullets(said)]).rstrip("\n")
+
+
 # ---- the README's part
 
 
@@ -337,6 +380,10 @@ def readme_part(root=ROOT / "results/bench"):
         ("one network, its data in memory", _depths("times_faster_than_memory")),
         *((f"{name} (four shapes)", _ratios(way)) for way, name in RIVALS.items()),
         ("the digits sweep at an older commit", _older),
+        *(
+            (f"`{landscapes.PACKAGE}`: the loss surface of {name}", _surfaces(network))
+            for network, name in NETWORKS.items()
+        ),
     ):
         cells = [read(m) for m in processors]
         rows += [[label, *cells]] if any(cells) else []
@@ -359,6 +406,10 @@ def _depths(column):
 
 def _ratios(way):
     return lambda m: (ahead_of(way)(m) or ("", None))[0]
+
+
+def _surfaces(network):
+    return lambda m: (surface_ahead_of(landscapes.PACKAGE, network, 0)(m) or ("", None))[0]
 
 
 def _older(m):
