@@ -68,8 +68,8 @@ MANY = {  # one activation more than there are colours
 ODD = {
     "one run": (ONE, {}),
     "one run of one layer and epoch": ({**ONE, "layers_list": [1], "num_epochs": 1}, {}),
-    "one epoch": ({**GRID, "num_epochs": 1}, {}),
-    "one depth": ({**GRID, "layers_list": [3]}, {}),
+    "one epoch": ({**NARROW, "num_epochs": 1}, {}),
+    "one depth": ({**NARROW, "layers_list": [3]}, {}),
     "sixty seeds": ({**ONE, "seeds": list(range(60)), "num_epochs": 2}, {}),
     "long names": (VARIANTS, {}),
     "many of all": (MANY, {}),
