@@ -10,8 +10,8 @@ BIN = .venv/bin
 .DEFAULT_GOAL = help
 .PHONY: help setup run all mnist digits test test-browser test-processors faults chromium lint lab browse gallery pack unpack bench
 
-# files of tests side by side, a process a core: most tests keep one core busy
-SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile
+# files of tests side by side, a process a core: most tests keep one core busy; in the order of tests/conftest.py
+SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 TRAINING = $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m training
 
 # of the tries of `make faults`, and the words that name some of its faults

@@ -8,6 +8,27 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
+# Files that take long, the longest first: were one of them the last to begin, the other cores would wait for it.
+LONG = (
+    "test_notebooks.py",
+    "test_cluster.py",
+    "test_odd_sweeps.py",
+    "sweep/test_stack.py",
+    "test_browser_lab.py",
+    "test_browser_app.py",
+    "test_browser_interactive.py",
+    "test_faults.py",
+    "sweep/test_folder.py",
+    "bench/test_main.py",
+    "sweep/test_sweep.py",
+    "test_gallery.py",
+    "test_mlp_kernel.py",
+    "tests/test_readme.py",
+    "sweep/test_training.py",
+    "test_browser.py",
+    "test_live.py",
+    "batch/test_run.py",
+)
 
 
 def pytest_addoption(parser):
@@ -27,6 +48,16 @@ def pytest_configure(config):
         import perturbed_draws
 
         perturbed_draws.begin(config.getoption("--perturb"), config.getoption("--perturb-seed"))
+
+
+def pytest_collection_modifyitems(items):
+    """The long files first."""
+
+    def place(item):
+        path = item.path.as_posix()
+        return next((i for i, name in enumerate(LONG) if path.endswith(f"/{name}")), len(LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)

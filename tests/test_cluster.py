@@ -10,6 +10,7 @@ import weakref
 from contextlib import contextmanager, suppress
 from functools import partial
 
+import dask
 import pandas as pd
 import psutil
 import pytest
@@ -29,12 +30,14 @@ from helpers.sweep import Sweep, SweepError, training
 from helpers.sweep import sweep as sweeps
 
 CPU = torch.device("cpu")
+WORKERS = 2  # each takes seconds to start, at first and after every kill
 
 
 @pytest.fixture(scope="module")
 def scheduler():
-    """The address of a scheduler with four workers."""
-    with cluster.local_cluster(4, 1) as here:
+    """The address of a scheduler with WORKERS workers, which gives a task up that has ended as many of them."""
+    given_up = {"distributed.scheduler.allowed-failures": WORKERS - 1}
+    with dask.config.set(given_up), cluster.local_cluster(WORKERS, 1) as here:
         yield here.scheduler_address
 
 
@@ -258,7 +261,7 @@ def test_a_process_that_is_killed_loses_its_last_step_alone(scheduler, tmp_path,
 
 def test_a_task_that_ends_every_process_is_one_sentence(scheduler, tmp_path):
     worker = CountingWorker({("a", 2): "kill again"}, folder=tmp_path)
-    with pytest.raises(ClusterError, match=r"^a has ended 4 worker processes, .* its last state is kept$"):
+    with pytest.raises(ClusterError, match=rf"^a has ended {WORKERS} worker processes, .* its last state is kept$"):
         collected(run, tasks("a"), worker, address=scheduler, states=tmp_path / "states")
     assert files.read_about(tmp_path / "states" / "a.pt")["step"] == 1
 
@@ -383,7 +386,7 @@ def in_time(condition, seconds=60):
 
 
 def test_workers_are_counted(scheduler):
-    assert in_time(lambda: cluster.workers(scheduler, CPU) == 4)  # those that tests before killed start again
+    assert in_time(lambda: cluster.workers(scheduler, CPU) == WORKERS)  # those that tests before killed start again
     assert cluster.workers("local", CPU) >= 1
 
 
@@ -484,7 +487,7 @@ def test_a_scheduler_that_goes_is_one_sentence(tmp_path):
             run(tasks("a", steps=10_000), worker, end, address=here.scheduler_address, states=tmp_path)
 
 
-# ---- the sweep: on one process, on four workers, with one killed
+# ---- the sweep: on one process, on worker processes, with one killed
 
 
 def sweep(folder, **changes):
@@ -509,7 +512,7 @@ def events_of(sweep):
     return results, steps
 
 
-def test_the_digits_on_four_workers_are_those_of_one_process(in_process, scheduler, tmp_path):
+def test_the_digits_on_workers_are_those_of_one_process(in_process, scheduler, tmp_path):
     results, steps = events_of(sweep(tmp_path, cluster=scheduler))
     assert_same(results, in_process)
     assert list(steps.values()) == [[0, 1, 2, 3]] * 4
@@ -613,18 +616,18 @@ def test_workers_with_other_data_are_refused(scheduler, tmp_path):
 
 
 def test_a_sweep_says_where_it_runs(scheduler, tmp_path):
-    four = sweep(tmp_path, cluster=scheduler)
-    assert in_time(lambda: "4 at a time" in four.describe())
-    assert f"on the workers of {scheduler} in float64" in four.describe()
+    several = sweep(tmp_path, cluster=scheduler)
+    assert in_time(lambda: f"{WORKERS} at a time" in several.describe())
+    assert f"on the workers of {scheduler} in float64" in several.describe()
     assert "on worker processes of this machine (cpu)" in sweep(tmp_path, cluster="local").describe()
 
 
 def test_the_forecast_divides_by_the_workers(scheduler, tmp_path, monkeypatch):
     monkeypatch.setattr(Sweep, "_time_steps", lambda *_: (1.0, 1.0))  # seconds of a unit of cost
-    four, alone = sweep(tmp_path, cluster=scheduler), sweep(tmp_path)
-    assert in_time(lambda: four.side_by_side(4) == 4)
+    several, alone = sweep(tmp_path, cluster=scheduler), sweep(tmp_path)
+    assert in_time(lambda: several.side_by_side(4) == WORKERS)
     whole = alone.forecast() * lanes.Lanes(CPU, 4).count
-    assert four.forecast() == pytest.approx(whole / 4)
+    assert several.forecast() == pytest.approx(whole / WORKERS)
 
 
 def test_a_sweep_whose_scheduler_is_not_there_is_one_sentence_and_writes_nothing(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from urllib.parse import unquote
 
 import pytest
@@ -45,6 +46,7 @@ def with_code(*languages):
 # ---- code
 
 
+@cache
 def run_in_order(codes, cwd):
     """Run code in a fresh Python; a line with an expression alone is printed. Returns what comes out of each block."""
     program = []
@@ -75,13 +77,13 @@ def test_python_on_a_page_runs_and_every_config_is_allowed(page):
     codes = blocks(page, "python")
     if page.startswith("results/"):
         codes = ["import zipfile, pandas as pd", *codes]
-    out = run_in_order(codes, ROOT)
+    out = run_in_order(tuple(codes), ROOT)
     assert len(out) == len(codes)
 
 
 def test_the_readme_states_what_comes_out():
     codes = blocks("README.md", "python")
-    out = dict(zip(codes, run_in_order(codes, ROOT), strict=True))
+    out = dict(zip(codes, run_in_order(tuple(codes), ROOT), strict=True))
     (loading,) = (code for code in codes if "load_sweep" in code)
     printed, shape = out[loading].splitlines()
     assert stated(loading) == [printed, f"{shape}: epochs x layers"]
@@ -99,15 +101,17 @@ def test_the_line_of_run_ipynb_works_where_it_is_to_be_pasted():
     )
     ((_, code),) = FENCED.findall(cells[at]["source"])
     imports = [cell["source"] for cell in cells[:at] if cell["cell_type"] == "code" and "import" in cell["source"]]
-    check = "from helpers.activations import ACTIVATIONS\nassert 'mine' in ACTIVATIONS"
+    check = "from helpers.activations import ACTIVATIONS\nassert ACTIVATIONS.pop('mine')"
     last = code.strip().splitlines()[-1]
-    for program in (
+    programs = [
         [*imports, code, check],
         [code, check],
         [*imports, "from helpers.activations import register_activation", last, check],
-    ):
-        done = subprocess.run([sys.executable, "-c", "\n".join(program)], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    ]
+    each = ["\n".join(program) for program in programs]
+    program = "\n".join(f"exec({text!r}, {{}})" for text in each)  # with names of its own
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert last == 'register_activation("mine", lambda z: z * torch.tanh(z))'
 
 
@@ -140,8 +144,14 @@ def test_commands_of_a_page_can_be_given(page):
         else:
             assert not command, f"no test knows {line!r}"
             continue
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        done = ended(*command)
         assert done.returncode == 0, done.stderr
+
+
+@cache
+def ended(*command):
+    """How a command ends: several pages give the same."""
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 # ---- numbers

@@ -7,6 +7,7 @@ network it sits in. All find the segment of a number by index, so that 400 knots
 import dataclasses
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -226,8 +227,7 @@ class SplineShape:
         phi, knots = phi_of(self.base), np.linspace(-self.limit, self.limit, self.segments + 1)
         shape = torch.from_numpy(np.stack([phi.value(knots), phi.slope(knots)]))
         if self.calibrated:
-            spline = PiecewiseCubic(self.tables(shape), self.limit)
-            scale, shift = calibration(spline)
+            scale, shift = _calibration_of(shape.numpy().tobytes(), self.limit)
             shape = scale * (shape - torch.tensor([[shift], [0.0]], dtype=torch.float64))
         return shape
 
@@ -280,6 +280,13 @@ class SplineShape:
         with torch.enable_grad():
             shape = shape.detach().requires_grad_()
             return torch.autograd.grad(self.penalty * self.variation(shape).sum(), shape)[0]
+
+
+@lru_cache(maxsize=64)
+def _calibration_of(shape, limit):
+    """`calibration` of the spline of a shape, given as bytes; found once, as every layer asks for it."""
+    values, slopes = torch.frombuffer(bytearray(shape), dtype=torch.float64).view(2, -1)
+    return calibration(PiecewiseCubic(from_hermite(values, slopes, limit), limit))
 
 
 class LearnableSpline(nn.Module):

@@ -7,7 +7,7 @@ gives them their shape back. Own arrays of floats keep their values.
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -94,14 +94,21 @@ DIGITS_TEST_SHARE = 0.2
 
 def load_digits(config):
     """1797 handwritten digits of 8 x 8 pixels that come with scikit-learn, split 4 : 1, each class alike."""
-    from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    images, labels = load_digits(return_X_y=True)
+    images, labels = _digits()
     x_train, x_test, y_train, y_test = train_test_split(
         images.reshape(-1, 8, 8) / 16, labels, test_size=DIGITS_TEST_SHARE, stratify=labels, random_state=0
     )
     return x_train, y_train, x_test, y_test, range(10)
+
+
+@cache
+def _digits():
+    """Pixels and labels, read once a process: their file is text. What is split off from them is a copy."""
+    from sklearn.datasets import load_digits
+
+    return load_digits(return_X_y=True)
 
 
 @dataclass(frozen=True)

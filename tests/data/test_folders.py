@@ -298,21 +298,24 @@ def test_val_beside_test_is_left_alone(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+SIDE = 1400  # of large pictures
+
+
 @pytest.mark.parametrize("normalize", [False, True])
 def test_a_folder_takes_little_more_memory_than_its_pictures(tmp_path, normalize):
     """Kept are 4 bytes a pixel, read is 1, and for a while both are held.
 
     What torch and Python take themselves is measured on a folder of a few pictures.
     """
-    for size in (8, 2000):
+    for size in (8, SIDE):
         for part in ("train", "test"):
             for value, name in enumerate(("cat", "dog")):
                 write_image(tmp_path / str(size) / part / name / "0.png", 9 + value, "L", (size, size))
     for name in ("cat", "dog"):
         for i in range(1, 12):
-            os.link(tmp_path / "2000/train" / name / "0.png", tmp_path / "2000/train" / name / f"{i}.png")
-    small, large = (peak_of(tmp_path / size, normalize) for size in ("8", "2000"))
-    assert large - small < 6 * 26 * 2000**2
+            os.link(tmp_path / f"{SIDE}/train" / name / "0.png", tmp_path / f"{SIDE}/train" / name / f"{i}.png")
+    small, large = (peak_of(tmp_path / str(size), normalize) for size in (8, SIDE))
+    assert large - small < 6 * 26 * SIDE**2
 
 
 def peak_of(folder, normalize):

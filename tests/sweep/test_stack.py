@@ -26,7 +26,7 @@ TORCH_OPTIMIZERS = {
 # every init at every depth, two seeds that take turns, no two learning rates alike
 RUNS = [(init, layers, (i + j) % 2) for i, init in enumerate(PUBLISHED_INITS) for j, layers in enumerate((2, 5, 1))]
 LRS = np.geomspace(0.002, 0.05, len(RUNS)).tolist()
-STEPS = [32] * 19 + [13]  # the batch sizes of 20 steps: the last batch of an epoch is a smaller one
+STEPS = [32] * 9 + [13]  # the batch sizes of ten steps: the last batch of an epoch is a smaller one
 
 
 def batches(data, seeds=2, sizes=STEPS):
@@ -96,7 +96,7 @@ def precision(request):
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)
 def pair(request, digits):
-    """A stack after 20 steps, and the same networks trained alone, in the stack's order."""
+    """A stack after ten steps, and the same networks trained alone, in the stack's order."""
     optimizer, activation, by = request.param
     config, data = digits(optimizer=optimizer)
     runs = [Run(init, activation, layers, seed, lr) for (init, layers, seed), lr in zip(RUNS, LRS, strict=True)]
@@ -214,7 +214,7 @@ def test_variants_train_as_lone_networks_do(digits, name, optimizer):
             np.testing.assert_allclose(found[stat][r, : run.layers], expected, rtol=1e-7, atol=1e-14, err_msg=stat)
 
 
-DECAY = 0.05  # large, so that one that is left out or doubled shows after 20 steps
+DECAY = 0.05  # large, so that one that is left out or doubled shows after ten steps
 DECAYING = {
     "sgd": (None, lambda p, lr: torch.optim.SGD(p, lr, weight_decay=DECAY)),
     "momentum": (0.6, lambda p, lr: torch.optim.SGD(p, lr, momentum=0.6, weight_decay=DECAY)),
@@ -249,7 +249,7 @@ def test_a_loaded_state_goes_on_with_momentum_and_weight_decay(digits):
     given = {"optimizer": "nesterov", "momentum": 0.7, "weight_decay": DECAY}
     config, data = digits(**given)
     through, resumed = (Stack(config, small_runs("gelu")) for _ in range(2))
-    first, second = batches(data)[:6], batches(data)[6:12]
+    first, second = batches(data)[:5], batches(data)[5:]
     resumed.load_state(train(through, data, first).state())
     assert_same(train(resumed, data, second), train(through, data, second))
 
@@ -260,7 +260,7 @@ def test_a_penalty_makes_splines_straighter(digits):
     for penalty in (0.0, 0.3):
         given = {"mine": {**LEARNABLE, "base": "sin", "penalty": penalty}}
         config, data = digits(activation_params=given)
-        stack = train(Stack(config, runs), data, batches(data, seeds=8))
+        stack = train(Stack(config, runs), data, batches(data, seeds=8, sizes=2 * STEPS))
         variations.append(sum(stack.activation.learns.variation(shapes).flatten() for shapes in stack.phi_params))
     lost = variations[0] - variations[1]
     assert lost.mean() > 4 * lost.std() / len(lost) ** 0.5
@@ -320,7 +320,7 @@ def test_splines_that_diverge_change_no_other_network(digits, name, optimizer, p
 @pytest.mark.parametrize("name", ["stiff_unit", "smooth"])
 def test_a_loaded_state_has_the_splines_as_well(digits, name, optimizer, precision):
     through, data = with_variant(digits, name, optimizer, precision)
-    first, second = batches(data)[:6], batches(data)[6:12]
+    first, second = batches(data)[:5], batches(data)[5:]
     state = train(through, data, first).state()
     train(through, data, second)  # must not reach into the state that was taken
     resumed, _ = with_variant(digits, name, optimizer, precision, lrs=[0.0] * 6)
@@ -350,9 +350,9 @@ def test_the_wide_first_layer_trains_as_the_narrow_one(digits, monkeypatch, seed
         narrow = train(Stack(config, small_runs("tanh", seeds)), data, indices)
         assert not narrow.wide_first
     for r in range(len(wide)):
-        # 20 steps, each with sums of up to 64 roundings
+        # steps, each with sums of up to 64 roundings
         ours, theirs = (stack.network(r).state_dict().values() for stack in (wide, narrow))
-        assert relative_difference(ours, theirs) < 20 * 64 * 2**-24
+        assert relative_difference(ours, theirs) < len(STEPS) * 64 * 2**-24
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32", "float32 by torch", "bf16"], indirect=True)
@@ -473,7 +473,7 @@ def test_a_frozen_network_stays_at_0(digits, precision, optimizer, r):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_loaded_state_goes_on_as_if_nothing_had_been(digits, precision, optimizer):
     config, data = digits(precision=precision, optimizer=optimizer)
-    first, second = batches(data)[:10], batches(data)[10:]
+    first, second = batches(data)[:5], batches(data)[5:]
     through = train(Stack(config, small_runs("tanh", lrs=LRS[:6])), data, first)
     state = through.state()
     train(through, data, second)  # must not reach into the state that was taken
@@ -481,7 +481,7 @@ def test_a_loaded_state_goes_on_as_if_nothing_had_been(digits, precision, optimi
     resumed.load_state(state)
     assert_same(train(resumed, data, second), through)
     assert torch.equal(resumed.lr, through.lr)
-    assert resumed.state()["steps"] == through.state()["steps"] == 20
+    assert resumed.state()["steps"] == through.state()["steps"] == len(STEPS)
 
 
 def test_training_twice_gives_the_same(digits):
@@ -504,7 +504,7 @@ def test_bf16_working_copies_follow_their_masters(digits, optimizer):
 
 
 def bf16_tolerance(activation, layers):
-    """How far 20 steps in bf16 may end from those in float32, relative to the way that they went.
+    """How far ten steps in bf16 may end from those in float32, relative to the way that they went.
 
     Each of the 2 (layers + 1) products of a step, forward and back, rounds by eps / 2 = 2^-8 at most. With a kink it is
     worse: of the units a share of eps / 2 a layer lies so near to it that rounding takes them to the other side, where
