@@ -173,9 +173,16 @@ def _drawable(values, norm):
     return np.ma.maximum(values, norm.vmin) if isinstance(norm, LogNorm) else values
 
 
-def plain(value):
-    """A number in three digits, without an exponent where it is short: "1000", "0.3", "2e+06"."""
-    return f"{value:.0f}" if 100 <= abs(value) < 1e5 else f"{value:.3g}"
+def plain(value, digits=3):
+    """A number in so many digits, without an exponent where it is short: "1000", "0.3", "2e+06"."""
+    return f"{value:.0f}" if 10 ** (digits - 1) <= abs(value) < 1e5 else f"{value:.{digits}g}"
+
+
+def plain_apart(values):
+    """`plain` with three digits, or as many as it takes to tell these values apart."""
+    values = np.unique(np.asarray(values, float))
+    digits = next((n for n in range(3, 10) if len({plain(value, n) for value in values}) == len(values)), 10)
+    return lambda value, _=None: plain(value, digits)
 
 
 # ---- maps
@@ -192,7 +199,7 @@ def maps(
     quantity  "loss" or "accuracy"
     scale     "linear", "log", or None: logarithmic where the largest loss is over 20 times the smallest
     labels    {title: (of v1, of v2)}, as from `eigenvalue_labels` and `variance_labels`; (row, column) in a grid
-    arrows    {title: (a, b)}: the way from the centre, in steps along v1 and v2, drawn shorter where it would leave
+    arrows    {title: (a, b)}: the way from the centre, in steps along v1 and v2; see `draw_arrow`
     marks     {title: [(a, b, text)]}: points of the plane, as the bottom of a basin or a barrier
     shared    False for a scale and a colour bar a panel
 
@@ -269,7 +276,7 @@ def draw_map(axes, panel, kind, norm, quantity="loss", labels=None):
         )
         if np.ma.count(values) > 3 and np.ma.min(values) < np.ma.max(values):
             lines = axes.contour(steps, steps, values, levels=levels, colors="white", linewidths=0.6)
-            texts = axes.clabel(lines, lines.levels[1:-1:2], fontsize=7, fmt=plain, colors="black")
+            texts = axes.clabel(lines, lines.levels[1:-1:2], fontsize=7, fmt=plain_apart(levels), colors="black")
             for text in texts:
                 text.set_bbox(BOX)
     axes.plot(0, 0, "+", color="white", ms=9, mew=2.6)
@@ -302,15 +309,15 @@ def _label_steps(panels, axes, labels):
 
 
 def draw_arrow(axes, panel, way):
-    """An arrow from the centre along (a, b), steps along v1 and v2; one that would leave the plane is drawn shorter."""
+    """An arrow from the centre along (a, b), steps along v1 and v2; longer or shorter where it could not be seen."""
     a, b = map(float, way)
     longest = max(abs(a), abs(b))
     if not np.isfinite(longest) or longest == 0:
         return
-    part = min(1.0, 0.7 * panel.steps[-1] / longest)
+    part = float(np.clip(1.0, 0.25 * panel.steps[-1] / longest, 0.7 * panel.steps[-1] / longest))
     style = {"arrowstyle": "-|>", "facecolor": "black", "lw": 1.6, "shrinkA": 0, "shrinkB": 0, "path_effects": OUTLINE}
     axes.annotate("", (b * part, a * part), (0, 0), arrowprops=style)
-    if part < 1:
+    if part != 1:
         _small_text(axes, a * part, b * part, f"{plain(1 / part)} times as long")
 
 
@@ -340,12 +347,17 @@ def _draw_spread(axes, panel, norm):
 
 
 def _colour_bar(figure, image, axes, norm, kind, quantity):
-    rows = axes[0].get_subplotspec().get_gridspec().nrows if isinstance(axes, list) else 1
-    bar = figure.colorbar(image, ax=axes, label=quantity, aspect=22 * rows, fraction=0.05, pad=0.02)
+    """A colour bar beside all axes of a list; that of one alone stands over the map of its spread."""
+    if isinstance(axes, list):
+        rows = axes[0].get_subplotspec().get_gridspec().nrows
+        bar = figure.colorbar(image, ax=axes, label=quantity, aspect=22 * rows, fraction=0.05, pad=0.02)
+    else:
+        bar = figure.colorbar(image, cax=axes.inset_axes([1.06, 0.5, 0.05, 0.5]), label=quantity)
+        bar.ax.tick_params(labelsize=7)
     if kind == "heat" and isinstance(norm, LogNorm):
         log_ticks(bar.ax.yaxis, norm.vmin, norm.vmax)
     elif kind == "contour":
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(plain_apart(levels_of(norm))))
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
 
 
@@ -478,7 +490,8 @@ def cut(surface, along="v1"):
 def cuts(lines, quantity="loss", scale=None, *, name=None, title=""):
     """1-D cuts in one pair of axes: a line each, of several its mean and the band that they span.
 
-    lines  {label: a line with .loss, .accuracy and .steps, or a list of them over pairs and batches}
+    lines  {label: a line with .loss, .accuracy and .steps, or a list of them over pairs and batches}; of a surface its
+           cut along v1
 
     A point where any of the lines is not finite is a gap, with a cross on the upper edge.
     """
@@ -487,8 +500,9 @@ def cuts(lines, quantity="loss", scale=None, *, name=None, title=""):
         raise ValueError("lines is empty; allowed is {label: line} or {label: [line, ...]}")
     panels, low_high = {}, {}
     for label, several in lines.items():
-        panels[label] = _panel(label, several, quantity)
         several = several if isinstance(several, (list, tuple)) else [several]
+        several = [cut(line) if np.ndim(line.loss) == 2 else line for line in several]
+        panels[label] = _panel(label, several, quantity)
         values = np.stack([np.asarray(getattr(line, quantity), float) for line in several])
         low_high[label] = np.where(
             np.isnan(panels[label].values), np.nan, np.clip((values.min(0), values.max(0)), -MOST, MOST)
@@ -555,7 +569,7 @@ def trajectory(surface, path, shares, distance, losses, *, epochs=None, scale=No
         )
     axes = grid["map"]
     image = draw_map(axes, panel, "contour", norm, labels=variance_labels(shares))
-    _colour_bar(figure, image, axes, norm, "contour", "loss")
+    _colour_bar(figure, image, [axes], norm, "contour", "loss")
     axes.plot(path[:, 1], path[:, 0], "-", color="white", lw=2.6)
     axes.plot(path[:, 1], path[:, 0], "-", color="black", lw=1.2)
     axes.scatter(path[:, 1], path[:, 0], c=range(len(path)), cmap="magma", ec="white", s=26, zorder=3)
@@ -644,7 +658,7 @@ def _frame(panel, kind, norm, quantity, title, dpi):
             image = draw_map(axes, panel, kind, norm, quantity)
             unit = STEPS.get(panel.settings.get("normalise", "filter"), "steps")
             axes.set(xlabel=f"along v2 ({unit})", ylabel=f"along v1 ({unit})")
-        _colour_bar(figure, image, axes, norm, "heat" if kind == "3d" else kind, quantity)
+        _colour_bar(figure, image, [axes], norm, "heat" if kind == "3d" else kind, quantity)
         lost = int(np.isnan(panel.values).sum())
         said = _heading(
             title, about(panel.settings), f"{lost} of {panel.values.size} points not finite" if lost else ""

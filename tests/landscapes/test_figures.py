@@ -201,11 +201,14 @@ def test_the_sentence_has_the_centre_and_the_largest():
     assert "loss at the centre: 2 (a), 5 (b); largest loss of the plane: 3 (a), 6 (b)" in picture.sentence
 
 
-def test_an_arrow_points_in_steps_along_v1_and_v2_and_a_long_one_is_cut():
-    short, long = (
-        figures.maps({"x": surface(1 + A)}, arrows={"x": way}).figure.axes[0].findobj(Annotation)[0]
-        for way in ((0.2, -0.4), (20, 40))
-    )
+def test_an_arrow_points_in_steps_along_v1_and_v2_and_can_be_seen():
+    axes = [
+        figures.maps({"x": surface(1 + A)}, arrows={"x": way}).figure.axes[0]
+        for way in ((0.2, -0.4), (20, 40), (0.001, -0.002))
+    ]
+    short, long, tiny = (each.findobj(Annotation)[0] for each in axes)
+    assert tiny.xy == pytest.approx((-0.25, 0.125))
+    assert [each.texts[-1].get_text() for each in axes[1:]] == ["57.1 times as long", "0.008 times as long"]
     assert short.xyann == (0, 0)
     assert short.xy == pytest.approx((-0.4, 0.2))
     assert long.xy == pytest.approx((0.7, 0.35))
@@ -215,6 +218,37 @@ def test_a_mark_stands_where_it_belongs():
     axes = figures.maps({"x": surface(1 + A)}, marks={"x": [(0.5, -0.25, "basin")]}).figure.axes[0]
     assert axes.lines[-1].get_xydata().tolist() == [[-0.25, 0.5]]
     assert "basin" in [text.get_text() for text in axes.texts]
+
+
+def test_numbers_on_lines_and_bars_tell_the_levels_apart():
+    """Seen from 100 times closer a loss differs in its fifth digit."""
+    picture = figures.maps(
+        {"x": surface(1.4 + 1e-4 * A), "y": surface(30 * A**2)}, "contour", "loss", "linear", shared=False
+    )
+    picture.figure.canvas.draw()
+    for axes in picture.figure.axes:
+        bars = [child for child in axes.child_axes if child.yaxis.get_label_text() == "loss"]
+        for bar in bars:
+            texts = [text.get_text() for text in bar.get_yticklabels() if text.get_text()]
+            assert len(set(texts)) == len(texts) > 3
+    assert figures.plain_apart([0.3, 0.5, 100, 1000])(0.5) == "0.5"
+    assert figures.plain_apart([1.40001, 1.40002])(1.40001) == "1.40001"
+
+
+def test_every_label_lies_within_a_ragged_figure():
+    several = [surface(1 + A), surface(2 + A)]
+    picture = figures.maps({"a": {"x": several}, "b": {"x": several, "y": several}}, shared=False)
+    picture.figure.canvas.draw()
+    width, height = picture.figure.canvas.get_width_height()
+    shown = [text for text in picture.figure.findobj(plt.Text) if text.get_text() and text.get_visible()]
+    assert sum("along v1" in text.get_text() for text in shown) == 2
+    for text in shown:
+        if text.axes is None or text.axes.axison:
+            box = text.get_window_extent()
+            assert box.x0 >= -1, text.get_text()
+            assert box.x1 <= width + 1, text.get_text()
+            assert box.y0 >= -1, text.get_text()
+            assert box.y1 <= height + 1, text.get_text()
 
 
 # ---- 3-D, cuts, paths, animation
@@ -245,6 +279,11 @@ def test_cuts_have_a_band_over_what_they_are_of_and_a_gap_where_one_is_not_finit
     assert list(axes.lines[2].get_xdata()) == list(STEPS[STEPS > 0.5])  # the crosses
     with pytest.raises(ValueError, match="along is 'v3'"):
         figures.cut(several[0], "v3")
+
+
+def test_a_surface_among_cuts_is_its_cut_along_v1():
+    axes = figures.cuts({"x": [surface(2 + A), surface(4 + A)]}).figure.axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), 3 + STEPS)
 
 
 def test_between_points_a_bilinear_surface_is_read_exactly():
