@@ -222,8 +222,9 @@ def test_landscapes_draws_its_surfaces_and_answers_its_questions(tmp_path):
     born = {"seeds": [0], "layers_list": [10], "init_types": ["he_normal", "zero"], "activations": ["relu", "sigmoid"]}
     parameters = {"CONFIG": config, "NETWORKS": networks, "SURFACES": surfaces, "BIRTH": born}
     outputs = run_small(tmp_path, "notebooks/landscapes.ipynb", parameters)
-    assert len(list((save_dir / "figures").glob("*.png"))) == 11
-    assert len(pictures(outputs)) == 1 + 11
+    assert len(list((save_dir / "figures").glob("*.png"))) == 12
+    assert len(pictures(outputs)) == 1 + 12
+    assert len([output for output in outputs if "image/gif" in output.get("data", {})]) == 1
     assert any("loss-surfaces" in output.get("data", {}).get("text/html", "") for output in outputs)
     study = landscapes.load_study(save_dir)
     assert len(study.networks) == 3 * 2
