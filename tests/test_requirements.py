@@ -115,7 +115,9 @@ def pip(folder, *arguments):
 def test_the_wheel_has_every_file_of_the_packages(wheel):
     there = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     folders = [ROOT / name for name in ("helpers", "courselib")]
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    files = [
+        path for folder in folders for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ]
     assert there == {path.relative_to(ROOT).as_posix() for path in files}
 
 
