@@ -13,15 +13,20 @@ import torch
 from torch import nn
 
 from helpers.activations import ACTIVATIONS
+from helpers.activations.splines import LearnableSpline
 from helpers.landscapes.plain_points import PlainPoints, is_watched
-from helpers.networks.convnets import VGG, BasicBlock, Phi, ResNet, as_images
+from helpers.networks.convnets import VGG, BasicBlock, BatchNorm, PaddedShortcut, Phi, ResNet, as_images
 
+PARTS = (ResNet, VGG, BasicBlock, PaddedShortcut, Phi, LearnableSpline, BatchNorm, nn.BatchNorm2d, nn.Conv2d, nn.Linear)
+PARTS += (nn.Sequential, nn.Identity, nn.MaxPool2d, nn.Dropout)
 IMAGES = 64  # at a time
 
 
 def points(model, x, y, pair, batch_norm):
     """Points for a network of convnets.py on a CPU; None for another, or where a batch norm moves."""
     if type(model) not in (ResNet, VGG) or x.device.type != "cpu" or any(map(is_watched, model.modules())):
+        return None
+    if not _is_as_built(model):
         return None
     if batch_norm == "recomputed" and any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
         return None
@@ -37,6 +42,30 @@ def points(model, x, y, pair, batch_norm):
             if isinstance(block, BasicBlock):
                 setattr(module, name, InPlaceBlock(block))
     return PlainPoints(net.to(memory_format=torch.channels_last), as_images(model, x), y, pair)
+
+
+def _is_as_built(model):
+    """Whether it has the parts of convnets.py alone, in their places: of others nobody knows what they read."""
+    here = (
+        (getattr(owner, conv, None), getattr(owner, norm, None))
+        for owner, conv, norm in _pairs(model)
+        if not isinstance(owner, nn.Sequential)
+    )
+    first = model.features[0] if isinstance(model, VGG) else model.conv1
+    return (
+        all(map(_is_part, model.modules()))
+        and all(isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) for conv, norm in here)
+        and isinstance(first, nn.Conv2d)
+        and len(list(model.named_parameters())) == len(list(model.named_parameters(remove_duplicate=False)))
+    )
+
+
+def _is_part(module):
+    if isinstance(module, nn.Conv2d) and (module.padding_mode != "zeros" or isinstance(module.padding, str)):
+        return False
+    if isinstance(module, nn.BatchNorm2d) and (module.weight is None or module.running_var is None):
+        return False
+    return type(module) in PARTS
 
 
 def _in_place(forward):

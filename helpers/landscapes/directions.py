@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from helpers.activations.splines import LearnableSpline
 from helpers.checks import in_one_sentence, meant, shown
@@ -95,6 +96,7 @@ def filter_normalised_directions(
 
 def check_direction(model, direction):
     """Raise DirectionError where a direction is not one of this network's parameters."""
+    _check_network(model)
     if not isinstance(direction, dict) or not all(isinstance(d, torch.Tensor) for d in direction.values()):
         raise DirectionError(
             f"a direction is a dict of tensors by the names of parameters, not {shown(type(direction).__name__)}"
@@ -107,7 +109,14 @@ def check_direction(model, direction):
                 f"the direction is of another network: {shown(name)} is {_shape(there)} in it and {_shape(here)} in "
                 "this one; draw it from this network, with the same seed"
             )
+        if direction[name].is_complex() or direction[name].is_meta or not bool(direction[name].isfinite().all()):
+            raise DirectionError(f"the direction has in {shown(name)} numbers that are not real and finite")
     return direction
+
+
+def _check_network(model):
+    if not isinstance(model, nn.Module):
+        raise DirectionError(f"the network is {shown(type(model).__name__)}; allowed is an nn.Module")
 
 
 def _shape(shape):
@@ -116,6 +125,8 @@ def _shape(shape):
 
 def difference(model, other):
     """The direction from one network to another of the same architecture: theta_other - theta."""
+    _check_network(model)
+    _check_network(other)
     theirs = {name: parameter.detach() for name, parameter in other.named_parameters()}
     check_direction(model, theirs)
     return {name: theirs[name].to(p) - p.detach() for name, p in model.named_parameters()}
@@ -223,8 +234,7 @@ class _Place:
 
 def places_of(model):
     """{name of a parameter: _Place}. Raises DirectionError for a network without parameters, or with other numbers."""
-    if not isinstance(model, nn.Module):
-        raise DirectionError(f"the network is {shown(type(model).__name__)}; allowed is an nn.Module")
+    _check_network(model)
     modules = dict(model.named_modules())
     for name, p in model.named_parameters():
         if is_lazy(p):
@@ -238,7 +248,9 @@ def places_of(model):
     for name, place in places.items():
         if not place.parameter.is_floating_point():
             raise DirectionError(f"{name} holds {place.parameter.dtype}; allowed are parameters of real numbers")
-        if not bool(place.parameter.isfinite().all()):
+        if place.parameter.is_meta:
+            raise DirectionError(f"{name} is on the meta device, without numbers; put the network on a real one")
+        if not bool(place.parameter.detach().isfinite().all()):
             raise DirectionError(f"{name} holds numbers that are not finite: the network has diverged")
     return places
 
@@ -257,6 +269,8 @@ def _gains(modules):
     for name, module in modules.items():
         if isinstance(module, parametrize.ParametrizationList) and isinstance(module[0], _WeightNorm):
             found.add(f"{name}.original0")
+        hooks = module._forward_pre_hooks.values()
+        found |= {f"{name}.{hook.name}_g".lstrip(".") for hook in hooks if isinstance(hook, WeightNorm)}
     return found
 
 

@@ -1,14 +1,34 @@
 """The loss and accuracy of some outputs, as all ways of evaluating points take them."""
 
+from contextlib import ExitStack, contextmanager
+
 import numpy as np
 import torch
 from torch.nn import functional
 
 from helpers.training import sum_type
+from helpers.usual_torch import usual_torch
+
+
+@contextmanager
+def own_types():
+    """Torch as usual, and networks in their own number types: within torch.autocast() threads would differ."""
+    with ExitStack() as usual:
+        usual.enter_context(usual_torch())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                usual.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def precise(outputs):
+    """Outputs in which a loss can be summed: half precision ends at 65504, and bfloat16 has three digits."""
+    return outputs.float() if outputs.dtype.itemsize < 4 else outputs
 
 
 def loss_and_accuracy(outputs, y):
     """(sum of the losses, correct guesses) of some samples, tensors; a regression has NaN guesses."""
+    outputs = precise(outputs)
     if y.is_floating_point():
         share = len(y) / y.numel()
         loss = functional.mse_loss(outputs, y, reduction="sum").to(sum_type(outputs)) * share

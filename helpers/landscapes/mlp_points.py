@@ -7,11 +7,12 @@ whole, so that it stays in the cache, and the losses of a row are taken together
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
 from helpers.activations import ACTIVATIONS
 from helpers.activations.table import Activation
-from helpers.landscapes.losses import finished
+from helpers.landscapes.losses import finished, precise
 from helpers.landscapes.plain_points import is_watched
 from helpers.networks import DeepMLP
 
@@ -21,10 +22,26 @@ LOGITS = 2**22  # at most, of a row's points, before their losses are taken
 
 def points(model, x, y, pair, batch_norm):
     """MlpPoints for a DeepMLP on a CPU whose classes are guessed; None for another network."""
-    own = type(model) is DeepMLP and not model.splines and x.device.type == "cpu" and not y.is_floating_point()
-    if not own or len(model.hidden) == 0 or any(map(is_watched, model.modules())):
+    own = type(model) is DeepMLP and x.device.type == "cpu" and not y.is_floating_point()
+    if not own or not _is_as_built(model) or any(map(is_watched, model.modules())):
         return None
     return MlpPoints(model, x, y, pair)
+
+
+def _is_as_built(model):
+    """Whether no part was put in place of another since: linear layers with biases of their own, and a function."""
+    layers = model.linear_layers
+    names = [f"{layer}.{kind}" for layer in _names(model) for kind in ("weight", "bias")]
+    return (
+        len(layers) > 1
+        and all(type(layer) is nn.Linear for layer in layers)
+        and not isinstance(model.phi, nn.Module)
+        and [name for name, _ in model.named_parameters()] == names
+    )
+
+
+def _names(model):
+    return [*(f"hidden.{i}" for i in range(len(model.hidden))), "output"]
 
 
 class MlpPoints:
@@ -34,9 +51,7 @@ class MlpPoints:
         with torch.no_grad():
             self.x, self.y = x.flatten(1), y.long()
             named = [{name: p.detach() for name, p in model.named_parameters()}, *pair]
-            first, *others = [
-                (f"hidden.{i}" if i < len(model.hidden) else "output") for i in range(len(model.hidden) + 1)
-            ]
+            first, *others = _names(model)
             # W_0 x + b_0, V1_0 x + ..., V2_0 x + ...
             self.inputs = [functional.linear(self.x, v[f"{first}.weight"], v[f"{first}.bias"]) for v in named]
             names = [f"{layer}.{kind}" for layer in others for kind in ("weight", "bias")]
@@ -83,6 +98,6 @@ class MlpPoints:
                     z, other = other, z
                 torch.addmm(last_bias[:, None], last, z.t(), out=logits[k, :, part])
         labels = self.y.expand(len(bs), -1)
-        losses = functional.cross_entropy(logits, labels, reduction="none")
+        losses = functional.cross_entropy(precise(logits), labels, reduction="none")
         correct = logits.max(1).indices == labels
         return losses.sum(1, dtype=torch.float64).numpy(), correct.sum(1).double().numpy()

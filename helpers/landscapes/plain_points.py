@@ -4,6 +4,7 @@ import copy
 
 import torch
 from torch import nn
+from torch.nn.modules import module as everywhere
 
 from helpers.landscapes.losses import finished, loss_and_accuracy
 from helpers.progress import say
@@ -30,7 +31,17 @@ def _is_computed(value):
 def is_watched(module):
     """Whether somebody else takes part when a module is called: then it is called as it is."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, getattr(module, "parametrizations", ()))
-    return any(len(h) for h in hooks) or "forward" in vars(module)
+    return any(len(h) for h in hooks) or has_global_hooks() or "forward" in vars(module)
+
+
+def has_global_hooks():
+    return bool(everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks)
+
+
+def chunk_of(model):
+    """Samples that are evaluated at once: a network's own `chunk` where it is a number of samples."""
+    chunk = getattr(model, "chunk", None)
+    return chunk if isinstance(chunk, int) and not isinstance(chunk, bool) and chunk > 0 else CHUNK
 
 
 class PlainPoints:
@@ -38,7 +49,7 @@ class PlainPoints:
 
     def __init__(self, model, x, y, pair, batch_norm="frozen"):
         self.x, self.y = x, y
-        self.chunk = getattr(model, "chunk", CHUNK)
+        self.chunk = chunk_of(model)
         self.recomputes = batch_norm == "recomputed"
         self._move(quiet_copy(model))
         self.start = [p.clone() for p in self.moving.values()]

@@ -16,10 +16,10 @@ from torch import nn
 from helpers.checks import in_one_sentence, shown
 from helpers.landscapes import convnet_points, mlp_points
 from helpers.landscapes.directions import check_direction, places_of
+from helpers.landscapes.losses import own_types
 from helpers.landscapes.plain_points import PlainPoints, StackedPoints, quiet_copy
 from helpers.landscapes.side_by_side import SideBySide
 from helpers.progress import say
-from helpers.usual_torch import usual_torch
 
 BATCH_NORM = ("frozen", "recomputed")
 
@@ -48,11 +48,12 @@ def points(model, x, y, pair, batch_norm="frozen"):
         raise PointsError(f"the network is {shown(type(model).__name__)}; allowed is an nn.Module")
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise PointsError("the plane has no pair of directions; allowed is (v1, v2)")
-    places_of(model)  # that there are parameters, and finite ones
-    for direction in pair:
-        check_direction(model, direction)
+    with own_types():
+        places_of(model)  # that there are parameters, and finite ones
+        kinds = dict(model.named_parameters())
+        pair = tuple({name: v.to(kinds[name]) for name, v in check_direction(model, d).items()} for d in pair)
     check_data(model, x, y)
-    with usual_torch():
+    with own_types():
         for way in WAYS:
             if (found := way(model, x, y, pair, batch_norm)) is not None:
                 found = SideBySide(found, alone=x.device.type != "cpu")
@@ -76,9 +77,18 @@ def check_data(model, x, y):
     device = next(model.parameters()).device
     if x.device != device or y.device != device:
         raise PointsError(f"the network is on {device}, x on {x.device} and y on {y.device}; put them on one device")
-    some = x[:2]  # a batch norm that keeps no statistics wants more than one
-    with usual_torch(), torch.no_grad():
-        net = quiet_copy(model)
+    if x.layout != torch.strided:
+        raise PointsError(f"x is {x.layout}; allowed is a dense tensor, x.to_dense()")
+    with own_types(), torch.no_grad():
+        try:
+            net = quiet_copy(model)
+        except Exception as error:  # whatever a module of the reader's own keeps
+            raise PointsError(
+                f"the network cannot be copied, and is never moved itself: copy.deepcopy says: {_in_words(error)}; "
+                "take out of it what is no part of a network"
+            ) from error
+        some = x[:2].clone()  # a batch norm that keeps no statistics wants more than one
+        before = some._version
         try:
             outputs = net(some)
         except torch.OutOfMemoryError:
@@ -89,6 +99,16 @@ def check_data(model, x, y):
             ) from error
     if not isinstance(outputs, torch.Tensor) or outputs.dim() < 1 or len(outputs) != len(some):
         raise PointsError("the network gives no tensor with a row a sample; allowed are outputs (samples, ...)")
+    if some._version != before:
+        raise PointsError(
+            "the network writes over its input, so each point would have another x; give it an own copy, x.clone() in "
+            "its forward, or inplace=False in its first layer"
+        )
+    if not outputs.is_floating_point() or outputs.numel() == 0:
+        raise PointsError(
+            f"the network has outputs {outputs.dtype} of the shape {tuple(outputs.shape[1:])}; allowed are numbers in "
+            "floating point, one a sample at least"
+        )
     if y.is_floating_point():
         if outputs.shape[1:] != y.shape[1:]:
             raise PointsError(

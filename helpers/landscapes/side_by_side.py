@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from helpers.landscapes.losses import own_types
+
 
 class SideBySide:
     """Points evaluated by as many threads as torch may use, one core each; see `points.points`.
@@ -21,6 +23,10 @@ class SideBySide:
         return float(losses[0]), float(accuracies[0])
 
     def row(self, a, bs):
+        with own_types():
+            return self._row(a, bs)
+
+    def _row(self, a, bs):
         bs, threads = np.asarray(bs, float), 1 if self.alone else torch.get_num_threads()
         if threads == 1 or len(bs) < 2 * threads:
             return self.workers[0].row(a, bs)

@@ -15,6 +15,7 @@ import torch
 
 from helpers import files, packed
 from helpers.checks import in_one_sentence, shown
+from helpers.landscapes.directions import check_direction
 from helpers.landscapes.points import points
 
 
@@ -74,7 +75,7 @@ def steps_of(width, max_step):
         )
     try:
         largest = float(max_step)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         largest = np.nan
     if isinstance(max_step, (bool, str)) or not np.isfinite(largest) or largest <= 0:
         raise SurfaceError(f"max_step is {shown(max_step)}; allowed is a finite number above 0")
@@ -98,6 +99,7 @@ def loss_surface(model, x, y, directions, width=41, max_step=1.0, *, batch_norm=
     """
     steps, pair = steps_of(width, max_step), pair_of(directions)
     found = points(model, x, y, pair, batch_norm)
+    _check_reach(model, steps)
     rows = []
     for a in steps:
         if stop is not None and stop.is_set():
@@ -119,13 +121,25 @@ def loss_line(model, x, y, direction, width=41, max_step=1.0, *, batch_norm="fro
     if steps is None:
         steps = steps_of(width, max_step)
     else:
-        steps = np.asarray(steps, float)
+        try:
+            steps = np.asarray(steps, float)
+        except (TypeError, ValueError):
+            raise SurfaceError(f"steps are {shown(steps)}; allowed are finite numbers in a row") from None
         if steps.ndim != 1 or len(steps) == 0 or not np.isfinite(steps).all():
             raise SurfaceError("steps hold a number that is not finite, or none; allowed are finite numbers in a row")
-    still = {name: torch.zeros_like(v) for name, v in direction.items()} if isinstance(direction, dict) else {}
+    still = {name: torch.zeros_like(v) for name, v in check_direction(model, direction).items()}
     found = points(model, x, y, (still, direction), batch_norm)
+    _check_reach(model, steps)
     loss, accuracy = found.row(0.0, steps)
     return Line(loss, accuracy, steps, {"samples": len(y), "batch_norm": batch_norm})
+
+
+def _check_reach(model, steps):
+    """Raise SurfaceError for a step that the network's number type does not hold; half types reckon in float32."""
+    kinds = {torch.promote_types(p.dtype, torch.float32) for p in model.parameters()}
+    most = min(torch.finfo(kind).max for kind in kinds)
+    if np.abs(steps).max() > most:
+        raise SurfaceError(f"the largest step is {np.abs(steps).max():g}; allowed is up to {most:.3g} in this network")
 
 
 def pair_of(directions):

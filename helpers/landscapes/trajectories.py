@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from helpers.landscapes.directions import DirectionError, check_pair, difference, inner, places_of
-from helpers.landscapes.losses import finished, loss_and_accuracy
-from helpers.landscapes.plain_points import CHUNK, quiet_copy
-from helpers.usual_torch import usual_torch
+from helpers.landscapes.losses import finished, loss_and_accuracy, own_types
+from helpers.landscapes.plain_points import chunk_of, quiet_copy
+from helpers.landscapes.points import check_data
 
 PARALLEL = 1e-6  # relative to their lengths
 
@@ -92,14 +92,22 @@ def _sum(directions, factors):
 
 
 def losses_along(networks, x, y):
-    """(losses, accuracies) of networks themselves, each with the batch-norm statistics of its own; (n,) each."""
+    """(losses, accuracies) of networks themselves, each with the batch-norm statistics of its own; (n,) each.
+
+    Raises PointsError, DirectionError.
+    """
+    networks = list(networks)
+    if not networks:
+        raise DirectionError("no networks came; allowed are one or more")
     return tuple(np.array(part) for part in zip(*(_evaluated(net, x, y) for net in networks), strict=True))
 
 
-@usual_torch()
+@own_types()
 @torch.no_grad()
 def _evaluated(net, x, y):
-    net, chunk = quiet_copy(net), getattr(net, "chunk", CHUNK)
+    places_of(net)
+    check_data(net, x, y)
+    net, chunk = quiet_copy(net), chunk_of(net)
     parts = [loss_and_accuracy(net(a), b) for a, b in zip(x.split(chunk), y.split(chunk), strict=True)]
     loss, accuracy = finished(*(sum(map(float, part)) for part in zip(*parts, strict=True)), len(y))
     return float(loss), float(accuracy)
@@ -117,15 +125,17 @@ def coordinates(direction, pair):
     return float(a), float(b)
 
 
-@usual_torch()
+@own_types()
 def arrow(model, x, y, pair):
     """(a, b): the step of gradient descent with lr 1 as far as it lies in the plane, in steps along v1 and v2.
 
     pair  (v1, v2), or the list with one pair in it; the gradient of frozen parameters counts, since they move too
-    Raises DirectionError for a pair of another network, or one that spans no plane.
+    Raises DirectionError for a pair of another network, or one that spans no plane; PointsError.
     """
     pair = check_pair(model, pair)
-    net, chunk = quiet_copy(model), getattr(model, "chunk", CHUNK)
+    places_of(model)
+    check_data(model, x, y)
+    net, chunk = quiet_copy(model), chunk_of(model)
     moving = {name: p.requires_grad_() for name, p in net.named_parameters()}
     for part, targets in zip(x.split(chunk), y.split(chunk), strict=True):
         loss, _ = loss_and_accuracy(net(part), targets)

@@ -254,7 +254,7 @@ def as_images(net, x):
     Raises DataError for what does not fit.
     """
     wanted = net.image_shape or (net.channels, "height", "width")
-    kind = net.fc.weight.dtype
+    kind = next(net.parameters()).dtype
     if x.dtype != kind and not torch.is_autocast_enabled(x.device.type):
         raise DataError(f"the images are {x.dtype}, but the weights of the network {kind}; allowed is the same type")
     if x.dim() == 2:

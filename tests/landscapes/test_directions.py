@@ -219,6 +219,13 @@ def test_of_weight_norm_the_weights_move_and_their_lengths_do_not():
         assert one.norm().item() == pytest.approx(other.norm().item(), rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_lengths_of_the_older_weight_norm_do_not_move_either():
+    for net in (nn.Sequential(nn.utils.weight_norm(nn.Linear(6, 4))), nn.utils.weight_norm(nn.Linear(6, 4))):
+        ((v, _),) = filter_normalised_directions(net, 0)
+        assert {name.rpartition(".")[2] for name in v if v[name].any()} == {"weight_v"}
+
+
 def test_whole_numbers_of_numpy_are_seeds_too():
     one, other = (filter_normalised_directions(mlp(), seed)[0][0] for seed in (3, np.int64(3)))
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -228,6 +235,10 @@ def integers():
     net = nn.Linear(3, 3)
     net.weight = nn.Parameter(torch.ones(3, 3, dtype=torch.int64), requires_grad=False)
     return net
+
+
+def spoilt(f):
+    return {name: f(v) for name, v in difference(mlp(), mlp()).items()}
 
 
 def clipped():
@@ -267,6 +278,12 @@ def diverged():
         (lambda: filter_normalised_directions(mlp(), 0, others="all"), "others is 'all'"),
         (lambda: check_direction(mlp(), difference(mlp(), mlp()) | {"more": torch.ones(1)}), "'more' is 1 in it"),
         (lambda: check_direction(everything(), difference(mlp(), mlp())), "is of another network"),
+        (lambda: filter_normalised_directions(nn.Linear(3, 3, device="meta"), 0), "weight is on the meta device"),
+        (lambda: check_direction(3, {}), "the network is 'int'"),
+        (lambda: difference(3, mlp()), "the network is 'int'"),
+        (lambda: difference(mlp(), 3), "the network is 'int'"),
+        (lambda: check_direction(mlp(), spoilt(lambda v: v * torch.nan)), "not real and finite"),
+        (lambda: check_direction(mlp(), spoilt(lambda v: v + 1j)), "not real and finite"),
         (lambda: check_direction(mlp(), [1, 2]), "a direction is a dict"),
         (lambda: rescaled(mlp("tanh"), 0, 2.0), "the activation does not scale"),
         (lambda: rescaled(clipped(), 0, 2.0), "the activation does not scale"),

@@ -15,7 +15,7 @@ from helpers.landscapes.convnet_points import added, folded
 from helpers.landscapes.mlp_points import MlpPoints
 from helpers.landscapes.plain_points import PlainPoints, StackedPoints
 from helpers.networks import DeepMLP
-from helpers.networks.convnets import BatchNorm, resnet14, resnet14_torchvision, vgg11
+from helpers.networks.convnets import BasicBlock, BatchNorm, resnet14, resnet14_torchvision, vgg11
 
 STEPS = np.linspace(-1, 1, 5)
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -353,6 +353,128 @@ def test_a_network_with_a_hook_is_called():
     assert_right(found, net, pair, x, y)
 
 
+def test_a_network_with_a_hook_everywhere_is_called():
+    net, (x, y) = mlp(), digits()
+    (pair,) = filter_normalised_directions(net, 0)
+    hook = nn.modules.module.register_module_forward_hook(lambda m, i, o: 2 * o if isinstance(m, nn.Linear) else None)
+    try:
+        assert_right(points(net, x, y, pair), net, pair, x, y)
+    finally:
+        hook.remove()
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Raised(BasicBlock):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+def tied(owner, path, other):
+    owner.get_submodule(path).weight = owner.get_submodule(other).weight
+
+
+OTHER_PARTS = {
+    "an activation that learns": lambda n: setattr(n, "phi", nn.PReLU()),
+    "an activation that is random in training": lambda n: setattr(n, "phi", nn.Dropout()),
+    "an activation with buffers": lambda n: setattr(n, "phi", nn.BatchNorm1d(16)),
+    "another head": lambda n: setattr(n, "output", nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4))),
+    "no bias": lambda n: setattr(n, "output", nn.Linear(16, 4, bias=False)),
+    "a layer left out": lambda n: n.hidden.__setitem__(1, nn.Identity()),
+    "an own layer": lambda n: n.hidden.__setitem__(1, Doubled(16, 16)),
+    "tied layers": lambda n: tied(n, "hidden.2", "hidden.1"),
+}
+OTHER_CONV_PARTS = {
+    "group norm": lambda n: setattr(n, "bn1", nn.GroupNorm(2, 4)),
+    "no norm": lambda n: setattr(n, "bn1", nn.Identity()),
+    "no gain": lambda n: setattr(n, "bn1", nn.BatchNorm2d(4, affine=False)),
+    "no statistics": lambda n: setattr(n, "bn1", nn.BatchNorm2d(4, track_running_stats=False)),
+    "reflect": lambda n: setattr(n.layer1[0], "conv2", nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")),
+    "same": lambda n: setattr(n.layer1[0], "conv2", nn.Conv2d(4, 4, 3, padding="same")),
+    "an own block": lambda n: setattr(n.layer1[0], "__class__", Raised),
+    "two in one": lambda n: setattr(n.layer1[0], "conv1", nn.Sequential(nn.Conv2d(4, 4, 3, padding=1))),
+    "another head": lambda n: setattr(n, "fc", nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4))),
+    "tied layers": lambda n: tied(n, "layer1.1.conv1", "layer1.0.conv1"),
+    "the first is left out": lambda n: (
+        setattr(n, "conv1", nn.Identity()),
+        setattr(n, "bn1", nn.Identity()),
+        setattr(n, "layer1", nn.Conv2d(1, 4, 1)),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("build", "change"),
+    [(mlp, change) for change in OTHER_PARTS.values()]
+    + [(lambda kind: convnets(kind)["resnet14, relu"], change) for change in OTHER_CONV_PARTS.values()],
+    ids=[*(f"mlp, {name}" for name in OTHER_PARTS), *(f"resnet14, {name}" for name in OTHER_CONV_PARTS)],
+)
+def test_parts_of_a_network_may_be_others(build, change):
+    net, (x, y) = build(kind=torch.float32), digits(torch.float32)
+    change(net)
+    net.train()
+    before = copy.deepcopy(net.state_dict())
+    torch.manual_seed(3)
+    pair = tuple(
+        # batch norms stay: where they move, the plain way is taken at once
+        {name: 0.1 * torch.randn_like(p) * ("bn" not in name) for name, p in net.named_parameters()}
+        for _ in range(2)
+    )
+    assert_right(points(net, x, y, pair), net, pair, x, y)
+    assert all(torch.equal(net.state_dict()[name], before[name]) for name in before)
+    assert all(module.training for module in net.modules())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("build", [lambda: nn.Sequential(nn.Linear(64, 4)), lambda: mlp(layers=1)], ids=["any", "mlp"])
+def test_the_loss_of_half_precision_is_summed_in_single(build, kind):
+    """In its own type the sum over 2000 samples ends at 65504, or has three digits."""
+    net, (x, y) = build(), digits(samples=2000)
+    for p in net.parameters():
+        p.data *= 300
+    net, x = net.to(kind), x.to(kind)
+    (pair,) = filter_normalised_directions(net, 0)
+    loss, _ = points(net, x, y, pair).at(0.0, 0.0)
+    assert loss > 33  # more than 65504 in all
+    with torch.no_grad():
+        assert loss == pytest.approx(functional.cross_entropy(net(x).double(), y).item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("build", [mlp, lambda: nn.Sequential(nn.Linear(64, 4)).double()], ids=["mlp", "any"])
+def test_directions_of_another_number_type_are_taken(build):
+    net, (x, y) = build(), digits()
+    (pair,) = filter_normalised_directions(net, 0)
+    other = tuple({name: v.float() for name, v in d.items()} for d in pair)
+    rounded = tuple({name: v.double() for name, v in d.items()} for d in other)
+    assert_right(points(net, x, y, other), net, rounded, x, y)
+
+
+@pytest.mark.parametrize("chunk", [None, 0, 3.5, nn.Identity()], ids=str)
+def test_a_chunk_of_the_readers_own_is_none_of_ours(chunk):
+    net, (x, y) = Odd().double(), digits()
+    net.chunk = chunk
+    (pair,) = filter_normalised_directions(net, 0)
+    assert_right(points(net, x, y, pair), net, pair, x, y)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("build", [mlp, lambda kind: nn.Sequential(nn.Linear(64, 4)).to(kind)], ids=["mlp", "any"])
+def test_autocast_changes_nothing(build, threads):
+    net, (x, y) = build(kind=torch.float32), digits(torch.float32)
+    (pair,) = filter_normalised_directions(net, 0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        expected = points(net, x, y, pair).row(0.2, STEPS)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert np.array_equal(points(net, x, y, pair).row(0.2, STEPS), expected)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_regression_has_a_squared_error_and_no_accuracy():
     net, (x, _) = mlp(), digits()
     y = torch.rand(30, 4).double()
@@ -380,6 +502,18 @@ def test_what_a_notebook_has_set_changes_nothing():
         assert np.array_equal(points(net, x, y, pair).row(0.2, STEPS), expected)
 
 
+class Changed(Called):
+    """A function behind a network."""
+
+    def forward(self, x):
+        return self.f(self.net(x))
+
+
+def locked(net):
+    net.lock = threading.Lock()
+    return net
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -392,6 +526,12 @@ def test_what_a_notebook_has_set_changes_nothing():
         (lambda n, x, y: (n, x, y.double()), "they must be alike"),
         (lambda n, x, y: (n, x, y.to(torch.complex64)), "y holds torch.complex64; allowed are class numbers"),
         (lambda n, x, y: (Called(n, lambda z: z[{}["way"]]), x, y), "x does not fit the network"),
+        (lambda n, x, y: (Called(n, lambda z: z.sub_(0.5)), x, y), "the network writes over its input"),
+        (lambda n, x, y: (nn.Sequential(nn.ReLU(inplace=True), n), x, y), "the network writes over its input"),
+        (lambda n, x, y: (Changed(n, lambda z: z.long()), x, y), "the network has outputs torch.int64"),
+        (lambda n, x, y: (Changed(n, lambda z: z[:, :0]), x, x[:, :0]), "one a sample at least"),
+        (lambda n, x, y: (locked(n), x, y), "cannot pickle '_thread.lock' object"),
+        (lambda n, x, y: (n, x.to_sparse(), y), "allowed is a dense tensor"),
         (lambda n, x, y: (resnet14(image_shape=(3, 8, 8)).double(), x, y), "x does not fit the network"),
     ],
 )

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from helpers import files
 from helpers.landscapes import (
+    DirectionError,
     Line,
     PointsError,
     Surface,
@@ -181,6 +182,7 @@ def test_a_damaged_file_is_refused_in_a_sentence_and_never_half_written(tmp_path
         (lambda s: s(width=True), "width is True"),
         (lambda s: s(max_step=0), "max_step is 0; allowed is a finite number above 0"),
         (lambda s: s(max_step=float("nan")), "max_step is nan"),
+        (lambda s: s(max_step=10**400), "allowed is a finite number above 0"),
         (lambda s: s(max_step="1"), "max_step is '1'"),
         (lambda s: s(directions=[1, 2, 3]), "directions are 3; allowed is one pair"),
         (lambda s: s(directions=None), "allowed is one pair"),
@@ -200,5 +202,12 @@ def test_bad_input_is_refused_in_a_sentence(call, said):
         call(surface)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+    with pytest.raises(SurfaceError, match=r"steps are \['a'\]; allowed are finite numbers"):
+        loss_line(net, x, y, given["directions"][0][0], steps=["a"])
+    with pytest.raises(DirectionError, match="a direction is a dict of tensors"):
+        loss_line(net, x, y, {"hidden.0.weight": 1})
+    half, few = mlp().half(), x.half()
+    with pytest.raises(SurfaceError, match=r"the largest step is 1e\+300; allowed is up to 3.4e\+38"):
+        loss_surface(half, few, y, filter_normalised_directions(half, 0), max_step=1e300)
     with pytest.raises(SurfaceError, match="steps hold a number"):
         loss_line(net, x, y, given["directions"][0][0], steps=[0, np.nan])

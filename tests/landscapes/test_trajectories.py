@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from helpers.landscapes import (
     DirectionError,
+    PointsError,
     arrow,
     coordinates,
     filter_normalised_directions,
@@ -149,3 +150,16 @@ def test_the_arrow_takes_the_list_with_one_pair_and_no_pair_of_another_network()
     for wrong in (filter_normalised_directions(DeepMLP(8, 5, 3, 2, "tanh"), 0), pairs[0][:1], pairs[0][0]):
         with pytest.raises(DirectionError):
             arrow(net, x, y, wrong)
+
+
+def test_data_that_do_not_fit_are_refused_in_a_sentence_by_arrow_and_losses_along():
+    (net,), x, y = trained(0)
+    (pair,) = filter_normalised_directions(net, 0)
+    for wrong in ((x[:, :3], y), (x, y + 9), (x[:0], y[:0]), (x, y[:-1]), (x.numpy(), y)):
+        for call in (lambda data: arrow(net, *data, pair), lambda data: losses_along([net], *data)):
+            with pytest.raises(PointsError):
+                call(wrong)
+    with pytest.raises(DirectionError, match="no networks came"):
+        losses_along([], x, y)
+    with pytest.raises(DirectionError, match="has no parameters"):
+        losses_along([nn.Flatten()], x, y)
