@@ -92,7 +92,8 @@ def without_times(text):
 def csvs(folder):
     """{name: text} of the CSVs of a folder of logs, plain or packed."""
     folder = Path(folder)
-    names = {path.name for path in folder.glob("*.csv")} | set(packed.packed_names(folder))
+    names = {path.name for path in folder.glob("*.csv")}
+    names |= {name for name in packed.packed_names(folder) if name.endswith(".csv")}
     return {name: packed.read(folder / name).decode() for name in sorted(names)}
 
 
