@@ -112,10 +112,13 @@ def pip(folder, *arguments):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+KINDS = (".py", ".c", ".h", ".js", ".LICENSE.txt")  # of files that the code reads, or that lie beside what is not ours
+
+
 def test_the_wheel_has_every_file_of_the_packages(wheel):
     there = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     folders = [ROOT / name for name in ("helpers", "courselib")]
-    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".c", ".h")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.name.endswith(KINDS)]
     assert there == {path.relative_to(ROOT).as_posix() for path in files}
 
 
