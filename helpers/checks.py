@@ -22,6 +22,7 @@ ALIKE = 0.75  # of the letters: two of four differ in "tahn", and what shares le
 FEW = 5  # letters of a name of another library; shorter ones are known as they are written alone
 ENDINGS = ("initializer", "init", "optimizer")  # that other libraries hang on: zeros_initializer
 MOST_SHOWN = 100  # characters of a value in a sentence
+MOST_LISTED = 24  # keys in a sentence on what is no dict
 MOST_NESTED = 10  # lists and dicts, one in another
 MOST_ENTRIES = 100_000  # of all lists and dicts of a value together
 MOST_WHOLE = 2**63 - 1  # what NumPy, torch and the readers of a CSV hold
@@ -331,7 +332,9 @@ def checked(settings, table, what, within=False, elsewhere=None):
     within  whether it names a key as part of them, "init_params['normal']['std']", or by itself, "lr"
     """
     if not isinstance(settings, dict):
-        refuse(what, settings, f"a dict of {', '.join(table) or 'nothing'}")
+        keys = [*table][:MOST_LISTED]
+        more = [f"{len(table) - MOST_LISTED} keys more"] if len(table) > MOST_LISTED else []
+        refuse(what, settings, f"a dict of {', '.join(keys + more) or 'nothing'}")
     for key in settings:
         if not isinstance(key, str) or key not in table:
             allowed = ", ".join(table) or "none"

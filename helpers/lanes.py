@@ -148,6 +148,8 @@ def _load(work, task, path):
         raise files.DamagedError(f"{path} is gone") from error
     try:
         work.load(state)
+    except files.DamagedError:  # of another file that belongs to it
+        raise
     except (*files.WRONG_KINDS, RuntimeError) as error:
         if is_out_of_memory(error):
             raise

@@ -313,9 +313,14 @@ def load_checkpoint(net, folder, epoch):
 
     Raises FileNotFoundError where that epoch was not kept, files.DamagedError where its file is damaged.
     """
+    net.load_state_dict(read_checkpoint(folder, epoch))
+    return net
+
+
+def read_checkpoint(folder, epoch):
+    """The `state_dict` of a checkpoint. Raises as `load_checkpoint`."""
     path = checkpoint_file(folder, epoch)
     if not path.exists():
         kept = sorted(int(p.stem.removeprefix("epoch_")) for p in Path(folder).glob("epoch_*.pt"))
         raise FileNotFoundError(f"{folder} has no checkpoint of epoch {epoch}; it has {kept or 'none'}")
-    net.load_state_dict(files.read_state(path)[0])
-    return net
+    return files.read_state(path)[0]

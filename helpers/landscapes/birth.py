@@ -5,7 +5,6 @@ who learned, beside the forecast and beside two rules that look at nothing. The 
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,13 @@ from sklearn.tree import DecisionTreeClassifier
 
 from helpers import data as datasets
 from helpers import files, lanes, networks, words
-from helpers.checks import ConfigError, checked, flag, positive, refuse, whole
+from helpers.checks import ConfigError, checked, flag, positive, refuse, shown, whole
 from helpers.config import SweepConfig, resolve_device
 from helpers.data import PROBE_SIZE
-from helpers.landscapes import curvature, directions, shape, surfaces
+from helpers.landscapes import curvature, directions, log, shape, surfaces
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched
-from helpers.sweep import origin, rebuild
+from helpers.sweep import SweepError, origin, rebuild
 from helpers.sweep.plan import parameters
 from helpers.sweep.tables import best_range
 from helpers.usual_torch import usual_torch
@@ -97,21 +96,33 @@ def birth(config, path=None, *, watch=None, **settings):
     if path is None:
         return _computed(config, data, settings, device, {}, lambda rows: None, watch)
     path = Path(path)
-    if len(_rows_there(path, made_from)) == len(config.runs()) and "checksum" in files.read_json(_about(path)):
-        return read_birth(path)[0]
+    rows = _rows_there(path, made_from)
+    if all(run.name in rows for run in config.runs()) and "checksum" in files.read_json(_about(path)):
+        return _table(config, rows)
+    try:
+        return _kept(config, data, settings, device, made_from, path, watch)
+    except OSError as error:
+        raise SweepError(
+            f"the grid at birth cannot be written to {error.filename or path} ({error.strerror or error}); what is "
+            "finished is kept: mend that, and start again to go on"
+        ) from error
+
+
+def _kept(config, data, settings, device, made_from, path, watch):
+    """The rows of a sweep, those that are computed kept in a CSV, where those of other runs stay. Raises OSError."""
     with files.locked(path.parent):
         rows = _rows_there(path, made_from)
         about = {**made_from, "started": files.now(), **files.provenance(device)}
         files.write_json(_about(path), about)
 
         def write(rows):
-            files.write_whole(path, _as_csv(_table(config, rows)))
+            files.write_whole(path, _as_csv(_all(config, rows)))
 
-        table = _computed(config, data, settings, device, rows, write, watch)
-        text = _as_csv(table)
+        _computed(config, data, settings, device, rows, write, watch)
+        text = _as_csv(_all(config, rows))
         files.write_whole(path, text)
         files.write_json(_about(path), {**about, "finished": files.now(), "checksum": files.checksum(text)})
-    return read_birth(path)[0]
+    return _table(config, _rows_there(path, made_from))
 
 
 def _decides(config):
@@ -152,6 +163,13 @@ def _table(config, rows):
     return pd.DataFrame([rows[run.name] for run in config.runs() if run.name in rows])
 
 
+def _all(config, rows):
+    """The same, and behind them the rows of runs that an earlier start asked for."""
+    asked = {run.name for run in config.runs()}
+    others = pd.DataFrame([row for name, row in rows.items() if name not in asked])
+    return pd.concat([_table(config, rows), others]) if len(others) else _table(config, rows)
+
+
 def _as_csv(table):
     """Six digits, an empty cell for what is not known, and inf for what is infinite."""
     return table.to_csv(index=False, float_format="%.6g")
@@ -168,17 +186,27 @@ def _rows_there(path, made_from):
         if path.exists():
             raise ConfigError(f"{path} has no {_about(path).name} beside it that says what it is of; move it away")
         return {}
-    for key, value in made_from.items():
-        there = about.get(key) if isinstance(about, dict) else None
-        if there != json.loads(json.dumps(value)):
-            raise ConfigError(
-                f"{path} holds the grid of other {key} ({there} there, {value} here); move it away or give another path"
-            )
+    _check_made_from(path, about, made_from)
     return {row["run"]: row for row in read_birth(path)[0].to_dict("records")} if path.exists() else {}
 
 
-def read_birth(path):
-    """(table, what it was made from) as `birth` kept them. Raises DamagedError, one sentence."""
+def _check_made_from(path, about, made_from):
+    """Raise ConfigError for rows that were made from something else."""
+    for key, value in made_from.items():
+        there = about.get(key) if isinstance(about, dict) else None
+        if not log.agrees(there, value):
+            raise ConfigError(
+                f"{path} holds the grid of other {key} ({shown(there)} there, {shown(value)} here); move it away or "
+                "give another path"
+            )
+
+
+def read_birth(path, config=None):
+    """(table, what it was made from) as `birth` kept them.
+
+    config  a SweepConfig whose networks and data they must be of; None takes them as they are
+    Raises DamagedError; ConfigError for rows of another sweep: one sentence each.
+    """
     path, about = Path(path), files.read_json(_about(path))
     try:
         text = path.read_text(encoding="utf-8")
@@ -190,6 +218,9 @@ def read_birth(path):
         raise files.DamagedError(f"{path} is no grid at birth: it has no column {missing[0]!r}")
     if not isinstance(about, dict) or about.get("checksum") not in (None, files.checksum(text)):
         raise files.DamagedError(f"{path} is damaged: {_about(path).name} has another checksum, or none can be read")
+    if config is not None:
+        open_sizes = {key for key in ("input_size", "output_size") if getattr(config, key) is None}  # the data's
+        _check_made_from(path, about, {key: own for key, own in _decides(config).items() if key not in open_sizes})
     return table, about
 
 

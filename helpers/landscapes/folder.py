@@ -6,14 +6,15 @@ from pathlib import Path
 from helpers import files, lanes, packed, sources
 from helpers.checks import ConfigError, shown
 from helpers.landscapes import log
-from helpers.landscapes.settings import CurvePlan, Network, SurfacePlan
+from helpers.landscapes.settings import CurvePlan, Network, SurfacePlan, surface_key
 from helpers.landscapes.tasks import about, checksum_of, of_code
 from helpers.progress import say
 from helpers.sweep import origin
 from helpers.sweep.folder import FORCE
 from helpers.training import checkpoint_file
 
-DECIDES = {"network", "kind", "epoch", "pair", "batch", "weights"}  # without these a surface is of no study
+KEY = ("kind", "epoch", "pair", "batch")  # what the name of a surface says, beside its network
+DECIDES = {"network", "weights", *KEY}  # without these a surface is of no study
 
 
 class StudyFolder:
@@ -71,13 +72,18 @@ class StudyFolder:
         self._check_states()
 
     def _check_states(self):
-        """Raise ConfigError for a state of this study that other code has made."""
+        """Raise ConfigError for a state from which this study would go on, and which other code has made."""
+        changed = {}
         for plan in self.settings.plans:
-            path = lanes.state_file(self.states, plan.key)
             code = self.about_state(plan).get("code")
-            if isinstance(code, dict) and (changed := sources.changed(code, of_code())):
+            if isinstance(code, dict) and (differs := sources.changed(code, of_code())):
+                changed[plan.key] = differs
+        left = {plan.key for plan in self.left} if changed else ()  # a kill may leave the state of what is finished
+        for key, differs in changed.items():
+            if key in left:
+                path = lanes.state_file(self.states, key)
                 raise ConfigError(
-                    f"{path} was made by other code: {changed} differs; choose another save_dir, begin anew with "
+                    f"{path} was made by other code: {differs} differs; choose another save_dir, begin anew with "
                     f'"resume": False, or go on all the same with {FORCE}'
                 )
 
@@ -210,6 +216,9 @@ class StudyFolder:
         if settings != known or "versions" not in before:
             manifest |= {**files.provenance(device), "finished": None}
         self._write_manifest(manifest)
+        states = (path for path in self.states.glob("*") if path.is_dir())
+        for folder in (self.path, self.path / "networks", self.path / "surfaces", self.states, *states):
+            files.remove_parts(folder)
 
     def _write_manifest(self, manifest):
         if manifest != self.manifest:
@@ -257,28 +266,42 @@ class StudyFolder:
 
     @property
     def is_finished(self):
-        return bool(self.manifest.get("finished")) and (self.path / "measures.csv").exists()
+        return bool(self.manifest.get("finished")) and log.damage_of_measures(self.path, self.manifest) is None
 
     def finish(self, complete=True):
         """Write measures.csv, and into the manifest that all is done, where it is."""
         for plan in self.settings.surfaces:
             if self.cannot_be_drawn(plan):
                 self._say(f"{plan.network.key} diverged; it has no surface at epoch {plan.epoch} and later")
-        self.write_measures()
-        self._write_manifest({**self.manifest, "finished": files.now() if complete else None})
+        measures = self.write_measures()
+        self._write_manifest({**self.manifest, "measures": measures, "finished": files.now() if complete else None})
 
     def write_measures(self):
-        """Write measures.csv of all surfaces in the folder, those of earlier settings too."""
+        """Write measures.csv of all surfaces in the folder, those of earlier settings too. Returns its checksum."""
         rows = []
         for key in log.surface_names(self.path):
             surface, why = log.read_surface(self.path, key)
-            if why:
+            if why := why or self._not_of_this_study(key, surface):
                 self._say(f"left out: {why}")
                 continue
-            network = key.partition(f"--{surface.settings['kind']}--e")[0]
-            found = self.manifest["curvature"].get(f"{network}--e{surface.settings['epoch']}--b0--curvature", {})
+            network, epoch = log.network_of(key), surface.settings["epoch"]
+            found = self.manifest["curvature"].get(f"{network}--e{epoch}--b0--curvature", {})
             rows.append(log.row_of(key, surface, found))
-        log.write_measures(self.path, rows)
+        return log.write_measures(self.path, rows)
+
+    def _not_of_this_study(self, key, surface):
+        """Why the file of a surface is not believed, as a sentence; an empty text where it is."""
+        path, settings, network = log.surface_file(self.path, key), surface.settings, log.network_of(key)
+        if not {*settings} >= DECIDES or key != surface_key(network, **{name: settings[name] for name in KEY}):
+            return f"{path} holds another surface"
+        about = self.manifest["networks"].get(network)
+        if about is None:  # of a manifest that was moved away
+            return ""
+        if not log.agrees(settings["network"], about["settings"]):
+            return f"{path} holds another surface"
+        if about["weights"].get(str(settings["epoch"]), settings["weights"]) != settings["weights"]:
+            return f"{path} was drawn of other weights than {network} has now"
+        return ""
 
 
 NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "tiny_imagenet": "Tiny ImageNet"}

@@ -52,6 +52,11 @@ def write_manifest(folder, manifest):
     manifests.write(folder, manifest)
 
 
+def network_of(surface):
+    """The key of its network, of a surface's."""
+    return surface.rpartition("--e")[0].rpartition("--")[0]
+
+
 def surface_names(folder):
     """The names of all surfaces in a folder, plain or packed, in order. Raises DamagedError."""
     surfaces = Path(folder) / "surfaces"
@@ -85,10 +90,22 @@ def write_surface(folder, key, loss, accuracy, steps, settings):
 
 
 def write_measures(folder, rows):
-    """Write measures.csv. Returns the table."""
-    table = pd.DataFrame(rows, columns=None if rows else SETTINGS)
-    files.write_whole(Path(folder) / "measures.csv", table.to_csv(index=False, float_format="%.6g"))
-    return table
+    """Write measures.csv. Returns its checksum."""
+    text = pd.DataFrame(rows, columns=None if rows else SETTINGS).to_csv(index=False, float_format="%.6g")
+    files.write_whole(Path(folder) / "measures.csv", text)
+    return files.checksum(text)
+
+
+def damage_of_measures(folder, manifest):
+    """What is wrong with measures.csv, as a sentence; None for nothing."""
+    path = Path(folder) / "measures.csv"
+    try:
+        there = files.checksum(path.read_bytes())
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror}); run the study again"
+    if there != manifest.get("measures", there):  # a study of an earlier version has no checksum
+        return f"{path} is damaged: its checksum is not the one in manifest.json; run the study again"
+    return None
 
 
 def row_of(key, surface, curve):
@@ -155,7 +172,7 @@ class StudyResults:
         for row in self.rows(**chosen).itertuples():
             titles = tuple(_title(name, getattr(row, name)) for name in (rows, columns))
             found.setdefault(titles[0], {}).setdefault(titles[1], []).append(self.surface(row.surface))
-            mixed.setdefault(titles, set()).add(row.surface.partition(f"--{row.kind}--e")[0])
+            mixed.setdefault(titles, set()).add(network_of(row.surface))
         for titles, those in mixed.items():
             if len(those) > 1:
                 raise StudyError(
@@ -194,6 +211,8 @@ def load_study(folder):
     manifest = read_manifest(folder)
     if manifest is None or not (folder / "measures.csv").exists():
         raise StudyError(f"{folder} holds no landscape study: there is no manifest.json, or no measures.csv in it")
+    if damage := damage_of_measures(folder, manifest):
+        raise StudyError(damage)
     try:
         table = pd.read_csv(folder / "measures.csv", dtype=dict.fromkeys(("batch", "layers"), str))
     except (ValueError, OSError) as error:

@@ -32,6 +32,7 @@ from helpers.checks import (
 )
 from helpers.config import CHECKS, ENDINGS, ONE, SweepConfig, default_save_dir
 from helpers.networks import NETWORKS as CONVNETS
+from helpers.networks.convnets import width_factor
 from helpers.training import TORCH_OPTIMIZERS
 
 MLP = "mlp"
@@ -132,7 +133,7 @@ CONFIG_CHECKS = {
 # what a network has beside its training: arguments of `helpers.networks`
 MODEL_CHECKS = {
     "network": name_in((MLP, *CONVNETS)),
-    "width": positive,
+    "width": width_factor,
     "batch_norm": flag,
     "dropout": _share,
 }
@@ -195,13 +196,17 @@ class SurfacePlan:
 
     @property
     def key(self):
-        batch = self.batch if isinstance(self.batch, str) else f"b{self.batch}"
-        return f"{self.network.key}--{self.kind}--e{self.epoch}--p{self.pair}--{batch}"
+        return surface_key(self.network.key, self.kind, self.epoch, self.pair, self.batch)
 
     def to_dict(self):
         """What decides its numbers, as plain JSON."""
         own = {"kind": self.kind, **self.settings, "epoch": self.epoch, "pair": self.pair, "batch": self.batch}
         return {"network": self.network.to_dict(), **own}
+
+
+def surface_key(network, kind, epoch, pair, batch):
+    """The name of a surface in the study, which its file has; `network` is the key of its network."""
+    return f"{network}--{kind}--e{epoch}--p{pair}--{batch if isinstance(batch, str) else f'b{batch}'}"
 
 
 @dataclass(frozen=True)
@@ -349,6 +354,11 @@ def _plans(kind, own, config, networks, names):
     for network in chosen:
         last = network.config.num_epochs
         if settings["directions"] == "trajectory":
+            if last < 2:
+                raise ConfigError(
+                    f"{where}: {network.name} is trained for num_epochs = {last}, which is a line; allowed are 2 and "
+                    "more for a trajectory's plane"
+                )
             epochs = [last]
         if wrong := [epoch for epoch in epochs if epoch > last]:
             raise ConfigError(

@@ -64,7 +64,7 @@ class Study:
                 networks.check_inits(config)
             cell = (network.name, network.run.activation, network.run.init, network.run.layers)
             if cell not in nets:
-                nets[cell] = build(network, self.data)
+                nets[cell] = self._built(network)
             self._cost[network.key] = multiplications(nets[cell], self.data.x_train[:1].cpu())
         for plan in {(p.network.key, p.kind): p for p in self.settings.surfaces if p.settings["layers"]}.values():
             run = plan.network.run
@@ -81,6 +81,24 @@ class Study:
                     f"SURFACES[{plan.kind!r}] asks for {plan.batch + 1} mini-batches of samples = {size}, but there "
                     f"are only {n} training samples; allowed are batches x samples up to {n}"
                 )
+
+        if self.settings.curves and (size := self.settings.curves[0].samples) > self.data.train_size:
+            raise ConfigError(
+                f"samples is {size:,} in CONFIG, on which the curvature is measured, but there are only "
+                f"{self.data.train_size:,} training samples; allowed are up to so many"
+            )
+
+    def _built(self, network):
+        """A network of the study. Raises ConfigError where it does not fit into memory."""
+        try:
+            return build(network, self.data)
+        except (RuntimeError, MemoryError) as error:
+            if not lanes.is_out_of_memory(error):
+                raise
+            raise ConfigError(
+                f"NETWORKS[{network.name!r}] does not fit into memory; allowed is what does: choose fewer channels or "
+                "units"
+            ) from error
 
     # ---- running
 
@@ -103,7 +121,8 @@ class Study:
     def run(self):
         """Train and draw what is left, and return the whole study, a `log.StudyResults`.
 
-        Interrupted, it goes on from each task's last step when it is started again.
+        Interrupted, it goes on from each task's last step when it is started again. A finished study is only read
+        where nothing can be written.
         """
         self.stop.clear()
         try:
@@ -113,6 +132,8 @@ class Study:
         except (files.LockedError, files.DamagedError, lanes.ClusterError) as error:
             raise SweepError(str(error)) from error
         except OSError as error:
+            if self.there.is_finished and not self.left:
+                return log.load_study(self.folder)
             raise SweepError(
                 f"the study cannot be written to {error.filename or self.folder} ({error.strerror or error}); what is "
                 "finished is kept: mend that, and start again to go on"

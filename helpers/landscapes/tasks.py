@@ -31,10 +31,10 @@ from helpers.training import (
     OwnDraws,
     Recipe,
     Training,
-    checkpoint_file,
     data_type,
     epoch_order,
     load_checkpoint,
+    read_checkpoint,
 )
 from helpers.usual_torch import usual_torch
 
@@ -180,12 +180,14 @@ class Drawing:
         return {"step": self.step, "rows": rows, "pair": pair, "about": self.about}
 
     def load(self, state):
+        if state["about"]["weights"] != self.about["weights"]:
+            raise ValueError("the state is of other weights")
         if "failed" in state:
             self.step, self.failed = state["step"], state["failed"]
             return
         step, rows = state["step"], state["rows"].numpy()
-        if rows.shape != (2, step, len(self.steps)) or state["about"]["weights"] != self.about["weights"]:
-            raise ValueError(f"the state has {rows.shape[1]} rows at step {step}, or is of other weights")
+        if rows.shape != (2, step, len(self.steps)):
+            raise ValueError(f"the state has {rows.shape[1]} rows at step {step}")
         self.loss[:step], self.accuracy[:step] = rows
         device = self.x.device
         if state["pair"] is None:
@@ -295,11 +297,20 @@ class TrainingWithCheckpoints(Training):
         recipe = Recipe(config.optimizer, network.run.lr, config.batch_size, config.num_epochs, seed=network.run.seed)
         super().__init__(net.to(data.x_train.device), data, recipe, [Checkpoints(checkpoints, epochs)])
 
+    def load(self, state):
+        super().load(state)
+        try:
+            self._weights()  # the epochs before it, without which a state is of no use
+        except FileNotFoundError as error:
+            raise files.DamagedError(str(error)) from error
+
     def results(self):
+        return {**super().results(), "weights": self._weights()}
+
+    def _weights(self):
         # from the files: a training that goes on from a state has not seen the epochs before it
         kept = [epoch for epoch in self.epochs if epoch <= self.epoch]
-        states = {str(epoch): files.read_state(checkpoint_file(self.checkpoints, epoch))[0] for epoch in kept}
-        return {**super().results(), "weights": {epoch: checksum_of(state) for epoch, state in states.items()}}
+        return {str(epoch): checksum_of(read_checkpoint(self.checkpoints, epoch)) for epoch in kept}
 
 
 # ---- who makes them

@@ -25,6 +25,7 @@ from helpers.initializers import ELSEWHERE, INITIALIZERS, generator_for, row_and
 from helpers.usual_torch import usual_torch
 
 AS_TORCHVISION = "torchvision"
+MOST_WIDTH = 100  # times the published channels
 CHUNK = 256  # images that `training.evaluate` puts through one of these at once: its largest layer then stays small
 
 
@@ -302,7 +303,14 @@ def _checked(activation, classes, channels, width, seed, image_shape, base):
 
 
 def _scaled(channels, width):
-    return max(1, round(channels * positive("width", width)))
+    return max(1, round(channels * width_factor("width", width)))
+
+
+def width_factor(key, value):
+    """What all channels of a network are multiplied by. Raises ConfigError."""
+    if positive(key, value) > MOST_WIDTH:
+        refuse(key, value, f"a number above 0 and up to {MOST_WIDTH}")
+    return float(value)
 
 
 def _share(key, value):

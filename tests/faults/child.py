@@ -180,6 +180,18 @@ def study(common, given, folder, steps=None, disk=None):
         Study(experiments(common, given, folder)).run()
 
 
+def landscapes(config, networks, surfaces, folder, steps=None, disk=None):
+    """Run a landscape study. Steps are epochs of training, rows of surfaces, parts of a curvature."""
+    from helpers.landscapes.study import Study
+    from helpers.landscapes.tasks import Curving, Drawing
+    from helpers.training import Training
+
+    for work in (Training, Drawing, Curving):
+        _count(work, steps)
+    with Disk(*disk) if disk else nullcontext():
+        Study({**config, "save_dir": folder}, networks, surfaces).run()
+
+
 def pack(what, folder, disk=None):
     """Pack or unpack what lies below a folder."""
     from helpers import packed

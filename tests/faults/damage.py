@@ -9,7 +9,7 @@ from helpers import packed
 from helpers.records import load_sweep
 
 from . import child, small
-from .kills import STUDY, SWEEP, taken_up, whole, whole_sweep
+from .kills import LANDSCAPES, STUDY, SWEEP, taken_up, whole, whole_sweep
 from .small import small_folder
 from .table import fault, no_sentence
 
@@ -183,7 +183,11 @@ def halfway(kind, folder, root):
         shutil.rmtree(folder, ignore_errors=True)
         child.start(*kind.work(folder, None, (str(folder), at, -signal.SIGKILL)), log=root / "halfway.log")
         abouts = folder.glob("*/experiment.json")
-        finished = [*folder.glob("runs/*.csv"), *(path for path in abouts if '"finished": "' in path.read_text())]
+        finished = [
+            *folder.glob("runs/*.csv"),
+            *folder.glob("surfaces/*.npz"),
+            *(path for path in abouts if '"finished": "' in path.read_text()),
+        ]
         if finished and any(folder.glob("state/*.pt")):
             break
     for part in folder.rglob("*.part"):
@@ -245,6 +249,9 @@ def other(kind, folder):
     """Another one, whose files are laid in the place of ours."""
     if kind is SWEEP:
         whole_sweep(folder, hidden_size=9)
+    elif kind is LANDSCAPES:
+        given = {**small.LANDSCAPES, "lr": 0.02}, small.LANDSCAPE_NETWORKS, small.LANDSCAPE_SURFACES
+        child.start(child.landscapes, *given, str(folder), log=f"{folder}.log")
     else:
         child.start(child.study, {**small.STUDY, "lr": 0.02}, small.EXPERIMENTS, str(folder), log=f"{folder}.log")
 
@@ -255,6 +262,9 @@ for _name, _kind, _make, _tries in (
     ("a packed sweep", SWEEP, packed_up, 60),
     ("a finished spline study", STUDY, finished, 60),
     ("an interrupted spline study", STUDY, halfway, 60),
+    ("a finished landscape study", LANDSCAPES, finished, 150),
+    ("an interrupted landscape study", LANDSCAPES, halfway, 150),
+    ("a packed landscape study", LANDSCAPES, packed_up, 60),
 ):
     fault(f"{_name}, one file damaged, started again", _tries)(partial(damaged, _kind, _make))
 

@@ -5,7 +5,7 @@ import shutil
 from functools import partial
 
 from . import child, small
-from .kills import STUDY, SWEEP, operations, spread, taken_up, whole, whole_sweep
+from .kills import LANDSCAPES, STUDY, SWEEP, operations, spread, taken_up, whole, whole_sweep
 from .small import small_folder
 from .table import fault
 
@@ -33,6 +33,7 @@ for _name in child.ERRORS:
         fault(f"{_name} {_words} of a sweep", 100)(partial(failing, SWEEP, _name, _on))
         if _name == "ENOSPC":
             fault(f"{_name} {_words} of a spline study", 60)(partial(failing, STUDY, _name, _on))
+            fault(f"{_name} {_words} of a landscape study", 60)(partial(failing, LANDSCAPES, _name, _on))
 
 
 @fault("a full disk at each write of a pack and an unpack", 60)

@@ -36,6 +36,7 @@ from helpers.config import CHECKS, SweepConfig
 from helpers.data import DataError
 from helpers.data.downloads import IDX_FILES
 from helpers.data.tables import TABLES, read_rows
+from helpers.landscapes.settings import study_settings
 from helpers.spline_study.experiments import experiments
 from helpers.spline_study.log import read_log
 from helpers.sweep import Sweep
@@ -388,6 +389,28 @@ def any_experiments(folder):
             experiments(*(part.content for part in given), str(folder / "study"))
         except SENTENCES as error:
             return refusal(error)
+        return ""
+
+    return check
+
+
+PARTS = small.LANDSCAPES, small.LANDSCAPE_NETWORKS, small.LANDSCAPE_SURFACES
+LANDSCAPES = st.one_of(
+    st.tuples(*(mutated(part, ANYTHING) if i == j else st.just(Changed(part, ())) for i, part in enumerate(PARTS)))
+    for j in range(len(PARTS))
+)
+
+
+@target("CONFIG, NETWORKS and SURFACES", LANDSCAPES)
+def any_landscapes(folder):
+    def check(given):
+        try:
+            found = study_settings(*(part.content for part in given))
+        except SENTENCES as error:
+            return refusal(error)
+        if len({plan.key for plan in found.plans}) < len(found.plans):
+            return "files of one name"
+        json.dumps([found.given, *(plan.to_dict() for plan in found.plans)], allow_nan=False)
         return ""
 
     return check

@@ -24,6 +24,11 @@ def _study_work(folder, steps=None, disk=None):
     return child.study, small.STUDY, small.EXPERIMENTS, str(folder), steps, disk
 
 
+def _landscape_work(folder, steps=None, disk=None):
+    given = small.LANDSCAPES, small.LANDSCAPE_NETWORKS, small.LANDSCAPE_SURFACES
+    return child.landscapes, *given, str(folder), steps, disk
+
+
 class Kind(NamedTuple):
     """What is started.
 
@@ -42,6 +47,9 @@ class Kind(NamedTuple):
 
 SWEEP = Kind("a sweep", _sweep_work, small.digits_of, "runs/*.csv", small.STEPS)
 STUDY = Kind("a spline study", _study_work, small.study_digits_of, "none", small.STUDY_STEPS)
+LANDSCAPES = Kind(
+    "a landscape study", _landscape_work, small.landscape_digits_of, "surfaces/*.npz", small.LANDSCAPE_STEPS
+)
 
 
 def whole(kind, folder, **changes):
@@ -124,6 +132,7 @@ def signalled(kind, name, tally, rng, tries):
 for _name in SIGNALS:
     fault(f"{_name} of a sweep", 60 if _name == "SIGKILL" else 25)(partial(signalled, SWEEP, _name))
     fault(f"{_name} of a spline study", 40 if _name == "SIGKILL" else 15)(partial(signalled, STUDY, _name))
+    fault(f"{_name} of a landscape study", 40 if _name == "SIGKILL" else 15)(partial(signalled, LANDSCAPES, _name))
 
 
 # ---- killed at each operation on the disk in turn
@@ -157,12 +166,14 @@ def at_each_write(kind, tally, rng, tries):
                 problems = [end.problem(-9, 0), *taken_up(kind, folder, expected, log, steps)]
                 problems += ["states are left behind" if kind is SWEEP and (folder / "state").exists() else ""]
                 parts = any(folder.rglob("*.part"))
+                problems += ["a .part stays" if kind is LANDSCAPES and parts else ""]
                 tally.judged(case, "resumed, a .part stays" if parts else "resumed", problems)
             shutil.rmtree(folder, ignore_errors=True)
 
 
 fault("SIGKILL of a sweep at each write in turn", 300)(partial(at_each_write, SWEEP))
 fault("SIGKILL of a spline study at each write in turn", 100)(partial(at_each_write, STUDY))
+fault("SIGKILL of a landscape study at each write in turn", 150)(partial(at_each_write, LANDSCAPES))
 
 
 @fault("SIGKILL of a pack and an unpack at each write in turn", 60)

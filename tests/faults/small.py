@@ -1,4 +1,4 @@
-"""A sweep and a spline study as small as can be, and what is compared of them: every digit but the times."""
+"""A sweep and two studies as small as can be, and what is compared of them: every digit but the times."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from helpers import packed
+from helpers.landscapes import load_surface
 
 # Four stacks of two networks, four measurements each: a start takes a tenth of a second.
 SWEEP = {
@@ -41,6 +42,31 @@ STUDY = {
 }
 EXPERIMENTS = {"plain": {}, "mine": {"activation": "learnable_spline"}, "clipped": {"clip": 1.0, "seeds": [0, 1]}}
 STUDY_STEPS = 4 * (EPOCHS + 1)
+
+LANDSCAPES = {
+    "layers_list": [2],
+    "hidden_size": 8,
+    "num_epochs": 2,
+    "epochs": [0, 2],
+    "batch_size": 32,
+    "samples": 32,
+    "train_size": 100,
+    "test_size": 50,
+    "width": 5,
+    "pairs": 1,
+    "batches": 2,
+    "eigenvalues": 1,
+    "probes": 2,
+    "precision": "float64",
+    "device": "cpu",
+}
+LANDSCAPE_NETWORKS = {"mlp": {"activations": ["relu", "tanh"]}}
+LANDSCAPE_SURFACES = {
+    "random": {},
+    "path": {"directions": "trajectory", "activations": ["tanh"], "width": 3, "batches": 1},
+}
+# two networks, nine surfaces, the curvature of both at two epochs
+LANDSCAPE_STEPS = 2 * (2 + 1) + 8 * (5 + 1) + (3 + 1) + 4 * 2
 TIMES = {"epoch_time", "train_time", "seconds"}
 
 
@@ -66,7 +92,8 @@ def without_times(text):
 def csvs(folder):
     """{name: text} of the CSVs of a folder of logs, plain or packed."""
     folder = Path(folder)
-    names = {path.name for path in folder.glob("*.csv")} | set(packed.packed_names(folder))
+    names = {path.name for path in folder.glob("*.csv")}
+    names |= {name for name in packed.packed_names(folder) if name.endswith(".csv")}
     return {name: packed.read(folder / name).decode() for name in sorted(names)}
 
 
@@ -84,6 +111,20 @@ def study_digits_of(folder):
         finished = bool(json.loads(path.read_text()).get("finished"))
         tables = {name: without_times(text) for name, text in csvs(path.parent).items()}
         found[path.parent.name] = (finished, tables)
+    return found
+
+
+def landscape_digits_of(folder):
+    """The same of a landscape study; of its manifest what is known of networks and their curvature."""
+    folder = Path(folder)
+    found = {name: without_times(text) for name, text in csvs(folder / "networks").items()}
+    for name in {path.name for path in folder.glob("surfaces/*.npz")} | {*packed.packed_names(folder / "surfaces")}:
+        surface = load_surface(folder / "surfaces" / name)
+        found[name] = (surface.loss.tolist(), surface.accuracy.tolist(), surface.settings)
+    found["measures.csv"] = without_times((folder / "measures.csv").read_text())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    found["curvature"] = manifest["curvature"]
+    found["weights"] = {name: about["weights"] for name, about in manifest["networks"].items()}
     return found
 
 

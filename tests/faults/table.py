@@ -11,10 +11,11 @@ from helpers.batch.parameters import BatchError
 from helpers.checks import ConfigError
 from helpers.data import DataError
 from helpers.files import DamagedError, LockedError
+from helpers.landscapes.log import StudyError
 from helpers.sweep import SweepError
 
 # errors made for the reader: their text is one sentence that says it all
-SENTENCES = (ConfigError, DataError, SweepError, LockedError, DamagedError, BatchError, NotebookError)
+SENTENCES = (ConfigError, DataError, SweepError, LockedError, DamagedError, StudyError, BatchError, NotebookError)
 LONGEST = 500  # characters of a sentence
 
 

@@ -14,6 +14,7 @@ from .table import FAULTS, LONGEST, Tally, no_sentence, table, tried
 FEW = {
     "SIGKILL of a sweep": 3,
     "SIGKILL of a sweep at each write in turn": 8,
+    "SIGKILL of a landscape study at each write in turn": 2,
     "ENOSPC at each write in turn of a sweep": 6,
     "a finished sweep, one file damaged, started again": 15,
     "an interrupted sweep, one file damaged, started again": 10,

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from helpers import data, files, networks
 from helpers.config import ConfigError, SweepConfig
 from helpers.landscapes import birth, birth_figures
-from helpers.sweep import rebuild
+from helpers.sweep import SweepError, rebuild
 
 SMALL = {**TINY, "hidden_size": 4, "layers_list": [1, 2], "init_types": ["he_normal", "zero"], "activations": ["tanh"]}
 SETTINGS = {"width": 5, "samples": 16, "hessian": True}
@@ -107,6 +107,36 @@ def test_what_is_finished_is_not_written_again(grid, tmp_path):
     before = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
     pd.testing.assert_frame_equal(birth.birth(SMALL, path, **SETTINGS), table)
     assert {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == before
+
+
+def test_rows_of_other_runs_stay_and_are_not_taken_for_those_that_are_asked_for(grid, tmp_path):
+    """As many runs as are there, but others: another depth."""
+    there, table = grid
+    path = tmp_path / "birth.csv"
+    for suffix in (".csv", ".json"):
+        path.with_suffix(suffix).write_bytes(there.with_suffix(suffix).read_bytes())
+    deeper = {**SMALL, "layers_list": [3, 4]}
+    found = birth.birth(deeper, path, watch=lambda progress: None, **SETTINGS)
+    assert set(found.layers) == {*deeper["layers_list"]}
+    assert set(birth.read_birth(path)[0].run) == {*found.run, *table.run}
+    pd.testing.assert_frame_equal(birth.birth(SMALL, path, **SETTINGS), table)
+
+
+def test_rows_are_those_of_the_sweep_that_they_stand_beside(grid):
+    config = SweepConfig.from_dict(SMALL)
+    assert birth.read_birth(grid[0], config)[0].equals(grid[1])
+    for key, value in {"hidden_size": 5, "train_size": 99, "normalize": True}.items():
+        with pytest.raises(ConfigError, match=f"holds the grid of other {key}"):
+            birth.read_birth(grid[0], SweepConfig.from_dict({**SMALL, key: value}))
+
+
+def test_a_full_disk_is_one_sentence(grid, tmp_path, monkeypatch):
+    def full(path, *_):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(files, "write_whole", full)
+    with pytest.raises(SweepError, match=r"cannot be written to .*birth.json \(No space left on device\)"):
+        birth.birth(SMALL, tmp_path / "birth.csv", **SETTINGS)
 
 
 @pytest.mark.parametrize("changed", [{"width": 7}, {"max_step": 0.1}])

@@ -67,6 +67,7 @@ def copy(finished, tmp_path):
         ({}, MLP, {"a": {}, "b": {}}, "SURFACES['a'] and SURFACES['b'] draw the same surface of mlp--relu"),
         ({}, MLP, {"a": {"directions": "hessian", "layers": ["output"]}}, "has layers, which only random directions"),
         ({}, MLP, {"a": {"directions": "hessian", "pairs": 3}}, "there is one plane of hessian"),
+        ({"num_epochs": 1}, MLP, {"a": {"directions": "trajectory"}}, "num_epochs = 1, which is a line"),
         ({}, MLP, {"a": {"max_step": 0}}, "SURFACES['a']['max_step'] is 0; allowed is a finite number above 0"),
         ({}, MLP, {"A": {}, "a": {"max_step": 2.0}}, "SURFACES names 'A' and 'a', whose files are one"),
     ],
@@ -83,6 +84,8 @@ def test_a_mistake_in_the_settings_is_one_sentence(config, networks, surfaces, w
     [
         ({"batches": 5}, MLP, RANDOM, "asks for 5 mini-batches of samples = 32, but there are only 128"),
         ({}, MLP, {"a": {"layers": ["conv1"]}}, "SURFACES['a'] with mlp"),
+        ({"samples": 999, "batches": "train"}, MLP, RANDOM, "samples is 999 in CONFIG, on which the curvature"),
+        ({}, {"resnet14": {"width": 1e308}}, RANDOM, "allowed is a number above 0 and up to 100"),
         ({"batch_size": 999}, MLP, RANDOM, "batch_size is 999"),
     ],
 )
@@ -91,6 +94,17 @@ def test_what_does_not_fit_the_data_is_refused_before_anything_is_written(tmp_pa
         study_of(tmp_path / "new", config, networks, surfaces)
     assert words in str(error.value)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_network_that_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch):
+    from helpers.landscapes import study
+
+    def too_large(*_):
+        return torch.empty(2**60)
+
+    monkeypatch.setattr(study, "build", too_large)
+    with pytest.raises(ConfigError, match=r"NETWORKS\['mlp'\] does not fit into memory"):
+        study_of(tmp_path / "new")
 
 
 def test_networks_are_the_cells_of_their_grid_and_only_those_that_are_drawn():
@@ -355,6 +369,82 @@ def stop_at_row(study, key, row):
         return work
 
     study.worker.begin = stopping
+
+
+@pytest.mark.parametrize("damage", ["cut", "removed"])
+def test_a_training_whose_earlier_checkpoint_is_gone_begins_anew(tmp_path, finished, capsys, damage):
+    """A kill after epoch 1, then the weights of epoch 0 are lost: the state alone cannot give them back."""
+    (network,) = study_of(tmp_path).settings.networks
+    study = study_of(tmp_path)
+    stop_at_row(study, network.key, 1)
+    study.run()
+    checkpoint = tmp_path / "state" / network.key / "epoch_0.pt"
+    if damage == "cut":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-30])
+    else:
+        checkpoint.unlink()
+    results = study_of(tmp_path).run()
+    assert f"{network.key} begins anew" in capsys.readouterr().out
+    for key, surface in log.load_study(finished).surfaces().items():
+        assert np.array_equal(results.surface(key).loss, surface.loss)
+
+
+@pytest.mark.parametrize("damage", ["a digit", "a row", "emptied", "no text"])
+def test_damaged_measures_are_refused_and_written_again(copy, damage):
+    path = copy / "measures.csv"
+    whole = path.read_bytes()
+    changed = {"a digit": whole[:-3] + b"7" + whole[-2:], "a row": whole[: whole.rindex(b"\n", 0, -1) + 1]}
+    path.write_bytes({**changed, "emptied": b"", "no text": b"\xff" + whole}[damage])
+    with pytest.raises(log.StudyError, match=r"measures.csv is damaged: .*; run the study again"):
+        log.load_study(copy)
+    before = mtimes(copy)
+    study_of(copy).run()
+    assert (path.read_bytes(), mtimes(copy)) == (whole, before)
+
+
+def test_measures_have_the_surfaces_of_this_study_alone(copy, capsys):
+    """Others lie there as well: a copy under another name, one of no study, one of weights that are no more."""
+    whole, (first, *_) = (copy / "measures.csv").read_bytes(), sorted((copy / "surfaces").glob("*.npz"))
+    surface = log.load_surface(first)
+    first.with_name("mine.npz").write_bytes(first.read_bytes())
+    log.save_surface(first.with_name("none.npz"), Surface(surface.loss, surface.accuracy, surface.steps, {}))
+    older = {**surface.settings, "kind": "older", "weights": "f" * 16}
+    name = first.name.replace("--random--", "--older--")
+    log.save_surface(first.with_name(name), Surface(surface.loss, surface.accuracy, surface.steps, older))
+    (copy / "measures.csv").unlink()
+    study_of(copy).run()
+    assert (copy / "measures.csv").read_bytes() == whole
+    said = capsys.readouterr().out
+    assert said.count("holds another surface") == 2
+    assert "was drawn of other weights than mlp--relu--he_normal--2L--s0 has now" in said
+
+
+def test_a_state_that_a_kill_left_of_a_finished_surface_is_no_reason_to_refuse(copy):
+    study = study_of(copy)
+    plan = study.settings.surfaces[0]
+    about = {**study.worker.about(study._task(plan)), "code": {"helpers/landscapes/tasks.py": "other"}, "step": 2}
+    files.write_state(copy / "state" / f"{plan.key}.pt", {}, about)
+    assert study_of(copy).left == []
+    (copy / "surfaces" / f"{plan.key}.npz").unlink()
+    with pytest.raises(ConfigError, match="was made by other code"):
+        study_of(copy)
+
+
+def test_what_kills_left_half_written_is_removed(copy):
+    for name in ("state/mlp--relu--he_normal--2L--s0/epoch_2.pt", "surfaces/x.npz", "networks/x.csv", "manifest.json"):
+        (copy / f"{name}.123.part").write_text("half")
+    study_of(copy).run()
+    assert not list(copy.rglob("*.part"))
+
+
+def test_a_finished_study_is_read_where_nothing_can_be_written(copy, monkeypatch):
+    def read_only(*_):
+        raise PermissionError(13, "Permission denied", str(copy))
+
+    monkeypatch.setattr(files, "locked", read_only)
+    assert len(study_of(copy).run().measures) == 4
+    with pytest.raises(SweepError, match="cannot be written to"):
+        study_of(copy, {"seeds": [0, 1]}).run()
 
 
 def test_resume_false_makes_all_of_it_again(copy):
