@@ -254,7 +254,7 @@ def test_every_label_lies_within_a_ragged_figure():
             assert box.y1 <= height + 1, text.get_text()
 
 
-@pytest.mark.parametrize("n, shape", [(3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (9, (3, 3))])
+@pytest.mark.parametrize(("n", "shape"), [(3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (9, (3, 3))])
 def test_panels_stand_in_rows_of_about_one_length_and_the_last_of_a_column_has_a_label(n, shape):
     rows = {f"net {i}": {f"kind {i}": surface(1 + A)} for i in range(n)}  # a grid of n x n with n panels
     axes = [axes for axes in figures.maps(rows, shared=False).figure.axes if axes.get_title()]

@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 
@@ -20,3 +21,4 @@ def test_one_factor_a_layer_leaves_the_picture_and_a_factor_a_unit_does_not(digi
     changes = [float(change) for change in re.findall(r"up to (\d[\d.e+]*\d|\d)", picture.sentence)]
     assert changes[0] == 1
     assert changes[1] > 1.05
+    plt.close(picture.figure)
