@@ -222,8 +222,8 @@ def test_landscapes_draws_its_surfaces_and_answers_its_questions(tmp_path):
     born = {"seeds": [0], "layers_list": [10], "init_types": ["he_normal", "zero"], "activations": ["relu", "sigmoid"]}
     parameters = {"CONFIG": config, "NETWORKS": networks, "SURFACES": surfaces, "BIRTH": born}
     outputs = run_small(tmp_path, "notebooks/landscapes.ipynb", parameters)
-    assert len(list((save_dir / "figures").glob("*.png"))) == 12
-    assert len(pictures(outputs)) == 1 + 12
+    assert len(list((save_dir / "figures").glob("*.png"))) == 13
+    assert len(pictures(outputs)) == 1 + 13
     assert len([output for output in outputs if "image/gif" in output.get("data", {})]) == 1
     assert any("loss-surfaces" in output.get("data", {}).get("text/html", "") for output in outputs)
     study = landscapes.load_study(save_dir)
@@ -231,7 +231,7 @@ def test_landscapes_draws_its_surfaces_and_answers_its_questions(tmp_path):
     assert set(study.measures.kind) == set(surfaces)
     text = printed(outputs)
     assert "6 networks (mlp, vgg11)" in text
-    assert "of the variance is no quadratic" in text
+    assert "of the variance unexplained" in text
     assert "Of 4 runs" in text
     assert not [output for output in outputs if output.get("name") == "stderr"]
 

@@ -27,7 +27,6 @@ from helpers.figures import (
     STYLE,
     Picture,
     colour_scale,
-    label_outer,
     line_style,
     log_ticks,
     wrapped,
@@ -44,6 +43,7 @@ STEPS = {
     "none": "steps of the direction as it is",
 }
 SPANS = 20  # largest over smallest loss from which a scale is logarithmic unless it is named
+NEAR_THE_EDGE = 0.88  # of the largest step: a number on a contour line beyond it would be cut off
 LEVELS = 14  # contour levels of a figure, about
 
 
@@ -175,7 +175,7 @@ def _drawable(values, norm):
 
 def plain(value, digits=3):
     """A number in so many digits, without an exponent where it is short: "1000", "0.3", "2e+06"."""
-    return f"{value:.0f}" if 10 ** (digits - 1) <= abs(value) < 1e5 else f"{value:.{digits}g}"
+    return f"{value:.0f}" if 10 ** (digits - 1) <= abs(value) < 1e6 else f"{value:.{digits}g}"
 
 
 def plain_apart(values):
@@ -201,7 +201,7 @@ def maps(
     labels    {title: (of v1, of v2)}, as from `eigenvalue_labels` and `variance_labels`; (row, column) in a grid
     arrows    {title: (a, b)}: the way from the centre, in steps along v1 and v2; see `draw_arrow`
     marks     {title: [(a, b, text)]}: points of the plane, as the bottom of a basin or a barrier
-    shared    False for a scale and a colour bar a panel
+    shared    False for a scale and a colour bar a panel; then panels that a grid lacks leave no gap
 
     The sentence has the loss at the centre and the largest, and counts the points that are not finite.
     """
@@ -209,6 +209,8 @@ def maps(
     _check_named("quantity", quantity, tuple(COLOUR_MAPS))
     panels, in_a_row = panels_of(surfaces, quantity)
     there = {key: panel for key, panel in panels.items() if panel is not None}
+    if not shared and len(there) < len(panels):  # nothing is compared along its rows: no place stays empty
+        panels, in_a_row = there, None
     said = _say_what_differs(list(there.values()))
     scale = scale_of([panel.values for panel in there.values()], scale, quantity)
     norm = norm_of([panel.values for panel in there.values()], scale)
@@ -225,7 +227,7 @@ def maps(
         for a, b, text in (marks or {}).get(key, []):
             draw_mark(ax, a, b, text)
         if panel.spread is not None:
-            _draw_spread(ax, panel, norm_of(spreads, "linear"))
+            _draw_spread(ax, panel, norm_of(spreads, scale_of(spreads, quantity=quantity)))
         if not shared:
             _colour_bar(figure, image, ax, own, kind, quantity)
     if shared:
@@ -247,8 +249,8 @@ def _check_named(what, value, allowed):
 
 def _grid(n, columns, wider=0, size=2.6, **kwargs):
     """A figure of n square panels in rows of `columns`, and its n axes."""
-    columns = min(n, columns)
     rows = -(-n // columns)
+    columns = -(-n // rows)  # rows of about the same length: four panels are two and two
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             rows, columns, figsize=(1.7 + (size + wider) * columns, 1.0 + (size + 0.25) * rows), squeeze=False, **kwargs
@@ -276,9 +278,11 @@ def draw_map(axes, panel, kind, norm, quantity="loss", labels=None):
         )
         if np.ma.count(values) > 3 and np.ma.min(values) < np.ma.max(values):
             lines = axes.contour(steps, steps, values, levels=levels, colors="white", linewidths=0.6)
-            texts = axes.clabel(lines, lines.levels[1:-1:2], fontsize=7, fmt=plain_apart(levels), colors="black")
-            for text in texts:
+            number = {"fontsize": 7, "fmt": plain_apart(levels), "colors": "black", "inline": False}
+            for text in axes.clabel(lines, lines.levels[1:-1:2], **number):
                 text.set_bbox(BOX)
+                if np.abs(text.get_position()).max() > NEAR_THE_EDGE * steps[-1]:  # it would be cut off
+                    text.remove()
     axes.plot(0, 0, "+", color="white", ms=9, mew=2.6)
     axes.plot(0, 0, "+", color="black", ms=8, mew=1.2)
     half = (steps[1] - steps[0]) / 2 if kind == "heat" or np.ma.is_masked(values) else 0
@@ -305,7 +309,12 @@ def _label_steps(panels, axes, labels):
     plain = [ax for key, ax in zip(panels, axes, strict=True) if panels[key] is not None and key not in labels]
     kinds = {panel.settings.get("normalise", "filter") for panel in panels.values() if panel is not None}
     unit = STEPS.get(kinds.pop(), "steps") if len(kinds) == 1 else "steps"
-    label_outer(plain, f"along v2 ({unit})", f"along v1 ({unit})")
+    places = {(at.rowspan.start, at.colspan.start): ax for ax in plain if (at := ax.get_subplotspec())}
+    for (row, column), ax in places.items():  # the outermost of its row or column, also where a panel is missing
+        if column == min(c for r, c in places if r == row):
+            ax.set_ylabel(f"along v1 ({unit})")
+        if row == max(r for r, c in places if c == column):
+            ax.set_xlabel(f"along v2 ({unit})")
 
 
 def draw_arrow(axes, panel, way):
@@ -318,7 +327,7 @@ def draw_arrow(axes, panel, way):
     style = {"arrowstyle": "-|>", "facecolor": "black", "lw": 1.6, "shrinkA": 0, "shrinkB": 0, "path_effects": OUTLINE}
     axes.annotate("", (b * part, a * part), (0, 0), arrowprops=style)
     if part != 1:
-        _small_text(axes, a * part, b * part, f"{plain(1 / part)} times as long")
+        axes.text(0.03, 0.03, f"arrow: {plain(part)} times its length", fontsize=8, bbox=BOX, transform=axes.transAxes)
 
 
 def draw_mark(axes, a, b, text=""):
@@ -356,6 +365,7 @@ def _colour_bar(figure, image, axes, norm, kind, quantity):
         bar.ax.tick_params(labelsize=7)
     if kind == "heat" and isinstance(norm, LogNorm):
         log_ticks(bar.ax.yaxis, norm.vmin, norm.vmax)
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     elif kind == "contour":
         bar.ax.yaxis.set_major_formatter(FuncFormatter(plain_apart(levels_of(norm))))
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
@@ -379,9 +389,12 @@ def sentence_of(panels, quantity, said):
     panels = list(panels)
     named = {panel.title or "the surface": panel for panel in panels}
     centres = {title: panel.values[tuple(n // 2 for n in panel.values.shape)] for title, panel in named.items()}
-    parts = [f"{quantity} at the centre: {_listed(centres)}"]
     highest = {title: np.nanmax(panel.values) for title, panel in named.items() if np.isfinite(panel.values).any()}
-    parts += [f"largest {quantity} of the plane: {_listed(highest)}"] if highest else []
+    pairs = [(centres[title], highest[title]) for title in highest if centres[title] < highest[title]]
+    apart = (n for n in range(3, 10) if all(f"{a:.{n}g}" != f"{b:.{n}g}" for a, b in pairs))
+    digits = next(apart, 10)  # that tell a centre and the largest of its plane apart
+    parts = [f"{quantity} at the centre: {_listed(centres, digits)}"]
+    parts += [f"largest {quantity} of the plane: {_listed(highest, digits)}"] if highest else []
     lost = sum(int(np.isnan(panel.values).sum()) for panel in panels)
     total = sum(panel.values.size for panel in panels)
     parts += [f"{lost} of {total} points have a loss that is not finite"] if lost else []
@@ -390,13 +403,13 @@ def sentence_of(panels, quantity, said):
     return f"{said}: {'; '.join(parts)}."
 
 
-def _listed(values):
+def _listed(values, digits=3):
     """ "2.3 (relu), 0.1 (tanh)"; of more than four the extremes."""
     if len(values) > 4:
-        return words.extremes(values, ".3g")
+        return words.extremes(values, f".{digits}g")
     lost = {True: "not finite"}
     return ", ".join(
-        (lost.get(bool(np.isnan(value))) or f"{value:.3g}") + (f" ({title})" if len(values) > 1 else "")
+        (lost.get(bool(np.isnan(value))) or f"{value:.{digits}g}") + (f" ({title})" if len(values) > 1 else "")
         for title, value in values.items()
     )
 
@@ -513,8 +526,8 @@ def cuts(lines, quantity="loss", scale=None, *, name=None, title=""):
         figure, axes = plt.subplots(figsize=(6.4, 3.6))
     for i, (label, panel) in enumerate(panels.items()):
         style, lost = line_style(i), np.isnan(panel.values)
-        text = f"{panel.title} (mean of {panel.repeats}; band: all)" if panel.repeats > 1 else panel.title
-        axes.plot(panel.steps, np.clip(panel.values, -MOST, MOST), label=wrapped(text, 30), lw=1.6, **style)
+        text = f"{panel.title} (mean of {panel.repeats}, band of all)" if panel.repeats > 1 else panel.title
+        axes.plot(panel.steps, np.clip(panel.values, -MOST, MOST), label=wrapped(text, 44), lw=1.6, **style)
         if panel.repeats > 1:
             axes.fill_between(panel.steps, *low_high[label], color=style["color"], alpha=0.2, lw=0)
         if lost.any():
@@ -529,6 +542,8 @@ def cuts(lines, quantity="loss", scale=None, *, name=None, title=""):
             )
     if scale == "log":
         axes.set_yscale("log")
+        log_ticks(axes.yaxis, *axes.get_ylim())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     if any(np.isnan(panel.values).any() for panel in panels.values()):
         axes.plot([], [], "x", color="0.3", ms=4, label=NOT_FINITE)
     unit = STEPS.get(next(iter(panels.values())).settings.get("normalise", "filter"), "steps")

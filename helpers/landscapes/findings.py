@@ -91,7 +91,9 @@ def noises(results, **kinds):
     for name, chosen in kinds.items():
         shares = [noise(surface) for surface in results.surfaces(**chosen).values()]
         middle, said = words.median(shares, ".2g", "surfaces")
-        found.append(f"{name.replace('_', ' ')}: {middle} of the variance is no quadratic ({said})")
+        found.append(
+            f"{name.replace('_', ' ')}: a quadratic function leaves {middle} of the variance unexplained ({said})"
+        )
     return found
 
 

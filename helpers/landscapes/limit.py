@@ -34,8 +34,10 @@ def same_function(data, hidden_size=32, num_epochs=3, factor=10.0, seed=0):
     return {AS_TRAINED: net, OF_A_LAYER: rescaled(net, 0, factor), OF_A_UNIT: rescaled(net, 0, factors)}
 
 
-def pictures_of_one_function(nets, x, y, width=15):
+def pictures_of_one_function(nets, x, y, width=15, data=""):
     """Their surfaces side by side, on the same samples, with the same draws of directions and the same scale.
+
+    data  the name of the data, for the title
 
     The sentence has the largest difference of their outputs, and by how much their surfaces differ.
     """
@@ -43,6 +45,8 @@ def pictures_of_one_function(nets, x, y, width=15):
     surfaces = {
         title: loss_surface(net, x, y, filter_normalised_directions(net, 0), width=width) for title, net in nets.items()
     }
+    for surface in surfaces.values():
+        surface.settings.update(data=data, images=len(y))
     with torch.no_grad():
         outputs = [net(x) for net in nets.values()]
     apart = max(float((other - outputs[0]).abs().max() / outputs[0].abs().max()) for other in outputs[1:])

@@ -208,7 +208,10 @@ def test_an_arrow_points_in_steps_along_v1_and_v2_and_can_be_seen():
     ]
     short, long, tiny = (each.findobj(Annotation)[0] for each in axes)
     assert tiny.xy == pytest.approx((-0.25, 0.125))
-    assert [each.texts[-1].get_text() for each in axes[1:]] == ["57.1 times as long", "0.008 times as long"]
+    assert [each.texts[-1].get_text() for each in axes[1:]] == [
+        "arrow: 0.0175 times its length",
+        "arrow: 125 times its length",
+    ]
     assert short.xyann == (0, 0)
     assert short.xy == pytest.approx((-0.4, 0.2))
     assert long.xy == pytest.approx((0.7, 0.35))
@@ -237,7 +240,7 @@ def test_numbers_on_lines_and_bars_tell_the_levels_apart():
 
 def test_every_label_lies_within_a_ragged_figure():
     several = [surface(1 + A), surface(2 + A)]
-    picture = figures.maps({"a": {"x": several}, "b": {"x": several, "y": several}}, shared=False)
+    picture = figures.maps({"a": {"x": several}, "b": {"x": several, "y": several}}, shared=False, columns=2)
     picture.figure.canvas.draw()
     width, height = picture.figure.canvas.get_width_height()
     shown = [text for text in picture.figure.findobj(plt.Text) if text.get_text() and text.get_visible()]
@@ -249,6 +252,51 @@ def test_every_label_lies_within_a_ragged_figure():
             assert box.x1 <= width + 1, text.get_text()
             assert box.y0 >= -1, text.get_text()
             assert box.y1 <= height + 1, text.get_text()
+
+
+@pytest.mark.parametrize(("n", "shape"), [(3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (9, (3, 3))])
+def test_panels_stand_in_rows_of_about_one_length_and_the_last_of_a_column_has_a_label(n, shape):
+    rows = {f"net {i}": {f"kind {i}": surface(1 + A)} for i in range(n)}  # a grid of n x n with n panels
+    axes = [axes for axes in figures.maps(rows, shared=False).figure.axes if axes.get_title()]
+    assert len(axes) == n
+    assert axes[0].get_subplotspec().get_gridspec().get_geometry() == shape
+    assert [bool(each.get_xlabel()) for each in axes] == [i + shape[1] >= n for i in range(n)]
+    assert [bool(each.get_ylabel()) for each in axes] == [i % shape[1] == 0 for i in range(n)]
+
+
+def test_the_outermost_panel_has_a_label_where_a_grid_lacks_one():
+    picture = figures.maps({"a": {"x": surface(1 + A), "y": surface(2 + A)}, "b": {"y": surface(3 + A)}})
+    labels = {axes.get_title(): (axes.get_xlabel(), axes.get_ylabel()) for axes in picture.figure.axes}
+    assert all(labels["a, x"])
+    assert not any(labels["a, y"])
+    assert all(labels["b, y"])
+
+
+def test_a_number_on_a_line_is_not_cut_off_by_the_edge():
+    picture = figures.maps(surface(3 * A + B), labels=None)
+    axes = picture.figure.axes[0]
+    numbers = [text for text in axes.texts if text.get_text()]
+    assert numbers
+    picture.figure.canvas.draw()
+    frame = axes.get_window_extent()
+    for text in numbers:
+        box = text.get_window_extent()
+        assert frame.x0 <= (box.x0 + box.x1) / 2 - 5
+        assert frame.x1 >= (box.x0 + box.x1) / 2 + 5
+        assert np.abs(text.get_position()).max() <= 0.88
+
+
+def test_a_spread_over_decades_has_a_logarithmic_scale():
+    several = [surface(1.0), surface(1 + 10.0 ** (3 * A))]
+    picture = figures.maps({"x": several, "y": [surface(1.0), surface(1.1)]})
+    insets = [child for axes in picture.figure.axes for child in axes.child_axes if "sd of" in child.get_title("left")]
+    assert len(insets) == 2
+    assert all(isinstance(inset.collections[0].norm, LogNorm) for inset in insets)
+
+
+def test_the_sentence_tells_the_centre_and_the_largest_apart():
+    picture = figures.maps({"a": surface(1.4 + 1e-4 * A)})
+    assert "centre: 1.4; largest loss of the plane: 1.4001" in picture.sentence
 
 
 # ---- 3-D, cuts, paths, animation
