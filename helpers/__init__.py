@@ -14,7 +14,7 @@ FLOORS = (
     # 1: what varies, what stays
     "axes activations initializers data checksums manifests records config",
     # 2: networks and how they train
-    "theory networks training cluster",
+    "theory networks training loading cluster",
     # 3: the studies
     "sweep he_factor plateaus phase scale spline_study landscapes",
     # 4: what people touch

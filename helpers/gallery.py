@@ -405,8 +405,8 @@ def study_page(study, page):
         parts += [f"## Where the numbers{of} come from", *_provenance(results, page)]
         parts += _logs(results, study.logs, page)
     parts += _short_csvs(study, page)
-    if study.manifest and not study.sweeps:
-        parts += ["## Where the numbers come from", _manifest_table(study.manifest)]
+    if not study.sweeps and (rows := _rows_of_manifest(study.manifest or {})):
+        parts += ["## Where the numbers come from", table([["key", "value"], *rows])]
     return paragraphs([*parts, WRITTEN])
 
 
@@ -437,7 +437,7 @@ def _counts_by_axis(results):
 
 def _provenance(results, page):
     """What made the numbers of a sweep, and its CONFIG."""
-    yield _manifest_table(results.manifest)
+    yield table([["key", "value"], *_rows_of_manifest(results.manifest)])
     config = [[key, in_table(code(json.dumps(value)))] for key, value in results.config.items()]
     yield folded("CONFIG, completed", table([["key", "value"], *config]))
 
@@ -462,8 +462,8 @@ def one_line(pack, run):
     return f'pd.read_csv(zipfile.ZipFile("{pack.as_posix()}").open("{run}.csv"))'
 
 
-def _manifest_table(manifest):
-    """What a manifest says beside CONFIG: versions, device, machine, dates."""
+def _rows_of_manifest(manifest):
+    """What a manifest says beside CONFIG, as rows of a table: versions, device, machine, dates."""
     shown = ("note", "title", "question")  # elsewhere on the page
     values = {key: plain(value) for key, value in manifest.items() if isinstance(value, str | int) and key not in shown}
     values |= {key: f"{value:.6g}" for key, value in manifest.items() if isinstance(value, float)}
@@ -471,7 +471,7 @@ def _manifest_table(manifest):
         values["versions"] = plain(", ".join(f"{name} {number}" for name, number in manifest["versions"].items()))
     if len(manifest.get("origins", [])) > 1:
         values["trained in parts on"] = "; ".join(map(_origin, manifest["origins"]))
-    return table([["key", "value"], *([key.replace("_", " "), value] for key, value in values.items())])
+    return [[key.replace("_", " "), value] for key, value in values.items()]
 
 
 def _run_table(results, rows, page):

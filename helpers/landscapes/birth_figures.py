@@ -100,18 +100,24 @@ def telling_bars(told):
         if np.isfinite(row.gain):
             added.barh(place, 100 * row.gain, xerr=100 * row.gain_std, color=colour, alpha=0.8, ecolor="0.3")
     alone.axvline(told.right["forecast"], color="k", ls=":", lw=1)
-    alone.set_yticks(range(len(order)), [name.replace("_", " ") for name in order])
+    alone.set_yticks(range(len(order)), [in_words(name) for name in order])
     low = max(0.0, (told.right - told.right_std).min() - 0.05)
     alone.set(xlim=(low, 1), xlabel="share of runs called right, other half")
     added.set(xlabel="% more with it than by the forecast alone")
     best, most = told.right[told.auc.notna()].idxmax(), told.gain.idxmax()
     sentence = (
         "Called right, of the runs of the half that nothing was fitted on: "
-        f"{words.mean(told.right[best], told.right_std[best])} by {best}, "
+        f"{words.mean(told.right[best], told.right_std[best])} by {in_words(best)}, "
         f"{words.mean(told.right['forecast'], told.right_std['forecast'])} by the forecast (dotted); most is added to "
-        f"it by {most}: {words.mean(100 * told.gain[most], 100 * told.gain_std[most], '+.1f', '.1f')} %."
+        f"it by {in_words(most)}: {words.mean(100 * told.gain[most], 100 * told.gain_std[most], '+.1f', '.1f')} %."
     )
     return Picture("birth_telling", figure, sentence)
+
+
+def in_words(name):
+    """A row of `birth.telling` as a label: what is beside the numbers of the surface has no name of its own there."""
+    beside = {"backward": "gradient of the forecast", "depth": "depth by activation", "commonest": "what is commoner"}
+    return beside.get(name, name.replace("_", " "))
 
 
 def before_and_after_maps(surfaces, title=""):

@@ -49,11 +49,11 @@ class MlpPoints:
 
     def __init__(self, model, x, y, pair):
         with torch.no_grad():
-            self.x, self.y = x.flatten(1), y.long()
+            x, self.y = x.flatten(1), y.long()
             named = [{name: p.detach() for name, p in model.named_parameters()}, *pair]
             first, *others = _names(model)
             # W_0 x + b_0, V1_0 x + ..., V2_0 x + ...
-            self.inputs = [functional.linear(self.x, v[f"{first}.weight"], v[f"{first}.bias"]) for v in named]
+            self.inputs = [functional.linear(x, v[f"{first}.weight"], v[f"{first}.bias"]) for v in named]
             names = [f"{layer}.{kind}" for layer in others for kind in ("weight", "bias")]
             self.start, self.first, self.second = (torch.cat([v[name].reshape(-1) for name in names]) for v in named)
             self.shapes = [named[0][name].shape for name in names]

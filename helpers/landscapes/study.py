@@ -41,7 +41,7 @@ class Study:
         first = self.settings.networks[0].config
         self.device, self.cluster = resolve_device(first), self.settings.given["config"]["cluster"]
         self.worker = LandscapeWorker(self.folder / "state", self.device)
-        self.data = self.worker.data_of(first)
+        self.data = self.worker.loading.data_of(first)
         self.there = StudyFolder(self.folder, self.settings, self.data)
         self._check_networks()
         self.there.check()

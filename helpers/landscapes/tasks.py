@@ -12,11 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from helpers import data as datasets
 from helpers import files, networks, sources
-from helpers.activations import ACTIVATIONS, registered
-from helpers.config import resolve_device
-from helpers.initializers import INITIALIZERS, registered_inits
 from helpers.landscapes import curvature
 from helpers.landscapes.curvature import CurvatureError
 from helpers.landscapes.directions import DirectionError, filter_normalised_directions
@@ -25,6 +21,7 @@ from helpers.landscapes.points import PointsError, points
 from helpers.landscapes.settings import MLP
 from helpers.landscapes.surfaces import SurfaceError, steps_of
 from helpers.landscapes.trajectories import arrow, losses_along, trajectory_plane
+from helpers.loading import Loading
 from helpers.sweep import origin
 from helpers.training import (
     Checkpoints,
@@ -325,28 +322,11 @@ class LandscapeWorker:
     save_every = 0.0  # seconds: after each row, and each epoch
 
     def __init__(self, states, device=None):
-        self.states, self.device, self._data = str(states), device, {}
-
-    def __getstate__(self):
-        inits = {name: INITIALIZERS[name] for name in registered_inits()}
-        return {"states": self.states, "own_activations": registered(), "own_inits": inits}
-
-    def __setstate__(self, sent):
-        ACTIVATIONS.update(sent["own_activations"])
-        INITIALIZERS.update(sent["own_inits"])
-        self.__init__(sent["states"])
-
-    def data_of(self, config):
-        """The Data of a SweepConfig, loaded once."""
-        self.device = self.device or resolve_device(config)
-        key = tuple(getattr(config, name) for name in ("dataset", "normalize", "train_size", "test_size", "precision"))
-        if key not in self._data:
-            self._data[key] = datasets.load(config, self.device, data_type(config))
-        return self._data[key]
+        self.states, self.loading = str(states), Loading(device)
 
     def begin(self, task):
         network = task.what["network"]
-        data = self.data_of(network.config)
+        data = self.loading.data_of(network.config)
         net, checkpoints = build(network, data), Path(self.states, network.key)
         match task.what["do"]:
             case "train":

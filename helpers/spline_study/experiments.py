@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from helpers import data as datasets
 from helpers import elsewhere, files, lanes, networks, sources
-from helpers.activations import ACTIVATIONS, FAMILIES, registered
+from helpers.activations import FAMILIES
 from helpers.axes import AXES
 from helpers.checks import ConfigError, checked, folded, name_in, optional, path, positive, shown, whole
 from helpers.config import CHECKS, ONE, SweepConfig, resolve_device
 from helpers.initializers import INITIALIZERS
 from helpers.lanes import Task
+from helpers.loading import Loading
 from helpers.progress import Lines, Progress, Watched, say
 from helpers.spline_study import log
 from helpers.sweep import origin
@@ -172,27 +172,11 @@ class ExperimentWorker:
     save_every = SAVE_EVERY
 
     def __init__(self, device=None):
-        self.device, self._data = device, {}
-
-    def __getstate__(self):
-        return {"own_activations": registered()}
-
-    def __setstate__(self, sent):
-        ACTIVATIONS.update(sent["own_activations"])
-        self.__init__()
-
-    def data_of(self, config):
-        """The Data of a SweepConfig, loaded once."""
-        self.device = self.device or resolve_device(config)
-        # Without data_dir, which a log does not keep: what it names is found where this study has found it.
-        key = tuple(getattr(config, name) for name in ("dataset", "normalize", "train_size", "test_size", "precision"))
-        if key not in self._data:
-            self._data[key] = datasets.load(config, self.device, data_type(config))
-        return self._data[key]
+        self.loading = Loading(device)
 
     def begin(self, task):
         experiment = task.what["experiment"]
-        return training_of(experiment, self.data_of(experiment.config), self.device)
+        return training_of(experiment, self.loading.data_of(experiment.config), self.loading.device)
 
     def about(self, task):
         return {"experiment": task.what["experiment"].to_dict(), "training": task.what["training"], "code": of_code()}
@@ -307,7 +291,7 @@ class Study:
 
     def data_of(self, config):
         """The Data of a SweepConfig, as the experiments of this study have it."""
-        return self.worker.data_of(config)
+        return self.worker.loading.data_of(config)
 
     def describe(self):
         names, left = list(dict.fromkeys(e.name for e in self.experiments)), len(self.left)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from helpers import files, networks, packed
+from helpers import files, loading, networks, packed
 from helpers.activations import ACTIVATIONS, register_activation
 from helpers.activations.splines import SplineShape
 from helpers.config import ConfigError
@@ -634,14 +634,14 @@ def test_a_log_is_older_than_a_key_or_a_parameter(tmp_path, whole):
 def test_other_data_or_another_function_are_refused(tmp_path, monkeypatch, interrupted):
     """Under the settings of what is there, finished or begun."""
     own = {"a": {"activation": "mine_of_this_test", "num_epochs": 2}}
-    load, changed = studied.datasets.load, [""]
+    load, changed = loading.datasets.load, [""]
 
     def marked(config, *rest):
         data = load(config, *rest)
         object.__setattr__(data, "fingerprint", f"digits{changed[0]}")
         return data
 
-    monkeypatch.setattr(studied.datasets, "load", marked)
+    monkeypatch.setattr(loading.datasets, "load", marked)
     register_activation("mine_of_this_test", torch.tanh)
     try:
         if interrupted:
@@ -834,13 +834,13 @@ def test_what_does_not_fit_into_memory_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_data_is_loaded_once_and_found_again_from_a_log(tmp_path, monkeypatch):
-    loads, load = [], studied.datasets.load
+    loads, load = [], loading.datasets.load
 
     def counted(config, *rest):
         loads.append(config.train_size)
         return load(config, *rest)
 
-    monkeypatch.setattr(studied.datasets, "load", counted)
+    monkeypatch.setattr(loading.datasets, "load", counted)
     given = {"a": {"seeds": [0, 1]}, "b": {"lr": 0.1}, "few": {"train_size": 100}}
     made = study(tmp_path, given, data_dir="somewhere")
     assert loads == [200, 100]
