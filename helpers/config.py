@@ -553,8 +553,11 @@ def _check_runs(config):
         )
 
 
-def resolve_device(config):
-    """The torch.device that config.device stands for on this machine. Raises ConfigError where it is not to be had."""
+def resolve_device(config, trains=True):
+    """The torch.device that config.device stands for on this machine. Raises ConfigError where it is not to be had.
+
+    trains  whether networks are trained there: what was trained with tf32 can be looked at anywhere
+    """
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     device = config.device
     if device == "auto":
@@ -564,7 +567,7 @@ def resolve_device(config):
     if not here[device]:
         found = ", ".join(name for name in here if here[name])
         raise ConfigError(f"device is {device!r}, which torch does not find on this machine; here there is {found}")
-    if config.precision == "tf32" and device != "cuda":
+    if trains and config.precision == "tf32" and device != "cuda":
         raise ConfigError(f"precision is 'tf32', which only a CUDA device has; on {device} allowed is float32 or bf16")
     if config.precision == "float64" and device == "mps":
         raise ConfigError("precision is 'float64', which an MPS device does not have; allowed there is float32 or bf16")

@@ -24,7 +24,7 @@ class Loading:
 
     def data_of(self, config):
         """The Data of a SweepConfig, loaded once."""
-        self.device = self.device or resolve_device(config)
+        self.device = self.device or resolve_device(config, trains=False)
         # Without data_dir, which a log does not keep: what it names is found where this study has found it.
         key = tuple(getattr(config, name) for name in ("dataset", "normalize", "train_size", "test_size", "precision"))
         if key not in self._data:

@@ -192,7 +192,7 @@ def stacks(config, data, families, device, seconds=SECONDS):
 
         def step():
             nonlocal i
-            train(calls[i % len(calls)][None])
+            train(calls[i % len(calls)].expand(len(training.stack.seeds), -1))
             i += 1
 
         step()

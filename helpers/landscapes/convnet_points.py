@@ -1,9 +1,10 @@
-"""Points of a plane through a network of convnets.py on a CPU: batch norm folded into the convolutions.
+"""Points of a plane through a network of convnets.py: batch norm folded into the convolutions.
 
 In evaluation mode a batch norm is an affine map of each channel, y = s z + t with s = gamma / sqrt(var + eps) and
 t = beta - s mean. It moves into the convolution before it, s W and t: so does the whole plane, (s W) + a (s V1) +
 b (s V2), if neither gamma nor beta moves. What is left is a network without batch norm, whose points are evaluated as
-any other's: images in small parts, so that what a layer holds of them stays in the cache, and activations in place.
+any other's: on a CPU images in small parts, so that what a layer holds of them stays in the cache, and activations in
+place; on a GPU as captured graphs.
 """
 
 import copy
@@ -14,6 +15,7 @@ from torch import nn
 
 from helpers.activations import ACTIVATIONS
 from helpers.activations.splines import LearnableSpline
+from helpers.landscapes import graphed_points
 from helpers.landscapes.plain_points import PlainPoints, is_watched
 from helpers.networks.convnets import VGG, BasicBlock, BatchNorm, PaddedShortcut, Phi, ResNet, as_images
 
@@ -23,8 +25,8 @@ IMAGES = 64  # at a time
 
 
 def points(model, x, y, pair, batch_norm):
-    """Points for a network of convnets.py on a CPU; None for another, or where a batch norm moves."""
-    if type(model) not in (ResNet, VGG) or x.device.type != "cpu" or any(map(is_watched, model.modules())):
+    """Points for a network of convnets.py; None for another, or where a batch norm moves."""
+    if type(model) not in (ResNet, VGG) or x.device.type == "mps" or any(map(is_watched, model.modules())):
         return None
     if not _is_as_built(model):
         return None
@@ -34,6 +36,9 @@ def points(model, x, y, pair, batch_norm):
     if found is None:
         return None
     net, pair = found
+    net, images = net.to(memory_format=torch.channels_last), as_images(model, x)
+    if x.device.type == "cuda":
+        return graphed_points.points(net, images, y, pair, "frozen")
     net.chunk = IMAGES
     for module in list(net.modules()):
         if isinstance(module, Phi):
@@ -41,7 +46,7 @@ def points(model, x, y, pair, batch_norm):
         for name, block in module.named_children():
             if isinstance(block, BasicBlock):
                 setattr(module, name, InPlaceBlock(block))
-    return PlainPoints(net.to(memory_format=torch.channels_last), as_images(model, x), y, pair)
+    return PlainPoints(net, images, y, pair)
 
 
 def _is_as_built(model):

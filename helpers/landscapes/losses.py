@@ -6,15 +6,19 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from helpers.float32_products import float32_products
 from helpers.training import sum_type
 from helpers.usual_torch import usual_torch
 
 
 @contextmanager
 def own_types():
-    """Torch as usual, and networks in their own number types: within torch.autocast() threads would differ."""
+    """Torch as usual, and networks in their own number types: not those of torch.autocast(), in which threads would
+    differ, nor rounded ones in products on a GPU.
+    """
     with ExitStack() as usual:
         usual.enter_context(usual_torch())
+        usual.enter_context(float32_products("ieee"))
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
                 usual.enter_context(torch.autocast(kind, enabled=False))

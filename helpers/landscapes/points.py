@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from helpers.checks import in_one_sentence, shown
-from helpers.landscapes import convnet_points, mlp_points
+from helpers.landscapes import convnet_points, graphed_points, mlp_points
 from helpers.landscapes.directions import check_direction, places_of
 from helpers.landscapes.losses import own_types
 from helpers.landscapes.plain_points import PlainPoints, StackedPoints, quiet_copy
@@ -139,8 +139,11 @@ def _in_words(error):
 
 
 def _stacked(model, x, y, pair, batch_norm):
-    """StackedPoints on a GPU; None for a network that vmap cannot take, as one with splines."""
-    if x.device.type != "cuda" or batch_norm != "frozen":
+    """StackedPoints of small products on a GPU, where a point alone leaves most of it idle; None for convolutions,
+    whose points a graph evaluates in less time, and for a network that vmap cannot take, as one with splines.
+    """
+    convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
+    if x.device.type != "cuda" or batch_norm != "frozen" or convolves:
         return None
     try:
         StackedPoints(model, x[:1], y[:1], pair).row(0.0, [0.0, 0.0])
@@ -151,4 +154,4 @@ def _stacked(model, x, y, pair, batch_norm):
 
 
 # each (model, x, y, pair, batch_norm) -> what evaluates points, or None where it is not for this network
-WAYS = [mlp_points.points, convnet_points.points, _stacked, PlainPoints]
+WAYS = [mlp_points.points, convnet_points.points, _stacked, graphed_points.points, PlainPoints]

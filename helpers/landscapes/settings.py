@@ -121,7 +121,7 @@ TRAINING_CHECKS = {
 DATA_KEYS = ("dataset", "data_dir", "normalize", "train_size", "test_size", "device", "init_params")
 CONFIG_CHECKS = {
     **{key: CHECKS[key] for key in (*DATA_KEYS, "activation_params", "cluster", "resume")},
-    "precision": name_in(("float32", "float64")),
+    "precision": name_in(("float32", "tf32", "float64")),  # of training; surfaces never have rounded products
     "data_name": optional(text),  # what figures call the data, where the name of its folder does not say it
     "save_dir": optional(path),
     **GRID_CHECKS,

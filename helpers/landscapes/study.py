@@ -39,7 +39,7 @@ class Study:
         self.settings = study_settings(config, networks, surfaces)
         self.folder, self.stop = Path(self.settings.save_dir).absolute(), lanes.Stop()
         first = self.settings.networks[0].config
-        self.device, self.cluster = resolve_device(first), self.settings.given["config"]["cluster"]
+        self.device, self.cluster = resolve_device(first, trains=False), self.settings.given["config"]["cluster"]
         self.worker = LandscapeWorker(self.folder / "state", self.device)
         self.data = self.worker.loading.data_of(first)
         self.there = StudyFolder(self.folder, self.settings, self.data)
@@ -154,6 +154,8 @@ class Study:
         trained = self.there.to_train(drawn)
         if not (drawn or trained) and self.there.is_finished:
             return
+        if trained:
+            resolve_device(self.settings.networks[0].config)
         self._work(trained, later=sum(map(self._cost_of, drawn)))
         if not self.stop.is_set():
             self._work([plan for plan in self.settings.drawn if self.there.is_to_be_drawn(plan)])

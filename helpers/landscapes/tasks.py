@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from helpers import files, networks, sources
+from helpers.float32_products import float32_products, kind_of
 from helpers.landscapes import curvature
 from helpers.landscapes.curvature import CurvatureError
 from helpers.landscapes.directions import DirectionError, filter_normalised_directions
@@ -139,6 +140,7 @@ class Drawing:
         self.loss, self.accuracy = np.full((2, width, width), np.nan)
         self.failed = ""
 
+    @float32_products("ieee")
     def advance(self, stop=None):
         try:
             if self.step < 0:
@@ -258,6 +260,7 @@ class Curving:
         self.x, self.y = samples_of(data, curve.batch, curve.samples)
         self.found = {"weights": checksum_of(self.net.state_dict())}
 
+    @float32_products("ieee")
     def advance(self, stop=None):
         try:
             if self.step < 0 and self.curve.eigenvalues:
@@ -291,8 +294,13 @@ class TrainingWithCheckpoints(Training):
 
     def __init__(self, network, net, data, checkpoints, epochs):
         self.checkpoints, self.epochs, config = checkpoints, epochs, network.config.fitted_to(data)
+        self.products = kind_of(config.precision)
         recipe = Recipe(config.optimizer, network.run.lr, config.batch_size, config.num_epochs, seed=network.run.seed)
         super().__init__(net.to(data.x_train.device), data, recipe, [Checkpoints(checkpoints, epochs)])
+
+    def advance(self, stop=None):
+        with float32_products(self.products):
+            return super().advance(stop)
 
     def load(self, state):
         super().load(state)

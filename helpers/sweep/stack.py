@@ -14,13 +14,14 @@ that it has: there a layer's weights come from the cache, and batched products h
 where there is no C compiler, torch does it.
 """
 
-import threading
 import weakref
 
 import numpy as np
 import torch
 
+from helpers import graphs
 from helpers.config import PRECISIONS, STACK_SETTINGS
+from helpers.float32_products import kind_of as kind_of_products
 from helpers.networks import DeepMLP, draw_parameters, mlp_kernel
 from helpers.records import LAYER_STATS
 from helpers.sweep.optimizers import STACK_OPTIMIZERS
@@ -59,7 +60,7 @@ class Stack:
         self.seeds = sorted({run.seed for run in runs})
 
         if self.device.type == "cuda":
-            torch.backends.cuda.matmul.fp32_precision = "tf32" if config.precision == "tf32" else "ieee"
+            torch.backends.cuda.matmul.fp32_precision = kind_of_products(config.precision)
         # the number type of products and activations, and of the weights themselves
         self.working_type = PRECISIONS[config.precision]
         self.type = torch.float32 if config.precision == "bf16" else self.working_type
@@ -393,23 +394,15 @@ class GraphedSteps:
         def step():
             self.stack.train_batch(self.x, self.y, static_index)
 
-        with CAPTURING:
-            # Libraries set themselves up in their first calls, which a capture does not allow. What these calls train
-            # is taken back.
-            before = self.stack.state(), self.stack.loss_sum.clone(), self.stack.correct.clone()
-            for _ in range(2):
-                step()
+        # What the calls before the capture train is taken back.
+        before = self.stack.state(), self.stack.loss_sum.clone(), self.stack.correct.clone()
+
+        def take_back():
             self.stack.load_state(before[0])
             self.stack.loss_sum.copy_(before[1])
             self.stack.correct.copy_(before[2])
-            torch.cuda.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
-                step()
-        return static_index, graph
 
-
-CAPTURING = threading.Lock()  # one capture at a time
+        return static_index, graphs.captured(step, take_back)
 
 
 class _Space:

@@ -569,6 +569,7 @@ def recorder(monkeypatch):
     monkeypatch.setattr(torch.cuda, "graph", capture)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+    monkeypatch.setattr(torch.cuda, "default_stream", lambda: "the default one")
 
 
 @pytest.mark.usefixtures("recorder")
