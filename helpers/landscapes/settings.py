@@ -8,7 +8,7 @@
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from helpers import elsewhere
 from helpers.checks import (
@@ -330,7 +330,16 @@ def _networks(name, own, config):
     shared |= {"save_dir": config["save_dir"]}
     for cell in itertools.product(both["activations"], both["init_types"], depths, both["seeds"]):
         one = dict(zip(("activations", "init_types", "layers_list", "seeds"), ([value] for value in cell), strict=True))
-        yield Network(name, model, SweepConfig.from_dict({**shared, **one}))
+        yield Network(name, model, _sweep_config({**shared, **one}))
+
+
+def _sweep_config(given):
+    """A SweepConfig, also one of tf32 where there is no CUDA: what was trained elsewhere can be looked at. Whoever
+    trains asks `resolve_device` again.
+    """
+    if given.get("precision") != "tf32":
+        return SweepConfig.from_dict(given)
+    return replace(SweepConfig.from_dict({**given, "precision": "float32"}), precision="tf32")
 
 
 def _plans(kind, own, config, networks, names):
