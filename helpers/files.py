@@ -127,7 +127,7 @@ def read_state(path):
     if zlib.crc32(content) != head["crc32"]:
         raise DamagedError(f"{path} is damaged: its checksum does not match")
     try:
-        return torch.load(io.BytesIO(content), weights_only=True), head["about"]
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True), head["about"]
     except (
         pickle.UnpicklingError,
         RuntimeError,

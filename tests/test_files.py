@@ -100,6 +100,15 @@ def test_a_state_comes_back(state):
     assert files.read_about(state) == about
 
 
+def test_a_state_from_a_gpu_is_read_without_one(tmp_path, monkeypatch):
+    with monkeypatch.context() as there:
+        there.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        files.write_state(tmp_path / "a.pt", {"weights": torch.arange(5.0)})
+    found, _ = files.read_state(tmp_path / "a.pt")
+    assert found["weights"].device.type == "cpu"
+    assert torch.equal(found["weights"], torch.arange(5.0))
+
+
 def test_any_flipped_bit_of_a_state_is_noticed(state):
     content = state.read_bytes()
     for position in range(0, len(content), max(1, len(content) // 200)):

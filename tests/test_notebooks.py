@@ -213,6 +213,7 @@ def test_landscapes_draws_its_surfaces_and_answers_its_questions(tmp_path):
     config |= {"train_size": 128, "samples": 32, "batch_size": 64, "pairs": 1, "batches": 2, "probes": 2}
     config |= {"eigenvalues": 1, "device": "cpu", "save_dir": str(save_dir)}
     networks = {"mlp": {"activations": ["relu", "tanh"]}, "vgg11": {"width": 0.05, "dropout": 0.5}}
+    networks |= {"deep": {"network": "mlp", "layers_list": [2, 4]}}
     one = {"networks": ["mlp"], "activations": ["relu"], "epochs": [2]}
     surfaces = {"random": {}, "zoom": {"max_step": 0.01, "epochs": [2], "activations": ["relu"]}}
     surfaces |= {"zoom_dropout": {"max_step": 0.01, "epochs": [2], "networks": ["vgg11"], "dropout": "on"}}
@@ -222,15 +223,15 @@ def test_landscapes_draws_its_surfaces_and_answers_its_questions(tmp_path):
     born = {"seeds": [0], "layers_list": [10], "init_types": ["he_normal", "zero"], "activations": ["relu", "sigmoid"]}
     parameters = {"CONFIG": config, "NETWORKS": networks, "SURFACES": surfaces, "BIRTH": born}
     outputs = run_small(tmp_path, "notebooks/landscapes.ipynb", parameters)
-    assert len(list((save_dir / "figures").glob("*.png"))) == 13
-    assert len(pictures(outputs)) == 1 + 13
+    assert len(list((save_dir / "figures").glob("*.png"))) == 14
+    assert len(pictures(outputs)) == 1 + 14
     assert len([output for output in outputs if "image/gif" in output.get("data", {})]) == 1
     assert any("loss-surfaces" in output.get("data", {}).get("text/html", "") for output in outputs)
     study = landscapes.load_study(save_dir)
-    assert len(study.networks) == 3 * 2
+    assert len(study.networks) == 5 * 2
     assert set(study.measures.kind) == set(surfaces)
     text = printed(outputs)
-    assert "6 networks (mlp, vgg11)" in text
+    assert "10 networks (mlp, vgg11, deep)" in text
     assert "of the variance unexplained" in text
     assert "Of 4 runs" in text
     assert not [output for output in outputs if output.get("name") == "stderr"]

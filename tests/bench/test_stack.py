@@ -16,3 +16,10 @@ def test_step_flops_are_what_torch_counts_in_a_lone_network(layers):
     with FlopCounterMode(display=False) as counter:
         functional.cross_entropy(net(x), y).backward()
     assert stack.step_flops(config, layers) == counter.get_total_flops()
+
+
+def test_stacks_of_several_seeds_are_timed_as_on_a_gpu():
+    config, cpu = stack.bench_config(device="cpu"), torch.device("cpu")
+    data = stack.made_up_data(cpu, samples=4 * stack.BATCH)
+    runs = [Run("he_normal", "relu", 2, seed, config.lrs[0]) for seed in (0, 1, 2)]
+    assert stack.stacks(config, data, [runs], cpu, seconds=0) > 0
