@@ -374,7 +374,7 @@ def _landscapes(m):
 def readme_part(root=ROOT / "results/bench"):
     """What stands between the markers: one small table, and how many targets are met."""
     processors = measured.read(root)
-    rows = [["", *(plain(m.name) for m in processors)]]
+    rows = []
     for label, read in (
         ("the loop that people write, at 5, 30 and 50 layers", _depths("times_faster_than_loop")),
         ("one network, its data in memory", _depths("times_faster_than_memory")),
@@ -387,6 +387,9 @@ def readme_part(root=ROOT / "results/bench"):
     ):
         cells = [read(m) for m in processors]
         rows += [[label, *cells]] if any(cells) else []
+    here = [i for i, _ in enumerate(processors) if any(row[i + 1] for row in rows)]  # processors of any ratio
+    head = ["", *(plain(processors[i].name) for i in here)]
+    rows = [head, *([row[0], *(row[i + 1] for i in here)] for row in rows)]
     met = outcomes(processors)
     counts = [
         f"{plain(m.name)}: {words.share(met['met'][met['processor'] == m.name].astype(bool).to_list())} targets are met"
