@@ -61,7 +61,8 @@ def test_another_kind_waits_for_its_turn(settings):
         thread.start()
         started.wait()
         thread.join(timeout=0.1)
-        assert thread.is_alive() and settings() == ["ieee", "ieee"]
+        assert thread.is_alive()
+        assert settings() == ["ieee", "ieee"]
     thread.join()
     assert seen == [["tf32", "tf32"]]
     assert settings() == ["none", "tf32"]

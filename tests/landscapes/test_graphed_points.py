@@ -1,4 +1,4 @@
-"""Points by captured graphs; on a machine without a GPU a stand-in does at each replay what would have been captured."""
+"""Points by captured graphs; without a GPU a stand-in does at each replay what would have been captured."""
 
 from types import SimpleNamespace
 
