@@ -16,8 +16,8 @@ from helpers import files, records
 from helpers.batch.parameters import notebook_parameters
 from helpers.batch.run import main, read_jobs
 from helpers.config import SweepConfig
-from helpers.landscapes import log as landscapes
-from helpers.landscapes.settings import study_settings
+from helpers.landscape_study import log as landscapes
+from helpers.landscape_study.settings import study_settings
 from helpers.spline_study.experiments import experiments
 from helpers.sweep import Sweep
 

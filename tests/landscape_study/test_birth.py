@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from helpers import data, files, networks
 from helpers.config import ConfigError, SweepConfig
-from helpers.landscapes import birth, birth_figures
+from helpers.landscape_study import birth, birth_figures
 from helpers.sweep import SweepError, rebuild
 
 SMALL = {**TINY, "hidden_size": 4, "layers_list": [1, 2], "init_types": ["he_normal", "zero"], "activations": ["tanh"]}

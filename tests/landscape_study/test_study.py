@@ -7,11 +7,11 @@ from torch import nn
 
 from helpers import cluster, files, manifests
 from helpers.checks import ConfigError
-from helpers.landscapes import findings, log
-from helpers.landscapes.settings import study_settings
-from helpers.landscapes.study import Study
+from helpers.landscape_study import findings, log
+from helpers.landscape_study.settings import study_settings
+from helpers.landscape_study.study import Study
+from helpers.landscape_study.tasks import WithDropout, build, multiplications, samples_of
 from helpers.landscapes.surfaces import Surface
-from helpers.landscapes.tasks import WithDropout, build, multiplications, samples_of
 from helpers.sweep.folder import SweepError
 from helpers.training import OwnDraws, load_checkpoint
 
@@ -97,7 +97,7 @@ def test_what_does_not_fit_the_data_is_refused_before_anything_is_written(tmp_pa
 
 
 def test_a_network_that_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch):
-    from helpers.landscapes import study
+    from helpers.landscape_study import study
 
     def too_large(*_):
         return torch.empty(2**60)
@@ -422,7 +422,7 @@ def test_measures_have_the_surfaces_of_this_study_alone(copy, capsys):
 def test_a_state_that_a_kill_left_of_a_finished_surface_is_no_reason_to_refuse(copy):
     study = study_of(copy)
     plan = study.settings.surfaces[0]
-    about = {**study.worker.about(study._task(plan)), "code": {"helpers/landscapes/tasks.py": "other"}, "step": 2}
+    about = {**study.worker.about(study._task(plan)), "code": {"helpers/landscape_study/tasks.py": "other"}, "step": 2}
     files.write_state(copy / "state" / f"{plan.key}.pt", {}, about)
     assert study_of(copy).left == []
     (copy / "surfaces" / f"{plan.key}.npz").unlink()

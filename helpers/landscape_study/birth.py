@@ -17,7 +17,8 @@ from helpers import files, lanes, networks, words
 from helpers.checks import ConfigError, checked, flag, positive, refuse, shown, whole
 from helpers.config import SweepConfig, resolve_device
 from helpers.data import PROBE_SIZE
-from helpers.landscapes import curvature, directions, log, shape, surfaces
+from helpers.landscape_study import log
+from helpers.landscapes import curvature, directions, shape, surfaces
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched
 from helpers.sweep import SweepError, origin, rebuild

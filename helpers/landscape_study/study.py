@@ -13,11 +13,11 @@ from pathlib import Path
 from helpers import files, lanes, networks
 from helpers.checks import ConfigError
 from helpers.config import resolve_device
-from helpers.landscapes import log
+from helpers.landscape_study import log
+from helpers.landscape_study.folder import StudyFolder
+from helpers.landscape_study.settings import MLP, CurvePlan, Network, study_settings
+from helpers.landscape_study.tasks import LandscapeWorker, build, multiplications, samples_of
 from helpers.landscapes.directions import DirectionError, filter_normalised_directions
-from helpers.landscapes.folder import StudyFolder
-from helpers.landscapes.settings import MLP, CurvePlan, Network, study_settings
-from helpers.landscapes.tasks import LandscapeWorker, build, multiplications, samples_of
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched
 from helpers.sweep.folder import SweepError
