@@ -6,7 +6,7 @@
                measures.csv              a row a surface: settings, numbers of its shape, curvature at its centre
                state/                    checkpoints, and states of what is not finished
 
-Of what is published, networks/ and surfaces/ are packed, see packed.py.
+Of what is published, networks/ and surfaces/ are packed, see packed.py. Nothing here needs torch.
 """
 
 import io
@@ -20,7 +20,7 @@ import pandas as pd
 from helpers import files, manifests, packed
 from helpers.checks import in_one_sentence
 from helpers.landscapes.shape import measures
-from helpers.landscapes.surfaces import Surface, SurfaceError, load_surface, save_surface
+from helpers.landscapes.stored import Surface, SurfaceError, load_surface, save_surface
 
 HISTORY = ["epoch", "train_loss", "test_loss", "train_acc", "test_acc", "seconds"]
 ADVICE = "get it back, or move it away: surfaces that are whole are then kept, and networks trained again where needed"

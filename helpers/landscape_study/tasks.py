@@ -19,7 +19,8 @@ from helpers.landscapes.curvature import CurvatureError
 from helpers.landscapes.directions import DirectionError, filter_normalised_directions
 from helpers.landscapes.plain_points import PlainPoints
 from helpers.landscapes.points import PointsError, points
-from helpers.landscapes.surfaces import SurfaceError, steps_of
+from helpers.landscapes.stored import SurfaceError
+from helpers.landscapes.surfaces import steps_of
 from helpers.landscapes.trajectories import arrow, losses_along, trajectory_plane
 from helpers.loading import Loading
 from helpers.sweep import origin

@@ -1,5 +1,8 @@
 """The landscape study: its settings, its tasks, what it writes, and going on after whatever has happened."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ from helpers.landscape_study import findings, log
 from helpers.landscape_study.settings import study_settings
 from helpers.landscape_study.study import Study
 from helpers.landscape_study.tasks import WithDropout, build, multiplications, samples_of
-from helpers.landscapes.surfaces import Surface
+from helpers.landscapes import Surface
 from helpers.sweep.folder import SweepError
 from helpers.training import OwnDraws, load_checkpoint
 
@@ -206,6 +209,19 @@ def test_a_finished_study_is_read_back_and_left_alone(finished):
         results.rows(epoch=7)
     with pytest.raises(log.StudyError, match="'size' is no setting of a surface"):
         results.rows(size=7)
+
+
+def test_a_study_is_read_without_torch(finished):
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "from helpers.landscape_study import findings, log\n"
+        "results = log.load_study(sys.argv[1])\n"
+        "findings.table(results.measures, findings.NUMBERS)\n"
+        "print(log.is_finished(sys.argv[1]), len(results.networks), len(results.surfaces()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, finished], capture_output=True, text=True)
+    assert done.stdout == "True 1 4\n", done.stderr
 
 
 def test_a_study_grows_by_surfaces_and_networks(copy):
