@@ -21,7 +21,8 @@ from helpers.landscape_study import log
 from helpers.landscapes import curvature, directions, shape, surfaces
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched
-from helpers.sweep import SweepError, origin, rebuild
+from helpers.sweep import origin, rebuild
+from helpers.sweep.folder import explained
 from helpers.sweep.plan import parameters
 from helpers.sweep.tables import best_range
 from helpers.usual_torch import usual_torch
@@ -100,18 +101,12 @@ def birth(config, path=None, *, watch=None, **settings):
     rows = _rows_there(path, made_from)
     if all(run.name in rows for run in config.runs()) and "checksum" in files.read_json(_about(path)):
         return _table(config, rows)
-    try:
-        return _kept(config, data, settings, device, made_from, path, watch)
-    except OSError as error:
-        raise SweepError(
-            f"the grid at birth cannot be written to {error.filename or path} ({error.strerror or error}); what is "
-            "finished is kept: mend that, and start again to go on"
-        ) from error
+    return _kept(config, data, settings, device, made_from, path, watch)
 
 
 def _kept(config, data, settings, device, made_from, path, watch):
-    """The rows of a sweep, those that are computed kept in a CSV, where those of other runs stay. Raises OSError."""
-    with files.locked(path.parent):
+    """The rows of a sweep, those that are computed kept in a CSV, where those of other runs stay. Raises SweepError."""
+    with explained("the grid at birth", path, "a surface", "fewer samples"), files.locked(path.parent):
         rows = _rows_there(path, made_from)
         about = {**made_from, "started": files.now(), **files.provenance(device)}
         files.write_json(_about(path), about)
