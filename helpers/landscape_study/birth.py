@@ -521,7 +521,7 @@ def held(found, told):
     rows = [
         (
             "vanishing and collapsed: less sharp than trainable",
-            ", ".join(f"{name} {value:.2g}" for name, value in regimes.items()),
+            ", ".join(f"{name} {words.number(value, '.2g')}" for name, value in regimes.items()),
             bool((plains < regimes.get("trainable", np.inf)).all()),
         ),
         ("AUC of sharpness 0.7 to 0.9", f"{auc['sharpness']:.2f}", 0.7 <= auc["sharpness"] <= 0.9),

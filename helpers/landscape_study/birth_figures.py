@@ -79,7 +79,9 @@ def _medians(found, maps):
     groups = {"learned": found[found.learned], "did not": found[~found.learned]}
     parts = []
     for name in maps:
-        medians = [f"{rows[name].median():.3g} in {len(rows)} runs that {group}" for group, rows in groups.items()]
+        medians = [
+            f"{words.number(rows[name].median())} in {len(rows)} runs that {group}" for group, rows in groups.items()
+        ]
         parts.append(f"{name.replace('_', ' ')} {words.listed(medians)}")
     return f"Before training, medians: {'; '.join(parts)}."
 
@@ -140,5 +142,5 @@ def before_and_after_maps(surfaces, title=""):
 
 def _rise(surface):
     finite = surface.loss[np.isfinite(surface.loss)]
-    rise = f"{finite.max() - surface.centre:.3g}" if len(finite) else "none is finite"
-    return f"{surface.centre:.4g} (+ {rise})"
+    rise = words.number(finite.max() - surface.centre) if len(finite) else "none is finite"
+    return f"{words.number(surface.centre, '.4g')} (+ {rise})"
