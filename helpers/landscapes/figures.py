@@ -125,6 +125,7 @@ def _say_what_differs(panels):
     every = [_parts(panel.settings) for panel in panels]
     for panel, parts in zip(panels, every, strict=True):
         own = [part for part in parts if not all(part in other for other in every)]
+        own = [part for part in own if part not in panel.title]
         panel.title = ", ".join(filter(None, [panel.title, *own]))
     return about(*(panel.settings for panel in panels))
 
@@ -609,9 +610,10 @@ def trajectory(surface, path, shares, distance, losses, *, epochs=None, scale=No
     with np.errstate(divide="ignore", invalid="ignore"):
         off = np.abs(np.log(below / losses))
     worst = words.number(np.exp(np.nanmax(off))) if np.isfinite(off).any() else "not known"
+    far, sizes = words.number(distance.max()), f"{sum(shares):.1%} of the path's variance"
     sentence = (
-        f"The two directions hold {sum(shares):.1%} of the path's variance; the path is up to "
-        f"{words.number(distance.max())} away from their plane, and its true loss differs from the plane's by a factor of up to {worst}"
+        f"The two directions hold {sizes}; the path is up to {far} away from their plane, and its true loss differs "
+        f"from the plane's by a factor of up to {worst}"
         + (f"; {words.share(outside)} points of the path lie outside of the drawn part." if outside.any() else ".")
     )
     return Picture(name or "trajectory", figure, sentence)
