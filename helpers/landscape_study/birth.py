@@ -18,6 +18,7 @@ from helpers.checks import ConfigError, checked, flag, positive, refuse, shown, 
 from helpers.config import SweepConfig, resolve_device
 from helpers.data import PROBE_SIZE
 from helpers.landscape_study import log
+from helpers.landscape_study.folder import data_in_words
 from helpers.landscapes import curvature, directions, shape, surfaces
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched
@@ -581,7 +582,7 @@ def before_and_after(config, run, epoch=None, *, width=15, max_step=1.0, samples
     data = datasets.load(config, resolve_device(config), torch.float64)
     chosen = data.probe[:samples]
     x, y = data.x_train[chosen], data.y_train[chosen]
-    about, drawn = {"data": config.dataset, "images": len(y), "direction_seed": direction_seed}, []
+    about, drawn = {"data": data_in_words(config), "images": len(y), "direction_seed": direction_seed}, []
     for at in (0, epoch):
         net = rebuild(config, run, at).to(x.device, x.dtype)
         (pair,) = directions.filter_normalised_directions(net, direction_seed)
