@@ -641,6 +641,8 @@ def animate(checkpoints, path, kind="contour", quantity="loss", scale=None, *, s
     checkpoints  {"epoch 0": surface, "epoch 1": surface, ...}, a list of surfaces where there are repeats
     kind         "contour", "heat", or "3d"
     seconds      a frame; the last stays three times as long
+
+    The sentence of the picture lies in the file, as its comment.
     """
     _check_named("kind", kind, ("contour", "heat", "3d"))
     panels, nested = panels_of(checkpoints, quantity)
@@ -657,7 +659,9 @@ def animate(checkpoints, path, kind="contour", quantity="loss", scale=None, *, s
     few = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     milliseconds = [int(1000 * seconds)] * (len(few) - 1) + [int(3000 * seconds)]
     content = io.BytesIO()
-    few[0].save(content, format="gif", save_all=True, append_images=few[1:], duration=milliseconds, loop=0)
+    sentence = sentence_of(panels.values(), quantity, about(*(panel.settings for panel in panels.values())))
+    how = {"format": "gif", "save_all": True, "duration": milliseconds, "loop": 0, "comment": sentence.encode()}
+    few[0].save(content, append_images=few[1:], **how)
     path = Path(path)
     files.write_whole(path, content.getbuffer())
     return path

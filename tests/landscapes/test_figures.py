@@ -364,6 +364,11 @@ def test_an_animation_has_a_frame_a_checkpoint_on_one_scale(kind, tmp_path):
     with Image.open(path) as image:
         assert image.n_frames == 3
         assert image.info["loop"] == 0
+        sentence = image.info["comment"].decode()
+        assert (
+            "loss at the centre: 1 (epoch 0), 2 (epoch 1), 10 (epoch 9); largest loss of the plane: 2 (epoch"
+            in sentence
+        )
         frames, lasts = [], []
         for i in range(3):
             image.seek(i)
