@@ -68,6 +68,8 @@ class _Loss:
             check_data(model, x, y)
         except (DirectionError, PointsError) as error:
             raise CurvatureError(str(error)) from error
+        if chunk is not None:
+            _check_count("chunk", chunk, 1, 2**31)
         y = y if y.is_floating_point() else y.long()
         self.model, self.x, self.y = model, *(t.clone() if t.is_inference() else t for t in (x, y))
         # copies: whatever a forward pass does to a parameter or a buffer, the model's own stay as they are

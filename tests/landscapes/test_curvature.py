@@ -342,6 +342,7 @@ BAD = {
     "too many": (lambda: top_eigenpairs(NET, X, Y, 74), "k is 74; allowed is a whole number from 1 to 73"),
     "none asked for": (lambda: top_eigenpairs(NET, X, Y, 0), "k is 0"),
     "one probe": (lambda: trace(NET, X, Y, 1), "probes is 1; allowed is a whole number from 2"),
+    "no chunk": (lambda: trace(NET, X, Y, chunk=0), "chunk is 0; allowed is a whole number from 1"),
     "other end": (lambda: top_eigenpairs(NET, X, Y, which="LA"), "which is 'LA'; allowed is largest, smallest"),
     "no sample": (lambda: trace(NET, X[:0], Y[:0]), "x has 0 samples and y has 0 targets; allowed are"),
     "lengths": (lambda: trace(NET, X, Y[1:]), "x has 24 samples and y has 23"),
