@@ -3,8 +3,11 @@
 import pandas as pd
 import pytest
 
+from helpers import data
 from helpers.landscape_study import log
-from helpers.landscapes import figures
+from helpers.landscape_study.settings import study_settings
+from helpers.landscape_study.tasks import build
+from helpers.networks import NETWORKS
 
 
 @pytest.mark.parametrize(
@@ -37,10 +40,10 @@ def test_kinds_that_are_said_alike_keep_their_names_and_their_panels(monkeypatch
     assert results.panels("network", "kind") == {"mlp": dict(zip(titles, ([name] for name in names), strict=True))}
 
 
-def test_a_figure_does_not_say_dropout_twice():
-    panels = [
-        figures.Panel(title, None, None, None, {"dropout": dropout})
-        for title, dropout in (("zoom", "off"), ("zoom, dropout on", "on"))
-    ]
-    figures._say_what_differs(panels)
-    assert [panel.title for panel in panels] == ["zoom, dropout off", "zoom, dropout on"]
+@pytest.mark.parametrize("network", [*NETWORKS, "mlp"])
+def test_the_first_and_the_last_layer_of_our_networks_are_known(network):
+    (made, *_) = study_settings({}, {network: {}}, {"random": {"epochs": [0]}}).networks
+    net = build(made, data.load(made.config))
+    weights = [name.removesuffix(".weight") for name, p in net.named_parameters() if p.dim() > 1]
+    assert weights[0] in log.FIRST
+    assert weights[-1] in log.LAST

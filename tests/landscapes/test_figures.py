@@ -79,6 +79,15 @@ def test_an_unknown_name_says_what_is_allowed(name):
         figures.maps(surface(1.0), **{name: "isolines"})
 
 
+def test_a_figure_does_not_say_dropout_twice():
+    panels = [
+        figures.Panel(title, None, None, None, {"dropout": dropout})
+        for title, dropout in (("zoom", "off"), ("zoom, dropout on", "on"))
+    ]
+    figures._say_what_differs(panels)
+    assert [panel.title for panel in panels] == ["zoom, dropout off", "zoom, dropout on"]
+
+
 # ---- scales
 
 
