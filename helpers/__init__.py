@@ -16,7 +16,7 @@ FLOORS = (
     # 2: networks and how they train
     "theory networks training loading cluster",
     # 3: the studies
-    "sweep he_factor plateaus phase scale spline_study landscapes",
+    "sweep he_factor plateaus phase scale spline_study landscapes landscape_study",
     # 4: what people touch
     "widgets gallery batch bench",
 )

@@ -6,7 +6,7 @@
 A study is a folder of results/ with a sweep, pictures or CSVs in it; `local`, the user's own, is left out. Its pictures
 lie in its `figures/`, in those of the folders in it and, where the study has a folder of its own beside results/, in
 `<study>/figures/`. They come in the order in which its executed notebook shows them, under that notebook's headings;
-the sentence of each is the one that `figures.save` has put into the file.
+the sentence of each is the one that lies in the file, where `figures.save` has put it. Animations are pictures too.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from helpers.sweep import findings, tables
 
 OVERVIEW = ("accuracy_map", "effect_of_the_factor")  # pictures for the overview; of a study without them, the first one
 MANIFEST_TEXTS = ("title", "question", "note", "device", "machine", "finished", "made", "started")
+KINDS = ("png", "gif")  # of pictures
 BEST = 10  # so many combinations are listed as the best
 SHORT = 40  # a CSV of at most so many rows is shown in full
 COUNTS = ["runs", "learned", "diverged", "highest test accuracy"]
@@ -113,7 +114,7 @@ def read_study(folder, sweeps):
     notebooks = found("*.ipynb", _read_executed, homes)
     notebooks = {path: content for path, content in notebooks.items() if ".failed" not in path.suffixes}
     csvs = found("*.csv", _read_csv, [*homes, beside])
-    pictures = found("figures/*.png", sentence_of, [*homes, beside])
+    pictures = [path for kind in KINDS for path in found(f"figures/*.{kind}", sentence_of, [*homes, beside])]
     by_folder = _readable(sweeps.values(), _load_sweep, damaged)
     loaded = {name: by_folder[path] for name, path in sweeps.items() if path in by_folder}
     own = _readable([] if folder in sweeps.values() else [folder], _read_manifest, damaged).get(folder)
@@ -129,7 +130,7 @@ def read_study(folder, sweeps):
         notebooks=list(notebooks),
         csvs=csvs,
         logs=_readable(filter(_seen_by_others, _logs_of(loaded.values())), _names, damaged),
-        sections=_sections(notebooks, list(pictures)),
+        sections=_sections(notebooks, pictures),
         damaged=damaged,
     )
     return study if _can_be_written(study) else replace(study, manifest={}, sweeps={}, sections={}, csvs={})
@@ -247,16 +248,18 @@ def _shown(heading, notebook):
         if cell["cell_type"] == "markdown":
             heading = [heading, *re.findall(r"^#+ +(.+)", cell["source"], re.MULTILINE)][-1]
         for output in cell["outputs"]:
-            picture = output.get("data", {}).get("image/png")
-            if picture:
-                yield heading, base64.b64decode("".join("".join(picture).split()), validate=True)
+            for kind in KINDS:
+                if picture := output.get("data", {}).get(f"image/{kind}"):
+                    yield heading, base64.b64decode("".join("".join(picture).split()), validate=True)
 
 
 def sentence_of(picture):
-    """The sentence that lies in a PNG, or an empty text. Raises ValueError, OSError for what is no picture."""
+    """The sentence that lies in a PNG or GIF, or an empty text. Raises ValueError, OSError for what is no picture."""
     try:
         with Image.open(picture) as image:
-            return image.info.get("Description", "").strip()
+            gif = image.format == "GIF"
+            text = image.info.get("comment", b"").decode() if gif else image.info.get("Description", "")
+            return text.strip()
     except (SyntaxError, EOFError, zlib.error, struct.error, Image.DecompressionBombError) as error:
         raise ValueError(f"it is no picture that can be read: {error}") from error
 
@@ -517,8 +520,9 @@ def stale(root="results", studies=None):
 
 
 def silent(studies):
-    """The pictures that carry no sentence."""
-    return [path for study in studies for path in study.pictures if not sentence_of(path)]
+    """The pictures that carry no sentence; an animation need not have one."""
+    pictures = (path for study in studies for path in study.pictures if path.suffix == ".png")
+    return [path for path in pictures if not sentence_of(path)]
 
 
 def main(arguments=None):

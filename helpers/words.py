@@ -5,13 +5,23 @@ Numbers that are not known (NaN) are left out. Nothing here conjugates: a senten
 
 import numpy as np
 
+LONGEST = 1e6  # numbers below it are written out
+
+
+def number(value, form=".3g"):
+    """A number in a format; one in significant digits ("g") that is short has no exponent: "2,100", not "2.1e+03"."""
+    text = f"{value:{form}}"
+    if form[-1:] == "g" and "e+" in text and abs(float(text)) < LONGEST:
+        return f"{float(text):{form.partition('.')[0]},.0f}"
+    return text
+
 
 def mean(value, deviation, form=".3f", spread=None):
     """ "0.985 +- 0.007", from a mean and its standard deviation; "0.985" where that is not known, as of one seed.
 
     form    of the mean, and of the deviation where `spread` is left out
     """
-    return f"{value:{form}}" + (f" +- {deviation:{spread or form}}" if np.isfinite(deviation) else "")
+    return number(value, form) + (f" +- {number(deviation, spread or form)}" if np.isfinite(deviation) else "")
 
 
 def mean_of(values, form=".3f", spread=None):
@@ -27,7 +37,7 @@ def span(values, form=".2g"):
     """ "0.1 to 0.9", the least and the greatest; one number where they are equal, an empty text where there is none."""
     known = np.asarray(values, float)
     known = known[~np.isnan(known)]
-    return " to ".join(dict.fromkeys(f"{end:{form}}" for end in (known.min(), known.max()))) if len(known) else ""
+    return " to ".join(dict.fromkeys(number(end, form) for end in (known.min(), known.max()))) if len(known) else ""
 
 
 def extremes(values, form=".2g"):
@@ -37,7 +47,7 @@ def extremes(values, form=".2g"):
     """
     positive = sorted((value, name) for name, value in values.items() if value > 0)
     ends = dict.fromkeys(positive[:1] + positive[-1:])
-    parts = [" to ".join(f"{value:{form}} ({name})" for value, name in ends)] if ends else []
+    parts = [" to ".join(f"{number(value, form)} ({name})" for value, name in ends)] if ends else []
     zero, lost = [n for n, v in values.items() if v == 0], [n for n, v in values.items() if np.isnan(v)]
     parts += [f"exactly 0: {names(zero)}"] if zero else []
     parts += [f"diverged: {names(lost)}"] if lost else []
@@ -49,7 +59,7 @@ def median(values, form=".2f", what=""):
 
     what  the values are of, as "runs"
     """
-    low, middle, high = (f"{value:{form}}" for value in np.nanquantile(np.asarray(values, float), [0.1, 0.5, 0.9]))
+    low, middle, high = (number(value, form) for value in np.nanquantile(np.asarray(values, float), [0.1, 0.5, 0.9]))
     return middle, f"median of {' '.join([str(len(values)), what]).strip()}; 10 to 90 %: {low} to {high}"
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 import dask
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -22,6 +23,7 @@ from tiny_sweep import TINY, assert_same, quiet
 from helpers import ROOT, cluster, files, lanes, records
 from helpers.cluster import ClusterError
 from helpers.config import ConfigError, SweepConfig
+from helpers.landscape_study.study import Study as LandscapeStudy
 from helpers.lanes import Stop
 from helpers.networks import mlp_kernel
 from helpers.spline_study.experiments import Study, experiments
@@ -667,6 +669,24 @@ def test_the_spline_study_trains_there_as_it_does_here(scheduler, tmp_path):
         pd.testing.assert_frame_equal(here.signals, there.signals)
         assert here.about["experiment"] == there.about["experiment"]
         assert there.about["diverged"] == (name == "wild_s0")
+
+
+def test_the_landscape_study_draws_there_as_it_does_here(scheduler, tmp_path):
+    config = {"layers_list": [2], "hidden_size": 8, "train_size": 128, "test_size": 99, "batch_size": 64, "width": 5}
+    config |= {"num_epochs": 2, "epochs": [0, 2], "samples": 32, "pairs": 1, "batches": 2, "eigenvalues": 1}
+    config |= {"probes": 2, "device": "cpu"}
+    found = []
+    for folder, where in (("here", None), ("there", scheduler)):
+        own = {**config, "cluster": where, "save_dir": str(tmp_path / folder)}
+        study = LandscapeStudy(own, {"mlp": {}}, {"random": {}})
+        found.append(study.run())
+        assert study.left == []
+    here, there = (results.surfaces() for results in found)
+    assert here.keys() == there.keys()
+    for key, surface in here.items():
+        np.testing.assert_allclose(there[key].loss, surface.loss, rtol=1e-5)
+    numbers = ["sharpness", "eigenvalue_1", "trace"]
+    np.testing.assert_allclose(*(results.measures[numbers] for results in found), rtol=1e-3)
 
 
 def test_a_study_whose_scheduler_is_gone_is_one_sentence(tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ import pytest
 from damaging import changed, damaged
 from hypothesis import given, settings
 from nbformat import v4
+from PIL import Image
 
 from helpers import figures, gallery, packed
 from helpers.sweep import Sweep
@@ -52,7 +53,7 @@ def notebook_showing(path, cells):
     """An executed notebook: a text is a Markdown cell, a list of pictures a code cell that shows them."""
 
     def shown(picture):
-        data = {"image/png": base64.b64encode(picture.read_bytes()).decode()}
+        data = {f"image/{picture.suffix[1:]}": base64.b64encode(picture.read_bytes()).decode()}
         return v4.new_output("display_data", data)
 
     made = [
@@ -367,13 +368,20 @@ def test_pictures_of_a_folder_without_a_sweep_are_shown_with_its_notebook(tmp_pa
     """A study may hold folders that are no sweeps, as the gradient logs are."""
     folder = tmp_path / "results" / "logs" / "part"
     picture = draw(folder, "curves", "Curves of a part.")
-    notebook_showing(folder / "part.ipynb", ["# Of parts\n\nWhat are they?", "## 1 Seen", [picture]])
+    frames = [Image.new("L", (9, 9), grey) for grey in (0, 99)]
+    moving, mute = (folder / "figures" / f"{name}.gif" for name in ("moving", "mute"))
+    frames[0].save(
+        moving, save_all=True, append_images=frames[1:], comment="They move \N{RIGHTWARDS ARROW} there.".encode()
+    )
+    frames[1].save(mute)
+    notebook_showing(folder / "part.ipynb", ["# Of parts\n\nWhat are they?", "## 1 Seen", [moving, picture]])
     (folder / "outcomes.csv").write_text("a,b\n1,2\n")
     (study,) = gallery.find_studies(tmp_path / "results")
-    assert study.pictures == [picture]
-    assert list(study.sections) == ["1 Seen"]
+    assert study.sections == {"1 Seen": [moving, picture], "More pictures": [mute]}
+    assert gallery.silent([study]) == []
     page = gallery.pages(tmp_path / "results")[study.page]
     assert "Curves of a part." in page
+    assert "part/figures/moving.gif)\n\nThey move \N{RIGHTWARDS ARROW} there." in page
     assert "part/outcomes.csv" in page
 
 

@@ -10,14 +10,15 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
+from made_up_results import table_of, write_sweep
 from small_notebooks import write_notebook
 
 from helpers import files, records
 from helpers.batch.parameters import notebook_parameters
 from helpers.batch.run import main, read_jobs
 from helpers.config import SweepConfig
-from helpers.landscapes import log as landscapes
-from helpers.landscapes.settings import study_settings
+from helpers.landscape_study import log as landscapes
+from helpers.landscape_study.settings import study_settings
 from helpers.spline_study.experiments import experiments
 from helpers.sweep import Sweep
 
@@ -207,33 +208,41 @@ def test_splines_logs_gradients_and_answers_its_questions(tmp_path):
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
+def one_init_learned(run, config):
+    return table_of(run, config.num_epochs, acc=0.9 if run.init == "he_normal" else 0.1, loss=1.0)
+
+
 def test_landscapes_draws_its_surfaces_and_answers_its_questions(tmp_path):
     save_dir = tmp_path / "results"
     config = {"hidden_size": 8, "layers_list": [2], "seeds": [0, 1], "num_epochs": 2, "epochs": [0, 2], "width": 5}
     config |= {"train_size": 128, "samples": 32, "batch_size": 64, "pairs": 1, "batches": 2, "probes": 2}
     config |= {"eigenvalues": 1, "device": "cpu", "save_dir": str(save_dir)}
-    networks = {"mlp": {"activations": ["relu", "tanh"]}, "vgg11": {"width": 0.05, "dropout": 0.5}}
-    networks |= {"deep": {"network": "mlp", "layers_list": [2, 4]}}
+    networks = {"mlp": {"activations": ["relu", "tanh"]}, "vgg11": {"width": 0.05, "dropout": 0.5, "seeds": [0]}}
+    networks |= {"deep": {"network": "mlp", "layers_list": [2, 4], "seeds": [0]}}
     one = {"networks": ["mlp"], "activations": ["relu"], "epochs": [2]}
     surfaces = {"random": {}, "zoom": {"max_step": 0.01, "epochs": [2], "activations": ["relu"]}}
     surfaces |= {"zoom_dropout": {"max_step": 0.01, "epochs": [2], "networks": ["vgg11"], "dropout": "on"}}
     surfaces |= {"first_layer": {**one, "layers": ["hidden.0"]}, "last_layer": {**one, "layers": ["output"]}}
     surfaces |= {"near": {**one, "max_step": 0.1}, "hessian": {**one, "max_step": 0.1, "directions": "hessian"}}
     surfaces |= {"trajectory": {**one, "directions": "trajectory", "max_step": 1.2}}
-    born = {"seeds": [0], "layers_list": [10], "init_types": ["he_normal", "zero"], "activations": ["relu", "sigmoid"]}
-    parameters = {"CONFIG": config, "NETWORKS": networks, "SURFACES": surfaces, "BIRTH": born}
+    sweep = {"layers_list": [3], "init_types": ["he_normal", "normal", "zero"], "activations": ["relu", "sigmoid"]}
+    sweep |= {"hidden_size": 16, "num_epochs": 1, "train_size": 300, "save_dir": str(tmp_path / "sweep")}
+    write_sweep(tmp_path / "sweep", sweep, one_init_learned)
+    born = {"init_types": ["he_normal", "zero"]}
+    parameters = {"CONFIG": config, "NETWORKS": networks, "SURFACES": surfaces}
+    parameters |= {"SWEEP": str(tmp_path / "sweep"), "BIRTH": born}
     outputs = run_small(tmp_path, "notebooks/landscapes.ipynb", parameters)
     assert len(list((save_dir / "figures").glob("*.png"))) == 14
     assert len(pictures(outputs)) == 1 + 14
     assert len([output for output in outputs if "image/gif" in output.get("data", {})]) == 1
     assert any("loss-surfaces" in output.get("data", {}).get("text/html", "") for output in outputs)
     study = landscapes.load_study(save_dir)
-    assert len(study.networks) == 5 * 2
+    assert len(study.networks) == 2 * 2 + 1 + 2
     assert set(study.measures.kind) == set(surfaces)
     text = printed(outputs)
-    assert "10 networks (mlp, vgg11, deep)" in text
+    assert "7 networks (mlp, vgg11, deep)" in text
     assert "of the variance unexplained" in text
-    assert "Of 4 runs" in text
+    assert "Of 4 runs 2 learned" in text
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 

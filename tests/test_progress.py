@@ -177,6 +177,7 @@ def test_an_output_of_ascii_gets_the_line_in_ascii(monkeypatch):
 
 
 TRAINS = ["lanes.py", "cluster.py", "training.py", "sweep/*.py", "spline_study/experiments.py", "widgets/live.py"]
+TRAINS += ["landscapes/*.py", "landscape_study/*.py"]
 
 
 @pytest.mark.parametrize("path", [path for pattern in TRAINS for path in (ROOT / "helpers").glob(pattern)])

@@ -8,6 +8,37 @@ from helpers import words
 NAN = np.nan
 
 
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (2137.4, ".2g", "2,100"),
+        (-2137.4, ".3g", "-2,140"),
+        (2137.4, "+.2g", "+2,100"),
+        (99.7, ".2g", "100"),
+        (123456.0, ".3g", "123,000"),
+        (999_949.0, ".4g", "999,900"),
+        (999_990.0, ".4g", "1e+06"),
+        (3e7, ".2g", "3e+07"),
+        (0.00001234, ".2g", "1.2e-05"),
+        (2137.4, ".5g", "2137.4"),
+        (2137.4, ".1e", "2.1e+03"),  # asked for
+        (2137.4, ".0f", "2137"),
+        (np.inf, ".2g", "inf"),
+        (NAN, ".2g", "nan"),
+    ],
+)
+def test_a_number_that_is_short_has_no_exponent(value, form, text):
+    assert words.number(value, form) == text
+
+
+def test_every_way_to_say_numbers_leaves_the_exponent_out():
+    assert words.mean(2137.4, 345.6, ".2g") == "2,100 +- 350"
+    assert words.mean_of([1900.0, 2300.0], ".2g") == "2,100 +- 280"
+    assert words.span([2137.4, 0.5]) == "0.5 to 2,100"
+    assert words.extremes({"a": 2137.4, "b": 1e-9}) == "1e-09 (b) to 2,100 (a)"
+    assert words.median([2137.4], ".2g")[0] == "2,100"
+
+
 def test_a_mean_has_its_spread_where_there_is_one():
     assert words.mean(0.9849, 0.00707) == "0.985 +- 0.007"
     assert words.mean(0.9849, NAN) == "0.985"

@@ -45,9 +45,9 @@ class Kind(NamedTuple):
 KINDS = (
     Kind(
         ("CONFIG", "NETWORKS", "SURFACES"),
-        "helpers.landscapes.settings:study_settings",
-        "helpers.landscapes.settings:save_dir_of",
-        "helpers.landscapes.log:is_finished",
+        "helpers.landscape_study.settings:study_settings",
+        "helpers.landscape_study.settings:save_dir_of",
+        "helpers.landscape_study.log:is_finished",
     ),
     Kind(
         ("CONFIG",), "helpers.config:SweepConfig.from_dict", "helpers.config:save_dir_of", "helpers.records:is_finished"

@@ -1,78 +1,69 @@
 """The loss around a network: directions, surfaces, curvature, and the numbers and pictures made of them."""
 
-from helpers.landscapes.curvature import CurvatureError, eigen_plane, hessian_product, top_eigenpairs, trace
-from helpers.landscapes.directions import (
-    DirectionError,
-    check_direction,
-    difference,
-    filter_normalised_directions,
-    rescaled,
-)
-from helpers.landscapes.points import PointsError, points
-from helpers.landscapes.shape import (
-    Basin,
-    ShapeError,
-    anisotropy,
-    barrier,
-    convex_share,
-    curvatures,
-    diverged,
-    measures,
-    persistence,
-    roughness,
-    sharpness,
-    table,
-    width_at_twice,
-)
-from helpers.landscapes.surfaces import (
-    Line,
-    Surface,
-    SurfaceError,
-    load_surface,
-    loss_line,
-    loss_surface,
-    save_csv,
-    save_surface,
-)
-from helpers.landscapes.trajectories import Trajectory, arrow, coordinates, losses_along, trajectory_plane
+import sys
+from importlib import import_module
+from types import ModuleType
 
-__all__ = [
-    "Basin",
-    "CurvatureError",
-    "DirectionError",
-    "Line",
-    "PointsError",
-    "ShapeError",
-    "Surface",
-    "SurfaceError",
-    "Trajectory",
-    "anisotropy",
-    "arrow",
-    "barrier",
-    "check_direction",
-    "convex_share",
-    "coordinates",
-    "curvatures",
-    "difference",
-    "diverged",
-    "eigen_plane",
-    "filter_normalised_directions",
-    "hessian_product",
-    "load_surface",
-    "loss_line",
-    "loss_surface",
-    "losses_along",
-    "measures",
-    "persistence",
-    "points",
-    "rescaled",
-    "roughness",
-    "save_csv",
-    "save_surface",
-    "sharpness",
-    "table",
-    "top_eigenpairs",
-    "trace",
-    "trajectory_plane",
-    "width_at_twice",
-]
+# Where each public name lies; imported when asked for, so that what was drawn is read and shown without torch.
+PUBLIC = {
+    "Basin": "shape",
+    "CurvatureError": "curvature",
+    "DirectionError": "directions",
+    "Line": "stored",
+    "PointsError": "points",
+    "ShapeError": "shape",
+    "Surface": "stored",
+    "SurfaceError": "stored",
+    "Trajectory": "trajectories",
+    "anisotropy": "shape",
+    "arrow": "trajectories",
+    "barrier": "shape",
+    "check_direction": "directions",
+    "convex_share": "shape",
+    "coordinates": "trajectories",
+    "curvatures": "shape",
+    "difference": "directions",
+    "diverged": "shape",
+    "eigen_plane": "curvature",
+    "filter_normalised_directions": "directions",
+    "hessian_product": "curvature",
+    "load_surface": "stored",
+    "loss_line": "surfaces",
+    "loss_surface": "surfaces",
+    "losses_along": "trajectories",
+    "measures": "shape",
+    "persistence": "shape",
+    "points": "points",
+    "rescaled": "directions",
+    "roughness": "shape",
+    "save_csv": "stored",
+    "save_surface": "stored",
+    "sharpness": "shape",
+    "table": "shape",
+    "top_eigenpairs": "curvature",
+    "trace": "curvature",
+    "trajectory_plane": "trajectories",
+    "width_at_twice": "shape",
+}
+__all__ = sorted(PUBLIC)
+
+
+def __getattr__(name):
+    if name not in PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{PUBLIC[name]}"), name)
+
+
+def __dir__():
+    return sorted({*globals(), *PUBLIC})
+
+
+class _Room(ModuleType):
+    """An import of the file points.py would put the module in the place of its function."""
+
+    def __setattr__(self, name, value):
+        if not (name in PUBLIC and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Room

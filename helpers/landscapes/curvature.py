@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from helpers.checks import in_one_sentence
 from helpers.initializers import generator_for
+from helpers.landscapes.directions import DirectionError, places_of
+from helpers.landscapes.points import PointsError, check_data
 from helpers.trials import one_line
 from helpers.usual_torch import usual_torch
 
@@ -61,15 +63,17 @@ class _Loss:
     """The mean loss as a function of one flat vector of all parameters: its gradient's graph and Hessian products."""
 
     def __init__(self, model, x, y, chunk=None):
+        try:
+            places_of(model)  # that there are parameters, and finite ones
+            check_data(model, x, y)
+        except (DirectionError, PointsError) as error:
+            raise CurvatureError(str(error)) from error
+        if chunk is not None:
+            _check_count("chunk", chunk, 1, 2**31)
+        y = y if y.is_floating_point() else y.long()
         self.model, self.x, self.y = model, *(t.clone() if t.is_inference() else t for t in (x, y))
         # copies: whatever a forward pass does to a parameter or a buffer, the model's own stay as they are
         self.parameters = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
-        if not self.parameters:
-            raise CurvatureError(f"{type(model).__name__} has no parameters, so its loss has no Hessian")
-        if len(x) != len(y) or not len(x):
-            raise CurvatureError(
-                f"x has {len(x)} samples and y has {len(y)}; allowed is one y a sample, and at least 1"
-            )
         self.sizes = [p.numel() for p in self.parameters.values()]
         self.n = sum(self.sizes)
         types = {p.dtype for p in self.parameters.values()}
@@ -109,8 +113,6 @@ class _Loss:
         try:
             with evaluating(self.model):
                 outputs = functional_call(self.model, {**self.parameters, **buffers}, (x,))
-            if y.is_floating_point() and outputs.shape != y.shape:
-                raise ValueError(f"{tuple(outputs.shape[1:])} outputs a sample, and y has {tuple(y.shape[1:])}")
             return (functional.mse_loss if y.is_floating_point() else functional.cross_entropy)(outputs, y)
         except torch.OutOfMemoryError:
             raise

@@ -125,6 +125,7 @@ def _say_what_differs(panels):
     every = [_parts(panel.settings) for panel in panels]
     for panel, parts in zip(panels, every, strict=True):
         own = [part for part in parts if not all(part in other for other in every)]
+        own = [part for part in own if part not in panel.title]
         panel.title = ", ".join(filter(None, [panel.title, *own]))
     return about(*(panel.settings for panel in panels))
 
@@ -391,7 +392,7 @@ def sentence_of(panels, quantity, said):
     centres = {title: panel.values[tuple(n // 2 for n in panel.values.shape)] for title, panel in named.items()}
     highest = {title: np.nanmax(panel.values) for title, panel in named.items() if np.isfinite(panel.values).any()}
     pairs = [(centres[title], highest[title]) for title in highest if centres[title] < highest[title]]
-    apart = (n for n in range(3, 10) if all(f"{a:.{n}g}" != f"{b:.{n}g}" for a, b in pairs))
+    apart = (n for n in range(3, 10) if all(words.number(a, f".{n}g") != words.number(b, f".{n}g") for a, b in pairs))
     digits = next(apart, 10)  # that tell a centre and the largest of its plane apart
     parts = [f"{quantity} at the centre: {_listed(centres, digits)}"]
     parts += [f"largest {quantity} of the plane: {_listed(highest, digits)}"] if highest else []
@@ -409,14 +410,15 @@ def _listed(values, digits=3):
         return words.extremes(values, f".{digits}g")
     lost = {True: "not finite"}
     return ", ".join(
-        (lost.get(bool(np.isnan(value))) or f"{value:.{digits}g}") + (f" ({title})" if len(values) > 1 else "")
+        (lost.get(bool(np.isnan(value))) or words.number(value, f".{digits}g"))
+        + (f" ({title})" if len(values) > 1 else "")
         for title, value in values.items()
     )
 
 
 def eigenvalue_labels(values):
     """The labels of an eigenvector plane: what its two axes are, with the eigenvalues."""
-    return tuple(f"along the Hessian eigenvector of {value:.3g}" for value in values)
+    return tuple(f"along the Hessian eigenvector of {words.number(value)}" for value in values)
 
 
 def variance_labels(shares):
@@ -607,10 +609,11 @@ def trajectory(surface, path, shares, distance, losses, *, epochs=None, scale=No
     figure.suptitle(wrapped(_heading(title, about(panel.settings)), 110), fontsize=10)
     with np.errstate(divide="ignore", invalid="ignore"):
         off = np.abs(np.log(below / losses))
-    worst = f"{np.exp(np.nanmax(off)):.3g}" if np.isfinite(off).any() else "not known"
+    worst = words.number(np.exp(np.nanmax(off))) if np.isfinite(off).any() else "not known"
+    far, sizes = words.number(distance.max()), f"{sum(shares):.1%} of the path's variance"
     sentence = (
-        f"The two directions hold {sum(shares):.1%} of the path's variance; the path is up to {distance.max():.3g} "
-        f"away from their plane, and its true loss differs from the plane's by a factor of up to {worst}"
+        f"The two directions hold {sizes}; the path is up to {far} away from their plane, and its true loss differs "
+        f"from the plane's by a factor of up to {worst}"
         + (f"; {words.share(outside)} points of the path lie outside of the drawn part." if outside.any() else ".")
     )
     return Picture(name or "trajectory", figure, sentence)
@@ -638,6 +641,8 @@ def animate(checkpoints, path, kind="contour", quantity="loss", scale=None, *, s
     checkpoints  {"epoch 0": surface, "epoch 1": surface, ...}, a list of surfaces where there are repeats
     kind         "contour", "heat", or "3d"
     seconds      a frame; the last stays three times as long
+
+    The sentence of the picture lies in the file, as its comment.
     """
     _check_named("kind", kind, ("contour", "heat", "3d"))
     panels, nested = panels_of(checkpoints, quantity)
@@ -654,7 +659,9 @@ def animate(checkpoints, path, kind="contour", quantity="loss", scale=None, *, s
     few = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     milliseconds = [int(1000 * seconds)] * (len(few) - 1) + [int(3000 * seconds)]
     content = io.BytesIO()
-    few[0].save(content, format="gif", save_all=True, append_images=few[1:], duration=milliseconds, loop=0)
+    sentence = sentence_of(panels.values(), quantity, about(*(panel.settings for panel in panels.values())))
+    how = {"format": "gif", "save_all": True, "duration": milliseconds, "loop": 0, "comment": sentence.encode()}
+    few[0].save(content, append_images=few[1:], **how)
     path = Path(path)
     files.write_whole(path, content.getbuffer())
     return path

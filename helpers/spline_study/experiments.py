@@ -20,7 +20,7 @@ from helpers.loading import Loading
 from helpers.progress import Lines, Progress, Watched, say
 from helpers.spline_study import log
 from helpers.sweep import origin
-from helpers.sweep.folder import FORCE, SweepError
+from helpers.sweep.folder import FORCE, explained
 from helpers.sweep.plan import parameters
 from helpers.training import TORCH_OPTIMIZERS, Recipe, Training, data_type
 from helpers.usual_torch import usual_torch
@@ -308,25 +308,10 @@ class Study:
         States are written every SAVE_EVERY seconds, and where an epoch is complete when the interrupt comes.
         """
         self.stop.clear()
-        try:
-            with files.locked(self.folder):
-                self._check_folders()
-                self._run(self.left)
-        except (files.LockedError, files.DamagedError, lanes.ClusterError) as error:
-            raise SweepError(str(error)) from error
-        except OSError as error:
-            raise SweepError(
-                f"the log cannot be written to {error.filename or self.folder} ({error.strerror or error}); finished "
-                "experiments are kept: mend that, and start again to go on"
-            ) from error
-        except (RuntimeError, MemoryError) as error:
-            if not lanes.is_out_of_memory(error):
-                raise
-            said = str(error).splitlines()[:1] or [type(error).__name__]
-            raise SweepError(
-                f"an experiment does not fit into memory ({said[0]}); finished experiments are kept: choose fewer "
-                "layers or a smaller hidden_size, and start again to go on"
-            ) from error
+        smaller = "fewer layers or a smaller hidden_size"
+        with explained("the log", self.folder, "an experiment", smaller), files.locked(self.folder):
+            self._check_folders()
+            self._run(self.left)
 
     def _run(self, left):
         tasks, begun = [], {}

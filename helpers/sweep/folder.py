@@ -4,6 +4,7 @@ import dataclasses
 import json
 import time
 from collections import Counter
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +28,33 @@ class SweepError(RuntimeError):
     """A sweep that could not go on; its text says why, and what is kept."""
 
     _render_traceback_ = checks.in_one_sentence
+
+
+@contextmanager
+def explained(what, folder, network, smaller):
+    """Within, what ends a study is a SweepError: its folder is in use, or cannot be written to; no memory is left.
+
+    what     goes into the folder, as "the log"
+    network  a word for what may not fit into memory, as "an experiment"
+    smaller  what to choose then, as "fewer layers"
+    """
+    kept, again = "what is finished is kept", "start again to go on"
+    try:
+        yield
+    except (files.LockedError, files.DamagedError, lanes.ClusterError) as error:
+        raise SweepError(str(error)) from error
+    except files.MovedError as error:
+        raise SweepError(f"{error}; {kept}: put it back, and {again}") from error
+    except OSError as error:
+        where, why = error.filename or folder, error.strerror or error
+        raise SweepError(f"{what} cannot be written to {where} ({why}); {kept}: mend that, and {again}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not lanes.is_out_of_memory(error):
+            raise
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise SweepError(
+            f"{network} does not fit into memory ({said}); {kept}: choose {smaller}, and {again}"
+        ) from error
 
 
 class SweepFolder:

@@ -182,8 +182,8 @@ def study(common, given, folder, steps=None, disk=None):
 
 def landscapes(config, networks, surfaces, folder, steps=None, disk=None):
     """Run a landscape study. Steps are epochs of training, rows of surfaces, parts of a curvature."""
-    from helpers.landscapes.study import Study
-    from helpers.landscapes.tasks import Curving, Drawing
+    from helpers.landscape_study.study import Study
+    from helpers.landscape_study.tasks import Curving, Drawing
     from helpers.training import Training
 
     for work in (Training, Drawing, Curving):

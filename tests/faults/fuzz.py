@@ -36,7 +36,7 @@ from helpers.config import CHECKS, SweepConfig
 from helpers.data import DataError
 from helpers.data.downloads import IDX_FILES
 from helpers.data.tables import TABLES, read_rows
-from helpers.landscapes.settings import study_settings
+from helpers.landscape_study.settings import study_settings
 from helpers.spline_study.experiments import experiments
 from helpers.spline_study.log import read_log
 from helpers.sweep import Sweep

@@ -7,7 +7,7 @@ import sklearn.model_selection
 import torch._dynamo  # noqa: F401 - which the first step of an optimiser imports
 
 from helpers import packed  # noqa: F401
-from helpers.landscapes import study  # noqa: F401
+from helpers.landscape_study import study  # noqa: F401
 from helpers.spline_study import experiments  # noqa: F401
 from helpers.sweep import Sweep  # noqa: F401
 

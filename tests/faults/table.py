@@ -11,7 +11,7 @@ from helpers.batch.parameters import BatchError
 from helpers.checks import ConfigError
 from helpers.data import DataError
 from helpers.files import DamagedError, LockedError
-from helpers.landscapes.log import StudyError
+from helpers.landscape_study.log import StudyError
 from helpers.sweep import SweepError
 
 # errors made for the reader: their text is one sentence that says it all

@@ -294,6 +294,13 @@ def test_what_a_notebook_has_set_changes_nothing():
         assert trace(net, x, y, 3) == expected[1]
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int32, torch.bool])
+def test_class_numbers_may_be_of_any_integer_type(kind):
+    net, x, y = tiny()
+    y = y.clamp(max=1)
+    assert trace(net, x, y.to(kind), 3) == trace(net, x, y, 3)
+
+
 # ---- what cannot be
 
 
@@ -323,18 +330,37 @@ def no_convergence():
     return top_eigenpairs(net, x, y, 5, which="smallest", restarts=1, tol=1e-14)
 
 
+def diverged():
+    net, *_ = tiny()
+    net.hidden[0].weight.data[0, 0] = torch.nan
+    return net
+
+
 NET, X, Y = tiny()
 BAD = {
-    "no parameters": (lambda: trace(nn.Identity(), X, Y), "Identity has no parameters"),
+    "no parameters": (lambda: trace(nn.Identity(), X, Y), "the network, 'Identity', has no parameters"),
     "too many": (lambda: top_eigenpairs(NET, X, Y, 74), "k is 74; allowed is a whole number from 1 to 73"),
     "none asked for": (lambda: top_eigenpairs(NET, X, Y, 0), "k is 0"),
     "one probe": (lambda: trace(NET, X, Y, 1), "probes is 1; allowed is a whole number from 2"),
+    "no chunk": (lambda: trace(NET, X, Y, chunk=0), "chunk is 0; allowed is a whole number from 1"),
     "other end": (lambda: top_eigenpairs(NET, X, Y, which="LA"), "which is 'LA'; allowed is largest, smallest"),
-    "no sample": (lambda: trace(NET, X[:0], Y[:0]), "x has 0 samples and y has 0"),
+    "no sample": (lambda: trace(NET, X[:0], Y[:0]), "x has 0 samples and y has 0 targets; allowed are"),
     "lengths": (lambda: trace(NET, X, Y[1:]), "x has 24 samples and y has 23"),
-    "images": (lambda: trace(NET, torch.randn(24, 5).double(), Y), r"for x of shape \(24, 5\) and type torch.float64"),
-    "classes": (lambda: trace(NET, X, Y + 7), "allowed are data that fit the network"),
-    "targets": (lambda: trace(NET, X, X), r"\(3,\) outputs a sample, and y has \(4,\)"),
+    "images": (
+        lambda: trace(NET, torch.randn(24, 5).double(), Y),
+        r"x does not fit .* samples of the shape \(5,\)",
+    ),
+    "classes": (lambda: trace(NET, X, Y + 7), "y holds classes from 7 to 9, and the network has 3 of them"),
+    "targets": (lambda: trace(NET, X, X), r"outputs of the shape \(3,\) and y targets of the shape \(4,\)"),
+    "no network": (lambda: trace(len, X, Y), "allowed is an nn.Module"),
+    "no tensors": (
+        lambda: top_eigenpairs(NET, X.numpy(), Y),
+        "x and y are 'ndarray' and 'Tensor'; allowed",
+    ),
+    "no samples at all": (lambda: eigen_plane(NET, X[0, 0], Y), "x has no samples"),
+    "complex": (lambda: trace(NET, X, Y * 1j), "allowed are class numbers, or targets in floating point"),
+    "elsewhere": (lambda: trace(NET, X.to("meta"), Y), "put them on one device"),
+    "no numbers": (lambda: trace(diverged(), X, Y), "hidden.0.weight holds numbers that are not finite"),
     "not finite": (lambda: trace(NET, X * torch.inf, Y), "the loss is nan at these weights"),
     "not finite in chunks": (lambda: trace(NET, X * torch.inf, Y, chunk=5), "the loss is nan at these weights"),
     "NumPy": (lambda: trace(tiny(in_numpy)[0], X, Y), "operations that autograd follows"),

@@ -79,6 +79,15 @@ def test_an_unknown_name_says_what_is_allowed(name):
         figures.maps(surface(1.0), **{name: "isolines"})
 
 
+def test_a_figure_does_not_say_dropout_twice():
+    panels = [
+        figures.Panel(title, None, None, None, {"dropout": dropout})
+        for title, dropout in (("zoom", "off"), ("zoom, dropout on", "on"))
+    ]
+    figures._say_what_differs(panels)
+    assert [panel.title for panel in panels] == ["zoom, dropout off", "zoom, dropout on"]
+
+
 # ---- scales
 
 
@@ -364,6 +373,11 @@ def test_an_animation_has_a_frame_a_checkpoint_on_one_scale(kind, tmp_path):
     with Image.open(path) as image:
         assert image.n_frames == 3
         assert image.info["loop"] == 0
+        sentence = image.info["comment"].decode()
+        assert (
+            "loss at the centre: 1 (epoch 0), 2 (epoch 1), 10 (epoch 9); largest loss of the plane: 2 (epoch"
+            in sentence
+        )
         frames, lasts = [], []
         for i in range(3):
             image.seek(i)

@@ -17,11 +17,11 @@ import pytest
 import torch
 from tiny_sweep import assert_same, quiet, run_times, tiny, train
 
-from helpers import ROOT, checksums, files, packed, records
+from helpers import ROOT, checksums, files, lanes, packed, records
 from helpers.checks import ConfigError
 from helpers.config import Run, SweepConfig
 from helpers.sweep import Sweep, SweepError, origin, training
-from helpers.sweep.folder import SweepFolder
+from helpers.sweep.folder import SweepFolder, explained
 
 pytestmark = pytest.mark.training
 
@@ -872,3 +872,36 @@ def test_the_working_directory_may_change_before_the_sweep_runs(once, tmp_path, 
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert_same(sweep.run(quiet), once)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "sweep"]
+
+
+MEND, KEPT = "mend that, and start again to go on", "what is finished is kept"
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (files.LockedError("it is in use"), "it is in use"),
+        (files.DamagedError("it is damaged"), "it is damaged"),
+        (lanes.ClusterError("none answers"), "none answers"),
+        (files.MovedError("there was moved"), f"there was moved; {KEPT}: put it back, and start again to go on"),
+        (OSError(28, "No space left", "d/f"), f"the log cannot be written to d/f (No space left); {KEPT}: {MEND}"),
+        (OSError("odd"), f"the log cannot be written to there (odd); {KEPT}: {MEND}"),
+        (MemoryError(), f"a net does not fit into memory (MemoryError); {KEPT}: choose less, and start again to go on"),
+        (
+            RuntimeError("can't allocate memory: 9 bytes\nTrace:"),
+            f"a net does not fit into memory (can't allocate memory: 9 bytes); {KEPT}: choose less, and start again to "
+            "go on",
+        ),
+        (RuntimeError("sizes do not match"), None),
+        (KeyError("a mistake"), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_ends_a_study_is_one_sentence_and_what_is_a_mistake_in_code_is_not(error, sentence):
+    with pytest.raises((SweepError, type(error))) as found, explained("the log", "there", "a net", "less"):
+        raise error
+    if sentence is None:
+        assert found.value is error
+    else:
+        assert (type(found.value), str(found.value)) == (SweepError, sentence)
+        assert found.value.__cause__ is error

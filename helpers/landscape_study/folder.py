@@ -5,9 +5,9 @@ from pathlib import Path
 
 from helpers import files, lanes, packed, sources
 from helpers.checks import ConfigError, shown
-from helpers.landscapes import log
-from helpers.landscapes.settings import CurvePlan, Network, SurfacePlan, surface_key
-from helpers.landscapes.tasks import about, checksum_of, of_code
+from helpers.landscape_study import log
+from helpers.landscape_study.settings import CurvePlan, Network, SurfacePlan, surface_key
+from helpers.landscape_study.tasks import about, checksum_of, of_code
 from helpers.progress import say
 from helpers.sweep import origin
 from helpers.sweep.folder import FORCE

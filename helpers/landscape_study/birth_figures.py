@@ -6,6 +6,7 @@ from matplotlib.colors import ListedColormap, Normalize
 
 from helpers import words
 from helpers.figures import COLOURS, STYLE, Picture, colour_scale, grid_of_subplots, log_ticks, wrapped
+from helpers.landscape_study.folder import data_in_words
 from helpers.landscapes import figures
 from helpers.sweep.figures import REGIMES
 
@@ -14,11 +15,20 @@ MAPS = {"sharpness": True, "roughness": False, "convex_share": False}
 GREY = "0.85"  # exactly 0 on a logarithmic scale, or not known
 
 
+def networks_in_words(config):
+    """Which networks the grid of a SweepConfig has: a title for its figures."""
+    sizes, seeds = np.ravel(config.hidden_size), len(config.seeds)
+    return (
+        f"{data_in_words(config)}, {len(config.runs()):,} MLPs of {words.listed(sizes)} units a layer before training "
+        f"({seeds} {'seed' if seeds == 1 else 'seeds'})"
+    )
+
+
 def birth_maps(found, config, maps=None):
     """The grid before training beside who learned: a row a map, a column an activation, init against depth in each.
 
     found   from `birth.joined`, with the forecast
-    config  a SweepConfig, for the order of inits and depths
+    config  a SweepConfig, for the title and the order of inits and depths
     maps    {column: whether its scale is logarithmic}; MAPS where left out
 
     The first row is the share of the seeds that learned, the second the forecast's regime, the others the median over
@@ -54,6 +64,7 @@ def birth_maps(found, config, maps=None):
             bar.set_ticks(range(len(REGIMES)), labels=list(REGIMES), fontsize=7)
         elif maps.get(name):
             log_ticks(bar.ax.yaxis, norm.vmin, norm.vmax)
+    figure.suptitle(wrapped(networks_in_words(config), int(11 * size[0])))
     return Picture("birth_maps", figure, _medians(found, maps))
 
 
@@ -79,15 +90,18 @@ def _medians(found, maps):
     groups = {"learned": found[found.learned], "did not": found[~found.learned]}
     parts = []
     for name in maps:
-        medians = [f"{rows[name].median():.3g} in {len(rows)} runs that {group}" for group, rows in groups.items()]
+        medians = [
+            f"{words.number(rows[name].median())} in {len(rows)} runs that {group}" for group, rows in groups.items()
+        ]
         parts.append(f"{name.replace('_', ' ')} {words.listed(medians)}")
     return f"Before training, medians: {'; '.join(parts)}."
 
 
-def telling_bars(told):
+def telling_bars(told, config):
     """The share of runs that each number and rule calls right, of the half it was not fitted on; bars: over the halves.
 
-    told  from `birth.telling`
+    told    from `birth.telling`
+    config  a SweepConfig, for the title
 
     Beside it the same within what the forecast expects: what a number adds. The sentence has the best of both.
     """
@@ -104,6 +118,7 @@ def telling_bars(told):
     low = max(0.0, (told.right - told.right_std).min() - 0.05)
     alone.set(xlim=(low, 1), xlabel="share of runs called right, other half")
     added.set(xlabel="% more with it than by the forecast alone")
+    figure.suptitle(wrapped(networks_in_words(config), int(11 * figure.get_figwidth())))
     best, most = told.right[told.auc.notna()].idxmax(), told.gain.idxmax()
     sentence = (
         "Called right, of the runs of the half that nothing was fitted on: "
@@ -140,5 +155,5 @@ def before_and_after_maps(surfaces, title=""):
 
 def _rise(surface):
     finite = surface.loss[np.isfinite(surface.loss)]
-    rise = f"{finite.max() - surface.centre:.3g}" if len(finite) else "none is finite"
-    return f"{surface.centre:.4g} (+ {rise})"
+    rise = words.number(finite.max() - surface.centre) if len(finite) else "none is finite"
+    return f"{words.number(surface.centre, '.4g')} (+ {rise})"

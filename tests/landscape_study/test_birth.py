@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from helpers import data, files, networks
 from helpers.config import ConfigError, SweepConfig
-from helpers.landscapes import birth, birth_figures
+from helpers.landscape_study import birth, birth_figures
 from helpers.sweep import SweepError, rebuild
 
 SMALL = {**TINY, "hidden_size": 4, "layers_list": [1, 2], "init_types": ["he_normal", "zero"], "activations": ["tanh"]}
@@ -372,9 +372,12 @@ def test_pictures_say_their_numbers(grid):
     assert (
         f"{found[found.learned].sharpness.median():.3g} in {found.learned.sum()} runs that learned" in picture.sentence
     )
+    said = f"{len(config.runs())} MLPs of {config.hidden_size} units a layer before training"
+    assert picture.figure.get_suptitle().replace("\n", "").startswith(f"digits, {said}")
     plt.close(picture.figure)
     told = birth.telling(made_up(), MADE_UP)
-    picture = birth_figures.telling_bars(told)
+    picture = birth_figures.telling_bars(told, config)
+    assert picture.figure.get_suptitle() == birth_figures.networks_in_words(config)
     assert f"{told.right['forecast']:.3f}" in picture.sentence
     plt.close(picture.figure)
 

@@ -57,8 +57,13 @@ def compared(measures, number, by, **chosen):
     parts = {value: words.mean_of(values.to_numpy(), ".3g") for value, values in seeds.groupby(level=0)}
     order = seeds.groupby(level=0).mean().sort_values(na_position="last").index
     name, n = number.replace("_", " "), rows.seed.nunique()
-    listed = words.listed([f"{parts[value]} ({by} {value})" for value in order])
+    listed = words.listed([f"{parts[value]} ({by} {_plain(by, value)})" for value in order])
     return f"{name[0].upper()}{name[1:]}, mean and deviation over {n} seeds: {listed}."
+
+
+def _plain(setting, value):
+    """A value as a sentence has it: the name of a kind with blanks."""
+    return value.replace("_", " ") if setting == "kind" else value
 
 
 def comparisons(measures, by, numbers=NUMBERS, **chosen):

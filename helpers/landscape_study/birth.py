@@ -17,10 +17,13 @@ from helpers import files, lanes, networks, words
 from helpers.checks import ConfigError, checked, flag, positive, refuse, shown, whole
 from helpers.config import SweepConfig, resolve_device
 from helpers.data import PROBE_SIZE
-from helpers.landscapes import curvature, directions, log, shape, surfaces
+from helpers.landscape_study import log
+from helpers.landscape_study.folder import data_in_words
+from helpers.landscapes import curvature, directions, shape, surfaces
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched
-from helpers.sweep import SweepError, origin, rebuild
+from helpers.sweep import origin, rebuild
+from helpers.sweep.folder import explained
 from helpers.sweep.plan import parameters
 from helpers.sweep.tables import best_range
 from helpers.usual_torch import usual_torch
@@ -99,18 +102,12 @@ def birth(config, path=None, *, watch=None, **settings):
     rows = _rows_there(path, made_from)
     if all(run.name in rows for run in config.runs()) and "checksum" in files.read_json(_about(path)):
         return _table(config, rows)
-    try:
-        return _kept(config, data, settings, device, made_from, path, watch)
-    except OSError as error:
-        raise SweepError(
-            f"the grid at birth cannot be written to {error.filename or path} ({error.strerror or error}); what is "
-            "finished is kept: mend that, and start again to go on"
-        ) from error
+    return _kept(config, data, settings, device, made_from, path, watch)
 
 
 def _kept(config, data, settings, device, made_from, path, watch):
-    """The rows of a sweep, those that are computed kept in a CSV, where those of other runs stay. Raises OSError."""
-    with files.locked(path.parent):
+    """The rows of a sweep, those that are computed kept in a CSV, where those of other runs stay. Raises SweepError."""
+    with explained("the grid at birth", path, "a surface", "fewer samples"), files.locked(path.parent):
         rows = _rows_there(path, made_from)
         about = {**made_from, "started": files.now(), **files.provenance(device)}
         files.write_json(_about(path), about)
@@ -525,7 +522,7 @@ def held(found, told):
     rows = [
         (
             "vanishing and collapsed: less sharp than trainable",
-            ", ".join(f"{name} {value:.2g}" for name, value in regimes.items()),
+            ", ".join(f"{name} {words.number(value, '.2g')}" for name, value in regimes.items()),
             bool((plains < regimes.get("trainable", np.inf)).all()),
         ),
         ("AUC of sharpness 0.7 to 0.9", f"{auc['sharpness']:.2f}", 0.7 <= auc["sharpness"] <= 0.9),
@@ -585,7 +582,7 @@ def before_and_after(config, run, epoch=None, *, width=15, max_step=1.0, samples
     data = datasets.load(config, resolve_device(config), torch.float64)
     chosen = data.probe[:samples]
     x, y = data.x_train[chosen], data.y_train[chosen]
-    about, drawn = {"data": config.dataset, "images": len(y), "direction_seed": direction_seed}, []
+    about, drawn = {"data": data_in_words(config), "images": len(y), "direction_seed": direction_seed}, []
     for at in (0, epoch):
         net = rebuild(config, run, at).to(x.device, x.dtype)
         (pair,) = directions.filter_normalised_directions(net, direction_seed)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from helpers import initializers
+from helpers import initializers, words
 from helpers.figures import Picture
 from helpers.landscapes import figures
 from helpers.landscapes.directions import filter_normalised_directions, rescaled
@@ -50,13 +50,15 @@ def pictures_of_one_function(nets, x, y, width=15, data=""):
     with torch.no_grad():
         outputs = [net(x) for net in nets.values()]
     apart = max(float((other - outputs[0]).abs().max() / outputs[0].abs().max()) for other in outputs[1:])
-    changes = [_change(surfaces[AS_TRAINED], surfaces[title]) for title in (OF_A_LAYER, OF_A_UNIT)]
+    of_a_layer, of_a_unit = (
+        words.number(_change(surfaces[AS_TRAINED], surfaces[title])) for title in (OF_A_LAYER, OF_A_UNIT)
+    )
     picture = figures.maps(surfaces, name="one_function")
     return Picture(
         picture.name,
         picture.figure,
         f"Three networks whose outputs differ by {apart:.1e} of the largest: with one factor for the layer the loss of "
-        f"a point changes by a factor of up to {changes[0]:.3g}, with a factor a unit by up to {changes[1]:.3g}.",
+        f"a point changes by a factor of up to {of_a_layer}, with a factor a unit by up to {of_a_unit}.",
     )
 
 

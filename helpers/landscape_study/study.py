@@ -13,14 +13,14 @@ from pathlib import Path
 from helpers import files, lanes, networks
 from helpers.checks import ConfigError
 from helpers.config import resolve_device
-from helpers.landscapes import log
+from helpers.landscape_study import log
+from helpers.landscape_study.folder import StudyFolder
+from helpers.landscape_study.settings import MLP, CurvePlan, Network, study_settings
+from helpers.landscape_study.tasks import LandscapeWorker, build, multiplications, samples_of
 from helpers.landscapes.directions import DirectionError, filter_normalised_directions
-from helpers.landscapes.folder import StudyFolder
-from helpers.landscapes.settings import MLP, CurvePlan, Network, study_settings
-from helpers.landscapes.tasks import LandscapeWorker, build, multiplications, samples_of
 from helpers.lanes import Task
 from helpers.progress import Lines, Progress, Watched
-from helpers.sweep.folder import SweepError
+from helpers.sweep.folder import SweepError, explained
 from helpers.usual_torch import usual_torch
 
 BACKWARD = 3  # so many times a forward pass is a step of training
@@ -125,27 +125,15 @@ class Study:
         where nothing can be written.
         """
         self.stop.clear()
+        smaller = "fewer samples or narrower networks"
         try:
-            with files.locked(self.folder):
+            with explained("the study", self.folder, "a network", smaller), files.locked(self.folder):
                 self.there.check()
                 self._run()
-        except (files.LockedError, files.DamagedError, lanes.ClusterError) as error:
-            raise SweepError(str(error)) from error
-        except OSError as error:
-            if self.there.is_finished and not self.left:
-                return log.load_study(self.folder)
-            raise SweepError(
-                f"the study cannot be written to {error.filename or self.folder} ({error.strerror or error}); what is "
-                "finished is kept: mend that, and start again to go on"
-            ) from error
-        except (RuntimeError, MemoryError) as error:
-            if not lanes.is_out_of_memory(error):
+        except SweepError as error:
+            nothing_is_left = self.there.is_finished and not self.left
+            if not nothing_is_left or not isinstance(error.__cause__, OSError):
                 raise
-            said = str(error).splitlines()[:1] or [type(error).__name__]
-            raise SweepError(
-                f"a network does not fit into memory ({said[0]}); what is finished is kept: choose fewer samples or "
-                "narrower networks, and start again to go on"
-            ) from error
         return log.load_study(self.folder)
 
     def _run(self):

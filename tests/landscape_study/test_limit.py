@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from helpers.landscapes import limit
+from helpers.landscape_study import limit
 
 
 @pytest.mark.usefixtures("one_thread")

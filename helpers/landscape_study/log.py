@@ -6,21 +6,22 @@
                measures.csv              a row a surface: settings, numbers of its shape, curvature at its centre
                state/                    checkpoints, and states of what is not finished
 
-Of what is published, networks/ and surfaces/ are packed, see packed.py.
+Of what is published, networks/ and surfaces/ are packed, see packed.py. Nothing here needs torch.
 """
 
 import io
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from helpers import files, manifests, packed
+from helpers import files, manifests, packed, words
 from helpers.checks import in_one_sentence
 from helpers.landscapes.shape import measures
-from helpers.landscapes.surfaces import Surface, SurfaceError, load_surface, save_surface
+from helpers.landscapes.stored import Surface, SurfaceError, load_surface, save_surface
 
 HISTORY = ["epoch", "train_loss", "test_loss", "train_acc", "test_acc", "seconds"]
 ADVICE = "get it back, or move it away: surfaces that are whole are then kept, and networks trained again where needed"
@@ -170,7 +171,7 @@ class StudyResults:
         """
         found, mixed = {}, {}
         for row in self.rows(**chosen).itertuples():
-            titles = tuple(_title(name, getattr(row, name)) for name in (rows, columns))
+            titles = tuple(self._title(name, getattr(row, name)) for name in (rows, columns))
             found.setdefault(titles[0], {}).setdefault(titles[1], []).append(self.surface(row.surface))
             mixed.setdefault(titles, set()).add(network_of(row.surface))
         for titles, those in mixed.items():
@@ -180,6 +181,21 @@ class StudyResults:
                     f"choose one, as by its seed, activation or init (allowed: {', '.join(SETTINGS)})"
                 )
         return found
+
+    def _title(self, setting, value):
+        """What a panel says of one setting."""
+        if setting == "epoch":
+            return f"epoch {value}" if value else "before training"
+        if setting == "kind":
+            return self.kinds.get(value) or kind_in_words(value, {})
+        return f"{setting} {value}" if setting in ("seed", "pair", "batch", "layers", "max_step") else str(value)
+
+    @cached_property
+    def kinds(self):
+        """{kind of surfaces: what is special about it, in words}, no two alike."""
+        found = {kind: kind_in_words(kind, own) for kind, own in self.manifest["settings"].get("surfaces", {}).items()}
+        often, plain = Counter(found.values()), {kind: kind_in_words(kind, {}) for kind in found}
+        return {kind: said if often[said] == 1 else f"{said} ({plain[kind]})" for kind, said in found.items()}
 
     def rows(self, **chosen):
         """The rows of `measures` with these settings, as in `surfaces`."""
@@ -198,11 +214,30 @@ class StudyResults:
         return table
 
 
-def _title(setting, value):
-    """What a panel says of one setting."""
-    if setting == "epoch":
-        return f"epoch {value}" if value else "before training"
-    return f"{setting} {value}" if setting in ("seed", "pair", "batch", "layers", "max_step") else str(value)
+FIRST, LAST = ("hidden.0", "conv1", "features.0"), ("output", "fc")  # layers of our networks
+
+
+def kind_in_words(kind, settings):
+    """What is special about a kind of surfaces, from its settings; its name where nothing is.
+
+    settings  of a `settings.SurfacePlan`; empty where they are not known
+    """
+    s = {"directions": "random", "layers": None, "max_step": 1.0, "dropout": "off", "normalise": "filter", **settings}
+    planes = {"hessian": "plane of the Hessian", "trajectory": "plane of the training's path"}
+    parts = [planes[s["directions"]]] if s["directions"] in planes else []
+    parts += [f"{words.listed(map(_layer_in_words, s['layers']))} alone"] if s["layers"] else []
+    parts += {"layer": ["layer-normalised"], "none": ["directions as drawn"]}.get(s["normalise"], [])
+    if s["max_step"] != 1 and s["directions"] != "trajectory":  # whose steps are of another length
+        closer = s["max_step"] < 1 and s["normalise"] != "none"
+        step = s["max_step"]
+        parts += [f"{words.number(1 / step)} times closer" if closer else f"steps up to {words.number(step)}"]
+    parts += ["dropout on"] if s["dropout"] == "on" else []
+    return ", ".join(parts) or kind.replace("_", " ")
+
+
+def _layer_in_words(layer):
+    name = layer.removesuffix(".weight")
+    return "the first layer" if name in FIRST else "the last layer" if name in LAST else layer
 
 
 def load_study(folder):

@@ -14,13 +14,14 @@ from torch import nn
 
 from helpers import files, networks, sources
 from helpers.float32_products import float32_products, kind_of
+from helpers.landscape_study.settings import MLP
 from helpers.landscapes import curvature
 from helpers.landscapes.curvature import CurvatureError
 from helpers.landscapes.directions import DirectionError, filter_normalised_directions
 from helpers.landscapes.plain_points import PlainPoints
 from helpers.landscapes.points import PointsError, points
-from helpers.landscapes.settings import MLP
-from helpers.landscapes.surfaces import SurfaceError, steps_of
+from helpers.landscapes.stored import SurfaceError
+from helpers.landscapes.surfaces import steps_of
 from helpers.landscapes.trajectories import arrow, losses_along, trajectory_plane
 from helpers.loading import Loading
 from helpers.sweep import origin
@@ -361,4 +362,4 @@ def about(what):
 def of_code():
     """{path: fingerprint} of the code that decides numbers, as it was when this process first asked."""
     beside = [path for path in origin.BESIDE if path != "helpers/networks/convnets.py"]  # which sweeps do not train
-    return sources.fingerprints("helpers.landscapes.tasks", beside)
+    return sources.fingerprints("helpers.landscape_study.tasks", beside)
