@@ -240,7 +240,7 @@ def test_landscapes_draws_its_surfaces_and_answers_its_questions(tmp_path):
     assert len(study.networks) == 2 * 2 + 1 + 2
     assert set(study.measures.kind) == set(surfaces)
     text = printed(outputs)
-    assert "7 networks (mlp, vgg11, deep)" in text
+    assert "7 networks (deep, mlp, vgg11)" in text
     assert "of the variance unexplained" in text
     assert "Of 4 runs 2 learned" in text
     assert not [output for output in outputs if output.get("name") == "stderr"]

@@ -18,8 +18,8 @@ from helpers.landscape_study.settings import MLP
 from helpers.landscapes import curvature
 from helpers.landscapes.curvature import CurvatureError
 from helpers.landscapes.directions import DirectionError, filter_normalised_directions
+from helpers.landscapes.evaluation import PointsError, points
 from helpers.landscapes.plain_points import PlainPoints
-from helpers.landscapes.points import PointsError, points
 from helpers.landscapes.stored import SurfaceError
 from helpers.landscapes.surfaces import steps_of
 from helpers.landscapes.trajectories import arrow, losses_along, trajectory_plane

@@ -1,8 +1,6 @@
 """The loss around a network: directions, surfaces, curvature, and the numbers and pictures made of them."""
 
-import sys
 from importlib import import_module
-from types import ModuleType
 
 # Where each public name lies; imported when asked for, so that what was drawn is read and shown without torch.
 PUBLIC = {
@@ -10,7 +8,7 @@ PUBLIC = {
     "CurvatureError": "curvature",
     "DirectionError": "directions",
     "Line": "stored",
-    "PointsError": "points",
+    "PointsError": "evaluation",
     "ShapeError": "shape",
     "Surface": "stored",
     "SurfaceError": "stored",
@@ -33,7 +31,7 @@ PUBLIC = {
     "losses_along": "trajectories",
     "measures": "shape",
     "persistence": "shape",
-    "points": "points",
+    "points": "evaluation",
     "rescaled": "directions",
     "roughness": "shape",
     "save_csv": "stored",
@@ -56,14 +54,3 @@ def __getattr__(name):
 
 def __dir__():
     return sorted({*globals(), *PUBLIC})
-
-
-class _Room(ModuleType):
-    """An import of the file points.py would put the module in the place of its function."""
-
-    def __setattr__(self, name, value):
-        if not (name in PUBLIC and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Room

@@ -18,9 +18,9 @@ from torch.nn import functional
 from helpers.checks import in_one_sentence
 from helpers.initializers import generator_for
 from helpers.landscapes.directions import DirectionError, places_of
-from helpers.landscapes.points import PointsError, check_data
+from helpers.landscapes.evaluation import PointsError, check_data
+from helpers.landscapes.losses import own_types
 from helpers.trials import one_line
-from helpers.usual_torch import usual_torch
 
 GRAPH_BYTES = 2**31  # what one chunk of x may keep for its backward passes
 GRAPH_FACTOR = 4  # backward of backward keeps about so many times what the forward pass keeps
@@ -39,7 +39,7 @@ class CurvatureError(ValueError):
 # ---- the product
 
 
-@usual_torch()
+@own_types()
 def hessian_product(model, x, y, *, chunk=None):
     """The function direction -> H direction, H the Hessian of the mean loss in all parameters.
 
@@ -141,7 +141,7 @@ class _Loss:
                 _check_twice([g for _, g in kept])
         return kept, loss.item()
 
-    @usual_torch()
+    @own_types()
     def product(self, v):
         """H v of a flat vector, (N,) -> (N,), both NumPy."""
         v = torch.from_numpy(np.ascontiguousarray(v, self.type).reshape(self.n)).split(self.sizes)
@@ -232,7 +232,7 @@ def evaluating(model):
 # ---- eigenpairs
 
 
-@usual_torch()
+@own_types()
 def top_eigenpairs(model, x, y, k=3, seed=0, *, which="largest", tol=1e-5, restarts=60, chunk=None):
     """(values, directions) of k eigenpairs of the Hessian, by ARPACK's restarted Lanczos on Hessian products.
 
@@ -257,7 +257,7 @@ def top_eigenpairs(model, x, y, k=3, seed=0, *, which="largest", tol=1e-5, resta
     return values, [loss.directions(v) for v in vectors]
 
 
-@usual_torch()
+@own_types()
 def eigen_plane(model, x, y, seed=0, *, which="extremes", tol=1e-5, restarts=60, chunk=None):
     """(pair, values): the plane of two eigenvectors of the Hessian, each of norm 1, and their eigenvalues.
 
@@ -328,7 +328,7 @@ def _lanczos(loss, k, seed, which, tol, restarts):
 # ---- the trace
 
 
-@usual_torch()
+@own_types()
 def trace(model, x, y, probes=32, seed=0, *, chunk=None):
     """(mean, standard error) of the Hessian's trace over random probes of +1 and -1 (Hutchinson 1990).
 

@@ -45,7 +45,7 @@ def _names(model):
 
 
 class MlpPoints:
-    """See `points.points`: .row(a, bs)."""
+    """See `evaluation.points`: .row(a, bs)."""
 
     def __init__(self, model, x, y, pair):
         with torch.no_grad():

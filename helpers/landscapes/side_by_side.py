@@ -9,7 +9,7 @@ from helpers.landscapes.losses import own_types
 
 
 class SideBySide:
-    """Points evaluated by as many threads as torch may use, one core each; see `points.points`.
+    """Points evaluated by as many threads as torch may use, one core each; see `evaluation.points`.
 
     one    evaluates points: .row(a, bs), and .twin(), which does the same in another thread
     alone  one thread is enough: the work is not done by this processor

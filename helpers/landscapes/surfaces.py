@@ -9,7 +9,7 @@ import torch
 
 from helpers.checks import shown
 from helpers.landscapes.directions import check_direction
-from helpers.landscapes.points import points
+from helpers.landscapes.evaluation import points
 from helpers.landscapes.stored import Line, Surface, SurfaceError
 
 
@@ -40,7 +40,7 @@ def loss_surface(model, x, y, directions, width=41, max_step=1.0, *, batch_norm=
     batch_norm  "frozen", its statistics stay as they are; "recomputed", at each point from x
     stop        an object with is_set(): once it is, the rows that are left are not drawn, and None comes back
     watch       called with (rows done, of how many)
-    The network is in evaluation mode meanwhile, and afterwards as it was: see points.py.
+    The network is in evaluation mode meanwhile, and afterwards as it was: see evaluation.py.
     Raises SurfaceError, DirectionError, PointsError.
     """
     steps, pair = steps_of(width, max_step), pair_of(directions)

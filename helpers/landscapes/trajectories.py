@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from helpers.landscapes.directions import DirectionError, check_pair, difference, inner, places_of
+from helpers.landscapes.evaluation import check_data
 from helpers.landscapes.losses import finished, loss_and_accuracy, own_types
 from helpers.landscapes.plain_points import chunk_of, quiet_copy
-from helpers.landscapes.points import check_data
 
 PARALLEL = 1e-6  # relative to their lengths
 

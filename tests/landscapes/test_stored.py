@@ -76,9 +76,3 @@ def test_what_was_drawn_is_read_and_shown_without_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "s.npz"], capture_output=True, text=True)
     assert done.stdout == "4.0\n", done.stderr
-
-
-def test_points_is_the_function_also_where_its_module_was_imported_first():
-    code = "import helpers.landscapes.points; from helpers.landscapes import points; print(type(points).__name__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "function\n", done.stderr
