@@ -63,7 +63,7 @@ def png(picture):
     """
     drawn, content, text = io.BytesIO(), io.BytesIO(), PngInfo()
     try:
-        picture.figure.savefig(drawn, format="png")
+        picture.figure.savefig(drawn, format="png", bbox_inches="tight", pad_inches=0.06)  # no label is cut off
     finally:
         plt.close(picture.figure)
     text.add_itxt("Description", picture.sentence)
