@@ -14,6 +14,7 @@ NETWORK = ["network", "activation", "init", "layers"]
 OF_SURFACE = ("sharpness", "roughness", "convex_share", "anisotropy")
 NUMBERS = ("centre_loss", *OF_SURFACE, "eigenvalue_1", "trace")
 REPEATED = ("seed", "pair", "batch")
+IN_ORDER = ("epoch", "layers")  # settings that are numbers
 
 
 def table(measures, numbers, **chosen):
@@ -46,19 +47,32 @@ def spreads(measures, numbers, **chosen):
 
 
 def compared(measures, number, by, **chosen):
-    """A sentence: one number for each value of a setting, with its deviation over the seeds, from low to high.
+    """A sentence: one number for each value of a setting, with its deviation over the seeds: see `side_by_side`.
 
-    A seed's value is its mean over pairs and batches. Empty where the study does not have that number.
+    Empty where the study does not have that number.
+    """
+    if not (said := side_by_side(measures, number, by, **chosen)):
+        return ""
+    name, _, listed = said.partition(": ")
+    return f"{name}, mean and deviation over {_chosen(measures, chosen).seed.nunique()} seeds: {listed}."
+
+
+def side_by_side(measures, number, by, **chosen):
+    """The same in short, "Sharpness: 0.12 +- 0.01 (epoch 0) and ...": from low to high, epochs and depths in order.
+
+    A seed's value is its mean over pairs and batches.
     """
     rows = _chosen(measures, chosen)
     if number not in rows or rows[number].isna().all():
         return ""
     seeds = rows.groupby([by, "seed"])[number].mean()
     parts = {value: words.mean_of(values.to_numpy(), ".3g") for value, values in seeds.groupby(level=0)}
-    order = seeds.groupby(level=0).mean().sort_values(na_position="last").index
-    name, n = number.replace("_", " "), rows.seed.nunique()
-    listed = words.listed([f"{parts[value]} ({by} {_plain(by, value)})" for value in order])
-    return f"{name[0].upper()}{name[1:]}, mean and deviation over {n} seeds: {listed}."
+    if by in IN_ORDER:
+        order = sorted(parts, key=int)
+    else:
+        order = seeds.groupby(level=0).mean().sort_values(na_position="last").index
+    name = number.replace("_", " ")
+    return f"{name[0].upper()}{name[1:]}: " + words.listed([f"{parts[v]} ({by} {_plain(by, v)})" for v in order])
 
 
 def _plain(setting, value):
