@@ -76,16 +76,17 @@ def depth(results, measures):
 
 
 def chosen_planes(results, measures):
-    """How far below the network's own loss a plane goes, as a share of it: of random planes and of the Hessian's."""
-    parts = []
-    for kind, said in (("near", "a random plane"), ("hessian", "the plane of the Hessian")):
-        rows = measures[measures.kind == kind]
-        if len(rows):
-            fall = 1 - rows.lowest_loss / rows.centre_loss
-            parts.append(f"{words.mean_of(fall.to_numpy(), '.3g')} in {said}")
-    if len(parts) < 2:
+    """How far below the network's own loss a plane goes, and how far above: of random planes and of the Hessian's."""
+    near, hessian = (measures[measures.kind == kind] for kind in ("near", "hessian"))
+    if near.empty or hessian.empty:
         return []
-    return [f"The lowest loss lies below the network's own by this share of it: {words.listed(parts)}."]
+    falls = [words.mean_of((1 - rows.lowest_loss / rows.centre_loss).to_numpy(), ".3g") for rows in (near, hessian)]
+    highest = hessian.groupby("seed").highest_loss.mean() / near.groupby("seed").highest_loss.mean()
+    return [
+        f"The lowest loss lies below the network's own by this share of it: {falls[0]} in a random plane and "
+        f"{falls[1]} in the plane of the Hessian, whose highest loss, with steps as long, is {words.span(highest)} "
+        "times that of the random plane."
+    ]
 
 
 def path(results, measures):

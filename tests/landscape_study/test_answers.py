@@ -31,7 +31,8 @@ def results():
     rows += [row(seed=s, activation="tanh", roughness=0.5 + s) for s in seeds]
     rows += [row("vgg11", seed=s, layers=np.nan, sharpness=5.0) for s in seeds]
     rows += [row("deep", seed=s, layers=depth, sharpness=float(depth)) for s in seeds for depth in ("10", "3")]
-    rows += [row(kind=kind, seed=s, lowest_loss=low) for s in seeds for kind, low in (("near", 0.9), ("hessian", 0.5))]
+    rows += [row(kind="near", seed=s, lowest_loss=0.9, highest_loss=2.0) for s in seeds]
+    rows += [row(kind="hessian", seed=s, lowest_loss=0.5, highest_loss=8.0 + 2 * s) for s in seeds]
     rows += [row("vgg11", kind="zoom_dropout", layers=np.nan), row(kind="trajectory")]
     a, b = np.meshgrid(STEPS, STEPS, indexing="ij")
     path = {"path": [[-1, 0], [0, 0], [0.25, 0.5]], "shares": [0.6, 0.3], "distance": [0, 0, 0]}
