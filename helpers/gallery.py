@@ -231,12 +231,16 @@ def _title(notebooks):
 
 
 def _sections(notebooks, pictures):
-    """{heading: pictures}: as the notebooks show them, then those that none shows."""
+    """{heading: pictures}: as the notebooks show them, sections that are numbered in their order; then those that none
+    shows.
+    """
     by_content, sections = {path.read_bytes(): path for path in reversed(pictures)}, {}
     for path, notebook in notebooks.items():
         for heading, content in _shown(path.stem, notebook):
             if content in by_content:
                 sections.setdefault(heading, []).append(by_content.pop(content))
+    if all(re.match(r"\d+ ", heading) for heading in sections):  # of several notebooks one may lack some
+        sections = dict(sorted(sections.items(), key=lambda section: int(section[0].split()[0])))
     shown = {path for paths in sections.values() for path in paths}
     left = [path for path in pictures if path not in shown]
     return {**sections, **({"More pictures" if sections else "Pictures": left} if left else {})}

@@ -68,6 +68,37 @@ def test_another_kind_waits_for_its_turn(settings):
     assert settings() == ["none", "tf32"]
 
 
+def test_one_thread_may_ask_for_the_other_kind_within(settings):
+    with float32_products("tf32"):
+        with float32_products("ieee"), float32_products("ieee"):
+            assert settings() == ["ieee", "ieee"]
+        assert settings() == ["tf32", "tf32"]
+    assert settings() == ["none", "tf32"]
+
+
+def test_two_threads_that_ask_for_the_other_kind_within_do_not_wait_for_each_other(settings):
+    both, seen = threading.Barrier(2), []
+
+    def work():
+        with float32_products("tf32"):
+            both.wait()
+            with float32_products("ieee"):
+                seen.append(settings())
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert seen == [["ieee", "ieee"]] * 2
+    assert settings() == ["none", "tf32"]
+
+
+def test_convolutions_and_recurrent_layers_have_a_setting_of_their_own():
+    """torch rounds in both at its start; products of matrices it rounds where it was asked to."""
+    assert products.parts() == (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+
+
 def test_another_name_is_refused():
     with pytest.raises(ValueError, match="'bf16'; allowed is ieee or tf32"), float32_products("bf16"):
         pass

@@ -452,3 +452,14 @@ def test_pages_are_written_in_utf_8_under_an_ascii_locale(published, tmp_path):
 def test_a_text_with_backticks_stays_code():
     assert gallery.code('"folder:a"') == '`"folder:a"`'
     assert gallery.code('"`<img>``"') == '```"`<img>``"```'
+
+
+def test_numbered_sections_of_several_notebooks_come_in_their_order(tmp_path):
+    folder = tmp_path / "results" / "logs"
+    pictures = [draw(folder / part, name, f"{part} {name}.") for part in ("a", "b") for name in ("one", "two", "ten")]
+    notebook_showing(folder / "a" / "a.ipynb", ["# Logs", "## 1 One", pictures[:1], "## 10 Ten", pictures[2:3]])
+    shown = ["# Logs", "## 1 One", pictures[3:4], "## 2 Two", pictures[4:5], "## 10 Ten", pictures[5:]]
+    notebook_showing(folder / "b" / "b.ipynb", shown)
+    (study,) = gallery.find_studies(tmp_path / "results")
+    assert list(study.sections) == ["1 One", "2 Two", "10 Ten", "More pictures"]
+    assert study.sections["10 Ten"] == [pictures[2], pictures[5]]
