@@ -15,6 +15,7 @@ import pandas as pd
 from helpers import files, words
 from helpers.landscape_study import findings
 from helpers.landscape_study.log import is_finished, load_study
+from helpers.progress import say
 
 ACTIVATION = "relu"  # where activations are not what is compared
 SHAPE = ("sharpness", "roughness", "convex_share")  # of a surface
@@ -159,7 +160,7 @@ def main(arguments=None):
         parser.error(f"{options.folder} holds no finished landscape study; allowed is a folder with one in it")
     path = Path(options.folder) / "answers.csv"
     files.write_whole(path, found.to_csv(index=False))
-    print(f"wrote {path}")
+    say(f"wrote {path}")
 
 
 if __name__ == "__main__":
