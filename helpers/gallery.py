@@ -262,7 +262,7 @@ def sentence_of(picture):
     try:
         with Image.open(picture) as image:
             gif = image.format == "GIF"
-            text = image.info.get("comment", b"").decode() if gif else image.info.get("Description", "")
+            text = image.info.get("comment", b"").decode(errors="replace") if gif else image.info.get("Description", "")
             return text.strip()
     except (SyntaxError, EOFError, zlib.error, struct.error, Image.DecompressionBombError) as error:
         raise ValueError(f"it is no picture that can be read: {error}") from error

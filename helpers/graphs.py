@@ -22,6 +22,10 @@ def captured(step, after_warm_up=lambda: None):
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         if stream == torch.cuda.default_stream():
             stream = None  # on which nothing can be captured: torch takes one of its own
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+        # Of its own accord a capture that fails leaves this thread on the stream that it took.
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+        ):
             step()
     return graph

@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from helpers import networks
 from helpers.config import PUBLISHED_INITS, ConfigError, Run, SweepConfig, resolve_device
 from helpers.data import PROBE_SIZE, Data
+from helpers.float32_products import float32_products, kind_of
 from helpers.lanes import Lanes
 from helpers.progress import duration
 from helpers.sweep import StackTraining
@@ -185,6 +186,10 @@ def stacks(config, data, families, device, seconds=SECONDS):
     lanes = Lanes(device, len(families))
 
     def lane(runs):
+        with float32_products(kind_of(config.precision)):
+            return timed(runs)
+
+    def timed(runs):
         training = StackTraining(config, data, runs, device)
         order = torch.randperm(data.train_size, generator=torch.Generator().manual_seed(0))
         train, at_once, i = training.batch_trainer(), training.stack.steps_of_a_call(BATCH), 0

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from helpers import files, networks, sources
+from helpers.config import resolve_device
 from helpers.float32_products import float32_products, kind_of
 from helpers.landscape_study.settings import MLP
 from helpers.landscapes import curvature
@@ -339,6 +340,7 @@ class LandscapeWorker:
         net, checkpoints = build(network, data), Path(self.states, network.key)
         match task.what["do"]:
             case "train":
+                resolve_device(network.config)  # this process may have no CUDA, which tf32 asks for
                 return TrainingWithCheckpoints(network, net, data, checkpoints, task.what["epochs"])
             case "draw":
                 return Drawing(task.what["plan"], net, data, checkpoints)

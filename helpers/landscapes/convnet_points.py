@@ -38,7 +38,7 @@ def points(model, x, y, pair, batch_norm):
     net, pair = found
     net, images = net.to(memory_format=torch.channels_last), as_images(model, x)
     if x.device.type == "cuda":
-        return graphed_points.points(net, images, y, pair, "frozen")
+        return graphed_points.points(net, images, y, pair, "frozen") or PlainPoints(net, images, y, pair)
     net.chunk = IMAGES
     for module in list(net.modules()):
         if isinstance(module, Phi):

@@ -17,7 +17,7 @@ from helpers.checks import in_one_sentence, shown
 from helpers.landscapes import convnet_points, graphed_points, mlp_points
 from helpers.landscapes.directions import check_direction, places_of
 from helpers.landscapes.losses import own_types
-from helpers.landscapes.plain_points import PlainPoints, StackedPoints, quiet_copy
+from helpers.landscapes.plain_points import PlainPoints, StackedPoints, is_watched, quiet_copy
 from helpers.landscapes.side_by_side import SideBySide
 from helpers.progress import say
 
@@ -140,10 +140,11 @@ def _in_words(error):
 
 def _stacked(model, x, y, pair, batch_norm):
     """StackedPoints of small products on a GPU, where a point alone leaves most of it idle; None for convolutions,
-    whose points a graph evaluates in less time, and for a network that vmap cannot take, as one with splines.
+    whose points a graph evaluates in less time, for a network with hooks, and for one that vmap cannot take, as one
+    with splines.
     """
     convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
-    if x.device.type != "cuda" or batch_norm != "frozen" or convolves:
+    if x.device.type != "cuda" or batch_norm != "frozen" or convolves or any(map(is_watched, model.modules())):
         return None
     try:
         StackedPoints(model, x[:1], y[:1], pair).row(0.0, [0.0, 0.0])

@@ -100,6 +100,12 @@ class PlainPoints:
             norm.eval()
 
 
+def moved(w, v, b):
+    """w + b v in the number type of w; half types are too coarse for a step b, and are reckoned in float32."""
+    kind = torch.float32 if w.dtype.itemsize < 4 else w.dtype
+    return torch.addcmul(w.to(kind), v.to(kind), b.to(kind)).to(w.dtype)
+
+
 class StackedPoints(PlainPoints):
     """Many points of a row at once, by vmap over their weights: on a GPU a point alone leaves most of it idle."""
 
@@ -127,9 +133,9 @@ class StackedPoints(PlainPoints):
         return finished(losses, correct, len(self.y))
 
     def _some(self, left, bs):
-        steps = torch.tensor(bs, dtype=left[0].dtype, device=left[0].device)
+        steps = torch.tensor(bs, dtype=torch.float64, device=left[0].device)
         stacked = {
-            name: w + steps.view(-1, *[1] * w.dim()) * v
+            name: moved(w, v, steps.view(-1, *[1] * w.dim()))
             for name, w, v in zip(self.names, left, self.second, strict=True)
         }
 

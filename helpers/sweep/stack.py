@@ -21,7 +21,6 @@ import torch
 
 from helpers import graphs
 from helpers.config import PRECISIONS, STACK_SETTINGS
-from helpers.float32_products import kind_of as kind_of_products
 from helpers.networks import DeepMLP, draw_parameters, mlp_kernel
 from helpers.records import LAYER_STATS
 from helpers.sweep.optimizers import STACK_OPTIMIZERS
@@ -59,8 +58,6 @@ class Stack:
         self.rows = [sum(run.layers > l for run in self.runs) for l in range(self.depth)]
         self.seeds = sorted({run.seed for run in runs})
 
-        if self.device.type == "cuda":
-            torch.backends.cuda.matmul.fp32_precision = kind_of_products(config.precision)
         # the number type of products and activations, and of the weights themselves
         self.working_type = PRECISIONS[config.precision]
         self.type = torch.float32 if config.precision == "bf16" else self.working_type

@@ -14,6 +14,7 @@ from helpers import checks, records
 from helpers import data as datasets
 from helpers.activations import ACTIVATIONS, registered
 from helpers.config import ConfigError, SweepConfig, resolve_device
+from helpers.float32_products import float32_products, kind_of
 from helpers.initializers import INITIALIZERS
 from helpers.lanes import ClusterError, Lanes
 from helpers.sweep import origin
@@ -56,6 +57,10 @@ class StackTraining:
 
         Returns None when `stop.now` was set meanwhile.
         """
+        with float32_products(kind_of(self.config.precision)):
+            return self._advance(stop)
+
+    def _advance(self, stop):
         started, epoch, data = time.perf_counter(), self.epoch + 1, self.data
         n = data.train_size
         if epoch == 0:

@@ -10,7 +10,7 @@ from torch import nn
 from helpers import graphs
 from helpers.landscapes import filter_normalised_directions, graphed_points, points
 from helpers.landscapes.graphed_points import GraphedPoints
-from helpers.landscapes.plain_points import PlainPoints
+from helpers.landscapes.plain_points import PlainPoints, StackedPoints
 from helpers.networks import resnet14
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -62,12 +62,48 @@ def test_what_cannot_be_captured_is_evaluated_without_a_graph(monkeypatch, capsy
         raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
 
     monkeypatch.setattr(graphs, "captured", refuse)
-    net, x, y = Fetching(), torch.rand(5, 64), torch.randint(4, (5,))
-    pair = filter_normalised_directions(net, seed=0)[0]
-    here = SimpleNamespace(device=torch.device("cuda"), to=x.to)
-    monkeypatch.setattr(graphed_points.GraphedPoints, "__init__", lambda self, *given: refuse(None))
-    assert graphed_points.points(net, here, y, pair, "frozen") is None
+    net, x, y, pair = problem("cpu")
+    assert graphed_points.tried(net, x, y, pair) is None
     assert "without a graph: CUDA cannot capture this network (operation not permitted" in capsys.readouterr().out
+
+
+def test_a_graph_that_gives_something_else_is_not_used(monkeypatch, capsys):
+    """As of a network that draws in NumPy, or where the capture has seen nothing."""
+    monkeypatch.setattr(graphs, "captured", lambda step: step() or SimpleNamespace(replay=lambda: None))
+    net, x, y, pair = problem("cpu")
+    assert graphed_points.tried(net, x, y, pair) is None
+    assert "without a graph: it gives" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_graph_that_gives_the_same_is_used():
+    assert isinstance(graphed_points.tried(*problem("cpu")), GraphedPoints)
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("way", [GraphedPoints, StackedPoints])
+def test_a_step_is_not_rounded_to_the_type_of_the_first_layer(way):
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(64, 8, False, dtype=torch.bfloat16), nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.second(torch.tanh(self.first(x.bfloat16())).float())
+
+    torch.manual_seed(0)
+    net, x, y = Mixed(), torch.rand(30, 64), torch.randint(4, (30,))
+    zero, second = ({n: torch.zeros_like(p) for n, p in net.named_parameters()} for _ in range(2))
+    second["second.weight"] += 1 + torch.rand(4, 8)
+    steps = np.array([0.3001, 0.7003])
+    ours, plain = (made(net, x, y, (zero, second)).row(0.0, steps)[0] for made in (way, PlainPoints))
+    np.testing.assert_allclose(ours, plain, rtol=1e-6)
+
+
+def test_a_network_with_a_hook_has_no_graph():
+    net, _, y, pair = problem("cpu")
+    net.register_forward_hook(lambda *given: None)
+    assert graphed_points.points(net, SimpleNamespace(device=torch.device("cuda")), y, pair, "frozen") is None
 
 
 def test_no_graph_is_asked_for_on_a_cpu_or_where_statistics_are_recomputed():
