@@ -11,7 +11,7 @@ import pickle
 import platform
 import tomllib
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -59,12 +59,14 @@ def write_whole(path, *parts):
         _make_folder_of(path)
         with open(part, "wb") as file:
             file.writelines(content.encode() if isinstance(content, str) else content for content in parts)
+        _check_held(path)  # another folder may lie there since the first look, and `part` in that
         os.replace(part, path)
-    except FileNotFoundError:
-        _check_held(path)  # it went away just now
+    except OSError:
+        _check_held(path)  # it went away just now: missing, existing or no folder, the system says by turns
         raise
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):  # a file may lie there by now
+            part.unlink(missing_ok=True)
 
 
 def remove_parts(folder):

@@ -222,6 +222,51 @@ def test_a_folder_at_work_that_goes_away_is_not_made_again(tmp_path, how):
     files.write_whole(folder / "d", "text")  # nobody works there any more
 
 
+@pytest.mark.parametrize("instead", ["nothing", "a folder", "the same folders", "a file"])
+@pytest.mark.parametrize("before", ["the first mkdir", "the second mkdir", "mkdir's look", "open", "replace"])
+def test_a_folder_that_goes_away_during_a_write_gets_none_of_it(tmp_path, monkeypatch, before, instead):
+    """Threads write while another one moves: at each call of a write, the folder may just have gone."""
+    folder, left = tmp_path / "a", []
+
+    def go_away():
+        if not left:
+            left.append(folder.rename(tmp_path / "elsewhere"))
+            if instead == "a folder":
+                folder.mkdir()
+            elif instead == "the same folders":
+                (folder / "b" / "c").mkdir(parents=True)
+            elif instead == "a file":
+                folder.write_text("another's")
+
+    def goes_away_before(call, where=lambda path: True):
+        def called(path, *given, **named):
+            if where(str(path)):
+                go_away()
+            return call(path, *given, **named)
+
+        return called
+
+    with files.locked(folder):
+        files.write_whole(folder / "b" / "c" / "d", "text")
+        mkdir, is_dir = Path.mkdir, Path.is_dir
+        if before == "the first mkdir":
+            monkeypatch.setattr(Path, "mkdir", goes_away_before(mkdir, lambda path: path.endswith("b")))
+        elif before == "the second mkdir":
+            monkeypatch.setattr(Path, "mkdir", goes_away_before(mkdir, lambda path: path.endswith("c")))
+        elif before == "mkdir's look":
+            monkeypatch.setattr(Path, "is_dir", goes_away_before(is_dir, lambda path: path.endswith("b")))
+        elif before == "open":
+            monkeypatch.setattr("builtins.open", goes_away_before(open, lambda path: path.endswith(".part")))
+        else:
+            monkeypatch.setattr(os, "replace", goes_away_before(os.replace))
+        with pytest.raises(files.MovedError, match="was renamed or removed while this was writing to it"):
+            files.write_whole(folder / "b" / "c" / "d", "new")
+        assert left, "the write makes no such call"
+        monkeypatch.undo()
+    assert not any(path.is_file() for path in folder.rglob("*"))
+    assert (tmp_path / "elsewhere" / "b" / "c" / "d").read_text() == "text"
+
+
 def test_a_relative_folder_is_left_alone_after_a_change_of_the_working_directory(tmp_path, monkeypatch):
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -23,6 +23,8 @@ from helpers.config import Run, SweepConfig
 from helpers.sweep import Sweep, SweepError, origin, training
 from helpers.sweep.folder import SweepFolder, explained
 
+pytest_plugins = ["warm_processes"]
+
 pytestmark = pytest.mark.training
 
 
@@ -688,7 +690,7 @@ def test_a_folder_that_goes_away_ends_the_sweep_and_is_not_made_again(once, tmp_
         Sweep(tiny(folder, num_epochs=60)).run(take_away)
     assert_one_sentence(error.value)
     assert len(steps) < 20  # each stack writes a state an epoch
-    assert not folder.exists() or list(folder.iterdir()) == []
+    assert not any(path.is_file() for path in folder.rglob("*"))
     if how == "renamed":
         (tmp_path / "elsewhere").rename(folder)
         assert len(train(folder, num_epochs=60).summary) == 12
@@ -709,11 +711,10 @@ print("went on")
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_a_signal_ends_a_script_with_its_exit_code_and_loses_no_epoch(tmp_path, name):
+def test_a_signal_ends_a_script_with_its_exit_code_and_loses_no_epoch(tmp_path, warm_python, name):
     given = tiny(tmp_path / "sweep", num_epochs=200)
     number = getattr(signal, name)
-    command = [sys.executable, "-c", SCRIPT, json.dumps(given), str(int(number))]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    ended = warm_python(SCRIPT, json.dumps(given), str(int(number)))
     assert ended.returncode == 128 + number
     assert f"{name} has ended this" in ended.stdout
     assert "Traceback" not in ended.stderr
