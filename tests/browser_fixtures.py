@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
@@ -50,8 +50,22 @@ def browser():
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def page_of_module(browser):
+    """A page that the tests of a module share."""
+    with _page(browser) as page:
+        yield page
+
+
 @pytest.fixture
 def page(browser):
+    """A page of a test's own."""
+    with _page(browser) as page:
+        yield page
+
+
+@contextmanager
+def _page(browser):
     """A page of 1300 x 1600 pixels; requests that would leave this machine are aborted."""
     context = browser.new_context(viewport={"width": 1300, "height": 1600}, accept_downloads=True)
     page = context.new_page()

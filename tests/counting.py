@@ -53,7 +53,8 @@ class CountingWorker:
     """The worker.
 
     fails  {(name of a task, step): what happens before it}: an exception that is raised; "kill", which kills the
-           process, once, with a file in `folder` as its memory; "kill again", every time
+           process, once, with a file in `folder` as its memory, when the caller has the step before (see `shown`);
+           "kill again", every time
     """
 
     def __init__(self, fails=None, save_every=0.0, seconds=0.0, folder=None):
@@ -76,6 +77,7 @@ class CountingWorker:
         if what == "kill":
             killed = Path(self.folder) / f"killed in {task.name}"
             if not killed.exists():
+                await_shown(self.folder, task.name, step - 1)
                 killed.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
         elif what == "kill again":
@@ -83,6 +85,22 @@ class CountingWorker:
             os.kill(os.getpid(), signal.SIGKILL)
         elif what is not None:
             raise what
+
+
+# ---- what a process has sent when it is killed
+
+
+def shown(folder, name, step):
+    """A file that says that the caller has this step of a task: what a process has not sent yet dies with it."""
+    return Path(folder) / f"step {step} of {name} has come"
+
+
+def await_shown(folder, name, step):
+    """Wait for that file, in a process that is to be killed."""
+    until = time.monotonic() + 60
+    while not shown(folder, name, step).exists():
+        assert time.monotonic() < until, f"step {step} of {name} has not come"
+        time.sleep(0.005)
 
 
 # ---- what a run of them comes to

@@ -1,7 +1,6 @@
 """What a worker brings along to another process."""
 
 import pickle
-import subprocess
 import sys
 
 import pytest
@@ -13,9 +12,10 @@ from helpers.config import SweepConfig
 from helpers.initializers import INITIALIZERS, register_initializer
 from helpers.loading import Loading
 
+pytest_plugins = ["warm_processes"]
 THERE = """
 import pickle, sys
-loading, config = pickle.loads(sys.stdin.buffer.read())
+loading, config = pickle.load(open(sys.argv[1], 'rb'))
 from helpers.activations import ACTIVATIONS
 from helpers.initializers import INITIALIZERS
 print("softer" in ACTIVATIONS, "small" in INITIALIZERS, loading.data_of(config).train_size)
@@ -34,17 +34,17 @@ def torch_small(shape, generator):
     return 0.1 * torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def test_the_readers_own_functions_reach_another_process_and_data_are_loaded_there(own):
+def test_the_readers_own_functions_reach_another_process_and_data_are_loaded_there(own, warm_python, tmp_path):
     import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the other process has no such module
     try:
         config = SweepConfig.from_dict({"train_size": 50, "device": "cpu"})
-        sent = cloudpickle.dumps((Loading(torch.device("cpu")), config))
+        (tmp_path / "sent").write_bytes(cloudpickle.dumps((Loading(torch.device("cpu")), config)))
     finally:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-    done = subprocess.run([sys.executable, "-c", THERE], input=sent, capture_output=True, cwd=ROOT)
-    assert done.stdout.decode().split() == ["True", "True", "50"], done.stderr.decode()
+    done = warm_python(THERE, tmp_path / "sent", cwd=ROOT)
+    assert done.stdout.split() == ["True", "True", "50"], done.stderr
 
 
 def test_data_are_loaded_once():

@@ -15,6 +15,9 @@ from helpers import ROOT
 from helpers.batch.parameters import imported
 from helpers.batch.run import main
 
+pytest_plugins = ["warm_processes"]
+pytestmark = pytest.mark.usefixtures("warm_kernels")
+
 
 def own_errors():
     """ "module:class" of each error of ours."""

@@ -264,6 +264,8 @@ def killed_at(line, action, folder):
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
 
 
+# where another test has imported JAX, it warns of every fork; these children compute nothing
+@pytest.mark.filterwarnings("ignore:os.fork.* was called:RuntimeWarning")
 @pytest.mark.parametrize("what", ["pack", "unpack"])
 def test_a_kill_at_any_line_loses_nothing(folder, tmp_path, what):
     """What is left is read as it was, and the next packing or unpacking ends as if there had been no kill."""

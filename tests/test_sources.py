@@ -2,8 +2,6 @@
 
 import ast
 import shutil
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +12,8 @@ from helpers import ROOT, sources
 from helpers.batch.jobs import made_from, read_jobs
 from helpers.notebooks import code_cells, read_notebook
 from helpers.sources import PACKAGES, changed, fingerprints, sources_of
+
+pytest_plugins = ["warm_processes"]
 
 # {file: text} of a tree with everything that an import can look like
 TREE = {
@@ -132,12 +132,13 @@ def test_an_edit_makes_stale_what_imports_it(copy, notebook, path, stale):
 
 
 @pytest.mark.parametrize("notebook", ["run.ipynb", "notebooks/splines.ipynb", "notebooks/browse.ipynb"])
-def test_what_python_imports_is_among_them(notebook):
+def test_what_python_imports_is_among_them(notebook, warm_python):
     """The imports of a notebook's cells, really made: no module of ours is loaded that does not count."""
     cells = [cell["source"] for cell in code_cells(read_notebook(ROOT / notebook))]
     nodes = [node for cell in cells for node in ast.parse(cell).body if isinstance(node, ast.Import | ast.ImportFrom)]
     script = "\n".join(map(ast.unparse, nodes)) + "\nimport sys; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = warm_python(script, cwd=ROOT)  # which has none of ours beforehand
+    assert done.returncode == 0, done.stderr
     loaded = [name for name in done.stdout.split() if name.split(".")[0] in PACKAGES]
     counted = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in sources_of(cells)}
     panel = sources_of(["import helpers.widgets.accuracy_map, helpers.sweep.run_figures"])  # what the panel draws with

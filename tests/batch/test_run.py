@@ -18,6 +18,9 @@ from helpers.batch import jobs, run
 from helpers.batch.parameters import notebook_parameters
 from helpers.batch.run import Line, Watch, main, read_jobs
 
+pytest_plugins = ["warm_processes"]
+pytestmark = pytest.mark.usefixtures("warm_kernels")
+
 
 def outputs(path):
     return [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]

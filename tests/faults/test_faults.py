@@ -12,12 +12,12 @@ from . import child, damage, disk, kills, meanings, resumes, small, surroundings
 from .table import FAULTS, LONGEST, Tally, no_sentence, table, tried
 
 FEW = {
-    "SIGKILL of a sweep": 3,
-    "SIGKILL of a sweep at each write in turn": 8,
+    "SIGKILL of a sweep": 2,
+    "SIGKILL of a sweep at each write in turn": 6,
     "SIGKILL of a landscape study at each write in turn": 2,
-    "ENOSPC at each write in turn of a sweep": 6,
-    "a finished sweep, one file damaged, started again": 15,
-    "an interrupted sweep, one file damaged, started again": 10,
+    "ENOSPC at each write in turn of a sweep": 4,
+    "a finished sweep, one file damaged, started again": 10,
+    "an interrupted sweep, one file damaged, started again": 7,
     "a finished sweep, one file damaged, read back": 40,
     "two Sweeps made before either runs, one folder": 12,
     "names that meet, or that mean something to others": 12,

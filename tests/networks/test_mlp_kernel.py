@@ -6,8 +6,6 @@ float32 is held against the same file in float64, which in turn is held against 
 import ctypes
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ from helpers.config import OPTIMIZERS, WITH_MOMENTUM, Run, SweepConfig
 from helpers.networks import mlp_kernel
 from helpers.sweep.stack import Stack
 
+pytest_plugins = ["warm_processes"]
 pytestmark = [
     pytest.mark.training,
     pytest.mark.usefixtures("one_thread"),
@@ -264,18 +263,20 @@ generator = torch.Generator().manual_seed(1)
 x, y = torch.rand(90, 20, generator=generator), torch.randint(10, (90,), generator=generator)
 for _ in range(20):
     stack.train_batch(x, y, torch.randperm(90, generator=generator)[None, :33])
-print(json.dumps([*stack.evaluate(x, y)[0].tolist(), *stack.probe(x, y)["grad_norm"][0].tolist()]))
+taken = torch.backends.cpu.get_cpu_capability()
+print(json.dumps([taken, *stack.evaluate(x, y)[0].tolist(), *stack.probe(x, y)["grad_norm"][0].tolist()]))
 """
 
 
-def test_older_instructions_give_the_same_up_to_rounding():
+def test_older_instructions_give_the_same_up_to_rounding(warm_python):
     """AVX2, and whatever the compiler takes without being asked (SSE2 on a PC): other vectors, other panels."""
     found = {}
     for torch_has in ("", "avx2", "default"):
         environment = {**os.environ, "ATEN_CPU_CAPABILITY": torch_has}
-        done = subprocess.run([sys.executable, "-c", TRAIN], env=environment, cwd=ROOT, capture_output=True, text=True)
+        done = warm_python(TRAIN, env=environment, cwd=ROOT)
         assert done.returncode == 0, done.stderr
-        found[torch_has] = json.loads(done.stdout)
+        taken, *found[torch_has] = json.loads(done.stdout)
+        assert taken == {"": taken, "avx2": "AVX2", "default": "DEFAULT"}[torch_has]
     for others in found.values():  # 20 steps of 2 * 4 products, each a sum of up to 128 roundings
         np.testing.assert_allclose(others, found[""], rtol=20 * 8 * 128 * 2**-24)
 

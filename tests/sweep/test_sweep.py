@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +27,7 @@ from helpers.sweep import Sweep, SweepError, plan, training
 from helpers.sweep import folder as sweep_folder
 
 pytestmark = pytest.mark.training
+pytest_plugins = ["warm_processes"]
 BATCHES = 7  # in an epoch of TINY
 # A printed figure lies within half a unit of its last digit, which is at most this much of it; two of them that are
 # rounded from almost the same number, within a whole unit.
@@ -243,14 +242,14 @@ begun.run(lambda event: None)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_killed_in_mid_epoch_and_resumed_gives_the_same(tmp_path, optimizer):
+def test_killed_in_mid_epoch_and_resumed_gives_the_same(tmp_path, warm_python, optimizer):
     changes = {"optimizer": optimizer, "lr": 0.01}
     uninterrupted = train(tmp_path / "whole", **changes)
     config, _ = fitted()
     last = plan.plan(config, config.runs(), torch.device("cpu"))[-1]
     given = tiny(tmp_path / "killed", **changes)
     arguments = [json.dumps(given), last[0].name, str(2 * BATCHES + 3)]  # in the third epoch
-    child = subprocess.run([sys.executable, "-c", KILLED_IN_MID_EPOCH, *arguments], timeout=600)
+    child = warm_python(KILLED_IN_MID_EPOCH, *arguments)
     assert child.returncode == -signal.SIGKILL
 
     finished = run_times(tmp_path / "killed")
@@ -704,13 +703,11 @@ except sweep.SweepError as error:
 
 
 @pytest.mark.parametrize("limit", [100, 5000])  # no file at all, and all but the states
-def test_a_full_disk_loses_no_finished_run(once, tmp_path, limit):
+def test_a_full_disk_loses_no_finished_run(once, tmp_path, warm_python, limit):
     folder = tmp_path / "sweep"
     arguments = [json.dumps(tiny(folder)), str(limit)]
     # What the child prints goes through pipes, which such a limit does not touch.
-    child = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, *arguments], capture_output=True, text=True, timeout=600, check=False
-    )
+    child = warm_python(FULL_DISK, *arguments)
     finished = run_times(folder)
     results = records.load_sweep(folder)
     assert 0 < len(results.summary) < 12

@@ -33,13 +33,25 @@ def flags_of_make_browse():
     return re.search(r"voila notebooks/browse.ipynb (.*)", makefile)[1].replace("$(KERNELS)", shorter).split()
 
 
+@pytest.fixture(scope="module")
+def opened(page_of_module, address):
+    """The page of the browser, opened once: its kernel takes 5 s of a core."""
+    page_of_module.goto(address)
+    page_of_module.locator(".accuracy-cell").first.wait_for()
+    return page_of_module
+
+
 @pytest.fixture
-def app(page, address, serve):
-    """The page of the browser, opened anew; afterwards nothing has gone wrong in it, and in the server."""
-    page.goto(address)
-    page.locator(".accuracy-cell").first.wait_for()
+def app(opened, address, serve):
+    """The page with nothing filtered; afterwards nothing has gone wrong in it, and in the server."""
+    page = opened
+    for what in ("activation", "outcome"):
+        choose(page, what, "all")
+    open_study(page, "rates", "sigmoid, ")  # no cell of which is in another study: what comes next is seen
     yield page
-    assert page.errors == []
+    errors = list(page.errors)
+    page.errors.clear()
+    assert errors == []
     assert not re.search(r"^\[.*\b(ERROR|CRITICAL)\b|Traceback", serve.log(address), re.MULTILINE), serve.log(address)
 
 
@@ -51,10 +63,25 @@ def cell(page, start):
     return page.locator(f'button[title^="{start}"]')
 
 
+def open_study(page, study, first):
+    """Choose a study, and wait until the cell of its first run is marked.
+
+    The mark comes last: before it the page may show the old cells, and a click on one of them would be lost.
+    """
+    choose(page, "study", study)
+    marked = page.locator(".accuracy-cell-marked")
+    expect(marked).to_have_attribute("title", re.compile(f"^{re.escape(first)}"))
+    expect(marked).to_have_count(1)
+
+
 def open_grid(page):
-    choose(page, "study", "grid")
+    open_study(page, "grid", "relu, he_normal_0.5, 3 layers")
     expect(page.locator(".browser-about")).to_contain_text("14 of 16 runs")
     expect(page.locator(".accuracy-cell")).to_have_count(8)
+
+
+def open_deep(page):
+    open_study(page, "deep", "gelu, normal, 2 layers")
 
 
 def shows(page, table, row, value):
@@ -88,6 +115,24 @@ def fits(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 1300
     edges = page.locator(".results-browser *").evaluate_all("all => all.map(e => e.getBoundingClientRect().right)")
     assert max(edges) <= 1300
+
+
+# First, while no page is open.
+@pytest.mark.parametrize("how", ["left", "torn away"])
+def test_a_page_that_is_closed_leaves_no_kernel(browser, serve, address, how):
+    """Each kernel holds 320 MB. A page that is left says so; one whose browser ended does not."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address)
+    page.locator(".accuracy-cell").first.wait_for(timeout=120_000)
+    assert serve.kernels(address) >= 1
+    if how == "left":
+        page.goto("about:blank")
+    context.close()
+    end = time.monotonic() + 120
+    while count := serve.kernels(address):
+        assert time.monotonic() < end, f"{count} kernels are left; the server: {serve.log(address)[-2000:]}"
+        time.sleep(0.1)
 
 
 def test_a_run_is_chosen_and_picture_and_numbers_become_its(app, found):
@@ -141,7 +186,7 @@ def test_filters_leave_the_runs_that_match(app, found):
 
 
 def test_runs_of_two_sweeps_stand_side_by_side(app, found):
-    choose(app, "study", "deep")
+    open_deep(app)
     choose(app, "run", "normal_gelu_2L_s0")
     shows(app, "settings", "hidden layers", "2 of width 128")
     app.locator(".browser-add").click()
@@ -165,7 +210,7 @@ def test_runs_of_two_sweeps_stand_side_by_side(app, found):
 
 
 def test_links_download_the_csv_as_it_is_on_disk(app, found, tmp_path):
-    choose(app, "study", "deep")
+    open_deep(app)
     choose(app, "run", "normal_gelu_4L_s0")
     for link, file in (("run-csv", "runs/normal_gelu_4L_s0.csv"), ("summary-csv", "summary.csv")):
         with app.expect_download() as download:
@@ -176,7 +221,7 @@ def test_links_download_the_csv_as_it_is_on_disk(app, found, tmp_path):
 
 
 def test_a_sweep_without_logs_shows_its_rows(app, found):
-    choose(app, "study", "rates")
+    """The study that each test begins with."""
     choose(app, "learning-rate", "0.1")  # Playwright waits until it is offered
     choose(app, "run", "zero_sigmoid_5L_lr0.1_s0")
     expect(app.locator(".browser-note")).to_contain_text("log of zero_sigmoid_5L_lr0.1_s0 was not kept")
@@ -184,21 +229,3 @@ def test_a_sweep_without_logs_shows_its_rows(app, found):
     shows(app, "numbers", "final test acc", f"{row.final_test_acc:.6g}")
     expect(app.locator("img.browser-curves")).to_be_hidden()
     expect(app.locator(".browser-add")).to_be_disabled()
-
-
-@pytest.mark.parametrize("how", ["left", "torn away"])
-def test_a_page_that_is_closed_leaves_no_kernel(browser, serve, address, how):
-    """Each kernel holds 320 MB. A page that is left says so; one whose browser ended does not."""
-    for _ in range(3):
-        context = browser.new_context()
-        page = context.new_page()
-        page.goto(address)
-        page.locator(".accuracy-cell").first.wait_for(timeout=120_000)
-        assert serve.kernels(address) >= 1
-        if how == "left":
-            page.goto("about:blank")
-        context.close()
-    end = time.monotonic() + 120
-    while count := serve.kernels(address):
-        assert time.monotonic() < end, f"{count} kernels are left; the server: {serve.log(address)[-2000:]}"
-        time.sleep(0.1)
