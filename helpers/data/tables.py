@@ -1,6 +1,6 @@
 """Tables for regression: rows of numbers and one target, split, and standardised with the training rows alone.
 
-`load_table("diabetes")` needs no download; the others are read from files under `data/uci`.
+`load_table("diabetes")` and `load_table("wave")` need no download; the others are read from files under `data/uci`.
 """
 
 import os
@@ -72,7 +72,7 @@ class Table:
 class TableSource(NamedTuple):
     """A table that can be loaded.
 
-    file       its name under data/uci; None for one that scikit-learn brings
+    file       its name under data/uci; None for one that is MADE
     delimiter  between the numbers of a row; None for blanks
     features   their names; the target is the column behind them
     target     what is predicted, with its unit
@@ -132,6 +132,7 @@ TABLES = {
         "residuary resistance per unit weight of displacement",
     ),
     "izmailov": TableSource("izmailov.csv", ",", ("x",), "y"),
+    "wave": TableSource(None, None, ("x",), "y"),
 }
 SHARES = {"train": 0.7, "val": 0.1}  # the rest is for testing
 LEAST_ROWS = 10  # so that no part is empty
@@ -147,7 +148,7 @@ def load_table(name, data_dir="data", seed=0, device="cpu", dtype=torch.float32)
         raise DataError(f"the table is {name!r}; allowed is {', '.join(TABLES)}")
     source = TABLES[name]
     folder = Path(os.path.expanduser(data_dir)) / "uci"
-    rows = _diabetes() if source.file is None else read_rows(folder / source.file, source)
+    rows = MADE[name](seed) if source.file is None else read_rows(folder / source.file, source)
     parts = {part: rows[index] for part, index in split(len(rows), generator_for("table", name, seed)).items()}
     mean, std = parts["train"].mean(0), parts["train"].std(0)  # of the training rows alone
     alike = parts["train"].min(0) == parts["train"].max(0)  # their std may be a rounding error above 0
@@ -155,6 +156,9 @@ def load_table(name, data_dir="data", seed=0, device="cpu", dtype=torch.float32)
         raise DataError(
             f"the target of {name} is {parts['train'][0, -1]} in every training row; there is nothing to learn"
         )
+    for feature, same in zip(source.features, alike, strict=False):
+        if same:
+            print(f"{name}: {feature} is the same in every training row; it is 0 there, and nothing is learned from it")
     std[alike] = 1
     tensors = {part: torch.as_tensor((some - mean) / std).to(device, dtype) for part, some in parts.items()}
     mean_and_std = {"x_mean": mean[:-1], "x_std": std[:-1]}
@@ -179,12 +183,36 @@ def split(rows, generator):
     return {"train": order[:train], "val": order[train:val], "test": order[val:]}
 
 
-def _diabetes():
+def _diabetes(seed):
     """442 patients of Efron et al. 2004, in the units they were measured in."""
     from sklearn.datasets import load_diabetes
 
     x, y = load_diabetes(return_X_y=True, scaled=False)
     return np.column_stack([x, y])
+
+
+# The toy curve: its inputs leave a gap, in which a posterior has to widen; its noise is known.
+WAVE_ROWS, WAVE_NOISE = 200, 0.15
+WAVE_INPUTS, WAVE_GAP = (-2.0, 2.0), (-0.2, 0.9)
+
+
+def wave(x):
+    """sin(3 x) + x / 2, what the toy curve is without noise; arrays or tensors of any shape."""
+    return (torch.sin if isinstance(x, torch.Tensor) else np.sin)(3 * x) + x / 2
+
+
+def _wave(seed):
+    """(WAVE_ROWS, 2): x uniform outside of the gap, y = wave(x) + WAVE_NOISE z, z standard normal."""
+    generator = generator_for("wave", seed)
+    uniform = torch.rand(WAVE_ROWS, dtype=torch.float64, generator=generator).numpy()
+    noise = torch.randn(WAVE_ROWS, dtype=torch.float64, generator=generator).numpy()
+    (left, right), (start, end) = WAVE_INPUTS, WAVE_GAP
+    x = left + uniform * (right - left - (end - start))
+    x = np.where(x < start, x, x + (end - start))
+    return np.column_stack([x, wave(x) + WAVE_NOISE * noise])
+
+
+MADE = {"diabetes": _diabetes, "wave": _wave}  # seed -> rows, for tables without a file
 
 
 def read_rows(path, source):

@@ -11,6 +11,9 @@ from torch.nn import functional
 
 from helpers import initializers
 from helpers.activations import phi_of
+from helpers.checks import ConfigError, name_in
+from helpers.config import CHECKS
+from helpers.initializers import ELSEWHERE, INITIALIZERS, row_and_params
 from helpers.records import LAYER_STATS
 from helpers.theory import critical
 from helpers.usual_torch import usual_torch
@@ -76,6 +79,30 @@ def draw_parameters(config, run):
     """(weights, biases) that init and seed give a run, in float64: see `initializers.draw_parameters`."""
     sizes, row = (config.of(run).hidden_size, config.input_size, config.output_size), config.init_rows.get(run.init)
     return initializers.draw_parameters(run.init, critical.params_of(config, run), run.layers, *sizes, run.seed, row)
+
+
+def free_row(init, given=None, solved_for="a DeepMLP"):
+    """(its name, the row, its parameters) of an init, which may be a variant under a name of its own. ConfigError."""
+    if not (isinstance(given, dict) and "init" in given):
+        name_in(INITIALIZERS, ELSEWHERE)("init", init)
+    kind, params = row_and_params(init, CHECKS["init_params"]("init_params", {init: given or {}})[init])
+    if INITIALIZERS[kind].solved:
+        free = [other for other in INITIALIZERS if not INITIALIZERS[other].solved]
+        raise ConfigError(f"init is {init!r}, which is solved for {solved_for} alone; allowed is {', '.join(free)}")
+    return kind, INITIALIZERS[kind], params
+
+
+@usual_torch()
+def drawn(net, init="he_normal", init_params=None, seed=0):
+    """A DeepMLP, itself, with the weights that a row of the table of initializers and a seed give it.
+
+    init_params  parameters of the row, its defaults where left out
+    Raises ConfigError, one sentence, for an init that is unknown or solved for each network, as `critical` is.
+    """
+    params = free_row(init, init_params, "the runs of a sweep")[2]
+    hidden, inputs = net.hidden[0].weight.shape
+    sizes = len(net.hidden), hidden, inputs, net.output.out_features
+    return net.set_weights(*initializers.draw_parameters(init, params, *sizes, seed))
 
 
 @usual_torch()

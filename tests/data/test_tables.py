@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_diabetes
 
 from helpers.data import TABLES, DataError, load_table
-from helpers.data.tables import LEAST_ROWS
+from helpers.data.tables import LEAST_ROWS, WAVE_GAP, WAVE_NOISE, wave
 
 FROM_FILES = {name: source for name, source in TABLES.items() if source.file}
 
@@ -195,6 +195,33 @@ def test_a_target_that_never_changes_is_refused(tmp_path, value):
     np.savetxt(tmp_path / "uci" / "izmailov.csv", values, delimiter=",")
     with pytest.raises(DataError, match=rf"the target of izmailov is {value} in every training row"):
         load_table("izmailov", tmp_path)
+
+
+def test_the_wave_is_its_formula_and_noise_without_a_file(tmp_path):
+    """Residuals in units of the noise are standard normal: mean and variance of 200 within four standard errors."""
+    table = load(tmp_path, "wave", seed=3)
+    assert (table.train_size, len(table.x_val), table.test_size) == (140, 20, 40)
+    rows = np.concatenate(list(original_rows(table).values()))
+    x, residual = rows[:, 0], (rows[:, 1] - wave(rows[:, 0])) / WAVE_NOISE
+    assert abs(residual.mean()) < 4 / 200**0.5
+    assert abs(residual.var() - 1) < 4 * (2 / 200) ** 0.5
+    assert (abs(x) <= 2).all()
+    assert not ((x > WAVE_GAP[0]) & (x < WAVE_GAP[1])).any()
+    assert ((x <= WAVE_GAP[0]).sum() > 50, (x >= WAVE_GAP[1]).sum() > 30) == (True, True)
+    assert torch.equal(table.x_train, load(tmp_path, "wave", seed=3).x_train)
+    assert not torch.equal(table.x_train, load(tmp_path, "wave", seed=4).x_train)
+
+
+def test_a_feature_that_never_changes_is_named(tmp_path, capsys):
+    values = write_table(tmp_path, "yacht", 40)
+    load(tmp_path, "yacht")
+    assert capsys.readouterr().out == ""
+    values[:, 1] = 3.5
+    np.savetxt(tmp_path / "uci" / "yacht.data", values)
+    load(tmp_path, "yacht")
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert "yacht: prismatic coefficient is the same in every training row" in said
 
 
 def test_an_unknown_table_is_answered_with_the_known_ones():

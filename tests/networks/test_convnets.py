@@ -17,7 +17,7 @@ from helpers.config import SweepConfig
 from helpers.data import DataError
 from helpers.data.torchvision_beside_cpu import torchvision_module
 from helpers.initializers import INITIALIZERS
-from helpers.networks import NETWORKS, resnet14, resnet14_torchvision, vgg11
+from helpers.networks import NETWORKS, resnet14, resnet14_torchvision, small_convnet, vgg11
 from helpers.training import Checkpoints, Recipe, Training, load_checkpoint, train
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
@@ -509,3 +509,30 @@ def test_they_learn_the_digits(name):
         train(training := Training(MADE[name](seed), loaded, Recipe("adam", 3e-3, 64, 4, seed=seed)))
         accuracies.append(training.history[-1]["test_acc"])
     assert np.mean(accuracies) > 0.1 + 5 * (0.1 * 0.9 / (360 * 3)) ** 0.5, accuracies
+
+
+# ---- the small one
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 8, 8), (3, 5, 7)])
+def test_the_small_network_is_its_layers(shape):
+    net = shaken(small_convnet("tanh", classes=4, image_shape=shape))
+    x = torch.randn(3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    a = x
+    for conv in net.convs:
+        a = torch.tanh(functional.conv2d(a, conv.weight, conv.bias, stride=2, padding=1))
+    torch.testing.assert_close(net(x), functional.linear(a.flatten(1), net.fc.weight, net.fc.bias))
+    rows = x.permute(0, 2, 3, 1).reshape(3, -1)
+    torch.testing.assert_close(net(rows), net(x))
+    assert net.penalty() == 0
+
+
+def test_the_small_network_has_few_weights_drawn_by_its_seed():
+    nets = [small_convnet(activation, seed=seed) for activation, seed in (("relu", 0), ("tanh", 0), ("relu", 1))]
+    assert sum(p.numel() for p in nets[0].parameters()) == 4402
+    assert torch.equal(nets[0].fc.weight, nets[1].fc.weight)
+    assert not torch.equal(nets[0].fc.weight, nets[2].fc.weight)
+    # he_normal: variance 2 / 72 of 576 weights, within four standard errors
+    assert abs(nets[0].convs[1].weight.var().item() * 36 - 1) < 4 * (2 / 576) ** 0.5
+    learns = small_convnet("learnable_spline", image_shape=(1, 8, 8))
+    assert learns(torch.zeros(2, 64)).shape == (2, 10)
