@@ -68,6 +68,16 @@ def share(flags):
     return f"{int(np.sum(flags))} of {len(flags)}"
 
 
+def counted(count, what):
+    """ "1 seed", "3 seeds"."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def over(count, what="seed"):
+    """ "mean and deviation over 3 seeds"; "of 1 seed", which has no deviation."""
+    return f"mean and deviation over {counted(count, what)}" if count > 1 else f"of {counted(count, what)}"
+
+
 def listed(names):
     """ "a", "a and b", "a, b and c"; an empty text for none."""
     *first, last = [str(name) for name in names] or [""]

@@ -98,3 +98,8 @@ def test_names_are_listed_and_many_are_counted():
 def test_a_share_counts_what_is_true():
     assert words.share(np.array([True, False, True])) == "2 of 3"
     assert words.share([]) == "0 of 0"
+
+
+def test_one_is_counted_in_the_singular_and_has_no_deviation():
+    assert (words.counted(1, "curve"), words.counted(2_000, "curve")) == ("1 curve", "2,000 curves")
+    assert (words.over(1), words.over(3)) == ("of 1 seed", "mean and deviation over 3 seeds")

@@ -7,7 +7,6 @@
 What is finished is kept, what was interrupted goes on: a training at its last epoch, a surface at its last row.
 """
 
-from functools import partial
 from pathlib import Path
 
 from helpers import files, lanes, networks
@@ -17,9 +16,9 @@ from helpers.landscape_study import log
 from helpers.landscape_study.folder import StudyFolder
 from helpers.landscape_study.settings import MLP, CurvePlan, Network, study_settings
 from helpers.landscape_study.tasks import LandscapeWorker, build, multiplications, samples_of
+from helpers.landscape_study.work import work_on
 from helpers.landscapes.directions import DirectionError, filter_normalised_directions
 from helpers.lanes import Task
-from helpers.progress import Lines, Progress, Watched
 from helpers.sweep.folder import SweepError, explained
 from helpers.usual_torch import usual_torch
 
@@ -144,47 +143,12 @@ class Study:
             return
         if trained:
             resolve_device(self.settings.networks[0].config)
-        self._work(trained, later=sum(map(self._cost_of, drawn)))
+        work_on(self, trained, _news, later=sum(map(self._cost_of, drawn)))
         if not self.stop.is_set():
-            self._work([plan for plan in self.settings.drawn if self.there.is_to_be_drawn(plan)])
+            work_on(self, [plan for plan in self.settings.drawn if self.there.is_to_be_drawn(plan)], _news)
         self.there.finish(complete=not self.stop.is_set())
 
-    def _work(self, plans, later=0.0):
-        """Work on some plans, and write down what they give.
-
-        later  cost of what comes after them, for the ETA
-        """
-        by_key = {plan.key: plan for plan in plans}
-        tasks = [self._task(plan) for plan in plans]
-        here, finished = sum(task.cost for task in tasks), []
-        lines = Watched(Lines(_news, unit="tasks"))
-        total = len(self.settings.plans)
-        done = total - len(self.left)
-
-        def record(event):
-            if event.results is not None:
-                self.there.record_results(by_key[event.task], event.results)
-                finished.append(event.task)
-
-        def watch(event, fraction, eta):
-            rest = here * (1 - fraction)
-            eta = eta if eta is None or rest <= 0 else eta * (rest + later) / rest
-            lines(Progress(event, done + len(finished), total, fraction, eta))
-
-        try:
-            run = self._engine()
-            run(tasks, self.worker, record, watch, device=self.device, states=self.there.states, stop=self.stop)
-        finally:
-            lines.close()
-
-    def _engine(self):
-        if self.cluster is None:
-            return lanes.run
-        from helpers import cluster  # Dask takes its time to import
-
-        return partial(cluster.run, address=self.cluster)
-
-    def _task(self, plan):
+    def task(self, plan):
         steps = {Network: lambda: plan.config.num_epochs, CurvePlan: lambda: 1}
         steps = steps.get(type(plan), lambda: plan.settings["width"])()
         done = self.there.about_state(plan).get("step", -1)

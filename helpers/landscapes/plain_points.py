@@ -88,16 +88,20 @@ class PlainPoints:
 
     def _measure(self):
         """Give batch norms the mean and variance of all of x, at this point."""
-        if not self.measured:
-            return
-        for norm in self.measured:
-            norm.reset_running_stats()
-            norm.momentum = None  # the mean over the parts of x
-            norm.train()
-        for x in self._parts(self.x):
-            self.net(x)
-        for norm in self.measured:
-            norm.eval()
+        if self.measured:
+            measure(self.net, self.measured, self._parts(self.x))
+
+
+def measure(net, norms, parts):
+    """Give batch norms of a network in evaluation mode the mean and variance over parts of some samples."""
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over the parts
+        norm.train()
+    for x in parts:
+        net(x)
+    for norm in norms:
+        norm.eval()
 
 
 def moved(w, v, b):

@@ -438,7 +438,7 @@ def test_measures_have_the_surfaces_of_this_study_alone(copy, capsys):
 def test_a_state_that_a_kill_left_of_a_finished_surface_is_no_reason_to_refuse(copy):
     study = study_of(copy)
     plan = study.settings.surfaces[0]
-    about = {**study.worker.about(study._task(plan)), "code": {"helpers/landscape_study/tasks.py": "other"}, "step": 2}
+    about = {**study.worker.about(study.task(plan)), "code": {"helpers/landscape_study/tasks.py": "other"}, "step": 2}
     files.write_state(copy / "state" / f"{plan.key}.pt", {}, about)
     assert study_of(copy).left == []
     (copy / "surfaces" / f"{plan.key}.npz").unlink()
