@@ -36,6 +36,14 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
+## make paths    JAX and BlackJAX into .venv/, with which notebooks/paths.ipynb samples: 395 MB that sweeps do without
+.PHONY: paths
+paths: setup .venv/paths
+
+.venv/paths: requirements-paths.txt .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-paths.txt
+	@touch $@
+
 ## make run      run.ipynb on the embedded digits, into results/local/digits/
 run: setup
 	$(BIN)/python -m helpers.batch run.ipynb
@@ -49,11 +57,11 @@ digits: setup
 	$(BIN)/python -m helpers.batch notebooks/parameters/digits_published.yaml
 
 ## make all      every batch: notebooks/parameters/*.yaml and sigmoid/parameters.yaml; what is unchanged is skipped
-all: setup
+all: setup paths
 	$(BIN)/python -m helpers.batch
 
 ## make test     ruff and the tests; those that open a browser only where a Chromium is installed
-test: setup lint
+test: setup paths lint
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 	@$(CHROMIUM) > /dev/null || echo "No Chromium here, so the tests that open a browser were skipped: see make test-browser"
 
@@ -68,7 +76,7 @@ chromium:
 	  { echo "No Chromium could be installed: put chromium or google-chrome on the PATH"; exit 1; }
 
 ## make test-processors  the tests of training as other processors round: older instructions, weights times 1 + 1e-6 noise
-test-processors: setup
+test-processors: setup paths
 	ATEN_CPU_CAPABILITY=default $(TRAINING)
 	ATEN_CPU_CAPABILITY=avx2 $(TRAINING)
 	MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell $(TRAINING)
@@ -76,7 +84,7 @@ test-processors: setup
 	$(TRAINING) --perturb 1e-6 --perturb-seed 1
 
 ## make faults   kills, full disks, damaged files, odd settings and fuzz: fault / tries / lost / how it showed; long; SHARE=0.1 for a tenth, WORDS="kills fuzz" for some
-faults: setup
+faults: setup paths
 	$(BIN)/python -m tests.faults --share $(SHARE) $(WORDS)
 
 lint: setup
@@ -87,11 +95,12 @@ lint: setup
 bench: setup
 	$(BIN)/python -m helpers.bench $(FULL)
 
-## make rivals   the stack against JAX and torch.func, loss surfaces against loss-landscapes; their environment is .venv-rivals/
+## make rivals   the stack and the chains' gradients against JAX and torch.func, surfaces against loss-landscapes; their environment is .venv-rivals/
 .PHONY: rivals
-rivals: setup .venv-rivals/ready
+rivals: setup paths .venv-rivals/ready
 	$(BIN)/python -m helpers.bench.rivals
 	$(BIN)/python -m helpers.bench.landscapes
+	$(BIN)/python -m helpers.bench.paths
 
 .venv-rivals/ready: requirements-rivals.txt
 	$(PYTHON) -m venv .venv-rivals

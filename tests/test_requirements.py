@@ -18,6 +18,7 @@ NOTEBOOKS = [ROOT / "run.ipynb", *(ROOT / "notebooks").glob("*.ipynb"), ROOT / "
 
 
 RIVALS = ROOT / "helpers/bench/rivals_jax.py"  # has an environment of its own
+SAMPLING = ROOT / "helpers/paths/jax_on_cpu.py"  # is what needs requirements-paths.txt
 
 
 def pinned(file="requirements.txt"):
@@ -34,7 +35,7 @@ def imported():
         path: path.read_text() for name in ("helpers", "courselib", "tests") for path in (ROOT / name).rglob("*.py")
     }
     texts |= {path: "\n".join(cell["source"] for cell in code_cells(read_notebook(path))) for path in NOTEBOOKS}
-    return imports_in({path: text for path, text in texts.items() if path != RIVALS})
+    return imports_in({path: text for path, text in texts.items() if path not in (RIVALS, SAMPLING)})
 
 
 def imports_in(texts):
@@ -59,6 +60,15 @@ def test_every_import_is_pinned():
 def test_every_import_of_the_rival_is_pinned_in_its_own_requirements():
     assert set(imports_in({RIVALS: RIVALS.read_text()})) == {"jax", "numpy"} <= set(pinned("requirements-rivals.txt"))
     assert pinned("requirements-rivals.txt")["numpy"] == pinned()["numpy"]
+
+
+def test_jax_is_imported_in_one_place_and_pinned_alike_for_all_who_take_it():
+    ours, rivals = pinned("requirements-paths.txt"), pinned("requirements-rivals.txt")
+    assert {"jax", "blackjax"} == set(imports_in({SAMPLING: SAMPLING.read_text()})) <= set(ours)
+    assert {name: ours[name] for name in set(ours) & set(rivals)} == {
+        name: rivals[name] for name in ("jax", "jaxlib", "ml_dtypes", "opt_einsum")
+    }
+    assert not set(ours) & set(pinned())  # who only sweeps installs none of it
 
 
 # ---- the wheel
