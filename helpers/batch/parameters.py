@@ -50,6 +50,12 @@ KINDS = (
         "helpers.landscape_study.log:is_finished",
     ),
     Kind(
+        ("CONFIG", "PARTS"),
+        "helpers.path_study.settings:study_settings",
+        "helpers.path_study.settings:save_dir_of",
+        "helpers.path_study.log:is_finished",
+    ),
+    Kind(
         ("CONFIG",), "helpers.config:SweepConfig.from_dict", "helpers.config:save_dir_of", "helpers.records:is_finished"
     ),
     Kind(("COMMON", "EXPERIMENTS", "save_dir"), "helpers.spline_study.experiments:experiments"),

@@ -1,0 +1,227 @@
+"""The folder of a path study: what is finished there, whether it is believed, and what is left to do.
+
+While a study goes on, each finished task has a file of its own with its rows, state/rows/<task>.json, and the tables
+are written from these; a task that is in the manifest alone, as in a folder that is published, has its rows in them.
+"""
+
+from pathlib import Path
+
+from helpers import files, lanes, manifests
+from helpers.checks import ConfigError, shown
+from helpers.landscape_study.log import agrees, as_json
+from helpers.path_study import log
+from helpers.path_study.settings import AXES
+from helpers.path_study.tasks import about, checksum_of
+from helpers.progress import say
+
+
+class StudyFolder:
+    """What lies in the folder of a study, and what is written there.
+
+    path      absolute
+    settings  a `settings.Settings`
+    data      {name of a data set: its fingerprint}
+    """
+
+    def __init__(self, path, settings, data):
+        self.path, self.settings, self.data, self.manifest = Path(path), settings, data, {}
+        self._said = set()
+        self._anew = set() if settings.resume else {plan.key for plan in settings.plans}  # to be made once more
+
+    @property
+    def states(self):
+        return self.path / "state"
+
+    # ---- checks before anything is written
+
+    def check(self):
+        """Raise ConfigError for a folder that holds another study, or what cannot be read."""
+        try:
+            there = log.read_manifest(self.path)
+        except (ValueError, OSError) as error:
+            raise ConfigError(str(error)) from error
+        self.manifest, self._records = there or {}, {}
+        for name, own in self.settings.parts.items():
+            before = self.manifest.get("parts", {}).get(name, own)
+            changed = [key for key in own if key not in AXES and not agrees(before, {key: own[key]})]
+            if changed:
+                key = changed[0]
+                raise ConfigError(
+                    f"{self.path} holds another study: {key} of PARTS[{name!r}] is {shown(before.get(key))} there and "
+                    f"{shown(own[key])} here; choose another save_dir, or another name in PARTS"
+                )
+        for name, mark in self.manifest.get("data", {}).items():
+            if self.data.get(name, mark) != mark and self.settings.resume != "force":
+                raise ConfigError(
+                    f"{self.path} holds a study of other data: the rows of {name} differ; put the data back, choose "
+                    'another save_dir, or go on all the same with CONFIG "resume": "force"'
+                )
+        self._read_records()
+
+    def _read_records(self):
+        """{task: what is known of it} of all finished tasks; damaged files are told once, and made again."""
+        self._records = dict(self.manifest.get("tasks", {}))
+        if self._records and (damage := log.damage_of_tables(self.path, self.manifest)):
+            self._say(f"{damage.removesuffix('; run the study again')}; what is known from it alone is computed again")
+            self._records = {}
+        for path in sorted((self.states / "rows").glob("*.json")):
+            try:
+                self._records[path.stem] = log.read_rows_of(path)
+            except (ValueError, OSError) as error:
+                self._say(f"{error}; {path.stem} is computed again")
+                self._records.pop(path.stem, None)
+
+    # ---- what is left
+
+    @property
+    def left(self):
+        """The plans that are not finished, as the folder says now, each after those that it needs."""
+        done = {plan.key for plan in self.settings.plans if self._is_done(plan)}
+        plans = {plan.key: plan for plan in self.settings.plans}
+        needed = set()
+        for plan in reversed(self.settings.plans):
+            if plan.key in done and plan.key in needed and (why := self._doubt(plan)):
+                self._say(f"{why}; {plan.key} is computed again")
+                done.discard(plan.key)
+            if plan.key not in done:
+                needed |= set(plan.needs)
+        return [plan for key, plan in plans.items() if key not in done]
+
+    def _is_done(self, plan):
+        record = self._records.get(plan.key)
+        if record is None or plan.key in self._anew or not agrees(record.get("of", {}), plan.to_dict()):
+            return False
+        marks = {need: self.mark_of(need) for need in plan.needs}
+        return all(marks[need] in (None, mark) for need, mark in record["from"].items() if need in marks)
+
+    def mark_of(self, task):
+        """The checksum of a finished task's weights or of what others take from it; None where it is not known."""
+        return self._records.get(task, {}).get("mark")
+
+    def _doubt(self, plan):
+        """Why the weights of a finished task do not do, as a sentence; an empty text where they do."""
+        if not self._records[plan.key].get("weights"):
+            return ""
+        try:
+            weights = log.read_weights(self.path, plan.key)
+        except (ValueError, OSError) as error:
+            return str(error).split("; ")[0]
+        if checksum_of(weights) != self.mark_of(plan.key):
+            return f"{log.weights_file(self.path, plan.key)} holds other weights than those that were trained"
+        return ""
+
+    def known_of(self, task):
+        """What a finished task says beside its rows."""
+        return self._records[task]["about"]
+
+    def step_of_state(self, plan):
+        """The step that the saved state of a plan has reached; -1 where there is none that can be used."""
+        path = lanes.state_file(self.states, plan.key)
+        if plan.key in self._anew:
+            return -1
+        try:
+            there = files.read_about(path)
+        except FileNotFoundError:
+            return -1
+        except (files.DamagedError, OSError) as error:
+            self._say(f"{error}; {plan.key} begins anew")
+            return -1
+        here = as_json(about(self.what(plan)))
+        if not isinstance(there, dict) or any(there.get(key) != here[key] for key in here):
+            self._say(f"{path} was made by other settings, other weights or other code; {plan.key} begins anew")
+            return -1
+        step = there.get("step", -1)
+        return step if isinstance(step, int) else -1
+
+    def _say(self, sentence):
+        """Say once what is wrong with a file."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            say(sentence)
+
+    # ---- writing
+
+    def begin(self, origin):
+        """Write the manifest before anything else: what is asked for, and where it comes from.
+
+        origin  versions, device, machine, as `files.provenance` has it
+        """
+        for folder in (
+            self.path,
+            self.states,
+            *(self.states / name for name in ("rows", "weights")),
+            *(self.path / name for name in ("draws", "curves")),
+        ):
+            files.remove_parts(folder)
+        self._rows_from_tables()
+        before = self.manifest
+        parts = {**before.get("parts", {}), **self.settings.parts}
+        data = {**before.get("data", {}), **self.data}
+        manifest = {"tasks": {}, "tables": {}, "started": files.now(), **before, "parts": as_json(parts), "data": data}
+        if manifest != before or "versions" not in before or self.left:
+            manifest |= {**origin, "finished": None}
+        self._write_manifest(manifest)
+
+    def _rows_from_tables(self):
+        """Give the tasks that only the tables know files of their own: the tables are written anew from these."""
+        lost = [task for task in self._records if not log.rows_file(self.path, task).exists()]
+        tables = {table: log.read_rows(self.path, table) for table in log.TABLES} if lost and self.left else {}
+        for task in lost if tables else ():
+            rows = {table: those[task] for table, those in tables.items() if task in those}
+            log.write_rows_of(self.path, task, {**self._records[task], "rows": rows})
+            self._records[task] = log.read_rows_of(log.rows_file(self.path, task))
+
+    def _write_manifest(self, manifest):
+        if manifest != self.manifest:
+            manifests.write(self.path, manifest)
+            self.manifest = manifest
+
+    def what(self, plan):
+        """What a worker is to do, plain data and settings."""
+        made_from = {need: self.mark_of(need) for need in plan.needs}
+        known = {need: self.known_of(need) for need in plan.needs}
+        return {"plan": plan, "from": made_from, "known": known}
+
+    def record_results(self, plan, results):
+        """Write what a task has given, and forget its state."""
+        if results.get("arrays"):
+            files.write_npz(log.draws_file(self.path, plan.key), **results["arrays"])
+        if results.get("control_points") is not None:
+            files.write_npz(log.curve_file(self.path, plan.key), control_points=results["control_points"])
+        weights = results.get("weights")
+        if weights:
+            files.write_state(log.weights_file(self.path, plan.key), weights, {"task": plan.key})
+        taken = {key: value for key, value in results["about"].items() if key != "seconds"}  # of these nobody takes any
+        mark = checksum_of(weights) if weights else files.checksum(repr(sorted(taken.items())))
+        record = {"of": plan.to_dict(), "from": self.what(plan)["from"], "about": results["about"], "mark": mark}
+        record["weights"] = bool(weights)
+        rows = {
+            table: [log.cells({**plan.columns(), **row, "task": plan.key}, table) for row in those]
+            for table, those in results["rows"].items()
+        }
+        log.write_rows_of(self.path, plan.key, {**record, "rows": rows})
+        self._records[plan.key] = log.read_rows_of(log.rows_file(self.path, plan.key))
+        lanes.state_file(self.states, plan.key).unlink(missing_ok=True)
+        self._anew.discard(plan.key)
+
+    @property
+    def is_finished(self):
+        return bool(self.manifest.get("finished")) and log.damage_of_tables(self.path, self.manifest) is None
+
+    def write_tables(self, complete):
+        """Write all tables from the rows of the finished tasks, and the manifest with their checksums.
+
+        complete  whether all is done
+        """
+        order = {plan.key: i for i, plan in enumerate(self.settings.plans)}
+        tasks = sorted(self._records, key=lambda task: (order.get(task, len(order)), task))
+        marks = {}
+        for table in log.TABLES:
+            rows = [row for task in tasks for row in self._records[task].get("rows", {}).get(table, [])]
+            content = log.table_bytes(table, rows)
+            files.write_whole(log.table_file(self.path, table), content)
+            marks[table] = files.checksum(content)
+        kept = ("from", "about", "mark", "weights")
+        known = {task: {key: self._records[task][key] for key in kept} for task in tasks}
+        finished = files.now() if complete else None
+        self._write_manifest({**self.manifest, "tasks": as_json(known), "tables": marks, "finished": finished})

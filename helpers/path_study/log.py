@@ -1,0 +1,321 @@
+"""A path study on disk, and reading it back without torch; results are written by the process that runs it alone.
+
+    <save_dir>/manifest.json   settings, origin, what is finished
+               *.csv           the tables below; six significant digits, an empty cell for what is not known
+               along.csv.gz, bands.csv.gz    those that are long, without the columns that another table has
+               draws/<task>.npz    of data with one input: some draws of each chain, (chains, draws, d), in the
+                               sampler's coordinates: of a tunnel logit t, then xi
+               curves/<curve>.npz  control points, (K + 1, D), of curves that are small
+               state/          weights, rows and states of what is not finished: not published
+
+Every table begins with the columns
+
+    part, data, activation, layers, hidden_size, seed, k, curve
+
+    seed   of the split, the networks and the chains
+    k      control points less one; empty in rows that belong to no curve (solution, ensemble, full, mile)
+    curve  the name of the curve, the same in all tables, and that which `StudyResults.path` takes
+
+and ends with `task`, the name of the task that gave the row, the same in `StudyResults.draws`. Between them lie, in
+
+`curves.csv`, a row a curve:
+    ends, run_a, run_b     which two networks: "two members" of an ensemble, "two seeds" or "two inits" of a sweep
+    parameters             D, all parameters of the network
+    length, straight_length   of the curve, and of the straight line between its ends, in weight space
+    barrier_straight, barrier_aligned, barrier_curve
+                           highest rise of the training loss (nats a sample) above the line between its ends' losses: on
+                           the straight line before and after the second end is aligned to the first, and on the curve
+    train_loss_a, train_loss_b, train_loss_ends   of both ends, and their mean
+    loss_mean_along, loss_max_along, test_loss_mean_along   over equal steps of arc length along the curve
+    curvature_mean         mean of the curvature over arc length, times the length: the curve's whole turning, radians
+    curvature_max          largest curvature times the length
+    turning_per_length     mean of the curvature over arc length, radians per unit of weight space
+    roughness              of the training loss on a square of the tunnel, arc length x first normal:
+                           `landscapes.shape.roughness`; empty for k = 1
+    dead                   whether an end has not learned: of classes less than half the way from guessing to 1 in
+                           accuracy, of a regression less than a tenth of the target's variance explained
+    dead_a, dead_b, lr, steps, seconds
+
+`along.csv`, a row a point of a line:
+    line   "straight" from end to end, "aligned" the same after alignment, "curve"
+    arc, t, train_loss, test_loss, train_acc, test_acc    arc is the share of the length, in even steps; accuracies are
+                           empty for a regression
+
+`temperatures.csv`, a row a curve and temperature, of the exact posterior of the line:
+    temperature, lppd_val, log_evidence, barrier_nats, chosen    chosen: highest lppd_val; that alone is what the
+                           validation rows decide
+
+`posteriors.csv`, a row a posterior:
+    space        solution (the first end), ensemble, line (exact), tunnel, volume, full, mile (full space, chains that
+                 start at the ensemble's members)
+    sampler, temperature   the latter is empty for solution and ensemble
+    lppd_val, lppd, rmse, rmse_units, accuracy, calibration, diversity    lppd_val of validation rows, all others of
+                 test rows; lppd in nats a row, rmse of the posterior mean in standardised units and in the target's;
+                 see `helpers.paths.predictions.scores`
+    log_evidence, barrier_nats, length      of the line alone
+    r_hat_max, r_hat_function, ess_bulk_min, ess_tail_min, divergences, chains, warmup, draws, members, seconds
+                 seconds with warm-up and compiling; members: weight vectors that were scored
+    converged, reason, train_rows, test_rows
+
+`bands.csv`, of data with one input, a row a space and input:
+    space, x, mean, low, high, low_mean, high_mean   in the data's units: mean of the prediction; the central 90 % of
+                 what may be observed, noise included; the central 90 % of the function alone
+"""
+
+import gzip
+import io
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from helpers import checksums, files, manifests, packed
+from helpers.checks import in_one_sentence
+
+FIRST = ["part", "data", "activation", "layers", "hidden_size", "seed", "k", "curve"]
+TABLES = {
+    "curves": [
+        *("ends", "run_a", "run_b", "parameters", "length", "straight_length"),
+        *("barrier_straight", "barrier_aligned", "barrier_curve", "train_loss_a", "train_loss_b", "train_loss_ends"),
+        *("loss_mean_along", "loss_max_along", "test_loss_mean_along"),
+        *("curvature_mean", "curvature_max", "turning_per_length", "roughness"),
+        *("dead", "dead_a", "dead_b", "lr", "steps", "seconds"),
+    ],
+    "along": ["line", "arc", "t", "train_loss", "test_loss", "train_acc", "test_acc"],
+    "temperatures": ["temperature", "lppd_val", "log_evidence", "barrier_nats", "chosen"],
+    "posteriors": [
+        *("space", "sampler", "temperature", "lppd_val", "lppd", "rmse", "rmse_units", "accuracy", "calibration"),
+        *(
+            "diversity",
+            "lppd_units",
+            "diversity_target",
+            "r_hat_function_median",
+            "log_evidence",
+            "barrier_nats",
+            "length",
+            "r_hat_max",
+            "r_hat_function",
+            "ess_bulk_min",
+        ),
+        *("ess_tail_min", "divergences", "chains", "warmup", "draws", "members", "seconds", "converged", "reason"),
+        *("train_rows", "test_rows"),
+    ],
+    "bands": ["space", "x", "mean", "low", "high", "low_mean", "high_mean"],
+}
+# tables that are long: kept with their own columns and the task alone; the first columns are those of this other table
+LONG = {"along": "curves", "bands": "posteriors"}
+TEXTS = ("part", "data", "activation", "curve", "ends", "run_a", "run_b", "line", "space", "sampler", "reason")
+FLAGS = ("dead", "dead_a", "dead_b", "chosen", "converged")
+ADVICE = "get it back, or move it away: what is whole in state/ is then kept, and the rest is computed again"
+
+
+class StudyError(ValueError):
+    """A path study that cannot be read, or holds not what is asked for; the text is one sentence."""
+
+    _render_traceback_ = in_one_sentence
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResults:
+    """A path study read back from its folder. Each table is a DataFrame, without rows where the parts made none."""
+
+    folder: Path
+    manifest: dict
+    curves: pd.DataFrame
+    along: pd.DataFrame
+    temperatures: pd.DataFrame
+    posteriors: pd.DataFrame
+    bands: pd.DataFrame
+
+    def path(self, curve):
+        """The trained curve of this name, a `BezierPath`. Raises StudyError where its control points are not kept."""
+        return load_path(self.folder, curve)
+
+    def draws(self, task):
+        """{"positions": (chains, draws, d)} of a task of `posteriors`. Raises StudyError where they are not stored."""
+        try:
+            return _arrays(draws_file(self.folder, task), "positions")
+        except FileNotFoundError as error:
+            raise StudyError(
+                f"there are no draws of {task} in {self.folder / 'draws'}, which keeps those of data with one input"
+            ) from error
+
+
+def draws_file(folder, task):
+    return Path(folder) / "draws" / f"{task}.npz"
+
+
+def curve_file(folder, curve):
+    return Path(folder) / "curves" / f"{curve}.npz"
+
+
+def load_path(folder, curve):
+    """A trained curve, a `BezierPath`. Raises StudyError where its control points are not kept."""
+    from helpers.paths import BezierPath  # takes torch
+
+    try:
+        points = _arrays(curve_file(folder, curve), "control_points")["control_points"]
+    except FileNotFoundError:
+        points = read_weights(folder, curve)["control_points"]
+    return BezierPath(points)
+
+
+def _arrays(path, needed):
+    """{name: array} of a file of arrays. Raises FileNotFoundError; StudyError for a damaged one."""
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(Path(path).read_bytes())) as there:  # which leaves no file open where it fails
+            arrays = dict(there)
+        return {needed: arrays[needed], **arrays}
+    except FileNotFoundError:
+        raise
+    except (LookupError, NotImplementedError, *packed.DAMAGE) as error:
+        raise StudyError(
+            f"{path} is damaged ({type(error).__name__}); get it back, or run the study in another save_dir"
+        ) from error
+
+
+def weights_file(folder, task):
+    return Path(folder) / "state" / "weights" / f"{task}.pt"
+
+
+def rows_file(folder, task):
+    return Path(folder) / "state" / "rows" / f"{task}.json"
+
+
+# ---- rows and tables
+
+
+def columns_of(table):
+    """The columns of a table; the last one is the task that gave the row."""
+    return [*FIRST, *TABLES[table], "task"]
+
+
+def cell(value):
+    """A value as a cell of a table: six significant digits, empty where it is not known."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int) or type(value).__name__ == "bool_":
+        return str(value)
+    return "" if value != value else f"{float(value):.6g}"
+
+
+def cells(row, table):
+    """A row as texts, {column: cell}. Raises KeyError for a column that the table has not."""
+    if strange := [name for name in row if name not in columns_of(table)]:
+        raise KeyError(f"{table} has no column {strange[0]!r}")
+    return {name: cell(row.get(name)) for name in columns_of(table)}
+
+
+def write_rows_of(folder, task, record):
+    """Write what a finished task has given, with a checksum."""
+    files.write_json(rows_file(folder, task), {"checksum": checksums.of_content(record), **record})
+
+
+def read_rows_of(path):
+    """What `write_rows_of` wrote. Raises DamagedError."""
+    record = files.read_json(path, "move it away")
+    mark = record.pop("checksum", None) if isinstance(record, dict) else None
+    if mark is None or mark != checksums.of_content(record):
+        raise files.DamagedError(f"{path} is damaged: its checksum does not match")
+    return record
+
+
+def table_file(folder, table):
+    return Path(folder) / f"{table}.csv{'.gz' if table in LONG else ''}"
+
+
+def table_bytes(table, rows):
+    """The file of a table of rows, dicts of cells that are texts; the same rows give the same bytes."""
+    columns = [name for name in columns_of(table) if table not in LONG or name not in FIRST]
+    text = pd.DataFrame(rows, columns=columns, dtype=str).fillna("").to_csv(index=False, lineterminator="\n").encode()
+    return gzip.compress(text, mtime=0) if table in LONG else text
+
+
+def read_rows(folder, table):
+    """{task: [rows, dicts of texts]} of a table. Raises StudyError."""
+    path = table_file(folder, table)
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise StudyError(f"{path} cannot be read ({' '.join(str(error).split())}); run the study again") from error
+    if missing := [name for name in ("task", *FIRST) if name not in frame and not (table in LONG and name in FIRST)]:
+        raise StudyError(f"{path} is damaged: it lacks the column {missing[0]}; run the study again")
+    if table in LONG:
+        others = read_rows(folder, LONG[table])
+        first = pd.DataFrame([rows[0] for rows in others.values()], columns=columns_of(LONG[table]), dtype=str)
+        frame = frame.merge(first[[*FIRST, "task"]], on="task", how="left")
+    frame = frame.reindex(columns=columns_of(table), fill_value="")  # a column that came later is not known
+    return {task: rows.to_dict("records") for task, rows in frame.groupby("task", sort=False)}
+
+
+# ---- reading
+
+
+def read_manifest(folder):
+    """The manifest of a study; None where there is none. Raises DamagedError, StudyError for that of something else."""
+    manifest = manifests.read(folder, ADVICE)
+    if manifest is None:
+        return None
+    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(part), dict) for part in ("parts", "tasks")):
+        raise StudyError(f"{Path(folder) / 'manifest.json'} is of no path study; choose another save_dir")
+    return manifest
+
+
+def damage_of_tables(folder, manifest):
+    """What is wrong with a table, as a sentence; None for nothing."""
+    for table, checksum in manifest.get("tables", {}).items():
+        path = table_file(folder, table)
+        try:
+            there = files.checksum(path.read_bytes())
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror}); run the study again"
+        if there != checksum:
+            return f"{path} is damaged: its checksum is not the one in manifest.json; run the study again"
+    return None
+
+
+def load_study(folder):
+    """Read a study back. Raises StudyError, DamagedError, one sentence each."""
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if manifest is None or not manifest.get("tables"):
+        raise StudyError(f"{folder} holds no path study: there is no manifest.json, or no table in it")
+    if damage := damage_of_tables(folder, manifest):
+        raise StudyError(damage)
+    return StudyResults(folder, manifest, **{table: _frame(folder, table) for table in TABLES})
+
+
+def _frame(folder, table):
+    """A table as a DataFrame: texts, numbers, and True or False."""
+    rows = [row for those in read_rows(folder, table).values() for row in those]
+    frame = pd.DataFrame(rows, columns=columns_of(table), dtype=str)
+    for name in frame.columns.difference([*TEXTS, "task", *FLAGS]):
+        frame[name] = pd.to_numeric(frame[name].replace("", None))
+    for name in frame.columns.intersection(FLAGS):
+        frame[name] = frame[name].map({"True": True, "False": False, "": None})
+    return frame
+
+
+def is_finished(folder):
+    """Whether a folder holds a study that can be read and is finished."""
+    try:
+        manifest = load_study(folder).manifest
+    except (ValueError, FileNotFoundError):
+        return False
+    return bool(manifest.get("finished"))
+
+
+def read_weights(folder, task):
+    """What was kept of a task's weights, {name: tensor}. Raises StudyError where there is nothing."""
+    path = weights_file(folder, task)
+    try:
+        return files.read_state(path)[0]
+    except FileNotFoundError as error:
+        raise StudyError(
+            f"there is no {path}: weights are kept where a study was run, and not published; run it in another save_dir"
+        ) from error

@@ -1,0 +1,145 @@
+"""The path study: solutions, the curves that join them, posteriors on and around those, and their tables.
+
+    study = PathStudy(CONFIG, PARTS)
+    print(study.describe())
+    results = study.run()  # a `log.StudyResults`
+
+What is finished is kept, what was interrupted goes on: an ensemble and a curve at their last block of steps, chains at
+their last block of draws.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import torch
+
+from helpers import files, lanes
+from helpers.config import SweepConfig, resolve_device
+from helpers.landscape_study.work import work_on
+from helpers.lanes import Task
+from helpers.path_study import log
+from helpers.path_study.folder import StudyFolder
+from helpers.path_study.settings import study_settings
+from helpers.path_study.tasks import PathWorker, cost_of, needs_jax, square, steps_of
+from helpers.sweep.folder import explained
+from helpers.usual_torch import usual_torch
+
+MOST_NEWS = 4  # tasks of which a line of progress tells
+PHASES = 4
+
+
+class PathStudy:
+    """A path study. Making it checks everything and loads the data, before anything is written.
+
+    Raises ConfigError, DataError, PathError: one sentence for settings that cannot be used, a folder of another study,
+    and chains that are asked for where JAX is missing.
+    """
+
+    @usual_torch()
+    def __init__(self, config, parts):
+        self.settings = study_settings(config, parts)
+        self.folder, self.stop = Path(self.settings.save_dir).absolute(), lanes.Stop()
+        study = self.settings.config
+        self.device, self.cluster = resolve_device(SweepConfig.from_dict({"device": study["device"]})), study["cluster"]
+        self.worker = PathWorker(self.folder, study, self.device)
+        self.there = StudyFolder(self.folder, self.settings, self._check_data())
+        self.there.check()
+        if sampled := [plan.cell for plan in self.left if needs_jax(plan)]:
+            from helpers.paths import jax_on_cpu  # noqa: F401  (says what to install where it is missing)
+            from helpers.paths.networks_in_jax import network_in_jax
+
+            for cell in {(cell.part, cell.data, cell.activation, cell.layers): cell for cell in sampled}.values():
+                network_in_jax(self.worker.network(cell))
+
+    def _check_data(self):
+        """{rows: fingerprint}; the data of each part is loaded, and each of its networks made once."""
+        firsts = {(cell.part, cell.data, cell.activation, cell.layers): cell for cell in self.settings.cells[::-1]}
+        for cell in firsts.values():
+            self.worker.network(cell)
+        return dict(map(self.worker.fingerprint, firsts.values()))
+
+    @property
+    def left(self):
+        """The plans that are not finished, as the folder says now."""
+        return self.there.left
+
+    def problem(self, curve):
+        """(network, x_train, y_train) of the curve of this name: what its loss is of."""
+        plan = self._plan_of(curve)
+        problem = self.worker.problem(plan.cell)
+        return self.worker.network(plan.cell), problem.x_train, problem.y_train
+
+    def square(self, curve, width=41):
+        """(arc (m,), offset (m,), loss (m, m)): the training loss around the curve of this name, as `tasks.square`."""
+        net, plan = self.problem(curve)[0], self._plan_of(curve)
+        return square(net, log.load_path(self.folder, curve), self.worker.problem(plan.cell), width)
+
+    def _plan_of(self, curve):
+        plan = next((plan for plan in self.settings.plans if plan.curve == curve), None)
+        if plan is None:
+            raise log.StudyError(f"the study has no curve {curve!r}; its curves are named in curves.csv")
+        return plan
+
+    # ---- running
+
+    def describe(self):
+        """What is asked for and what is finished, in two lines."""
+        plans, left = self.settings.plans, self.left
+        counts = Counter(plan.do for plan in plans)
+        listed = ", ".join(f"{count} {WORDS.get(do, do)}" for do, count in counts.items())
+        where = f"{lanes.Lanes(self.device, len(left)).count} at a time" if self.cluster is None else self.cluster
+        return (
+            f"{len(plans)} tasks ({listed}); {len(plans) - len(left)} of {len(plans)} are finished\n"
+            f"on {files.device_name(self.device)}, {where}"
+        )
+
+    def run(self):
+        """Work on what is left, and return the whole study, a `log.StudyResults`.
+
+        Interrupted, it goes on from each task's last step when it is started again. A finished study is only read.
+        """
+        self.stop.clear()
+        if self.there.is_finished and not self.left:
+            return log.load_study(self.folder)
+        smaller = "fewer rows, members or chains"
+        with explained("the study", self.folder, "a task", smaller), files.locked(self.folder):
+            self.there.check()
+            self._run()
+        return log.load_study(self.folder)
+
+    def _run(self):
+        self.there.begin(origin_of(self.device, any(map(needs_jax, self.settings.plans))))
+        for phase in range(PHASES):
+            left = self.left
+            now, later = ([plan for plan in left if test(plan.phase)] for test in (phase.__eq__, phase.__lt__))
+            if now and not self.stop.is_set():
+                work_on(self, now, _news, sum(map(self._cost_of, later)))
+                self.there.write_tables(complete=False)
+        self.there.write_tables(complete=not (self.stop.is_set() or self.left))
+
+    def _cost_of(self, plan):
+        return cost_of(plan, self.worker)
+
+    def task(self, plan):
+        steps, done = steps_of(plan, self.worker), self.there.step_of_state(plan)
+        return Task(plan.key, self.there.what(plan), self._cost_of(plan), steps, done if done <= steps else -1)
+
+
+WORDS = {"members": "ensembles", "run": "runs of a sweep", "curve": "curves", "line": "exact lines"}
+
+
+def origin_of(device, chains):
+    """Versions, device and machine; with those of JAX and BlackJAX where there are chains."""
+    origin = files.provenance(device)
+    if chains:
+        from importlib.metadata import version
+
+        origin["versions"] |= {name: version(name) for name in ("jax", "blackjax")}
+    return {**origin, "threads": torch.get_num_threads()}
+
+
+def _news(events):
+    """The latest events alone."""
+    said = [f"{event.task} {event.step}/{event.steps}" for event in events[-MOST_NEWS:]]
+    figures = [" ".join(f"{key} {value:.4g}" for key, value in e.figures.items()) for e in events[-MOST_NEWS:]]
+    return [" ".join(filter(None, both)) for both in zip(said, figures, strict=True)]
