@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import ROOT, files, manifests, words
-from helpers.bench import landscapes, measured, panel, splines
+from helpers.bench import landscapes, measured, panel, paths, splines
 from helpers.gallery import bullets, in_table, link, paragraphs, plain, table
 from helpers.progress import duration
 
@@ -42,7 +42,7 @@ RIVALS = {
     "torch.func, core each": "torch.func, a thread a core",
 }
 NETWORKS = {"mlp": "a 5 x 128 MLP, 784 inputs", "resnet14": "resnet14, 3 x 32 x 32"}
-TABLES = ("stack", "rivals", "sweep", "landscapes")  # parts that have one
+TABLES = ("stack", "rivals", "sweep", "landscapes", "paths")  # parts that have one
 BF16 = "stack bf16"
 AHEAD = 1.5  # by which the stack should be ahead of every rival at every shape
 
@@ -97,6 +97,21 @@ def surface_ahead_of(package, network, least):
     def found(m):
         ratio = value_of(m, "landscapes", "times_as_long_as_surface", network=network, way=package)
         return None if ratio is None else (f"{ratio:.2f}x", ratio >= least)
+
+    return found
+
+
+def compiled_ahead(least):
+    """How many times the gradients of eager PyTorch the compiled log density gives, at four chains and more."""
+
+    def found(m):
+        rows = m.rows("paths", way="compiled")
+        rows = rows[rows["chains"] >= 4] if len(rows) else rows
+        if rows.empty:
+            return None
+        ratios = rows["times_faster_than_torch"]
+        text = ", ".join(f"{ratio:.0f}x at {chains}" for chains, ratio in zip(rows["chains"], ratios, strict=True))
+        return text, ratios.min() >= least
 
     return found
 
@@ -212,6 +227,11 @@ TARGETS = (
         "landscapes",
         from_part("landscapes", _published_surfaces),
     ),
+    Target(
+        "gradients of a tunnel's log density, compiled, a CPU second: 10x eager PyTorch at 4 chains or more",
+        "paths",
+        compiled_ahead(10),
+    ),
     Target("`make bench`: minutes, under 2 GB", "bench", from_part("bench", _memory)),
 )
 
@@ -278,6 +298,7 @@ def page_text(root=ROOT / "results/bench"):
         ("The live panel", "panel", panel.sentence),
         ("Splines, and the forecast", "splines", splines.sentence),
         (f"Loss surfaces against {landscapes.PACKAGE}", "landscapes", _landscapes),
+        ("Gradients for the chains of a tunnel", "paths", _paths),
     ):
         parts += _section(heading, part, show, [m for m in processors if m.part(part)])
     return paragraphs([*parts, WRITTEN])
@@ -366,6 +387,16 @@ def _landscapes(m):
         rows.append([NETWORKS[row["network"]], way, row["rows_a_turn"], ms, ratio])
     said = (f"{plain(remark[0].upper() + remark[1:])}." for remark in landscapes.remarks(m.part("landscapes")))
     return paragraphs([table([head, *rows]), bullets(said)]).rstrip("\n")
+
+
+def _paths(m):
+    head = ["chains", "way", "gradients a CPU second", "times eager PyTorch's"]
+    rows = []
+    for row in m.tables["paths"].to_dict("records"):
+        rate = _with_spread(row, "gradients_per_cpu_second", "rate_least", "rate_most", "{:,.0f}")
+        ratio = _with_spread(row, "times_faster_than_torch", "ratio_least", "ratio_most", "{:.1f}x")
+        rows.append([row["chains"], paths.SAID[row["way"]], rate, ratio])
+    return table([head, *rows])
 
 
 # ---- the README's part
