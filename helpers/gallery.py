@@ -32,10 +32,10 @@ from helpers.progress import say
 from helpers.sweep import findings, tables
 
 OVERVIEW = ("accuracy_map", "effect_of_the_factor")  # pictures for the overview; of a study without them, the first one
-MANIFEST_TEXTS = ("title", "question", "note", "device", "machine", "finished", "made", "started")
+MANIFEST_TEXTS = ("title", "question", "answer", "note", "device", "machine", "finished", "made", "started")
 KINDS = ("png", "gif")  # of pictures
 BEST = 10  # so many combinations are listed as the best
-SHORT = 40  # a CSV of at most so many rows is shown in full
+SHORT, NARROW = 40, 20  # a CSV of at most so many rows and columns is shown in full
 COUNTS = ["runs", "learned", "diverged", "highest test accuracy"]
 WORDS = (
     "A *run* is one network from birth to its last epoch. It has *learned* when its final train accuracy lies at least "
@@ -84,6 +84,11 @@ class StudyFolder:
     @property
     def heading(self):
         return plain(self.name) + ("" if self.title == self.name else f": {self.title}")
+
+    @property
+    def answer(self):
+        """What the study found, in a sentence, where its manifest says it."""
+        return f"**Found.** {plain(self.manifest['answer'])}" if (self.manifest or {}).get("answer") else ""
 
     @property
     def page(self):
@@ -384,6 +389,7 @@ def overview(studies, page):
 def _overview_of(study, page):
     yield f"## {study.heading}"
     yield study.question
+    yield study.answer
     yield from (
         _picture(path, study, page) for path in sorted(study.pictures, key=lambda path: path.stem not in OVERVIEW)[:1]
     )
@@ -400,6 +406,7 @@ def study_page(study, page):
         f"# {study.heading}",
         link("All studies", page.parents[1] / "README.md", page),
         study.question,
+        study.answer,
         bullets(_facts(study, page)),
         WORDS if study.sweeps else "",
     ]
@@ -471,7 +478,7 @@ def one_line(pack, run):
 
 def _rows_of_manifest(manifest):
     """What a manifest says beside CONFIG, as rows of a table: versions, device, machine, dates."""
-    shown = ("note", "title", "question")  # elsewhere on the page
+    shown = ("note", "title", "question", "answer")  # elsewhere on the page
     values = {key: plain(value) for key, value in manifest.items() if isinstance(value, str | int) and key not in shown}
     values |= {key: f"{value:.6g}" for key, value in manifest.items() if isinstance(value, float)}
     if manifest.get("versions"):
@@ -493,10 +500,10 @@ def _run_table(results, rows, page):
 
 
 def _short_csvs(study, page):
-    """The CSVs that are short enough, and no sweep's summary, as tables."""
+    """The CSVs that are short and narrow enough, and no sweep's summary, as tables."""
     summaries = [results.folder / "summary.csv" for results in study.sweeps.values()]
     for path, content in study.csvs.items():
-        if path not in summaries and len(content) <= SHORT:
+        if path not in summaries and len(content) <= SHORT and len(content.columns) <= NARROW:
             yield f"## {link(plain(path.name), path, page)}"
             yield table([[plain(cell) for cell in row] for row in (content.columns, *content.to_numpy())])
 

@@ -81,9 +81,11 @@ def published(tmp_path_factory):
 
     (root / "bench").mkdir()
     (root / "bench/bench.csv").write_text("way,ms|step\nloop,2.5\nstack_a,NA\n")
+    (root / "bench/broad.csv").write_text(",".join(f"column{i}" for i in range(30)) + "\n" + "7," * 29 + "7\n")
     manifest = {
         "title": "How fast?",
         "question": "Is it a | b?",
+        "answer": "As fast as *that*.",
         "note": "a *note*",
         "device": "cpu",
         "gflops": 1 / 3,
@@ -132,6 +134,21 @@ def test_every_study_has_a_page_and_the_users_own_has_none(published):
     assert "bench Is it a | b?" in overview  # in the table
     assert "Note: a *note*." in overview
     assert overview.index("apart") < overview.index("wide") < overview.index("bench")
+
+
+def test_an_answer_stands_under_its_question(published):
+    for page in ("README.md", "bench/README.md"):
+        text = Reader(published / page).text
+        assert "Is it a | b? Found. As fast as *that*." in text
+    assert "**Found.**" not in (published / "wide/README.md").read_text()
+    assert "| answer |" not in (published / "bench/README.md").read_text()  # it is no origin of the numbers
+
+
+def test_a_table_of_many_columns_is_a_link_alone(published):
+    page = (published / "bench/README.md").read_text()
+    assert "[broad.csv](broad.csv)" in page
+    assert "column3" not in page
+    assert "| way | ms\\|step |" in page
 
 
 def test_pictures_come_in_the_order_and_under_the_headings_of_the_notebook(published):

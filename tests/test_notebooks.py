@@ -1,5 +1,6 @@
 """Every notebook is run from top to bottom, with small parameters, the way `make run` runs it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,9 +20,12 @@ from helpers.batch.run import main, read_jobs
 from helpers.config import SweepConfig
 from helpers.landscape_study import log as landscapes
 from helpers.landscape_study.settings import study_settings
+from helpers.path_study import log as paths
+from helpers.path_study.settings import study_settings as path_settings
 from helpers.spline_study.experiments import experiments
 from helpers.sweep import Sweep
 
+pytest_plugins = ["warm_processes"]
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [path for path in ROOT.rglob("*.ipynb") if not {"results", ".venv"} & set(path.relative_to(ROOT).parts)]
 PUBLISHED_DATA = ("cifar10", "fashion_mnist", "tiny_imagenet")
@@ -36,7 +40,7 @@ SMALL = {
 
 
 @pytest.fixture(autouse=True)
-def in_the_repository(monkeypatch):
+def in_the_repository(monkeypatch, warm_kernels):
     monkeypatch.chdir(ROOT)
 
 
@@ -246,6 +250,72 @@ def test_landscapes_draws_its_surfaces_and_answers_its_questions(tmp_path):
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
+SMALL_PATHS = {
+    "seeds": [0, 1], "hidden_size": 4, "layers_list": [1], "steps": 60, "curve_steps": 20, "points": 7, "ensemble": 2,
+    "temperatures": [1.0, 10.0], "warmup": 50, "draws": 50,
+}  # fmt: skip
+
+
+def test_paths_joins_solutions_samples_and_answers_its_questions(tmp_path):
+    pytest.importorskip("blackjax")
+    save_dir = tmp_path / "results"
+    own = {"activations": ["tanh"], "k": [2], "seeds": [0]}
+    sweep = {"init_types": ["he_normal", "zero"], "activations": ["relu"], "layers_list": [2], "seeds": [0]}
+    sweep |= {"hidden_size": 8, "num_epochs": 1, "train_size": 128}
+    parts = {"lengths": {"what": "curves", "datasets": ["wave"], "layers_list": [1, 2], "k": [2, 3, 4]}}
+    parts["activations"] = {"what": "curves", "datasets": ["wave"], "activations": ["relu", "tanh"], "k": [3]}
+    parts["wave"] = {"what": "posteriors", "datasets": ["wave"], "spaces": ["line", "tunnel"], **own}
+    parts["digits"] = {"what": "posteriors", "datasets": ["digits"], "spaces": ["line"], "train_size": 64, **own}
+    parts["sweep"] = {"what": "sweep", "sweep": sweep, "pairs": ["inits"], "k": [2], "seeds": [0], "layers_list": [2]}
+    parameters = {"CONFIG": {**SMALL_PATHS, "save_dir": str(save_dir)}, "PARTS": parts}
+    outputs = run_small(tmp_path, "notebooks/paths.ipynb", parameters)
+    figures = {path.stem for path in (save_dir / "figures").glob("*.png")}
+    assert figures == {
+        "barrier", "curve", "lengths", "roughness", "around", "frames", "folds", "bands", "scores_lppd", "scores_rmse",
+        "by_k", "joined",
+    }  # fmt: skip
+    assert len(pictures(outputs)) == 12
+    study = paths.load_study(save_dir)
+    assert len(study.curves) == 2 * 2 * 3 + 2 * 2 + 1 + 1 + 1
+    assert study.curves.dead[study.curves.part == "sweep"].all()  # zero never learns
+    assert set(study.posteriors.space) == {"solution", "ensemble", "line", "tunnel"}
+    text = printed(outputs)
+    assert "tunnel, K = 2 on wave" in text  # 50 draws are too few: refused, in words
+    assert "no part of PARTS" not in text
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+def test_the_published_paths_show_each_section_once():
+    jobs = [read_jobs([str(file)])[0] for file in sorted(Path("notebooks/parameters").glob("paths_*.yaml"))]
+    assert sorted(section for job in jobs for section in job.parameters["SECTIONS"]) == list(range(1, 11))
+    for job in jobs:
+        assert job.folder == Path("results/paths", Path(job.file).stem.removeprefix("paths_"))
+        settings = path_settings(job.parameters["CONFIG"], job.parameters["PARTS"])
+        swept = {own["what"] for own in settings.parts.values()} == {"sweep"}
+        assert swept or len({cell.seed for cell in settings.cells}) >= 3
+
+
+def test_paths_shows_what_there_is_and_without_jax_says_what_to_install(tmp_path, monkeypatch):
+    """Two parts, with chains that nobody can run: no section fails, and what has nothing to show says so."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    for name in ("jax", "blackjax"):
+        (hidden / f"{name}.py").write_text(f"raise ModuleNotFoundError('there is no {name}', name='{name}')\n")
+    monkeypatch.setenv("PYTHONPATH", str(hidden), prepend=os.pathsep)
+    own = {"datasets": ["wave"], "k": [2], "seeds": [0]}
+    parts = {"curves": {"what": "curves", **own}, "wave": {"what": "posteriors", "spaces": ["tunnel", "full"], **own}}
+    parameters = {"CONFIG": {**SMALL_PATHS, "save_dir": str(tmp_path / "results")}, "PARTS": parts}
+    outputs = run_small(tmp_path, "notebooks/paths.ipynb", {**parameters, "SECTIONS": [1, 3, 5, 8, 9, 10]})
+    text = printed(outputs)
+    assert "make paths" in text
+    assert text.count("no part of PARTS has anything for this section") == 4  # 3, 5, 9 and 10
+    assert {path.stem for path in (tmp_path / "results/figures").glob("*.png")} == {
+        "barrier", "scores_lppd", "scores_rmse"
+    }  # fmt: skip
+    assert set(paths.load_study(tmp_path / "results").posteriors.space) == {"solution", "ensemble", "line"}
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
 @pytest.mark.parametrize("file", sorted(Path("notebooks/parameters").glob("landscapes_*.yaml")), ids=lambda f: f.stem)
 def test_the_published_landscapes_have_the_published_settings(file):
     (job,) = read_jobs([str(file)])
@@ -315,26 +385,43 @@ def test_run_notebook_takes_variants_critical_and_learning_rates(tmp_path):
     assert "Before training, theory expects 8 of 12 runs to train" in str(outputs)
 
 
+# The second epoch waits for a file, or for the signal; the cell is the same when it runs again.
+GATED = """
+import time
+from pathlib import Path
+from helpers.sweep import Sweep, StackTraining
+
+def gated(training, stop, advance=StackTraining.advance):
+    while training.epoch == 1 and not stop.is_set() and not Path(GO).exists():
+        time.sleep(0.02)
+    return advance(training, stop)
+
+StackTraining.advance = gated
+Sweep(CONFIG).run()
+"""
+
+
 def test_a_batch_of_the_digits_that_is_ended_by_a_signal_goes_on_where_it_was(tmp_path):
-    config = {**SMALL, "layers_list": [30], "init_types": ["orthogonal"], "activations": ["tanh"], "seeds": [0]}
-    config |= {"hidden_size": 64, "num_epochs": 60, "batch_size": 4, "train_size": 1200, "stack_size": 1}
-    cell = "from helpers.sweep import Sweep\nprint('begun', flush=True)\nSweep(CONFIG).run()"
+    config = {**SMALL, "layers_list": [3], "init_types": ["orthogonal"], "activations": ["tanh"], "seeds": [0]}
+    config |= {"num_epochs": 4, "train_size": 300, "stack_size": 1}
+    go = tmp_path / "go"
     for folder in ("stopped", "whole"):
-        write_notebook(tmp_path / f"{folder}.ipynb", f"CONFIG = {config | {'save_dir': str(tmp_path / folder)}}", cell)
-    command = [sys.executable, "-m", "helpers.batch"]
-    process = subprocess.Popen(
-        [*command, str(tmp_path / "stopped.ipynb")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        given = f"CONFIG = {config | {'save_dir': str(tmp_path / folder)}}\nGO = {str(go)!r}"
+        write_notebook(tmp_path / f"{folder}.ipynb", given, GATED)
+    command = [sys.executable, "-m", "helpers.batch", str(tmp_path / "stopped.ipynb")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while not list((tmp_path / "stopped/state").glob("*.pt")):  # an epoch is done
         assert time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM
     assert "stopped; the same command goes on where it was" in errors
     (state,) = (tmp_path / "stopped/state").glob("*.pt")
-    assert 0 <= files.read_about(state)["step"] < 60
+    assert 0 <= files.read_about(state)["step"] <= 2
+    go.touch()
     for folder in ("stopped", "whole"):
         assert main([str(tmp_path / f"{folder}.ipynb")]) == 0
     stopped, whole = (records.load_sweep(tmp_path / folder) for folder in ("stopped", "whole"))

@@ -3,7 +3,6 @@
 import ast
 import re
 import subprocess
-import sys
 from functools import cache
 from urllib.parse import unquote
 
@@ -12,8 +11,10 @@ import pytest
 from helpers import ROOT, records
 from helpers.config import SweepConfig
 from helpers.notebooks import is_relative, links, read_notebook
+from helpers.path_study.settings import DEFAULTS
 from helpers.sweep import findings
 
+pytest_plugins = ["warm_processes"]
 TRACKED = subprocess.run(
     ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
 ).stdout.splitlines()
@@ -47,8 +48,11 @@ def with_code(*languages):
 
 
 @cache
-def run_in_order(codes, cwd):
-    """Run code in a fresh Python; a line with an expression alone is printed. Returns what comes out of each block."""
+def run_in_order(run, codes):
+    """Run code in a fresh Python, which `run` begins; a line with an expression alone is printed.
+
+    Returns what comes out of each block.
+    """
     program = []
     for code in codes:
         lines = []
@@ -60,8 +64,9 @@ def run_in_order(codes, cwd):
             *lines,
             "print('=' * 9)",
             "if 'CONFIG' in globals(): __import__('helpers.config').config.SweepConfig.from_dict(CONFIG)",
+            "if 'PARTS' in globals(): from helpers.path_study.settings import study_settings as s; s(CONFIG, PARTS)",
         ]
-    done = subprocess.run([sys.executable, "-c", "\n".join(program)], cwd=cwd, capture_output=True, text=True)
+    done = run("\n".join(program), cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout.split("=========\n")[:-1]
 
@@ -72,18 +77,18 @@ def stated(code):
 
 
 @pytest.mark.parametrize("page", with_code("python"))
-def test_python_on_a_page_runs_and_every_config_is_allowed(page):
+def test_python_on_a_page_runs_and_every_config_is_allowed(page, warm_python):
     """From top to bottom in the repository's folder; the pages of results name what they import in their text."""
     codes = blocks(page, "python")
     if page.startswith("results/"):
         codes = ["import zipfile, pandas as pd", *codes]
-    out = run_in_order(tuple(codes), ROOT)
+    out = run_in_order(warm_python, tuple(codes))
     assert len(out) == len(codes)
 
 
-def test_the_readme_states_what_comes_out():
+def test_the_readme_states_what_comes_out(warm_python):
     codes = blocks("README.md", "python")
-    out = dict(zip(codes, run_in_order(tuple(codes), ROOT), strict=True))
+    out = dict(zip(codes, run_in_order(warm_python, tuple(codes)), strict=True))
     (loading,) = (code for code in codes if "load_sweep" in code)
     printed, shape = out[loading].splitlines()
     assert stated(loading) == [printed, f"{shape}: epochs x layers"]
@@ -93,7 +98,7 @@ def test_the_readme_states_what_comes_out():
     assert stated(theory)[1] == f"sigma_w2 = {numbers['sigma_w2']:.2f}, q = {numbers['q']:.2f}, {stable}"
 
 
-def test_the_line_of_run_ipynb_works_where_it_is_to_be_pasted():
+def test_the_line_of_run_ipynb_works_where_it_is_to_be_pasted(warm_python):
     """The own activation, below the cell of imports: alone, and with the imports that stand above it."""
     cells = read_notebook(ROOT / "run.ipynb")["cells"]
     (at,) = (
@@ -110,7 +115,7 @@ def test_the_line_of_run_ipynb_works_where_it_is_to_be_pasted():
     ]
     each = ["\n".join(program) for program in programs]
     program = "\n".join(f"exec({text!r}, {{}})" for text in each)  # with names of its own
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    done = warm_python(program, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert last == 'register_activation("mine", lambda z: z * torch.tanh(z))'
 
@@ -133,24 +138,27 @@ def test_every_make_target_and_module_in_a_sentence_is_there(page):
 
 
 @pytest.mark.parametrize("page", with_code("sh", "bash"))
-def test_commands_of_a_page_can_be_given(page):
+def test_commands_of_a_page_can_be_given(page, warm_python):
     """Their parts exist and are allowed: make says what it would do, a batch lists what it would run."""
     for line in "".join(blocks(page, "sh", "bash")).splitlines():
         command = line.split("#")[0].split()
         if command[:1] == ["make"]:
             command = ["make", "--dry-run", *command[1:]]
         elif command[1:3] == ["-m", "helpers.batch"]:
-            command = [sys.executable, *command[1:], "--list"]
+            command = [*command[2:], "--list"]
         else:
             assert not command, f"no test knows {line!r}"
             continue
-        done = ended(*command)
+        done = ended(warm_python, *command)
         assert done.returncode == 0, done.stderr
 
 
 @cache
-def ended(*command):
-    """How a command ends: several pages give the same."""
+def ended(warm_python, *command):
+    """How a command of make or a module of ours ends: several pages give the same."""
+    if command[0] != "make":
+        run = "import runpy, sys; del sys.argv[0]; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+        return warm_python(run, *command, cwd=ROOT)
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
@@ -172,6 +180,23 @@ def test_every_key_of_config_is_explained():
         first = re.match(r"`(.*?)`", default)
         if first and "<" not in first[1] and first[1] != "{}":
             assert ast.literal_eval(first[1]) == config[key], key
+
+
+def test_every_setting_of_the_path_study_is_explained():
+    section = PAGES["docs/config.md"][0].partition("\n## Paths\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \| (all|[a-z, ]+) \| ", section, re.MULTILINE)
+    explained = {}
+    for keys, default, of in rows:
+        names, defaults = re.findall(r"`(\w+)`", keys), re.findall(r"`(.*?)`", default)
+        for i, key in enumerate(names):
+            explained[key] = (defaults[i] if i < len(defaults) else None, set(of.split(", ")))
+    for kind, settings in DEFAULTS.items():
+        there = {key for key, (_, of) in explained.items() if of & {"all", kind}}
+        assert there == set(settings), kind
+        for key in there:
+            written = explained[key][0]
+            if written and "..." not in written and not (kind == "sweep" and settings[key] is None):
+                assert ast.literal_eval(written) == settings[key], key
 
 
 # ---- links
