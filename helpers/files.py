@@ -76,6 +76,26 @@ def remove_parts(folder):
             path.unlink()
 
 
+def set_aside(path):
+    """Rename what lies at `path`, a folder too, so that nothing is lost and the place is free; returns where it is now.
+
+    Raises OSError.
+    """
+    path, number = Path(path), 1
+    while (aside := path.with_name(f"{path.name}.aside{number}")).exists():
+        number += 1
+    os.replace(path, aside)
+    return aside
+
+
+def make_way(path):
+    """Remove a file that is of no use, if it is there; a folder in its place is set aside. Raises OSError."""
+    if Path(path).is_dir():
+        set_aside(path)
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
 def write_json(path, content):
     """Write plain data as JSON, whole."""
     write_whole(path, json.dumps(content, indent=1) + "\n")

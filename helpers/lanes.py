@@ -102,6 +102,21 @@ def state_file(states, name):
     return states / f"{name}.pt"
 
 
+def about_state(states, name, say=say):
+    """What the saved state of a task says of itself; None where there is none that can be read, which `say` says."""
+    path = state_file(states, name)
+    try:
+        return files.read_about(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        why = f"{path} cannot be read ({error.strerror or error})"
+    except files.DamagedError as error:
+        why = str(error)
+    say(f"{why}; {name} begins anew")
+    return None
+
+
 def drive(task, worker, states, stop, emit):
     """Take one task from where it is to its last step, unless it is stopped before.
 
@@ -112,13 +127,13 @@ def drive(task, worker, states, stop, emit):
         return
     work, path = worker.begin(task), states and state_file(states, task.name)
     if task.done < 0 and path is not None:
-        path.unlink(missing_ok=True)  # a state that is not to be used: nobody may take it for this task's
+        files.make_way(path)  # a state that is not to be used: nobody may take it for this task's
     if task.done >= 0:
         try:
             _load(work, task, path)
         except files.DamagedError as error:
             say(f"{error}; {task.name} begins anew")
-            path.unlink(missing_ok=True)
+            files.make_way(path)
             work = worker.begin(task)  # which may have been loaded in part
         else:
             if work.step < task.steps:

@@ -4,7 +4,7 @@ import json
 import reprlib
 from pathlib import Path
 
-from helpers import checksums, files
+from helpers import checks, checksums, files
 from helpers.axes import AXES, axis_values
 
 
@@ -32,6 +32,22 @@ def read(folder, advice=READER_ADVICE):
             "its line with the checksum"
         )
     return manifest
+
+
+def of_study(read, folder):
+    """The manifest of a study's folder as `read(folder)` gives it, {} where there is none. Raises ConfigError."""
+    try:
+        return read(folder) or {}
+    except (ValueError, OSError) as error:
+        raise checks.ConfigError(str(error)) from error
+
+
+def is_finished(load, folder):
+    """Whether `load(folder)` gives a study that can be read, and its manifest says that it is finished."""
+    try:
+        return bool(load(folder).manifest.get("finished"))
+    except (ValueError, FileNotFoundError):
+        return False
 
 
 def _list_of(kind):

@@ -51,6 +51,18 @@ def parse(text):
 # ---- printing
 
 
+class Once:
+    """`say`, each text once."""
+
+    def __init__(self):
+        self._before = set()
+
+    def __call__(self, text):
+        if text not in self._before:
+            self._before.add(text)
+            say(text)
+
+
 def say(text="", end="\n", error=False):
     """Print while some work goes on. Whoever reads may be gone, or the disk full: the work is worth more.
 

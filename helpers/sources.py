@@ -150,7 +150,7 @@ def _exported_lazily(package, name, text, root):
         if isinstance(node, ast.Import | ast.ImportFrom):
             defined |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Assign):
-            defined |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            defined |= {name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)}
             if isinstance(node.value, ast.Dict):
                 pairs = zip(node.value.keys, node.value.values, strict=True)
                 both = [

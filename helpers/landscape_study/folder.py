@@ -3,12 +3,13 @@
 from functools import cached_property
 from pathlib import Path
 
-from helpers import files, lanes, packed, sources
+from helpers import files, lanes, manifests, packed, sources
 from helpers.checks import ConfigError, shown
 from helpers.landscape_study import log
 from helpers.landscape_study.settings import CurvePlan, Network, SurfacePlan, surface_key
 from helpers.landscape_study.tasks import about, checksum_of, of_code
-from helpers.progress import say
+from helpers.landscape_study.work import to_make_anew
+from helpers.progress import Once, say
 from helpers.sweep import origin
 from helpers.sweep.folder import FORCE
 from helpers.training import checkpoint_file
@@ -27,8 +28,8 @@ class StudyFolder:
 
     def __init__(self, path, settings, data):
         self.path, self.settings, self.data, self.manifest = path, settings, data, {}
-        self._said, self._whole = set(), {}  # sentences; surfaces that were read and are whole: of which weights
-        self._anew = set() if settings.resume else {plan.key for plan in settings.plans}  # to be made once more
+        self._say, self._whole = Once(), {}  # surfaces that were read and are whole: of which weights
+        self._anew = to_make_anew(settings)
 
     @property
     def states(self):
@@ -38,13 +39,9 @@ class StudyFolder:
 
     def check(self):
         """Raise ConfigError for a folder that holds another study, or what cannot be read."""
-        try:
-            there = log.read_manifest(self.path)
-        except (ValueError, OSError) as error:
-            raise ConfigError(str(error)) from error
-        self.manifest = there or {}
+        self.manifest = there = manifests.of_study(log.read_manifest, self.path)
         self._whole.clear()  # another process may have been here
-        if there is None:
+        if not there:
             return
         record = self._record()
         for part in ("networks", "surfaces"):
@@ -182,27 +179,14 @@ class StudyFolder:
 
     def about_state(self, plan):
         """What the saved state of a plan says of itself; an empty dict where there is none that can be used."""
+        if plan.key in self._anew or (there := lanes.about_state(self.states, plan.key, self._say)) is None:
+            return {}
         path = lanes.state_file(self.states, plan.key)
-        if plan.key in self._anew:
-            return {}
-        try:
-            there = files.read_about(path)
-        except FileNotFoundError:
-            return {}
-        except (files.DamagedError, OSError) as error:
-            self._say(f"{error}; {plan.key} begins anew")
-            return {}
         of = {key: there.get(key) for key in ("do", "of")} if isinstance(there, dict) else None
         if of is None or of != log.as_json(about(self.what(plan))):
             self._say(f"{path} belongs to another study; it is not used")
             return {}
         return there
-
-    def _say(self, sentence):
-        """Say once what is wrong with a file."""
-        if sentence not in self._said:
-            self._said.add(sentence)
-            say(sentence)
 
     # ---- writing
 

@@ -273,11 +273,7 @@ def read_history(folder, network):
 
 def is_finished(folder):
     """Whether a folder holds a study that can be read and is finished."""
-    try:
-        manifest = load_study(folder).manifest
-    except (ValueError, FileNotFoundError):
-        return False
-    return bool(manifest.get("finished"))
+    return manifests.is_finished(load_study, folder)
 
 
 def as_json(content):

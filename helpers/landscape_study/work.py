@@ -37,6 +37,11 @@ def work_on(study, plans, news, later=0.0):
         lines.close()
 
 
+def to_make_anew(settings):
+    """The keys of the plans that are to be made once more, whatever lies there: all of them with "resume": False."""
+    return set() if settings.resume else {plan.key for plan in settings.plans}
+
+
 def engine_of(cluster):
     """`lanes.run`, or `cluster.run` at an address."""
     if cluster is None:

@@ -1,6 +1,6 @@
 """The loss around a network: directions, surfaces, curvature, and the numbers and pictures made of them."""
 
-from importlib import import_module
+from helpers.rooms import handing_on
 
 # Where each public name lies; imported when asked for, so that what was drawn is read and shown without torch.
 PUBLIC = {
@@ -44,13 +44,4 @@ PUBLIC = {
     "width_at_twice": "shape",
 }
 __all__ = sorted(PUBLIC)
-
-
-def __getattr__(name):
-    if name not in PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{PUBLIC[name]}"), name)
-
-
-def __dir__():
-    return sorted({*globals(), *PUBLIC})
+__getattr__, __dir__ = handing_on(__name__, PUBLIC)

@@ -1,6 +1,6 @@
 """Paths that join solutions, the spaces around them, and what is sampled there."""
 
-from importlib import import_module
+from helpers.rooms import handing_on
 
 # Where each public name lies; imported when asked for: torch and JAX take seconds, and JAX may not be installed.
 PUBLIC = {
@@ -32,13 +32,4 @@ PUBLIC = {
     "volume_density": "densities",
 }
 __all__ = sorted(PUBLIC)
-
-
-def __getattr__(name):
-    if name not in PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{PUBLIC[name]}"), name)
-
-
-def __dir__():
-    return sorted({*globals(), *PUBLIC})
+__getattr__, __dir__ = handing_on(__name__, PUBLIC)

@@ -1,6 +1,6 @@
 """The sweep: all runs of one CONFIG, planned into stacks, trained, saved, resumed, read and drawn."""
 
-from importlib import import_module
+from helpers.rooms import handing_on
 
 # Where each public name lies; imported when asked for, so that the gallery reads results without torch.
 PUBLIC = {
@@ -13,13 +13,4 @@ PUBLIC = {
     "train_alone": "training",
     "parameters": "plan",
 }
-
-
-def __getattr__(name):
-    if name not in PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{PUBLIC[name]}"), name)
-
-
-def __dir__():
-    return sorted([*globals(), *PUBLIC])
+__getattr__, __dir__ = handing_on(__name__, PUBLIC)

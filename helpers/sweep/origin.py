@@ -21,6 +21,7 @@ BESIDE = tuple(
         "networks/convnets",
         "packed",
         "progress",
+        "rooms",
         "signals",
         "sources",
         "sweep/__init__",
