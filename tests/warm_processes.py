@@ -1,7 +1,7 @@
 """Processes that are forked from one that has imported what many need: such a start costs 0.3 s in place of 3.
 
     pytest_plugins = ["warm_processes"] brings these fixtures:
-    warm_kernels  what this process starts as a kernel is such a one
+    warm_kernels  what this process starts as a kernel is such a one, on one thread: small matrices are slower on two
     warm_python   warm_python(code, *arguments) is subprocess.run([sys.executable, "-c", code, *arguments], ...) of them
 
 Nothing of this tree is imported beforehand, and no pyplot, which takes its backend from the kernel. What is to be seen
@@ -57,7 +57,7 @@ class Server:
 
     def launch(self, command, *_, env=None, cwd=None, **__):
         """In place of `jupyter_client.launcher.launch_kernel`."""
-        return self.begin(command[1:], env, cwd)
+        return self.begin(command[1:], {**(os.environ if env is None else env), "OMP_NUM_THREADS": "1"}, cwd)
 
     def run(self, code, *arguments, env=None, cwd=None):
         """In place of `subprocess.run` of a text of code, its outputs captured as text."""
@@ -147,6 +147,8 @@ def become(command, env, cwd, out, err):
         os.close(file)
     os.environ.clear()
     os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))  # a kernel ends when its parent does
+    if env.get("OMP_NUM_THREADS") == "1":
+        sys.modules["torch"].set_num_threads(1)  # it has read the variable of the server
     os.chdir(cwd)
     given = env.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:0] = ["", *(path for path in given if path and path not in sys.path)]
