@@ -18,7 +18,7 @@ from helpers.landscapes import shape
 from helpers.landscapes.losses import own_types
 from helpers.networks import DeepMLP
 from helpers.paths.path_training import check_samples, losses_at
-from helpers.paths.points import PathError, doubles, vector_of
+from helpers.paths.points import PathError, check_architecture, doubles, vector_of
 
 SWEEPS = 200  # through all layers, at most; it ends when none changes
 
@@ -246,9 +246,11 @@ def barrier(net, a, b, x, y, points=25, loss=None, batch_norm="recomputed", meas
         vector_of(end) if isinstance(end, torch.nn.Module) else doubles(name, end).to(own)
         for name, end in zip("ab", (a, b), strict=True)
     ]
-    for letter, end in zip("ab", ends, strict=True):
+    for letter, given, end in zip("ab", (a, b), ends, strict=True):
         if end.shape != own.shape:
             raise PathError(f"{letter} has the shape {tuple(end.shape)}; allowed is {tuple(own.shape)}, as net has")
+        if isinstance(given, torch.nn.Module):
+            check_architecture(given, net, letter)
     y = y if not isinstance(y, torch.Tensor) or y.is_floating_point() else y.long()
     check_samples(net, x, y, loss)
     t = torch.linspace(0, 1, points, dtype=torch.float64)

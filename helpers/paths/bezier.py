@@ -121,7 +121,53 @@ def like(array, other, xp):
 # ---- paths
 
 
-class BezierPath:
+class _Path:
+    """What both kinds of paths have, from their `weights`, and `_measured`, which gives their ArcLength."""
+
+    def __init__(self, control_points):
+        self.control_points = points_of(control_points)
+        self._kept = {}
+
+    @property
+    def k(self):
+        """K: control points less one."""
+        return len(self.control_points) - 1
+
+    @property
+    def dim(self):
+        """D, the number of weights."""
+        return self.control_points.shape[1]
+
+    def __call__(self, t):
+        return self.path(t)
+
+    def path(self, t):
+        """B(t), (D,) for a number t and (n, D) for t (n,); bitwise the ends at t = 0 and t = 1."""
+        t = times(self, t)
+        points = _mixed(self.weights(t), self.control_points, torch)
+        # the ends are put in: a product may lose the sign of a zero
+        for at, end in ((t == 0, self.control_points[0]), (t == 1, self.control_points[-1])):
+            if bool(at.any()):
+                points = torch.where(at[..., None], end, points)
+        return points
+
+    def length(self):
+        """The length of the path from t = 0 to t = 1, a number, in the unit of the weights."""
+        return self._arc().total
+
+    def arc_of_t(self, t):
+        """The share of the length that lies before t, both in [0, 1]."""
+        return _held_against(self, "t", t, self._arc().share)
+
+    def t_of_arc(self, s):
+        """Where the share s of the length is reached: equal steps of s are equal steps along the curve."""
+        return _held_against(self, "the share of the arc length", s, self._arc().place)
+
+    def _arc(self):
+        return _once(self, "arc", self._measured)
+
+
+class BezierPath(_Path):
     """A Bezier curve in weight space. Its end points are the first and the last control point, bitwise.
 
     control_points  (K+1, D), as `points_of` takes them: a tensor, an array, a list of vectors or of networks; where
@@ -136,32 +182,16 @@ class BezierPath:
     R (by QR) stands for G: ||R c|| keeps its digits where the speed is almost 0. Raises PathError, as all methods.
     """
 
-    def __init__(self, control_points):
-        self.control_points = points_of(control_points)
-        self._kept = {}
-
-    @property
-    def k(self):
-        return len(self.control_points) - 1
-
-    @property
-    def dim(self):
-        return self.control_points.shape[1]
-
-    def __call__(self, t):
-        return self.path(t)
-
     def weights(self, t):
         """(n, K+1), float64: path(t) = weights(t) @ control_points."""
         return bernstein(self.k, times(self, t))
 
-    def path(self, t):
-        return _mixed_path(self, t)
-
     def derivative(self, t):
+        """B'(t), (D,) or (n, D)."""
         return derivative(self.control_points, times(self, t))
 
     def second_derivative(self, t):
+        """B''(t), (D,) or (n, D); 0 for K = 1."""
         return second_derivative(self.control_points, times(self, t))
 
     def speed(self, t):
@@ -177,17 +207,6 @@ class BezierPath:
         speed, turn = _speed_and_turn(self, times(self, t))
         return turn / speed
 
-    def length(self):
-        return _arc(self).total
-
-    def arc_of_t(self, t):
-        """The share of the length that lies before t, both in [0, 1]."""
-        return _held_against(self, "t", t, _arc(self).share)
-
-    def t_of_arc(self, s):
-        """Where the share s of the length is reached: equal steps of s are equal steps along the curve."""
-        return _held_against(self, "the share of the arc length", s, _arc(self).place)
-
     def turning(self):
         """The angle, in radians, that the tangent turns on its way; over `length()` it is the mean curvature.
 
@@ -195,37 +214,22 @@ class BezierPath:
         """
         return arc_of(lambda t: np.nan_to_num(_numbers(_speed_and_turn, self, t)[1]), self.k, 1e-8, STILL).total
 
+    def _measured(self):
+        return arc_of(lambda t: _numbers(lambda path, t: [path.speed(t)], self, t)[0], self.k)
 
-class ChainPath:
+
+class ChainPath(_Path):
     """Straight pieces from point to point, each for 1/K of t; points, t and methods as of a BezierPath.
 
     At a joint the derivative is that of the piece behind it, and beyond [0, 1] the outer pieces go on. The tangent
     turns in the joints alone: `curvature` is 0, and `turning` the sum of their angles.
     """
 
-    def __init__(self, control_points):
-        self.control_points = points_of(control_points)
-        self._kept = {}
-
-    @property
-    def k(self):
-        return len(self.control_points) - 1
-
-    @property
-    def dim(self):
-        return self.control_points.shape[1]
-
-    def __call__(self, t):
-        return self.path(t)
-
     def weights(self, t):
         t = times(self, t)
         piece = self._piece(t)
         share, number = (t * self.k - piece)[..., None], torch.arange(self.k + 1, device=t.device)
         return torch.where(number == piece[..., None], 1 - share, torch.where(number == piece[..., None] + 1, share, 0))
-
-    def path(self, t):
-        return _mixed_path(self, t)
 
     def derivative(self, t):
         piece = self._piece(times(self, t))
@@ -241,19 +245,19 @@ class ChainPath:
     def curvature(self, t):
         return torch.zeros_like(times(self, t))
 
-    def length(self):
-        return _arc(self).total
-
-    def arc_of_t(self, t):
-        return _held_against(self, "t", t, _arc(self).share)
-
-    def t_of_arc(self, s):
-        return _held_against(self, "the share of the arc length", s, _arc(self).place)
-
     def turning(self):
         steps = precise(self.control_points.detach().diff(dim=0), torch)
         steps = torch.nn.functional.normalize(steps[steps.norm(dim=1) > 0], dim=1)
         return float(2 * torch.atan2((steps[1:] - steps[:-1]).norm(dim=1), (steps[1:] + steps[:-1]).norm(dim=1)).sum())
+
+    def _measured(self):
+        knots = np.arange(self.k + 1) / self.k
+        speeds = self.speed(torch.from_numpy(knots[:-1] + 0.5 / self.k)).detach().cpu().numpy()
+        reached = np.concatenate([[0.0], np.cumsum(speeds)])
+        share = reached / reached[-1]
+        return ArcLength(
+            float(reached[-1]) / self.k, lambda t: np.interp(t, knots, share), lambda s: np.interp(s, share, knots)
+        )
 
     def _piece(self, t):
         return (t * self.k).floor().long().clamp(0, self.k - 1)
@@ -265,16 +269,6 @@ def times(path, t):
     if not bool(t.detach().isfinite().all()):
         raise PathError("t holds numbers that are not finite; allowed are numbers, 0 to 1 between the end points")
     return t
-
-
-def _mixed_path(path, t):
-    """weights(t) @ control points, bitwise the ends at t = 0 and t = 1: a product may lose the sign of a zero."""
-    t = times(path, t)
-    points = _mixed(path.weights(t), path.control_points, torch)
-    for at, end in ((t == 0, path.control_points[0]), (t == 1, path.control_points[-1])):
-        if bool(at.any()):
-            points = torch.where(at[..., None], end, points)
-    return points
 
 
 def _numbers(function, path, t):
@@ -307,23 +301,6 @@ def _steps_in_their_span(path):
             return found.T.contiguous()
 
     return _once(path, "steps", made)
-
-
-def _arc(path):
-    """The arc length of a path, an ArcLength."""
-
-    def made():
-        if isinstance(path, ChainPath):
-            knots = np.arange(path.k + 1) / path.k
-            speeds = path.speed(torch.from_numpy(knots[:-1] + 0.5 / path.k)).detach().cpu().numpy()
-            reached = np.concatenate([[0.0], np.cumsum(speeds)])
-            share = reached / reached[-1]
-            return ArcLength(
-                float(reached[-1]) / path.k, lambda t: np.interp(t, knots, share), lambda s: np.interp(s, share, knots)
-            )
-        return arc_of(lambda t: _numbers(lambda path, t: [path.speed(t)], path, t)[0], path.k)
-
-    return _once(path, "arc", made)
 
 
 def _once(path, name, make):

@@ -5,6 +5,8 @@ Arrays are (chains, draws, ...), and what is returned has the shape of the rest.
 NaN and an effective sample size of 0; draws with a NaN among them have NaN for all.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import ndtri
 from scipy.stats import rankdata
@@ -96,3 +98,39 @@ def _ranked(x):
     missing = np.isnan(flat).any(0)
     scores = ndtri((rankdata(flat, axis=0) - 0.375) / (len(flat) + 0.25))
     return np.where(missing, np.nan, scores).reshape(x.shape)
+
+
+# ---- a sampler against another
+
+
+def bias(draws, reference):
+    """Differences of means and of log variances between two samples, (chains, draws, d) each, in standard errors: Bias.
+
+    The Monte Carlo standard errors are sd / sqrt(effective sample size), of x and of (x - mean)^2.
+    """
+    (mean, mean_se, log_var, log_var_se), (ref, ref_se, ref_var, ref_var_se) = map(moments, (draws, reference))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_means = (mean - ref) / np.hypot(mean_se, ref_se)
+        of_variances = (log_var - ref_var) / np.hypot(log_var_se, ref_var_se)
+    return Bias(of_means, of_variances)
+
+
+class Bias(NamedTuple):
+    """Differences between two samples, in Monte Carlo standard errors: (d,) of the means, (d,) of the log variances."""
+
+    mean: np.ndarray
+    log_variance: np.ndarray
+
+    def __str__(self):
+        worst = [f"{np.nanmax(np.abs(part)):.1f}" for part in self]
+        return f"means differ by up to {worst[0]} standard errors, log variances by up to {worst[1]}"
+
+
+def moments(draws):
+    """(mean, its standard error, log variance, its standard error), (d,) each, of chains (chains, draws, d)."""
+    draws = np.asarray(draws, float)
+    mean, squares = draws.mean((0, 1)), (draws - draws.mean((0, 1))) ** 2
+    variance = squares.mean((0, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_se = np.sqrt(variance / ess(draws))
+        return mean, mean_se, np.log(variance), squares.std((0, 1)) / np.sqrt(ess(squares)) / variance

@@ -1,8 +1,8 @@
 """The pictures of paths, tunnels and what is sampled there; each from a tidy table or from arrays, with its sentence.
 
-A sentence is made by the caller from the same numbers (`helpers.path_study.findings`). A line is a mean over seeds, the
-band their least to greatest. A posterior that has not converged has hollow markers and a hatched band: no number of it
-is mistaken for an answer.
+A sentence is made by the caller from the same numbers (`findings` and `scores` of `helpers.path_study`). A line is a
+mean over seeds, the band their least to greatest. A posterior that has not converged has hollow markers and a hatched
+band: no number of it is mistaken for an answer.
 """
 
 import matplotlib.pyplot as plt
@@ -24,6 +24,7 @@ from helpers.figures import (
 )
 
 SPACES = ("solution", "line", "tunnel", "volume", "full", "ensemble", "mile")  # each keeps its colour in every figure
+WITHOUT_K = ("solution", "ensemble", "full", "mile")
 IN_WORDS = {"ensemble": "deep ensemble", "mile": "MILE", "full": "full space", "solution": "one end point"}
 LINES = {"straight": "straight line", "aligned": "straight, aligned", "curve": "curve"}
 QUANTITIES = {
@@ -77,6 +78,13 @@ def _over_seeds(table, x, y):
     )
 
 
+def _grid(*shape, **kwargs):
+    """`grid_of_subplots` with room between subplots that have labels of their own."""
+    figure, axes = grid_of_subplots(*shape, **kwargs)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    return figure, axes
+
+
 # ---- along a curve
 
 
@@ -89,7 +97,7 @@ def along(table, sentence, *, quantities=("train_loss", "test_loss"), by="line",
     """
     legible = by != "k" or table[by].nunique() < 3
     known = [q for q in quantities if q in table and np.isfinite(table[q]).any()]
-    figure, axes = grid_of_subplots(len(known), columns, width=3.6, height=2.6)
+    figure, axes = _grid(len(known), columns, width=3.6, height=2.6)
     for quantity, ax in zip(known, axes, strict=True):
         for i, (value, rows) in enumerate(table.groupby(by, sort=False)):
             label = f"K = {value}" if by == "k" else LINES.get(value, str(value))
@@ -134,7 +142,7 @@ def lengths(curves, fits, sentence, *, name="lengths", title=""):
     curves  rows of curves.csv: layers, seed, k, length, straight_length, turning_per_length
     fits    {layers: (slope, factor)} of length / straight_length = factor K^slope; drawn dotted
     """
-    figure, axes = grid_of_subplots(2, 2, width=3.6, height=2.8)
+    figure, axes = _grid(2, 2, width=3.6, height=2.8)
     curves = curves.assign(ratio=curves.length / curves.straight_length)
     for i, (layers, rows) in enumerate(curves.groupby("layers")):
         style = style_of(sorted(curves.layers.unique()), layers)
@@ -204,7 +212,7 @@ def around(panels, sentence, *, columns=3, name="around", title=""):
     shown = [np.minimum(loss, highest) for loss in losses]
     logarithmic = _number_line(np.minimum(every, highest))
     norm = colour_scale(shown, logarithmic)
-    figure, axes = grid_of_subplots(len(panels), columns, width=2.6, height=2.2)
+    figure, axes = _grid(len(panels), columns, width=2.6, height=2.2)
     for (label, (arc, offset, loss)), ax in zip(panels.items(), axes, strict=True):
         ax.patch.set(facecolor="#F6C9A8", edgecolor=COLOURS[1], hatch="xxx")
         image = ax.pcolormesh(arc, offset, np.ma.masked_invalid(loss), cmap="viridis", norm=norm, shading="nearest")
@@ -231,7 +239,7 @@ def frames(curves, sentence, *, every=None, columns=2, name="frames", title=""):
     every   so many points apart a normal is drawn; about 40 of them where left out
     """
     size = {"width": 3.0, "height": 3.0}
-    figure, axes = grid_of_subplots(len(curves), columns, **size, subplot_kw={"projection": "3d"})
+    figure, axes = _grid(len(curves), columns, **size, subplot_kw={"projection": "3d"})
     for (label, (points, both, *_)), ax in zip(curves.items(), axes, strict=True):
         points, both = np.asarray(points, float), np.asarray(both, float)
         step, size = every or max(1, len(points) // 40), 0.14 * np.ptp(points, axis=0).max()
@@ -243,9 +251,9 @@ def frames(curves, sentence, *, every=None, columns=2, name="frames", title=""):
                 ax.plot(*np.stack([points[at], tips[at]]).T, color=colour, lw=0.9)
         ax.plot(*points[[0]].T, "o", color="black", ms=6)
         ax.set_title(wrapped(label, 40))
-        for axis, pad in ((ax.xaxis, 5), (ax.yaxis, 4), (ax.zaxis, 3)):  # beside the numbers, not on them
-            axis.labelpad = pad
-        ax.set(xlabel="coordinate 1", ylabel="coordinate 2", zlabel="coordinate 3")
+        ax.set(xlabel="$c_1$", ylabel="$c_2$", zlabel="$c_3$")  # short: of a flat box long ones lie on each other
+        for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+            axis.labelpad = 3
         ax.tick_params(pad=-1, labelsize=8)
         lengths = [np.ptp(limits) for limits in (ax.get_xlim(), ax.get_ylim(), ax.get_zlim())]
         ax.set_box_aspect(lengths, zoom=0.8)  # what is at a right angle is drawn so; the labels have room below
@@ -256,8 +264,9 @@ def frames(curves, sentence, *, every=None, columns=2, name="frames", title=""):
         Line2D([], [], color="black", lw=2, marker="o", label="curve (dot: its start)"),
         Line2D([], [], color=COLOURS[0], label="first normal"),
         Line2D([], [], color=COLOURS[1], label="second normal"),
+        Line2D([], [], ls="", label="$c_1, c_2, c_3$: coordinates in the curve's subspace (weights)"),
     ]
-    _legend_below(figure, handles=handles)
+    _legend_below(figure, handles=handles, columns=2)
     _heading(figure, title)
     return Picture(name, figure, sentence)
 
@@ -298,7 +307,7 @@ def bands(table, samples, sentence, *, posteriors=None, columns=4, name="bands",
     """
     there = [space for space in SPACES if (table.space == space).any()]
     columns = -(-len(there) // -(-len(there) // columns))  # rows of about the same length
-    figure, axes = grid_of_subplots(len(there), columns, width=2.3, height=2.3, sharex=True, sharey=True)
+    figure, axes = _grid(len(there), columns, width=2.3, height=2.3, sharex=True, sharey=True)
     unsure = not_converged(posteriors)
     for space, ax in zip(there, axes, strict=True):
         rows = table[table.space == space].sort_values("x")
@@ -346,10 +355,10 @@ def scores(posteriors, number, sentence, *, columns=3, name=None, title=""):
     data = list(dict.fromkeys(posteriors.data))
     groups = _groups(posteriors)
     columns = min(columns, len(data))
-    figure, axes = grid_of_subplots(len(data), columns, width=2.3, height=0.5 + 0.2 * len(groups))
+    figure, axes = _grid(len(data), columns, width=2.3, height=0.5 + 0.2 * len(groups))
     for which, ax in zip(data, axes, strict=True):
         for i, (space, k) in enumerate(groups):
-            rows = posteriors[(posteriors.data == which) & (posteriors.space == space) & (_k(posteriors) == k)]
+            rows = posteriors[(posteriors.data == which) & (posteriors.space == space) & (degree(posteriors) == k)]
             values = rows[number].to_numpy(float)
             values = values[np.isfinite(values)]
             if len(values) == 0:
@@ -361,7 +370,7 @@ def scores(posteriors, number, sentence, *, columns=3, name=None, title=""):
             )
         ax.set_title(which)
         ax.set_ylim(len(groups) - 0.5, -0.5)
-        ax.set_yticks(range(len(groups)), [_label(*group) for group in groups], fontsize=8)
+        ax.set_yticks(range(len(groups)), [space_and_k(*group) for group in groups], fontsize=8)
         if not ax.get_subplotspec().is_first_col():
             ax.set_yticklabels([])
         ax.locator_params(axis="x", nbins=4)
@@ -378,17 +387,20 @@ def _markers(hollow):
     return handles + ([Line2D([], [], ls="", marker="o", mec="0.3", mfc="white", label=HOLLOW)] if hollow else [])
 
 
-def _k(posteriors):
+def degree(posteriors):
     """K of each row, 0 where a space has none."""
-    return posteriors.k.where(~posteriors.space.isin(("solution", "ensemble", "full", "mile")), 0).fillna(0).astype(int)
+    return posteriors.k.astype(float).where(~posteriors.space.isin(WITHOUT_K), 0).fillna(0).astype(int)
 
 
 def _groups(posteriors):
-    there = sorted(set(zip(posteriors.space, _k(posteriors), strict=True)), key=lambda g: (SPACES.index(g[0]), g[1]))
+    there = sorted(
+        set(zip(posteriors.space, degree(posteriors), strict=True)), key=lambda g: (SPACES.index(g[0]), g[1])
+    )
     return there
 
 
-def _label(space, k):
+def space_and_k(space, k):
+    """A posterior as a figure and a sentence name it."""
     return f"{in_words(space)}, K = {k}" if k else in_words(space)
 
 
@@ -398,8 +410,8 @@ def by_k(posteriors, numbers, sentence, *, name="by_k", title=""):
     posteriors  rows of posteriors.csv of one data set; a point with a seed that has not converged is hollow
     """
     known = [number for number in numbers if np.isfinite(posteriors[number].astype(float)).any()]
-    figure, axes = grid_of_subplots(len(known), 3, width=3.0, height=2.6)
-    posteriors = posteriors.assign(k=_k(posteriors))
+    figure, axes = _grid(len(known), 3, width=3.0, height=2.6)
+    posteriors = posteriors.assign(k=degree(posteriors))
     degrees = sorted(set(posteriors.k) - {0})
     for number, ax in zip(known, axes, strict=True):
         for space in (space for space in SPACES if (posteriors.space == space).any()):

@@ -109,11 +109,23 @@ def _convnet(parts, x, phis, image_shape):
     # (n, height, width, channels), as rows of helpers.data are, pixel by pixel
     a = x.reshape(-1, height, width, channels) if x.ndim == 2 else x.transpose(0, 2, 3, 1)
     for i, phi in enumerate(phis):
-        kernel, bias = parts[f"convs.{i}.weight"], parts[f"convs.{i}.bias"]
-        numbers = ("NHWC", "OIHW", "NHWC")
-        a = phi(jax.lax.conv_general_dilated(a, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=numbers) + bias)
+        a = phi(_strided_conv(a, parts[f"convs.{i}.weight"]) + parts[f"convs.{i}.bias"])
     a = a.transpose(0, 3, 1, 2).reshape(len(a), -1)  # torch flattens channel by channel
     return a @ parts["fc.weight"].T + parts["fc.bias"]
+
+
+def _strided_conv(a, kernel):
+    """Images (n, height, width, channels) through 3 x 3 kernels (out, channels, 3, 3), stride 2 and padding 1.
+
+    As one product of all patches: within a loop, as of a chain's draws, XLA's own convolution takes 5 times as long on
+    a CPU (0.116 s for a gradient of 875 images of MNIST, against 0.023 s).
+    """
+    n, height, width, channels = a.shape
+    h, w = -(-height // 2), -(-width // 2)
+    padded = jnp.pad(a, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifted = [padded[:, i : i + 2 * h - 1 : 2, j : j + 2 * w - 1 : 2] for i in range(3) for j in range(3)]
+    patches = jnp.concatenate(shifted, -1).reshape(-1, 9 * channels)  # (n h w, 9 channels)
+    return (patches @ kernel.transpose(2, 3, 1, 0).reshape(9 * channels, -1)).reshape(n, h, w, -1)
 
 
 # ---- likelihoods

@@ -30,6 +30,7 @@ from helpers.paths.points import (
     NETWORKS,
     PathError,
     StackedNetworks,
+    check_architecture,
     checked_parameters,
     points_of,
     samples_at_once,
@@ -150,12 +151,14 @@ class PathTraining:
 
     @own_types()
     def __init__(self, net, x, y, ends, k, **settings):
-        recipe, ends = PathRecipe(k, **settings), points_of(ends)
+        recipe, given, ends = PathRecipe(k, **settings), ends, points_of(ends)
         if len(ends) != 2:
             raise PathError(f"ends holds {len(ends)} points; allowed are two, the first and the last")
         size = sum(p.numel() for p in checked_parameters(net))
         if ends.shape[1] != size:
             raise PathError(f"the ends have {ends.shape[1]} numbers each, and the network {size} parameters")
+        if isinstance(given[0], torch.nn.Module):
+            check_architecture(given[0], net, "the first end")
         y = y if not isinstance(y, torch.Tensor) or y.is_floating_point() else y.long()
         check_samples(net, x, y, recipe.loss)
         self.stack = StackedNetworks(net, recipe.batch_norm, recipe.dropout)

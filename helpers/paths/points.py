@@ -1,11 +1,13 @@
 """Networks as points of weight space: one flat vector each, and many of them evaluated as one stack."""
 
 from collections.abc import Sequence
+from types import BuiltinFunctionType, FunctionType
 
 import numpy as np
 import torch
 from torch import nn
 
+from helpers.activations import ACTIVATIONS
 from helpers.checks import in_one_sentence, shown
 from helpers.landscapes.plain_points import WITH_STATISTICS, chunk_of, is_watched, quiet_copy
 from helpers.networks import DeepMLP, GaussianMLP
@@ -129,24 +131,47 @@ def _as_matrix(given):
 def _of_networks(nets):
     for number, net in enumerate(nets):
         checked_parameters(net)
-        difference = _differs(nets[0], net)
-        if difference:
-            raise PathError(f"network {number} is of another architecture than network 0: {difference}")
+        check_architecture(net, nets[0], f"network {number}", "network 0")
     return torch.stack([vector_of(net) for net in nets])
 
 
-def _differs(one, other):
-    """A clause on the first parameter in which two networks differ; "" where they are alike."""
-    shapes, others = ({name: tuple(p.shape) for name, p in net.named_parameters()} for net in (one, other))
-    for name in [*shapes, *others]:
-        here, there = (_size(all_of.get(name)) for all_of in (shapes, others))
-        if here != there:
-            return f"{name} is {there} there and {here} in network 0"
-    return "" if list(shapes) == list(others) else "its parameters come in another order"
+def check_architecture(net, reference, name="the network", of="net"):
+    """Raises PathError where a network is of another architecture than a reference, as far as can be seen.
+
+    Compared are the shapes of the parameters, the classes of the modules and the functions that these hold, as a
+    `DeepMLP` its activation: Linear, ReLU and Linear, Tanh have parameters of the same shapes. What a class of the
+    reader's own does in its `forward` is not seen.
+    """
+    for parts in (_sizes, _classes):
+        here, there = parts(reference), parts(net)
+        for part in [*here, *there]:
+            if here.get(part) != there.get(part):
+                difference = f"{part} is {there.get(part, 'absent')} there and {here.get(part, 'absent')} in {of}"
+                raise PathError(f"{name} is of another architecture than {of}: {difference}")
+    if list(_sizes(reference)) != list(_sizes(net)):
+        raise PathError(f"{name} is of another architecture than {of}: its parameters come in another order")
 
 
-def _size(shape):
-    return "absent" if shape is None else " x ".join(map(str, shape)) or "one number"
+def _sizes(net):
+    """{name: the shape of a parameter, in words}"""
+    return {name: " x ".join(map(str, p.shape)) or "one number" for name, p in net.named_parameters()}
+
+
+def _classes(net):
+    """{name: the class of a module, or a function that a module holds}"""
+    found = {}
+    for name, module in net.named_modules():
+        found[name or "its class"] = type(module).__name__
+        for key, value in vars(module).items():
+            if isinstance(value, FunctionType | BuiltinFunctionType):
+                found[f"{name}.{key}".lstrip(".")] = _function(value)
+    return found
+
+
+def _function(f):
+    """A function by its name in the table of activations; else by its code, so that two lambdas of a line are one."""
+    row = next((name for name, row in ACTIVATIONS.items() if row.f is f), None)
+    return row or getattr(f, "__code__", f)
 
 
 # ---- many of them at once

@@ -15,15 +15,15 @@ one core unless it is large; large ones it spreads over all cores of the process
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from helpers import checks
+from helpers import checks, words
 from helpers.files import DamagedError, checksum, read_about
 from helpers.lanes import Stop, Task, drive, state_file
-from helpers.paths.diagnostics import ess, ess_bulk, ess_tail, r_hat
+from helpers.paths.diagnostics import bias, ess_bulk, ess_tail, r_hat
 from helpers.paths.jax_on_cpu import blackjax, jax, jnp, on_cpu
 from helpers.paths.points import PathError, doubles
 from helpers.progress import Watched
@@ -99,48 +99,24 @@ def sample(log_density, starts, sampler="nuts", warmup=1000, draws=1000, seed=0,
                         are its particles, and it has no warm-up
     stop         a lanes.Stop; what is drawn by then is returned, and its reason says so
     watch        called with the figures after each block
-    states       a folder, where each block is saved: the same call goes on there
+    states       a folder, a text or a Path, where each block is saved: the same call goes on there
     settings     see Chains
     """
     worker = _Worker(lambda: Chains(log_density, starts, sampler, warmup, draws, seed, block=block, **settings))
     watch, stop, task = Watched(watch), stop or Stop(), Task("chains", {}, 1.0, worker.chains.steps)
     if states is not None:
+        states = _folder(states)
         task = task._replace(done=_saved_step(state_file(states, task.name), worker.about(task)))
     drive(task, worker, states, stop, lambda event: watch(event.figures))
     return worker.chains.draws()
 
 
-def bias(draws, reference):
-    """Differences of means and of log variances between two samples, (chains, draws, d) each, in standard errors: Bias.
-
-    The Monte Carlo standard errors are sd / sqrt(effective sample size), of x and of (x - mean)^2.
-    """
-    (mean, mean_se, log_var, log_var_se), (ref, ref_se, ref_var, ref_var_se) = map(moments, (draws, reference))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        of_means = (mean - ref) / np.hypot(mean_se, ref_se)
-        of_variances = (log_var - ref_var) / np.hypot(log_var_se, ref_var_se)
-    return Bias(of_means, of_variances)
-
-
-class Bias(NamedTuple):
-    """Differences between two samples, in Monte Carlo standard errors: (d,) of the means, (d,) of the log variances."""
-
-    mean: np.ndarray
-    log_variance: np.ndarray
-
-    def __str__(self):
-        worst = [f"{np.nanmax(np.abs(part)):.1f}" for part in self]
-        return f"means differ by up to {worst[0]} standard errors, log variances by up to {worst[1]}"
-
-
-def moments(draws):
-    """(mean, its standard error, log variance, its standard error), (d,) each, of chains (chains, draws, d)."""
-    draws = np.asarray(draws, float)
-    mean, squares = draws.mean((0, 1)), (draws - draws.mean((0, 1))) ** 2
-    variance = squares.mean((0, 1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean_se = np.sqrt(variance / ess(draws))
-        return mean, mean_se, np.log(variance), squares.std((0, 1)) / np.sqrt(ess(squares)) / variance
+def _folder(states):
+    """The folder of the states as a Path. Raises PathError."""
+    try:
+        return Path(checks.path("states", str(states) if isinstance(states, Path) else states))
+    except checks.ConfigError as error:
+        raise PathError(str(error)) from error
 
 
 # ---- the work
@@ -761,7 +737,7 @@ def _apart(draws, log_density, r_hats, names, chain):
     crossed = sum(len(np.unique(sides[c])) > 1 for c in range(len(x)))
     heights = sorted(log_density[end].mean() for end in ends)
     least, most = heights[-1] - heights[-2], heights[-1] - heights[0]
-    nats = f"{most:.2g}" if len(ends) == 2 or f"{least:.2g}" == f"{most:.2g}" else f"{least:.2g} to {most:.2g}"
+    nats = words.span([least, most])  # of two ends the same number twice
     number = {2: "two", 3: "three", 4: "four"}.get(len(ends), str(len(ends)))
     who = f"{crossed or 'no'} {chain}{'s' * (crossed > 1)} crossed"
     where = ", ".join(f"{_chains_named(np.sort(end), chain)} near {means[end].mean():.3g}" for end in ends)

@@ -13,6 +13,8 @@ from helpers.networks import DeepMLP, GaussianMLP, gaussian_nll
 from helpers.paths import PathError, align, barrier, sort_biases
 from helpers.paths.alignment import permuted
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def network(seed=0, inputs=4, width=12, outputs=3, layers=3, activation="relu", dtype=torch.float64):
     with torch.random.fork_rng():

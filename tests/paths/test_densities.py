@@ -31,6 +31,8 @@ from helpers.paths import (
 from helpers.paths.jax_on_cpu import jax, on_cpu
 from helpers.paths.networks_in_jax import phi_in_jax
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NET = drawn(GaussianMLP(2, 3, 1, "tanh"), seed=1)  # 14 weights
 D = vector_of(NET).numel()
 RNG = np.random.default_rng(0)

@@ -11,6 +11,8 @@ from helpers.networks import GaussianMLP, drawn
 from helpers.paths import BezierPath, ChainPath, PathError, choose_temperature, line_posterior, log_likelihoods
 from helpers.paths.line import GAUSS, KRONROD, NODES, TEMPERATURES, barrier_between_modes, line_posteriors
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONTROL = np.random.default_rng(0).normal(size=(5, 6))
 WITH_T = np.column_stack([CONTROL, np.linspace(0, 1, 5)])  # whose last coordinate is t itself: a likelihood can read it
 

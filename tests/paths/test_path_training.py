@@ -1,6 +1,7 @@
 """Trained paths against a plain loop over t, and what must hold of them: ends, resume, divergence, arc length."""
 
 import copy
+import itertools
 from functools import cache
 from threading import Thread
 
@@ -11,11 +12,14 @@ from torch import nn
 from torch.nn import functional
 
 from helpers.files import read_state, write_state
+from helpers.initializers import generator_for
 from helpers.lanes import Stop
 from helpers.networks import DeepMLP, GaussianMLP, drawn, gaussian_nll
 from helpers.paths import BezierPath, ChainPath, PathError, losses_along, set_vector, train_path, vector_of
 from helpers.paths.bezier import bernstein
 from helpers.paths.path_training import PathTraining, place_by_arc, start_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def wave(rows=24):
@@ -45,21 +49,22 @@ def solutions():
     return nets
 
 
-def by_hand(net, x, y, points, t_of_step, lr, loss=functional.mse_loss):
+def by_hand(net, x, y, points, t_of_step, lr, decay=0.0):
     """Adam on the inner control points, one network after another; (control points, mean loss of each step)."""
     inner = [p.clone().requires_grad_() for p in points[1:-1]]
     optimizer, losses = torch.optim.Adam(inner, lr), []
     names, shapes = zip(*((name, p.shape) for name, p in net.named_parameters()), strict=True)
     for ts in t_of_step:
-        total = 0
+        total = penalty = 0
         for t in ts:
             weights = bernstein(len(points) - 1, t).float()
             theta = sum(w * p for w, p in zip(weights, [points[0], *inner, points[-1]], strict=True))
             parts = theta.split([shape.numel() for shape in shapes])
             own = {name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
-            total = total + loss(torch.func.functional_call(net, own, (x,)), y) / len(ts)
+            total = total + functional.mse_loss(torch.func.functional_call(net, own, (x,)), y) / len(ts)
+            penalty = penalty + decay / 2 * theta.square().sum() / len(ts)
         optimizer.zero_grad()
-        total.backward()
+        (total + penalty).backward()
         optimizer.step()
         losses.append(total.item())
     return torch.stack([points[0], *(p.detach() for p in inner), points[-1]]), losses
@@ -79,6 +84,77 @@ def test_a_path_comes_out_as_from_a_plain_loop():
     torch.testing.assert_close(training.path().control_points, expected, rtol=1e-4, atol=1e-5)
     assert training.history[1]["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
     assert [figures["step"] for figures in training.history] == [0, 20]
+
+
+def test_the_last_block_may_be_shorter_and_the_decay_counts_in_the_gradient_alone():
+    x, y = wave()
+    net, other = random_net(0), random_net(1)
+    settings = {"samples": 3, "lr": 0.01, "steps": 7, "block": 3, "decay": 0.05}
+    training = PathTraining(net, x, y, (net, other), 3, **settings)
+    start = training.path().control_points
+    drawn_t = torch.cat([training._drawn(block, count) for block, count in ((1, 3), (2, 3), (3, 1))])
+    expected, losses = by_hand(net, x, y, start, drawn_t, 0.01, decay=0.05)
+    assert training.steps == 3
+    to_the_end(training)
+    torch.testing.assert_close(training.path().control_points, expected, rtol=1e-4, atol=1e-5)
+    assert [figures["step"] for figures in training.history] == [0, 3, 6, 7]
+    assert all(figures["seconds"] > 0 for figures in training.history)
+    means = [np.mean(losses[:3]), np.mean(losses[3:6]), losses[6]]
+    assert losses_of(training)[1:] == pytest.approx(means, rel=1e-5)
+
+
+def test_by_arc_every_draw_is_used_once_on_the_path_as_it_is():
+    x, y = wave(4)
+    net, other = random_net(0), random_net(1)
+    training = PathTraining(net, x, y, (net, other), 3, t="arc", samples=2, steps=25, block=25)
+    own, shares, starts = training._weights, [], []
+
+    def seen(share):
+        shares.append(share)
+        starts.append(training.points.detach().clone())
+        return own(share)
+
+    training._weights = seen
+    to_the_end(training)
+    assert torch.equal(torch.cat(shares[1:]), training._drawn(1, 25))
+    # what is drawn is a share of the arc length, not t
+    with torch.no_grad():
+        training.points[1:3] = torch.lerp(training.points[0], training.points[3], torch.tensor([[0.02], [0.04]]))
+    share, path = torch.linspace(0, 1, 9, dtype=torch.float64), training.path()
+    torch.testing.assert_close(own(share), path.weights(path.t_of_arc(share)).float(), atol=1e-3, rtol=0)
+    assert (path.t_of_arc(share) - share).abs().max() > 0.1  # the two differ here
+    assert all(not torch.equal(before, after) for before, after in itertools.pairwise(starts[1:]))
+
+
+def test_parts_of_t_are_drawn_one_by_one():
+    x, y = wave(2)
+    training = PathTraining(random_net(0), x, y, (random_net(0), random_net(1)), 2, samples=2, block=400)
+    within = (training._drawn(1, 400) * 2) % 1
+    assert abs(np.corrcoef(within.numpy().T)[0, 1]) < 4 / np.sqrt(400)
+
+
+def test_batches_are_the_order_of_their_epoch_cut():
+    x, y = torch.arange(10.0)[:, None], torch.zeros(10, 1)
+    training = PathTraining(random_net(0), x, y, (random_net(0), random_net(1)), 2, batch_size=4, seed=3)
+    for epoch in range(2):
+        order = torch.randperm(10, generator=generator_for("path order", 3, epoch))
+        batches = [training._batch(3 * epoch + part)[0] for part in range(3)]
+        assert torch.equal(torch.cat(batches)[:, 0].long(), order)
+
+
+def test_dropout_depends_on_the_seed():
+    class Dropped(nn.Module):  # whose weights do not count
+        def __init__(self):
+            super().__init__()
+            self.weight, self.dropout = nn.Parameter(torch.ones(2)), nn.Dropout(0.5)
+
+        def forward(self, x):
+            return self.dropout(x) + 0 * self.weight.sum()
+
+    x, y, ends = torch.ones(1000, 1), torch.zeros(1000, 1), torch.eye(2)
+    trainings = [PathTraining(Dropped(), x, y, ends, 2, dropout=True, seed=seed) for seed in (0, 0, 1)]
+    losses = [training.advance()["loss"] for training in trainings]
+    assert losses[0] == losses[1] != losses[2]
 
 
 def test_t_is_drawn_once_in_each_part_and_uniformly():
@@ -322,6 +398,10 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_the_points_before_it()
     assert training.results()["diverged"]
     assert torch.equal(training.path().control_points, before)
     assert not np.isfinite(training.history[-1]["loss"])
+    again = PathTraining(net, x, y, (net, other), 3, loss=explodes, steps=20, block=5, samples=2)
+    again.load(training.state())
+    assert again.diverged
+    assert again.step == training.steps
 
 
 # ---- any network, any loss
@@ -379,6 +459,15 @@ def test_a_loss_of_ones_own_is_the_mean_over_samples():
 class Penalised(DeepMLP):
     def penalty(self):
         return self.output.weight.square().sum()
+
+
+def test_a_loss_of_ones_own_is_the_mean_over_several_targets_too():
+    x, generator = torch.linspace(-1, 1, 5)[:, None], torch.Generator().manual_seed(0)
+    net, y = DeepMLP(1, 4, 3, 1, "tanh"), torch.randn(5, 3, generator=generator)
+    ends = torch.randn(2, len(vector_of(net)), generator=generator)
+    along = losses_along(net, ends, x, y, points=2, loss=functional.mse_loss)
+    expected = [functional.mse_loss(set_vector(copy.deepcopy(net), end)(x), y).item() for end in ends]
+    np.testing.assert_allclose(along["loss"], expected, rtol=1e-5)
 
 
 def test_what_a_network_adds_to_its_loss_counts():

@@ -16,8 +16,11 @@ from helpers.paths import (
     losses_along,
     points_of,
     set_vector,
+    train_path,
     vector_of,
 )
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 torch.manual_seed(0)
 
@@ -167,6 +170,45 @@ def test_points_come_from_networks_arrays_lists_and_tensors():
     assert points_of(tensor) is tensor
     assert torch.equal(points_of(list(tensor)), tensor)
     assert points_of([[0, 1], [1, 2]]).dtype == torch.float64
+
+
+def between(phi):
+    return nn.Sequential(nn.Linear(1, 4), phi, nn.Linear(4, 1))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "difference"),
+    [
+        (between(nn.Tanh()), between(nn.ReLU()), "1 is ReLU there and Tanh in"),
+        (DeepMLP(1, 4, 1, 2, "relu"), DeepMLP(1, 4, 1, 2, "tanh"), "phi is tanh there and relu in"),
+        (DeepMLP(1, 4, 1, 2, "affine"), DeepMLP(1, 4, 1, 2, "calibrated"), "phi is calibrated there and affine in"),
+        (DeepMLP(1, 4, 1, 2, "relu"), DeepMLP(1, 4, 1, 2, "spline_sigmoid"), "phi is absent there and relu in"),
+    ],
+)
+def test_networks_whose_weights_alone_have_the_same_shapes_are_of_another_architecture(one, other, difference):
+    x, y = torch.zeros(3, 1), torch.zeros(3, 1)
+    another = set_vector(copy.deepcopy(other), vector_of(other) + 1)
+    asks = {
+        "network 1": lambda: points_of([one, other]),
+        "the first end": lambda: train_path(one, x, y, [other, another], 2),
+        "b": lambda: barrier(one, one, other, x, y),
+    }
+    for name, ask in asks.items():
+        with pytest.raises(PathError, match=f"^{name} is of another architecture than [^\n]*: {difference} [^\n]*$"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(lambda name=name: DeepMLP(1, 4, 1, 2, name) for name in ("softplus", "spline_sigmoid", "learnable_spline")),
+        lambda: between(nn.ReLU(inplace=bool(torch.rand(()) < 0.5))),
+        lambda: nn.utils.parametrizations.weight_norm(nn.Linear(1, 1)),
+        Reads,
+    ],
+)
+def test_networks_of_one_architecture_are_points_also_as_copies(make):
+    assert len(points_of([make(), copy.deepcopy(make())])) == 2
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_killed_between_blocks_it_goes_on_bitwise_the_same(nuts, tmp_path):
     assert (stopped.converged, stopped.reason.partition(";")[0]) == (False, "stopped after 1000 of 1500 draws")
     assert [figures["draws"] for figures in seen] == [0, 0, 500, 1000]
     assert seen[-1]["r_hat"] > 0
-    again = sample(log_density, STARTS, **NUTS, states=tmp_path)
+    again = sample(log_density, STARTS, **NUTS, states=str(tmp_path))  # a text is a folder too
     for part in ("draws", "log_density", "divergences"):
         np.testing.assert_array_equal(getattr(again, part), getattr(nuts, part))
     assert again.gradients == nuts.gradients
@@ -252,6 +252,7 @@ BAD = {
     "target is 1.2": bad(target=1.2),
     'sampler is "smc"; it needs log_prior': bad(sampler="smc", starts=np.zeros((4, 10, 4))),
     "starts have the shape (4, 4); allowed is (chains, particles, d)": bad(sampler="smc"),
+    "states is 3; allowed is a path": bad(states=3),
     "names are 2; allowed are as many as coordinates, 4": bad(names=["t", "xi"]),
 }
 
