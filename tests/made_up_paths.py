@@ -19,6 +19,9 @@ def curve(seed=0, k=2, layers=3, activation="relu", part="lengths", **numbers):
         "loss_mean_along": 0.12 + 0.02 * seed,
         "roughness": 0.3,
         "dead": False,
+        "dead_a": False,
+        "dead_b": False,
+        "ends": "two members",
     }
     return row | numbers
 
@@ -88,8 +91,38 @@ def posteriors(data=("yacht", "energy"), degrees=(2, 20), seeds=(0, 1, 2, 3, 4))
                         "converged": not unsure if space not in ("solution", "ensemble") else None,
                         "reason": REFUSED if unsure else "",
                         "rmse_units": 1.0,
+                        "curve": f"{which}_k{k}_s{seed}" if k else None,
+                        "train_rows": 100,
                     }
                     rows.append(row)
+    return pd.DataFrame(rows)
+
+
+HOT = 100.0  # the highest temperature of the grid
+
+
+def temperatures(posteriors):
+    """Rows of temperatures.csv of those posteriors' curves: of yacht with K = 20 the highest is chosen, else 10."""
+    lines = posteriors[posteriors.space == "line"]
+    return pd.DataFrame(
+        [
+            {"data": row.data, "k": row.k, "curve": row.curve, "temperature": temperature}
+            | {"chosen": temperature == (HOT if row.data == "yacht" and row.k == 20 else 10.0)}
+            for row in lines.itertuples()
+            for temperature in (1.0, 10.0, HOT)
+        ]
+    )
+
+
+def along_curves(posteriors, rise=0.5):
+    """Rows of along.csv of those posteriors' curves, along each of which the training loss rises so far."""
+    lines = posteriors[posteriors.space == "line"]
+    rows = [
+        {"curve": curve, "line": line, "train_loss": factor * rise * arc}
+        for curve in lines.curve
+        for line, factor in (("straight", 9), ("curve", 1))
+        for arc in ARC
+    ]
     return pd.DataFrame(rows)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import files, manifests, words
-from helpers.path_study import findings
+from helpers.path_study import findings, rows, scores
 from helpers.path_study.log import is_finished, load_study
+from helpers.paths.figures import converged, in_words
 from helpers.progress import say
 
 TITLE = "Do curves join solutions, and what is around them?"
@@ -21,66 +22,67 @@ QUESTION = (
     "Are trained networks joined by **curves** of low loss, and does **width** around such a curve, a tunnel, a volume "
     "or the whole weight space, predict better than the exact posterior on the curve alone, or than a deep ensemble?"
 )
-SWEPT = ("two seeds", "two inits")  # `ends` of curves between runs of a sweep
 
 
 def between(results):
     """What lies between two solutions, for each setting."""
-    return findings.each(_own(results.curves), findings.barriers)
+    curves = rows.own(results.curves)
+    return [said for sentence in (findings.barriers, findings.alignment) for said in rows.each(curves, sentence)]
 
 
 def lengths(results):
-    rows = findings.with_several(_own(results.curves), "k", least=3)
-    return findings.each(rows, findings.lengths, ["part", "data", "activation", "hidden_size"])
+    curves = rows.with_several(rows.own(results.curves), "k", least=3)
+    return rows.each(curves, findings.lengths, rows.without("layers"))
 
 
 def activations(results):
-    rows = findings.with_several(_own(results.curves), "activation")
-    return findings.each(
-        rows,
-        lambda some: findings.from_low_to_high(some, "roughness", "activation"),
-        ["part", "data", "layers", "hidden_size"],
-    )
+    curves = rows.with_several(rows.own(results.curves), "activation")
+    return rows.each(curves, findings.activations, [*rows.without("activation"), "k"])
 
 
 def width(results):
     return [
-        findings.counted(rows, number)
-        for rows, number in ((_regression(results), "lppd"), (_regression(results), "rmse"))
-        if len(findings.comparisons(rows, number))
+        scores.counted(_regression(results), number)
+        for number in ("lppd", "rmse")
+        if len(scores.comparisons(_regression(results), number))
     ]
 
 
 def ensemble(results):
-    rows = _regression(results)
-    spaces = [space for space in ("line", "tunnel", "mile") if (rows.space == space).any()]
-    return [findings.counted(rows, "lppd", space, "ensemble") for space in spaces]
+    some = _regression(results)
+    spaces = [space for space in ("line", "tunnel", "mile") if (some.space == space).any()]
+    return [scores.counted(some, "lppd", space, "ensemble") for space in spaces]
+
+
+def temperatures(results):
+    return scores.temperatures(results, results.posteriors) + scores.hottest(results, results.posteriors)
 
 
 def convergence(results):
-    rows = results.posteriors
+    some = results.posteriors
     parts = [
-        f"{findings.in_words(space)} {words.share(findings.converged(rows[rows.space == space]))}"
+        f"{in_words(space)} {words.share(converged(some[some.space == space]))}"
         for space in ("tunnel", "volume", "full", "mile")
-        if (rows.space == space).any()
+        if (some.space == space).any()
     ]
     return [f"Chains converged: {words.listed(parts)}."] if parts else []
 
 
 def images(results):
-    rows = results.posteriors[results.posteriors.accuracy.notna()]
-    return [findings.by_k(rows, number) for number in ("accuracy", "lppd")] if len(rows) else []
+    some = results.posteriors[results.posteriors.accuracy.notna()]
+    return rows.each(some, scores.images)
 
 
 def swept(results):
-    rows = results.curves[results.curves.ends.isin(SWEPT)]
-    return findings.joins(rows) if len(rows) else []
+    curves = rows.swept(results.curves)
+    return [*findings.joins(curves), findings.joined(curves)] if len(curves) else []
 
 
 QUESTIONS = {
     "What lies between two solutions?": between,
     "How long is a curve?": lengths,
     "Around which activation's curves is the loss smooth?": activations,
+    "Which temperature do the validation rows choose?": temperatures,
     "Does the tunnel beat the exact line?": width,
     "Does any of it beat a deep ensemble?": ensemble,
     "Do the chains converge?": convergence,
@@ -89,13 +91,8 @@ QUESTIONS = {
 }
 
 
-def _own(curves):
-    """Curves between solutions that the study has trained itself."""
-    return curves[~curves.ends.isin(SWEPT)]
-
-
 def _regression(results):
-    return results.posteriors[results.posteriors.accuracy.isna()]
+    return rows.apart(results.posteriors[results.posteriors.accuracy.isna()])
 
 
 def answers(results):
@@ -105,28 +102,28 @@ def answers(results):
 
 
 def studies(folder):
-    """The finished studies in the folders of a folder, StudyResults by their order."""
+    """The finished studies in the folders of a folder, StudyResults by their order; see `rows.without_copies`."""
     found = sorted(path.parent for path in Path(folder).glob("*/curves.csv"))
-    return [load_study(path) for path in found if is_finished(path)]
+    return [rows.without_copies(load_study(path)) for path in found if is_finished(path)]
 
 
 def table(those):
     """All answers of some studies: question, data, answer; questions in their order."""
-    rows = []
+    found = []
     for results in those:
         data = words.listed(dict.fromkeys(results.curves.data))
-        rows += [{"question": q, "data": data, "answer": a} for q, a in answers(results).items()]
+        found += [{"question": q, "data": data, "answer": a} for q, a in answers(results).items()]
     order = {question: i for i, question in enumerate(QUESTIONS)}
-    return pd.DataFrame(sorted(rows, key=lambda row: order[row["question"]]), columns=["question", "data", "answer"])
+    return pd.DataFrame(sorted(found, key=lambda row: order[row["question"]]), columns=["question", "data", "answer"])
 
 
 def answer(those):
     """The answer to QUESTION, from all regressions of all studies together; empty where none has a tunnel."""
-    rows = [_regression(results) for results in those]
-    rows = pd.concat([some for some in rows if len(some)]) if any(map(len, rows)) else pd.DataFrame()
-    if rows.empty or findings.comparisons(rows).empty:
+    some = [_regression(results) for results in those]
+    some = pd.concat([table for table in some if len(table)]) if any(map(len, some)) else pd.DataFrame()
+    if some.empty or scores.comparisons(some).empty:
         return ""
-    return f"{findings.counted(rows)} {findings.counted(rows, 'lppd', 'line', 'ensemble')}"
+    return f"{scores.counted(some)} {scores.counted(some, 'lppd', 'line', 'ensemble')}"
 
 
 def main(arguments=None):

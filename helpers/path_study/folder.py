@@ -9,10 +9,13 @@ from pathlib import Path
 from helpers import files, lanes, manifests
 from helpers.checks import ConfigError, shown
 from helpers.landscape_study.log import agrees, as_json
+from helpers.landscape_study.work import to_make_anew
 from helpers.path_study import log
 from helpers.path_study.settings import AXES
 from helpers.path_study.tasks import about, checksum_of
-from helpers.progress import say
+from helpers.progress import Once
+
+KEPT = ("from", "about", "mark", "weights")  # of a finished task, in the manifest; its file of rows has more
 
 
 class StudyFolder:
@@ -25,8 +28,8 @@ class StudyFolder:
 
     def __init__(self, path, settings, data):
         self.path, self.settings, self.data, self.manifest = Path(path), settings, data, {}
-        self._said = set()
-        self._anew = set() if settings.resume else {plan.key for plan in settings.plans}  # to be made once more
+        self._say, self._anew = Once(), to_make_anew(settings)
+        self._strange = []  # files that hold nothing of this study, to be set aside
 
     @property
     def states(self):
@@ -36,11 +39,7 @@ class StudyFolder:
 
     def check(self):
         """Raise ConfigError for a folder that holds another study, or what cannot be read."""
-        try:
-            there = log.read_manifest(self.path)
-        except (ValueError, OSError) as error:
-            raise ConfigError(str(error)) from error
-        self.manifest, self._records = there or {}, {}
+        self.manifest, self._records = manifests.of_study(log.read_manifest, self.path), {}
         for name, own in self.settings.parts.items():
             before = self.manifest.get("parts", {}).get(name, own)
             changed = [key for key in own if key not in AXES and not agrees(before, {key: own[key]})]
@@ -59,17 +58,49 @@ class StudyFolder:
         self._read_records()
 
     def _read_records(self):
-        """{task: what is known of it} of all finished tasks; damaged files are told once, and made again."""
+        """{task: what is known of it} of all finished tasks; `set_aside` is for files of rows that cannot be used."""
         self._records = dict(self.manifest.get("tasks", {}))
         if self._records and (damage := log.damage_of_tables(self.path, self.manifest)):
             self._say(f"{damage.removesuffix('; run the study again')}; what is known from it alone is computed again")
             self._records = {}
+        ours, self._strange = {plan.key for plan in self.settings.plans}, []
         for path in sorted((self.states / "rows").glob("*.json")):
+            task = path.stem
             try:
-                self._records[path.stem] = log.read_rows_of(path)
+                self._records[task] = self._rows_of(path)
             except (ValueError, OSError) as error:
-                self._say(f"{error}; {path.stem} is computed again")
-                self._records.pop(path.stem, None)
+                again = f", and {task} is computed again" if task in ours else ""
+                instead = ", and its rows are taken from the tables" if task in self._records else again
+                self._say(f"{str(error).split('; ')[0]}; it is set aside{instead}")
+                self._strange.append(path)
+
+    def _rows_of(self, path):
+        """What a file of rows holds. Raises DamagedError where it is damaged, or of another study."""
+        record, task = log.read_rows_of(path), path.stem
+        parts, of = {**self.manifest.get("parts", {}), **self.settings.parts}, record.get("of", {})
+        part = parts.get(task.partition("--")[0])
+        if not {*record} >= {*KEPT} or of.get("key", task) != task or (part is None and self.manifest):
+            raise files.DamagedError(f"{path} holds no rows of this study")
+        own = {key: value for key, value in (part or {}).items() if key not in AXES}
+        if not agrees(of.get("settings", {}), own):
+            raise files.DamagedError(f"{path} holds rows of other settings")
+        return record
+
+    @property
+    def is_tidy(self):
+        """Whether no file of rows is to be set aside."""
+        return not self._strange
+
+    def set_aside(self):
+        """Rename what lies where this study has its files and cannot be used or replaced. Raises OSError."""
+        places = [getattr(log, f"{kind}_file") for kind in ("rows", "weights", "draws", "curve")]
+        wanted = [place(self.path, plan.key) for plan in self.left for place in places]
+        folders = [path for path in wanted if path.is_dir() and path not in self._strange]
+        for path in folders:
+            self._say(f"{path} is a folder where a file is to be; it is set aside")
+        for path in [*self._strange, *folders]:
+            files.set_aside(path)
+        self._strange = []
 
     # ---- what is left
 
@@ -104,7 +135,9 @@ class StudyFolder:
             return ""
         try:
             weights = log.read_weights(self.path, plan.key)
-        except (ValueError, OSError) as error:
+        except OSError as error:
+            return f"{log.weights_file(self.path, plan.key)} cannot be read ({error.strerror or error})"
+        except ValueError as error:
             return str(error).split("; ")[0]
         if checksum_of(weights) != self.mark_of(plan.key):
             return f"{log.weights_file(self.path, plan.key)} holds other weights than those that were trained"
@@ -116,28 +149,16 @@ class StudyFolder:
 
     def step_of_state(self, plan):
         """The step that the saved state of a plan has reached; -1 where there is none that can be used."""
-        path = lanes.state_file(self.states, plan.key)
-        if plan.key in self._anew:
+        if plan.key in self._anew or (there := lanes.about_state(self.states, plan.key, self._say)) is None:
             return -1
-        try:
-            there = files.read_about(path)
-        except FileNotFoundError:
-            return -1
-        except (files.DamagedError, OSError) as error:
-            self._say(f"{error}; {plan.key} begins anew")
-            return -1
-        here = as_json(about(self.what(plan)))
+        path, here = lanes.state_file(self.states, plan.key), as_json(about(self.what(plan)))
+        if self.settings.resume == "force":  # which goes on whatever code has made it
+            del here["code"]
         if not isinstance(there, dict) or any(there.get(key) != here[key] for key in here):
             self._say(f"{path} was made by other settings, other weights or other code; {plan.key} begins anew")
             return -1
         step = there.get("step", -1)
         return step if isinstance(step, int) else -1
-
-    def _say(self, sentence):
-        """Say once what is wrong with a file."""
-        if sentence not in self._said:
-            self._said.add(sentence)
-            say(sentence)
 
     # ---- writing
 
@@ -153,6 +174,7 @@ class StudyFolder:
             *(self.path / name for name in ("draws", "curves")),
         ):
             files.remove_parts(folder)
+        self.set_aside()
         self._rows_from_tables()
         before = self.manifest
         parts = {**before.get("parts", {}), **self.settings.parts}
@@ -165,8 +187,8 @@ class StudyFolder:
     def _rows_from_tables(self):
         """Give the tasks that only the tables know files of their own: the tables are written anew from these."""
         lost = [task for task in self._records if not log.rows_file(self.path, task).exists()]
-        tables = {table: log.read_rows(self.path, table) for table in log.TABLES} if lost and self.left else {}
-        for task in lost if tables else ():
+        tables = {table: log.read_rows(self.path, table) for table in log.TABLES} if lost else {}
+        for task in lost:
             rows = {table: those[task] for table, those in tables.items() if task in those}
             log.write_rows_of(self.path, task, {**self._records[task], "rows": rows})
             self._records[task] = log.read_rows_of(log.rows_file(self.path, task))
@@ -221,7 +243,6 @@ class StudyFolder:
             content = log.table_bytes(table, rows)
             files.write_whole(log.table_file(self.path, table), content)
             marks[table] = files.checksum(content)
-        kept = ("from", "about", "mark", "weights")
-        known = {task: {key: self._records[task][key] for key in kept} for task in tasks}
+        known = {task: {key: self._records[task][key] for key in KEPT} for task in tasks}
         finished = files.now() if complete else None
         self._write_manifest({**self.manifest, "tasks": as_json(known), "tables": marks, "finished": finished})

@@ -33,8 +33,10 @@ and ends with `task`, the name of the task that gave the row, the same in `Study
     roughness              of the training loss on a square of the tunnel, arc length x first normal:
                            `landscapes.shape.roughness`; empty for k = 1
     dead                   whether an end has not learned: of classes less than half the way from guessing to 1 in
-                           accuracy, of a regression less than a tenth of the target's variance explained
-    dead_a, dead_b, lr, steps, seconds
+                           accuracy, of a regression less than a tenth of the target's variance explained; so is a
+                           run of a sweep that diverged, whose row has no numbers
+    dead_a, dead_b         the same of each end
+    lr, steps, seconds     of training the curve
 
 `along.csv`, a row a point of a line:
     line   "straight" from end to end, "aligned" the same after alignment, "curve"
@@ -42,19 +44,27 @@ and ends with `task`, the name of the task that gave the row, the same in `Study
                            empty for a regression
 
 `temperatures.csv`, a row a curve and temperature, of the exact posterior of the line:
-    temperature, lppd_val, log_evidence, barrier_nats, chosen    chosen: highest lppd_val; that alone is what the
-                           validation rows decide
+    temperature, lppd_val, log_evidence
+    barrier_nats           how deep the log-likelihood over the temperature falls between its two highest modes on the
+                           line; 0 where there is one mode
+    chosen                 highest lppd_val; that alone is what the validation rows decide
 
 `posteriors.csv`, a row a posterior:
     space        solution (the first end), ensemble, line (exact), tunnel, volume, full, mile (full space, chains that
                  start at the ensemble's members)
     sampler, temperature   the latter is empty for solution and ensemble
-    lppd_val, lppd, rmse, rmse_units, accuracy, calibration, diversity    lppd_val of validation rows, all others of
-                 test rows; lppd in nats a row, rmse of the posterior mean in standardised units and in the target's;
-                 see `helpers.paths.predictions.scores`
-    log_evidence, barrier_nats, length      of the line alone
-    r_hat_max, r_hat_function, ess_bulk_min, ess_tail_min, divergences, chains, warmup, draws, members, seconds
-                 seconds with warm-up and compiling; members: weight vectors that were scored
+    lppd_val     in nats a row of the validation rows; scores that follow are of the test rows
+    lppd, lppd_units       in nats a row, of the standardised target and of the target in its own unit
+    rmse, rmse_units       of the posterior mean, in standardised units and in the target's
+    accuracy     of the mean probability; empty for a regression, as lppd_units, rmse, rmse_units and diversity_target
+                 are for classes
+    calibration, diversity, diversity_target    see `helpers.paths.predictions.scores`
+    log_evidence, barrier_nats, length      of the line alone, as in temperatures.csv; the curve's length
+    r_hat_max, ess_bulk_min, ess_tail_min   over all coordinates; these and what follows up to draws: of chains alone
+    r_hat_function, r_hat_function_median   R-hat of the predictions, the largest of all test rows and their median
+    divergences, chains, warmup, draws
+    members      how many weight vectors were scored
+    seconds      with warm-up and compiling
     converged, reason, train_rows, test_rows
 
 `bands.csv`, of data with one input, a row a space and input:
@@ -303,11 +313,7 @@ def _frame(folder, table):
 
 def is_finished(folder):
     """Whether a folder holds a study that can be read and is finished."""
-    try:
-        manifest = load_study(folder).manifest
-    except (ValueError, FileNotFoundError):
-        return False
-    return bool(manifest.get("finished"))
+    return manifests.is_finished(load_study, folder)
 
 
 def read_weights(folder, task):

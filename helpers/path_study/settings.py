@@ -46,6 +46,7 @@ MOST_K = 200
 SPACES = ("line", "tunnel", "volume", "full", "mile")
 OF_ENSEMBLE = ("full", "mile")  # the spaces that no curve is needed for
 PAIRS = ("seeds", "inits")
+LEAST_PARTICLES = 8  # of a tempered population
 
 # what all kinds share: the curve
 CURVE_DEFAULTS = {
@@ -74,7 +75,7 @@ SOLUTION_DEFAULTS = {
 POSTERIOR_DEFAULTS = {
     "ensemble": 10,
     "spaces": ["line", "tunnel", "volume"],
-    "sampler": "nuts",
+    "sampler": "nuts",  # or "mclmc", or "smc": a population of `draws` particles a chain, tempered from the prior
     "full_sampler": "nuts",
     "chains": 4,
     "warmup": 1000,
@@ -149,7 +150,7 @@ PART_CHECKS = {
     "batch_size": optional(whole(1)),
     "ensemble": whole(2, 1000),
     "spaces": list_of(one_of(*SPACES)),
-    "sampler": one_of("nuts", "mclmc"),
+    "sampler": one_of("nuts", "mclmc", "smc"),
     "full_sampler": one_of("nuts", "mclmc"),
     "chains": whole(4, 1000),
     "warmup": whole(1),
@@ -355,6 +356,11 @@ def _check_part(where, what, own):
         )
     if own["test_size"] and len(images) < len(own["datasets"]):
         raise ConfigError(f"{where} has a test_size, which tables do not take: their split is 70, 10 and 20 percent")
+    if what == "posteriors" and own["sampler"] == "smc" and own["draws"] < LEAST_PARTICLES:
+        raise ConfigError(
+            f"{where} has {own['draws']} draws, the particles of each of smc's populations; allowed are "
+            f"{LEAST_PARTICLES} or more"
+        )
     if what == "posteriors" and "tunnel" in own["spaces"] and 1 in own["k"]:
         raise ConfigError(f"{where} asks for a tunnel around k = 1, a straight line without a normal; allowed is k > 1")
 

@@ -9,6 +9,7 @@ their last block of draws.
 """
 
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -18,9 +19,10 @@ from helpers.config import SweepConfig, resolve_device
 from helpers.landscape_study.work import work_on
 from helpers.lanes import Task
 from helpers.path_study import log
+from helpers.path_study.curves import square
 from helpers.path_study.folder import StudyFolder
 from helpers.path_study.settings import study_settings
-from helpers.path_study.tasks import PathWorker, cost_of, needs_jax, square, steps_of
+from helpers.path_study.tasks import PathWorker, cost_of, needs_jax, steps_of
 from helpers.sweep.folder import explained
 from helpers.usual_torch import usual_torch
 
@@ -70,7 +72,7 @@ class PathStudy:
         return self.worker.network(plan.cell), problem.x_train, problem.y_train
 
     def square(self, curve, width=41):
-        """(arc (m,), offset (m,), loss (m, m)): the training loss around the curve of this name, as `tasks.square`."""
+        """(arc (m,), offset (m,), loss (m, m)): the training loss around the curve of this name, as `curves.square`."""
         net, plan = self.problem(curve)[0], self._plan_of(curve)
         return square(net, log.load_path(self.folder, curve), self.worker.problem(plan.cell), width)
 
@@ -100,6 +102,9 @@ class PathStudy:
         """
         self.stop.clear()
         if self.there.is_finished and not self.left:
+            if not self.there.is_tidy:
+                with suppress(OSError, files.LockedError), files.locked(self.folder):
+                    self.there.set_aside()
             return log.load_study(self.folder)
         smaller = "fewer rows, members or chains"
         with explained("the study", self.folder, "a task", smaller), files.locked(self.folder):

@@ -13,11 +13,16 @@ from helpers.path_study import answers
 @pytest.fixture
 def results():
     curves = made_up_paths.curves().assign(ends="two members")
-    swept = [made_up_paths.curve(seed, part="sweep", ends="two seeds", dead=seed == 1) for seed in (0, 1)]
+    swept = [made_up_paths.curve(seed, part="sweep", ends="two seeds", dead_a=seed == 1) for seed in (0, 1)]
     posteriors = made_up_paths.posteriors()
     images = made_up_paths.posteriors(data=("mnist",)).assign(part="images")
     rows = pd.concat([posteriors.assign(accuracy=None), images.assign(rmse=None)], ignore_index=True)
-    return SimpleNamespace(curves=pd.concat([curves, pd.DataFrame(swept)], ignore_index=True), posteriors=rows)
+    return SimpleNamespace(
+        curves=pd.concat([curves, pd.DataFrame(swept)], ignore_index=True),
+        posteriors=rows,
+        temperatures=made_up_paths.temperatures(rows),
+        along=made_up_paths.along_curves(rows),
+    )
 
 
 def test_each_question_is_answered_from_its_own_rows(results):
@@ -30,12 +35,13 @@ def test_each_question_is_answered_from_its_own_rows(results):
     assert "Of 4 comparisons" in found["Does the tunnel beat the exact line?"]  # two tables, two K; no image
     assert "tunnel 30 of 30, volume 27 of 30, full space 10 of 15 and MILE 15 of 15" in found["Do the chains converge?"]
     assert "two seeds, 3 layers, 1 pair:" in found["Do curves join the sweep's own runs?"]
-    assert "two seeds, 3 layers, a dead end, 1 pair:" in found["Do curves join the sweep's own runs?"]
+    assert "two seeds, 3 layers, one end dead, 1 pair:" in found["Do curves join the sweep's own runs?"]
+    assert "For 5 of 30 curves (yacht 5 of 10)" in found["Which temperature do the validation rows choose?"]
     assert "0.910" in found["What does K change on images?"]
 
 
 def test_a_question_that_is_not_asked_is_left_out(results):
-    results.posteriors = results.posteriors[:0]
+    results.posteriors, results.temperatures = results.posteriors[:0], results.temperatures[:0]
     results.curves = results.curves[results.curves.k == 2]
     found = answers.answers(results)
     assert set(found) == {"What lies between two solutions?", "Do curves join the sweep's own runs?"}

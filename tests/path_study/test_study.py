@@ -1,22 +1,26 @@
 """The path study: its settings, its tasks, what it writes, and going on after whatever has happened."""
 
+import itertools
 import shutil
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from helpers import files
+from helpers import files, manifests
 from helpers.checks import ConfigError
 from helpers.networks import gaussian_nll
-from helpers.path_study import log, tasks
+from helpers.path_study import curves, log, posteriors, solutions, tasks
 from helpers.path_study.problems import network_of
-from helpers.path_study.settings import study_settings
+from helpers.path_study.settings import Plan, study_settings
 from helpers.path_study.study import PathStudy
-from helpers.paths import BezierPath, set_vector
+from helpers.paths import BezierPath, sampling, set_vector
+from helpers.paths.points import PathError
 
 pytest_plugins = ["warm_processes"]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -71,6 +75,11 @@ def mtimes(folder):
         ({"temprature": 1}, LINE, "CONFIG has no key 'temprature'; did you mean 'temperatures'?"),
         ({}, {"a": {"what": "curves", "chains": 4}}, "PARTS['a'] has 'chains', which curves do not take"),
         ({"device": "cuda"}, LINE, "device is 'cuda'; allowed is 'cpu'"),
+        (
+            {"sampler": "smc", "draws": 7},
+            TUNNEL,
+            "PARTS['toy'] has 7 draws, the particles of each of smc's populations",
+        ),
         ({"chains": 3}, LINE, "chains is 3; allowed is a whole number from 4 up"),
         ({}, {"a": {"what": "curves", "save_dir": "x"}}, "has 'save_dir', which is the same for all; it belongs into"),
         ({}, {"a": {"what": "curves", "datasets": ["yatch"]}}, "'yatch' is not known; did you mean 'yacht'?"),
@@ -241,10 +250,12 @@ def without_seconds(folder):
     return {name: table.drop(columns="seconds", errors="ignore") for name, table in tables.items()}
 
 
-@pytest.mark.parametrize(("work", "at"), [("Members", 2), ("Curve", 2), ("Curve", 3), ("Line", 1)])
+@pytest.mark.parametrize(
+    ("work", "at"), [(solutions.Members, 2), (curves.Curve, 2), (curves.Curve, 3), (posteriors.Line, 1)]
+)
 def test_a_study_that_was_killed_goes_on_to_the_same_tables(work, at, finished, tmp_path, monkeypatch):
     folder, calls = tmp_path / "study", []
-    advance = getattr(tasks, work).advance
+    advance = work.advance
 
     def killed(self, stop=None):
         calls.append(self.step)
@@ -254,21 +265,100 @@ def test_a_study_that_was_killed_goes_on_to_the_same_tables(work, at, finished, 
 
     monkeypatch.setattr(tasks.PathWorker, "save_every", 0.0)
     with monkeypatch.context() as patched:
-        patched.setattr(getattr(tasks, work), "advance", killed)
+        patched.setattr(work, "advance", killed)
         with pytest.raises(Killed):
             study_of(folder, LINE).run()
         reached = calls[-1]
         assert study_of(folder, LINE).left
     calls.clear()
-    monkeypatch.setattr(
-        getattr(tasks, work), "advance", lambda self, stop=None: (calls.append(self.step), advance(self, stop))[1]
-    )
+    monkeypatch.setattr(work, "advance", lambda self, stop=None: (calls.append(self.step), advance(self, stop))[1])
     study_of(folder, LINE).run()
     assert calls[0] == reached  # not from the start
     here, there = without_seconds(folder), without_seconds(finished)
     for name, table in here.items():
         mine = there[name][there[name].task != f"{CURVE}--tunnel"].reset_index(drop=True)
         pd.testing.assert_frame_equal(table, mine)
+
+
+@pytest.mark.parametrize(("resume", "goes_on"), [(True, False), ("force", True)])
+def test_a_state_that_other_code_has_made_is_taken_by_force_alone(resume, goes_on, tmp_path, monkeypatch, capsys):
+    folder, advance = tmp_path / "study", solutions.Members.advance
+
+    def stopped(self, stop=None):
+        if self.step == 1:
+            raise Killed
+        return advance(self, stop)
+
+    monkeypatch.setattr(tasks.PathWorker, "save_every", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(solutions.Members, "advance", stopped)
+        with pytest.raises(Killed):
+            study_of(folder, LINE).run()
+    monkeypatch.setattr(tasks, "code_mark", lambda: "of other code")
+    study = study_of(folder, LINE, resume=resume)
+    (plan,) = [plan for plan in study.left if plan.do == "members"]
+    assert (study.task(plan).done > 0) is goes_on
+    assert ("other code; toy--wave--tanh--1L--s0--members begins anew" in capsys.readouterr().out) is not goes_on
+
+
+class Chained:
+    """Chains that draw nothing, and blow up in their second block."""
+
+    def __init__(self, log_density, starts, sampler, log_prior=None, **settings):
+        self.step, self.given = -1, (starts, sampler, log_prior)
+
+    def advance(self, stop=None):
+        if self.step == 0:
+            raise PathError("a chain blew up")
+        self.step += 1
+        return {"step": self.step}
+
+    def state(self):
+        return {"step": self.step}
+
+    def load(self, state):
+        self.step = state["step"]
+
+
+@pytest.mark.parametrize("do", ["members", "curve", "tunnel"])
+def test_seconds_are_those_of_all_starts_together(do, finished, monkeypatch):
+    study, ticks = study_of(finished), itertools.count()
+    plan = next(plan for plan in study.settings.plans if plan.do == do)
+    monkeypatch.setattr(sampling, "Chains", Chained)
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
+    task = study.task(plan)
+    first, second = study.worker.begin(task), study.worker.begin(task)
+    first.advance()
+    assert first.seconds > 0
+    second.load(first.state())
+    second.advance()
+    assert second.seconds == 2 * first.seconds  # each has made its work, and a step of it
+    if do == "tunnel":
+        third = study.worker.begin(task)
+        third.load(second.state())
+        row = third.results()["rows"]["posteriors"][0]
+        assert row["reason"] == "a chain blew up"
+        assert row["seconds"] > second.seconds
+
+
+@pytest.mark.parametrize("do", ["tunnel", "volume"])
+def test_tempered_populations_start_at_draws_from_their_prior(do, finished, monkeypatch):
+    study = study_of(finished)
+    cell = study.settings.cells[0]
+    smc = replace(cell, settings={**cell.settings, "sampler": "smc", "draws": 64})
+    monkeypatch.setattr(sampling, "Chains", Chained)
+    given = study.worker.problem(cell), study.worker.network(cell), log.load_path(finished, CURVE), None, 1.0
+    work = posteriors.Sampling(Plan(do, smc, 2), *given)
+    starts, sampler, log_prior = work.chains.given
+    assert (sampler, starts.shape) == ("smc", (4, 64, 2))
+    assert log_prior is work.density.log_prior
+    assert work.last == sampling.MOST_TEMPERATURES - 1
+    normal = starts[..., 1]  # xi of the tunnel, a coordinate of the volume
+    assert abs(normal.mean()) < 4 / np.sqrt(256)
+    assert abs(normal.var() - 1) < 4 * np.sqrt(2 / 256)
+    work.advance()
+    work.advance()
+    assert work.results()["rows"]["posteriors"][0]["warmup"] is None
 
 
 def test_a_finished_study_is_only_read(copy):
@@ -329,6 +419,69 @@ def test_a_damaged_file_is_named_and_what_it_held_is_made_again(name, copy, caps
     study_of(copy, LINE).run()
     if name.startswith("state"):
         assert path.name.rpartition(".")[0] in capsys.readouterr().out
+    for table, rows in without_seconds(copy).items():
+        pd.testing.assert_frame_equal(rows, before[table])
+
+
+def rows_of_other_settings(path):
+    record = log.read_rows_of(path)
+    record["of"]["settings"]["lr"] = 0.5
+    log.write_rows_of(path.parents[2], path.stem, record)
+
+
+def a_folder(path):
+    path.unlink()
+    path.mkdir()
+    (path / "something").write_text("else")
+
+
+STRANGE = {
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-20]),
+    "empty": lambda path: path.write_bytes(b""),
+    "of other settings": rows_of_other_settings,
+    "a manifest": lambda path: shutil.copy(path.parents[2] / "manifest.json", path),
+    "a folder": a_folder,
+}
+
+
+@pytest.mark.parametrize("task", [CURVE, CURVE.replace("s0", "s1"), "other--wave--tanh--1L--s0--k2"])
+@pytest.mark.parametrize("strange", STRANGE)
+def test_strange_rows_are_named_once_set_aside_and_change_nothing(task, strange, copy, capsys):
+    before, path = without_seconds(copy), copy / "state/rows" / f"{task}.json"
+    if task != CURVE:
+        shutil.copy(copy / "state/rows" / f"{CURVE}.json", path)
+    STRANGE[strange](path)
+    study_of(copy).run()
+    assert f"{path} " in capsys.readouterr().out
+    assert not path.exists()
+    assert len(list(path.parent.glob(f"{path.name}.aside*"))) == 1
+    there = study_of(copy).there
+    there.begin({})
+    there.write_tables(complete=True)  # anew
+    assert path.name not in capsys.readouterr().out
+    for table, rows in without_seconds(copy).items():
+        pd.testing.assert_frame_equal(rows, before[table])
+
+
+def test_folders_where_files_are_to_be_are_set_aside(copy, capsys):
+    before = without_seconds(copy)
+    for name in (f"state/weights/{CURVE}.pt", f"state/rows/{CURVE}.json", f"curves/{CURVE}.npz", "manifest.json"):
+        (copy / name).unlink()
+        if name != "manifest.json":
+            (copy / name).mkdir()
+    (copy / "state" / f"{CURVE}.pt").mkdir()
+    study_of(copy).run()
+    assert f"weights/{CURVE}.pt is a folder where a file is to be; it is set aside" in capsys.readouterr().out
+    assert (copy / f"curves/{CURVE}.npz").is_file()
+    for table, rows in without_seconds(copy).items():
+        pd.testing.assert_frame_equal(rows, before[table])
+
+
+def test_tables_that_alone_know_what_is_finished_are_kept(copy):
+    before = without_seconds(copy)
+    shutil.rmtree(copy / "state")
+    manifests.write(copy, {**manifests.read(copy), "finished": None})  # as of a study that was stopped
+    study_of(copy).run()
     for table, rows in without_seconds(copy).items():
         pd.testing.assert_frame_equal(rows, before[table])
 
