@@ -503,7 +503,7 @@ def _short_csvs(study, page):
     """The CSVs that are short and narrow enough, and no sweep's summary, as tables."""
     summaries = [results.folder / "summary.csv" for results in study.sweeps.values()]
     for path, content in study.csvs.items():
-        if path not in summaries and len(content) <= SHORT and len(content.columns) <= NARROW:
+        if path not in summaries and 0 < len(content) <= SHORT and len(content.columns) <= NARROW:
             yield f"## {link(plain(path.name), path, page)}"
             yield table([[plain(cell) for cell in row] for row in (content.columns, *content.to_numpy())])
 
