@@ -56,10 +56,10 @@ def resnet14(
                  have any size, and rows are taken for square images
     Raises ConfigError for arguments that are not allowed; DataError, when it is called, for images that do not fit.
     """
-    channels, image_shape, row, base = _checked(activation, classes, channels, width, seed, image_shape, 16)
+    channels, image_shape, row, base = checked_arguments(activation, classes, channels, width, seed, image_shape, 16)
     stages = [[(base, 1), (base, 1)], [(2 * base, 2), (2 * base, 1)], [(4 * base, 2), (4 * base, 1)]]
-    net = ResNet(row, classes, channels, image_shape, _conv(channels, base, 3), stages, PaddedShortcut)
-    return _drawn(net, "resnet14", seed, init, init_params)
+    net = ResNet(row, classes, channels, image_shape, convolution(channels, base, 3), stages, PaddedShortcut)
+    return with_weights(net, "resnet14", seed, init, init_params)
 
 
 @usual_torch()
@@ -75,11 +75,11 @@ def resnet14_torchvision(
 
     Arguments as in `resnet14`.
     """
-    channels, image_shape, row, base = _checked(activation, classes, channels, width, seed, image_shape, 64)
+    channels, image_shape, row, base = checked_arguments(activation, classes, channels, width, seed, image_shape, 64)
     stages = [[(base, 1)], [(2 * base, 2)], [(4 * base, 2)], [(8 * base, 2)]]
-    net = ResNet(row, classes, channels, image_shape, _conv(channels, base, 7, 2), stages, _projection)
+    net = ResNet(row, classes, channels, image_shape, convolution(channels, base, 7, 2), stages, _projection)
     net.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-    return _drawn(net, "resnet14_torchvision", seed, init, init_params)
+    return with_weights(net, "resnet14_torchvision", seed, init, init_params)
 
 
 VGG11 = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512, "pool")
@@ -100,11 +100,11 @@ def vgg11(
     dropout     probability with which a feature that the linear layer reads is 0 in training; the only dropout there is
     The other arguments as in `resnet14`.
     """
-    channels, image_shape, row, _ = _checked(activation, classes, channels, width, seed, image_shape, 64)
+    channels, image_shape, row, _ = checked_arguments(activation, classes, channels, width, seed, image_shape, 64)
     batch_norm, dropout = flag("batch_norm", batch_norm), _share("dropout", dropout)
     sizes = [size if size == "pool" else _scaled(size, width) for size in VGG11]
     net = VGG(row, classes, channels, image_shape, sizes, batch_norm, dropout)
-    return _drawn(net, "vgg11", seed, init, init_params)
+    return with_weights(net, "vgg11", seed, init, init_params)
 
 
 @usual_torch()
@@ -123,8 +123,8 @@ def small_convnet(
     """
     if image_shape is None:
         image_shape = (1 if channels is None else channels, 28, 28)
-    channels, image_shape, row, base = _checked(activation, classes, channels, width, seed, image_shape, 8)
-    return _drawn(
+    channels, image_shape, row, base = checked_arguments(activation, classes, channels, width, seed, image_shape, 8)
+    return with_weights(
         SmallConvNet(row, classes, image_shape, (base, base, 2 * base)), "small_convnet", seed, init, init_params
     )
 
@@ -173,7 +173,7 @@ class PaddedShortcut(nn.Module):
 
 
 def _projection(channels_in, channels, stride):
-    return nn.Sequential(_conv(channels_in, channels, 1, stride), BatchNorm(channels))
+    return nn.Sequential(convolution(channels_in, channels, 1, stride), BatchNorm(channels))
 
 
 class BasicBlock(nn.Module):
@@ -181,9 +181,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, row, channels_in, channels, stride, shortcut):
         super().__init__()
-        self.conv1, self.bn1 = _conv(channels_in, channels, 3, stride), BatchNorm(channels)
+        self.conv1, self.bn1 = convolution(channels_in, channels, 3, stride), BatchNorm(channels)
         self.phi1 = Phi(row, channels)
-        self.conv2, self.bn2 = _conv(channels, channels, 3), BatchNorm(channels)
+        self.conv2, self.bn2 = convolution(channels, channels, 3), BatchNorm(channels)
         same = stride == 1 and channels == channels_in
         self.downsample = nn.Identity() if same else shortcut(channels_in, channels, stride)
         self.phi2 = Phi(row, channels)
@@ -226,7 +226,7 @@ class ResNet(nn.Module):
 
     def penalty(self):
         """What learnable activations add to the loss; 0 where there are none."""
-        return _penalty(self)
+        return spline_penalty(self)
 
 
 class VGG(nn.Module):
@@ -245,7 +245,7 @@ class VGG(nn.Module):
             if size == "pool":
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
                 continue
-            layers.append(_conv(before, size, 3, bias=True))
+            layers.append(convolution(before, size, 3, bias=True))
             layers += [BatchNorm(size)] if batch_norm else []
             layers.append(Phi(row, size))
             before = size
@@ -259,7 +259,7 @@ class VGG(nn.Module):
 
     def penalty(self):
         """What learnable activations add to the loss; 0 where there are none."""
-        return _penalty(self)
+        return spline_penalty(self)
 
 
 class SmallConvNet(nn.Module):
@@ -274,7 +274,7 @@ class SmallConvNet(nn.Module):
         super().__init__()
         self.channels, height, width = self.image_shape = image_shape
         pairs = list(itertools.pairwise([self.channels, *sizes]))
-        self.convs = nn.ModuleList(_conv(a, b, 3, 2, bias=True) for a, b in pairs)
+        self.convs = nn.ModuleList(convolution(a, b, 3, 2, bias=True) for a, b in pairs)
         self.phis = nn.ModuleList(Phi(row, b) for _, b in pairs)
         for _ in pairs:
             height, width = -(-height // 2), -(-width // 2)
@@ -288,15 +288,15 @@ class SmallConvNet(nn.Module):
 
     def penalty(self):
         """What learnable activations add to the loss; 0 where there are none."""
-        return _penalty(self)
+        return spline_penalty(self)
 
 
-def _conv(channels_in, channels, size, stride=1, bias=False):
+def convolution(channels_in, channels, size, stride=1, bias=False):
     # without the draw from torch's own generator that nn.Conv2d begins with
     return skip_init(nn.Conv2d, channels_in, channels, size, stride=stride, padding=size // 2, bias=bias)
 
 
-def _penalty(net):
+def spline_penalty(net):
     return sum(module.penalty() for module in net.modules() if isinstance(module, LearnableSpline))
 
 
@@ -336,7 +336,7 @@ def _size(shape):
 # ---- arguments
 
 
-def _checked(activation, classes, channels, width, seed, image_shape, base):
+def checked_arguments(activation, classes, channels, width, seed, image_shape, base):
     """(channels, image_shape, row of the activation, channels of the first layer). Raises ConfigError."""
     whole(1)("classes", classes)
     whole(0)("seed", seed)
@@ -375,25 +375,27 @@ def _share(key, value):
 
 
 @torch.no_grad()
-def _drawn(net, name, seed, init, init_params):
+def with_weights(net, name, seed, init, init_params):
     """The network with its weights, in float32: each from a generator of its own, by seed, init and its name."""
     convolutions = head = _row_and_params(init, init_params)
     if init == AS_TORCHVISION:
         convolutions, head = _row_and_params("he_normal", {"mode": "fan_out"}), _row_and_params("torch_default", None)
     for path, module in net.named_modules():
-        if not isinstance(module, nn.Conv2d | nn.Linear):
+        if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             continue
-        kind, row, params = head if module is net.fc else convolutions
+        is_head = module is getattr(net, "fc", None)
+        kind, row, params = head if is_head else convolutions
         generator = generator_for("weights", name, seed, kind, path)
-        weight = torch.empty(module.weight.shape, dtype=torch.float64)
+        place = module.weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) else module.weight
+        weight = torch.empty(place.shape, dtype=torch.float64)  # (out, in, ...): the fans are those of what it computes
         bias = torch.zeros(len(weight), dtype=torch.float64)
         if row.both:
             weight, bias = row.both((len(weight), weight[0].numel()), generator)
         else:
             row.draw(weight, generator, **params)
-            if params.get("sigma_b2") and module is not net.fc:
+            if params.get("sigma_b2") and not is_head:
                 bias.normal_(0, params["sigma_b2"] ** 0.5, generator=generator)
-        module.weight.copy_(weight.view(module.weight.shape))
+        place.copy_(weight.view(place.shape))
         if module.bias is not None:
             module.bias.copy_(bias)
     return net.float()

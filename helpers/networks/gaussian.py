@@ -22,7 +22,9 @@ class GaussianMLP(DeepMLP):
         self.log_sd = nn.Parameter(torch.tensor(float(log_sd)))
 
     def forward(self, x):  # (n, D) -> (n, 2): mean and log sd
-        mean = super().forward(x)
+        return self.with_log_sd(super().forward(x))
+
+    def with_log_sd(self, mean):  # (n, 1) -> (n, 2)
         return torch.cat([mean, self.log_sd.expand_as(mean)], -1)
 
 
