@@ -1,0 +1,275 @@
+"""What a stitched network gives, beside its parents on the same images: error, accuracy, agreement, latent R^2.
+
+Accuracy alone shows nothing: noise that carries only the label reaches 1 (`controls.label_noise`). So beside it stand
+the agreement with B where B is wrong, and how much of B's latents the map predicts, over all images and within classes.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from helpers.checks import shown
+from helpers.stitching.latents import StitchError, checked, checked_labels
+
+KEPT = 0.1  # of the images: the best and the worst
+MOST_NUMBERS = 4_000_000  # of outputs held at once, 16 MB in float32: on a CPU larger pieces take twice as long
+
+
+@dataclass(frozen=True)
+class Stitched:
+    """Encoder A, a map, decoder or head B, as one function of images; of `cut_a.encode`, `map`, `cut_b.decode`."""
+
+    cut_a: object
+    map: object
+    cut_b: object
+
+    @torch.no_grad()
+    def __call__(self, x):  # (n, ...) -> what network B gives
+        return self.cut_b.decode(self.map(self.cut_a.encode(x)))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two cut networks on the same n images: what every map between them is fitted on or measured by.
+
+    `pair[index]` is the same of fewer images, as of anchors: `fit("affine", pair[index].source, pair[index].target)`.
+
+    x                   (n, ...) images
+    labels              (n,) classes, or None
+    source, target      (n, d1), (n, d2) latents of A and of B, in the networks' types, on B's device like all else here
+    kind_1, kind_2      what each network gives: "images" or "classes"
+    errors_1, errors_2  (n,) of each image, float64: mean squared error of an image, cross-entropy of a class
+    answers_1, answers_2  (n,) the class with the largest output, or None
+    """
+
+    cut_a: object
+    cut_b: object
+    x: torch.Tensor
+    labels: torch.Tensor | None
+    source: torch.Tensor
+    target: torch.Tensor
+    kind_1: str
+    kind_2: str
+    errors_1: torch.Tensor
+    errors_2: torch.Tensor
+    answers_1: torch.Tensor | None
+    answers_2: torch.Tensor | None
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        at = index.cpu() if isinstance(index, torch.Tensor) else torch.from_numpy(np.array(index))
+        rows = ("x", "labels", "source", "target", "errors_1", "errors_2", "answers_1", "answers_2")
+        held = {name: getattr(self, name) for name in rows}
+        return replace(self, **{name: None if values is None else values[at] for name, values in held.items()})
+
+
+@torch.no_grad()
+def pair_of(cut_a, cut_b, x, labels=None, gives=None):
+    """The `Pair` of two cut networks on images x (n, ...), a tensor, and their classes (n,).
+
+    gives  "images" or "classes", what both networks give; where left out, one that gives as many numbers as an image
+           has pixels gives images, and any other classes
+
+    Raises StitchError for latents that are not finite or of other lengths, and for classes without labels or with
+    labels beyond the network's outputs.
+    """
+    if gives not in (None, "images", "classes"):
+        raise StitchError(f"gives is {shown(gives)}; allowed is 'images', 'classes' or None")
+    labels = None if labels is None else torch.from_numpy(checked_labels(labels))
+    if labels is not None and len(labels) != len(x):
+        raise StitchError(f"there are {len(labels)} labels for {len(x)} images; allowed is one an image")
+    found = {}
+    for number, cut, what in ((1, cut_a, "first"), (2, cut_b, "second")):
+        latents = cut.encode(x)
+        if len(checked(latents, f"latents of the {what} network")) != len(x):
+            raise StitchError(
+                f"the {what} network gave {len(latents)} latents for {len(x)} images; allowed is one row an image"
+            )
+        output = cut.decode(latents)
+        kind = gives or ("images" if output[0].numel() == x[0].numel() else "classes")
+        if kind == "images" and output[0].numel() != x[0].numel():
+            raise StitchError(
+                f"the {what} network gives {output[0].numel()} numbers an image; allowed are the {x[0].numel()} of an "
+                "image, or gives='classes'"
+            )
+        if kind == "classes":
+            _check_classes(labels, output, what)
+        errors, answers = _errors(output[None], kind, x, labels)
+        answers = None if answers is None else answers[0]
+        found |= {"source" if number == 1 else "target": latents, f"kind_{number}": kind}
+        found |= {f"errors_{number}": errors[0], f"answers_{number}": answers}
+    device = found["target"].device
+    held = {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in found.items()}
+    return Pair(cut_a, cut_b, x.to(device), None if labels is None else labels.to(device), **held)
+
+
+def evaluate(cut_a, map, cut_b, x, labels=None, gives=None):
+    """`evaluate_many` of one map, on images x (n, ...) and their classes."""
+    return evaluate_many(pair_of(cut_a, cut_b, x, labels, gives), [map])[0]
+
+
+@torch.no_grad()
+def evaluate_many(pair, maps):
+    """A dict of numbers for each map from A's latents to B's, decoded together in large batches.
+
+    pair  on the images to measure by, none of which should be an anchor
+    maps  functions (n, d1) -> (n, d2), or the latents (m, n, d2) that they give, or a list of both
+
+    Numbers are NaN where they have no meaning, as the accuracy of images or what asks for labels where none are.
+
+    mse_1, mse_2, mse_stitched                 mean squared error a pixel, of A, of B, of the stitched network
+    accuracy_1, accuracy_2, accuracy_stitched
+    agreement                                  share of images to which the stitched network and B give one class
+    agreement_on_errors, errors_2              the same of the images that B gets wrong, and how many those are
+    latent_r2                                  1 - sum |T(z1) - z2|^2 / sum |z2 - mean z2|^2
+    latent_r2_within                           the same beside the class means of z2: at most about 0 where the map
+                                               knows the label alone
+    error_mean, error_variance                 over images, of their squared errors or cross-entropies
+    top_kept_1, top_kept_2                     share of the stitched network's tenth of best images that is among A's,
+                                               B's best tenth
+    low_kept_1, low_kept_2                     the same of the worst
+    classes                                    {number: {class: value}} for errors, accuracies and agreement by class;
+                                               {} without labels
+    """
+    pieces, latents_of = [], _mapped(pair, maps)
+    size = max(pair.x[0].numel(), pair.target.shape[1])
+    at_once = max(1, MOST_NUMBERS // (len(pair) * size))
+    for first in range(0, len(maps), at_once):
+        latents = torch.stack([latents_of(i) for i in range(first, min(first + at_once, len(maps)))])
+        errors, answers = _errors(pair.cut_b.decode_many(latents), pair.kind_2, pair.x, pair.labels)
+        pieces.append((_r2(latents, pair), errors, answers))
+    if not pieces:
+        return []
+    r2 = [np.concatenate(part) for part in zip(*(piece[0] for piece in pieces), strict=True)]
+    errors = torch.cat([piece[1] for piece in pieces])  # (m, n)
+    answers = None if pair.kind_2 == "images" else torch.cat([piece[2] for piece in pieces])
+    return _numbers(pair, r2, errors, answers)
+
+
+def _mapped(pair, maps):
+    """Function i -> latents (n, d2) of map i in B's type, checked."""
+    shape = tuple(pair.target.shape)
+
+    def latents_of(i):
+        try:
+            found = maps[i] if isinstance(maps[i], torch.Tensor | np.ndarray) else maps[i](pair.source)
+        except RuntimeError as error:  # of torch, where sizes do not fit
+            raise StitchError(f"map {i} does not take latents of shape {tuple(pair.source.shape)}: {error}") from None
+        found = torch.as_tensor(found)
+        if tuple(found.shape) != shape:
+            raise StitchError(
+                f"map {i} gives latents of shape {tuple(found.shape)}; allowed is {shape}, as network B's"
+            )
+        if not torch.isfinite(found).all():
+            raise StitchError(
+                f"map {i} gives NaN or infinity for {int((~torch.isfinite(found)).any(1).sum())} of {shape[0]} images; "
+                "allowed are finite latents, as a map with a larger lambda gives"
+            )
+        return found.to(pair.target)
+
+    return latents_of
+
+
+def _check_classes(labels, output, what):
+    outputs = output[0].numel()
+    if labels is None:
+        raise StitchError(
+            f"the {what} network gives {outputs} numbers an image, which are classes, and there are no labels; allowed "
+            "is labels=..., the class of each image"
+        )
+    if labels.min() < 0 or labels.max() >= outputs:
+        raise StitchError(
+            f"labels go from {int(labels.min())} to {int(labels.max())} and the {what} network has {outputs} classes; "
+            f"allowed are images of the classes 0 to {outputs - 1}"
+        )
+
+
+def _errors(outputs, kind, x, labels):
+    """Errors (m, n) in float64 of outputs (m, n, ...), and the classes (m, n) they name, None of images."""
+    outputs = outputs.flatten(2)
+    if kind == "images":
+        return (outputs - x.flatten(1).to(outputs)).square_().mean(-1).double(), None
+    log_probs = outputs.double().log_softmax(-1)
+    own = labels.to(outputs.device).expand(outputs.shape[:2])[..., None]
+    return -log_probs.gather(-1, own)[..., 0], outputs.argmax(-1)
+
+
+def _r2(latents, pair):
+    """R^2 (m,) over all images and within classes, of latents (m, n, d) against B's; 0 where B's are constant."""
+    target = pair.target.double()
+    left = ((latents.double() - target) ** 2).sum((1, 2)).cpu().numpy()
+    within = np.full(len(latents), np.nan)
+    if pair.labels is not None:
+        within = _share(left, target - class_means(target, pair.labels), target)
+    return _share(left, target - target.mean(0), target), within
+
+
+def _share(left, around, target):
+    total = float((around**2).sum())
+    constant = total <= (4 * torch.finfo(torch.float32).eps) ** 2 * float((target**2).sum())
+    return np.zeros_like(left) if constant else 1 - left / total
+
+
+def class_means(rows, labels):
+    """(n, ...) rows, each replaced by the mean over its class."""
+    classes, own = labels.unique(return_inverse=True)
+    sums = torch.zeros(len(classes), rows.shape[1], dtype=rows.dtype, device=rows.device).index_add_(0, own, rows)
+    return (sums / own.bincount()[:, None])[own]
+
+
+def _numbers(pair, r2, errors, answers):
+    """The dicts of `evaluate_many`, from errors (m, n) and answers (m, n)."""
+    m, n = errors.shape
+    images_1, images_2 = pair.kind_1 == "images", pair.kind_2 == "images"
+    nothing = torch.full((m, n), torch.nan, dtype=torch.float64, device=errors.device)
+    right = nothing if images_2 else (answers == pair.labels).double()
+    same = nothing if images_2 else (answers == pair.answers_2).double()
+    by_image = {  # (m, n) each, of which means are taken
+        "mse_1": (pair.errors_1 if images_1 else nothing[0]).expand(m, n),
+        "mse_2": (pair.errors_2 if images_2 else nothing[0]).expand(m, n),
+        "mse_stitched": errors if images_2 else nothing,
+        "accuracy_1": (nothing[0] if images_1 else (pair.answers_1 == pair.labels).double()).expand(m, n),
+        "accuracy_2": (nothing[0] if images_2 else (pair.answers_2 == pair.labels).double()).expand(m, n),
+        "accuracy_stitched": right,
+        "agreement": same,
+    }
+    columns = {name: values.mean(1).cpu().numpy() for name, values in by_image.items()}
+    wrong = torch.zeros(n, dtype=bool, device=errors.device) if images_2 else pair.answers_2 != pair.labels
+    on_errors = same[:, wrong].mean(1) if wrong.any() else nothing[:, 0]
+    columns |= {
+        "agreement_on_errors": on_errors.cpu().numpy(),
+        "errors_2": np.full(m, np.nan if images_2 else float(wrong.sum())),
+        "latent_r2": r2[0],
+        "latent_r2_within": r2[1],
+        "error_mean": errors.mean(1).cpu().numpy(),
+        "error_variance": errors.var(1, correction=0).cpu().numpy(),
+    }
+    best, worst = _tenths(errors)
+    for number, own in ((1, pair.errors_1), (2, pair.errors_2)):
+        own_best, own_worst = _tenths(own[None])
+        columns[f"top_kept_{number}"] = own_best.expand(m, n)[best].view(m, -1).double().mean(1).cpu().numpy()
+        columns[f"low_kept_{number}"] = own_worst.expand(m, n)[worst].view(m, -1).double().mean(1).cpu().numpy()
+    rows = [{name: float(values[i]) for name, values in columns.items()} for i in range(m)]
+    by_class = [{} for _ in range(m)]
+    if pair.labels is not None:
+        one_hot = functional.one_hot(own_class := pair.labels.unique(return_inverse=True)[1]).double()
+        classes = pair.labels.unique().tolist()
+        for name, values in by_image.items():
+            means = (values @ one_hot / own_class.bincount()).tolist()
+            for i in range(m):
+                by_class[i][name] = dict(zip(classes, means[i], strict=True))
+    return [row | {"classes": classes} for row, classes in zip(rows, by_class, strict=True)]
+
+
+def _tenths(errors):
+    """Masks (m, n) of the tenth of the images with the smallest errors, and of that with the largest; at least one."""
+    kept = max(1, round(KEPT * errors.shape[1]))
+    order = errors.argsort(dim=1, stable=True)
+    masks = torch.zeros(2, *errors.shape, dtype=bool, device=errors.device)
+    masks[0].scatter_(1, order[:, :kept], True)
+    masks[1].scatter_(1, order[:, -kept:], True)
+    return masks

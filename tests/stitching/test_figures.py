@@ -1,0 +1,175 @@
+"""The pictures of stitched networks: what is drawn where, over what a mean is taken, and which controls stand there."""
+
+import made_up_stitches
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from helpers.stitching import StitchError, figures
+
+PAIRS = made_up_stitches.pairs()
+BY_GCV = PAIRS[PAIRS["lambda"] == "gcv"]
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def texts(picture):
+    return [text.get_text() for text in picture.figure.findobj(plt.Text)]
+
+
+def line(axes, label):
+    return next(line for line in axes.lines if line.get_label() == label)
+
+
+def test_an_interval_is_that_of_a_t_test():
+    values = np.array([1.0, 2.0, 4.0, np.nan, 7.0])
+    found = figures.interval(values)
+    expected = stats.ttest_1samp(values[~np.isnan(values)], 0).confidence_interval(0.95)
+    assert found == pytest.approx((3.5, expected.low, expected.high))
+    assert np.isnan(figures.interval([3.0])[1:]).all()
+
+
+def test_draws_of_one_pair_do_not_count_as_pairs():
+    assert len(figures.repeats(BY_GCV[BY_GCV.num_samples == 10], "mse_stitched")) == 6
+    one = BY_GCV[(BY_GCV.model1 == BY_GCV.model1[0]) & (BY_GCV.model2 == BY_GCV.model2[0])]
+    alone = one[(one.num_samples == 10) & (one.mapping == "affine")]
+    assert len(figures.repeats(alone, "mse_stitched")) == 5
+
+
+def test_curves_are_means_by_map_and_controls_are_named():
+    picture = figures.curves(BY_GCV, "num_samples", "s")
+    (axes,) = picture.figure.axes
+    x, y = line(axes, "affine").get_data()
+    np.testing.assert_array_equal(x, made_up_stitches.ANCHORS)
+    np.testing.assert_allclose(y, 0.024 + 0.3 / x + 0.002)  # draws 0 to 4
+    assert {"class means", "mean image", "no map", "shuffled anchors", "network B", "B to itself"} <= set(
+        texts(picture)
+    )
+    assert (axes.get_xscale(), axes.get_yscale(), picture.name) == ("log", "log", "mse_stitched_num_samples")
+    assert picture.sentence == "s"
+    low, high = axes.get_ylim()
+    assert low < 0.023 < 0.11 < high  # no control is cut off
+
+
+def test_lambda_0_has_a_place_and_gcv_is_a_line_across():
+    picture = figures.curves(PAIRS[PAIRS.num_samples == 30], "lambda", "s", controls=())
+    (axes,) = picture.figure.axes
+    x, y = line(axes, "affine").get_data()
+    np.testing.assert_array_equal(x, [0, 0.01, 1])
+    assert y[0] == pytest.approx(0.024 + 0.01 + 0.002 + 0.04)
+    left, right = axes.get_xlim()
+    assert left < 0 < 1 <= right
+    across = [line for line in axes.lines if line.get_ls() == ":" and len(set(line.get_ydata())) == 1]
+    assert across[0].get_ydata()[0] == pytest.approx(0.024 + 0.01 + 0.002)
+
+
+def test_label_noise_stands_beside_accuracy_and_what_it_cannot_do_beside_that():
+    numbers = ("accuracy_stitched", "agreement_on_errors", "latent_r2", "latent_r2_within")
+    picture = figures.curves(made_up_stitches.classified(), "num_samples", "s", numbers=numbers)
+    assert [axes.get_ylabel() for axes in picture.figure.axes] == [figures.LABELS[number] for number in numbers]
+    assert texts(picture).count("label noise") == 2
+    assert {"label noise (-5)", "label noise (-0.5)"} <= set(texts(picture))  # below axes that show the maps
+
+
+def test_names_of_lines_that_end_together_lie_apart():
+    picture = figures.curves(BY_GCV.assign(mse_1=0.024), "num_samples", "s")
+    picture.figure.draw_without_rendering()
+    names = list(picture.figure.axes[0].texts)
+    heights = sorted(text.get_window_extent().y0 for text in names)
+    assert len(names) == 10
+    assert np.diff(heights).min() > 5
+
+
+def test_a_table_without_the_number_is_one_sentence():
+    with pytest.raises(StitchError, match="no number of accuracy_stitched is in the table"):
+        figures.curves(PAIRS, "num_samples", "s", numbers=("accuracy_stitched",))
+
+
+def test_settings_are_compared_with_the_best_on_top():
+    few = BY_GCV[BY_GCV.num_samples == 10]
+    (axes,) = figures.compared(few, "mse_stitched", "mapping", "s", controls=("2",)).figure.axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["affine", "orthogonal"]
+    assert line(axes, "network B").get_xdata()[0] == pytest.approx(0.024)
+    table = made_up_stitches.classified()
+    table.loc[table.mapping == "orthogonal", "accuracy_stitched"] += 0.01
+    picture = figures.compared(table, "accuracy_stitched", "mapping", "s", panels="num_samples")
+    assert [tick.get_text() for tick in picture.figure.axes[0].get_yticklabels()] == ["orthogonal", "affine"]
+    assert [axes.get_title() for axes in picture.figure.axes] == [f"anchors: {n}" for n in made_up_stitches.ANCHORS]
+
+
+def test_the_ladder_has_every_control_in_order():
+    picture = figures.ladder(BY_GCV[BY_GCV.num_samples == 100], "s")
+    order = [tick.get_text() for tick in picture.figure.axes[0].get_yticklabels()]
+    assert order[:3] == ["network A", "network B", "B to itself"]
+    assert order[-1] == "no map"
+    assert len(order) == 11
+
+
+def test_classes_that_a_never_saw_are_shaded():
+    picture = figures.by_class(made_up_stitches.classes(), "s", seen=range(5))
+    (axes,) = picture.figure.axes
+    bars = {
+        bars.get_label(): [bar.get_height() for bar in bars] for bars in axes.containers if bars.get_label()[0] != "_"
+    }
+    assert bars["network A"] == pytest.approx([0.02] * 5 + [0.08] * 5)
+    assert bars["stitched, A to B"] == pytest.approx([0.034] * 10)
+    shaded = [patch for patch in axes.patches if patch.get_width() == 1]
+    assert [patch.get_x() for patch in shaded] == [4.5, 5.5, 6.5, 7.5, 8.5]
+    assert "A never saw it" in texts(picture)
+
+
+@pytest.mark.parametrize("how", ["pca", "tsne"])
+def test_latents_that_a_map_moves_onto_b_are_drawn_onto_b(how):
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 15)
+    target = rng.standard_normal((45, 5)) + 6 * np.eye(5)[labels]
+    source = target @ np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    picture = figures.latents(source, target, target, labels, "s", how=how)
+    _, mapped, b = picture.figure.axes
+    for one, other in zip(mapped.lines, b.lines, strict=True):
+        near = 1e-9 if how == "pca" else 0.1 * np.ptp(b.get_xlim())
+        assert np.abs(one.get_xydata() - other.get_xydata()).max() < near
+    assert mapped.get_xlim() == b.get_xlim()
+    with pytest.raises(StitchError, match="allowed are 'pca' and 'tsne'"):
+        figures.latents(source, target, target, labels, "s", how="umap")
+
+
+def test_the_grid_shows_each_image_and_where_the_stitched_one_differs():
+    first = np.zeros((3, 12))
+    stitched = first + 0.5
+    picture = figures.images(first, first, first + 0.25, stitched, (1, 3, 4), "s")
+    shown = [axes for axes in picture.figure.axes if axes.get_label() != "<colorbar>"]
+    assert len(shown) == 5 * 3
+    np.testing.assert_allclose(shown[12].images[0].get_array(), 0.25)  # stitched - B
+    assert shown[12].images[0].norm.vmin == -0.25
+    assert {"0.000", "0.062", "0.250"} <= set(texts(picture))
+    colour = np.zeros((2, 12))
+    figures.images(colour, colour, colour, colour, (3, 2, 2), "s")
+
+
+def test_a_rotation_has_its_eigenvalues_on_the_circle():
+    q = np.linalg.qr(np.random.default_rng(1).standard_normal((6, 6)))[0]
+    plane, singular, rotation, _ = figures.matrix(2 * q, "s").figure.axes
+    np.testing.assert_allclose(np.hypot(*line(plane, "eigenvalues of A").get_data()), 2)
+    np.testing.assert_allclose(line(singular, "singular values").get_ydata(), 2)
+    np.testing.assert_allclose(rotation.images[0].get_array(), q)
+    assert len(figures.matrix(q[:, :4], "s").figure.axes) == 3  # no eigenvalues between two sizes
+
+
+def test_layers_are_in_the_order_of_the_table_with_a_up_and_b_across():
+    table = made_up_stitches.layers(12)
+    table.loc[(table.layer1 == "10") & (table.layer2 == "0"), "cka"] = np.nan
+    picture = figures.layers(pd.concat([table, made_up_stitches.layers(12, dead=True)]), "s", panels="pair")
+    axes = [axes for axes in picture.figure.axes if axes.get_label() != "<colorbar>"]
+    assert len(axes) == 2 * 3
+    grid = axes[0].images[0].get_array()
+    assert np.argwhere(np.ma.getmaskarray(np.ma.masked_invalid(grid))).tolist() == [[10, 0]]
+    assert grid[3, 4] == pytest.approx(1 - 1 / 12)
+    assert axes[0].images[0].norm.vmax == axes[3].images[0].norm.vmax == 1
+    assert axes[0].get_ylabel().startswith("living to living")
