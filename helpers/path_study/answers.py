@@ -6,16 +6,12 @@ writes answers.csv there, a row a question and study, and manifest.json, whose `
 question of all of them: whether width adds anything to the exact line.
 """
 
-import argparse
-from pathlib import Path
-
 import pandas as pd
 
-from helpers import files, manifests, words
+from helpers import study_answers, words
 from helpers.path_study import findings, rows, scores
 from helpers.path_study.log import is_finished, load_study
 from helpers.paths.figures import converged, in_words
-from helpers.progress import say
 
 TITLE = "Do curves join solutions, and what is around them?"
 QUESTION = (
@@ -97,24 +93,18 @@ def _regression(results):
 
 def answers(results):
     """{question: answer} of a StudyResults; a question that the study does not ask is left out."""
-    found = {question: answer(results) for question, answer in QUESTIONS.items()}
-    return {question: " ".join(sentences) for question, sentences in found.items() if sentences}
+    return study_answers.answers(results, QUESTIONS)
 
 
 def studies(folder):
     """The finished studies in the folders of a folder, StudyResults by their order; see `rows.without_copies`."""
-    found = sorted(path.parent for path in Path(folder).glob("*/curves.csv"))
-    return [rows.without_copies(load_study(path)) for path in found if is_finished(path)]
+    found = study_answers.studies(folder, "curves.csv", load_study, is_finished)
+    return list(map(rows.without_copies, found))
 
 
 def table(those):
     """All answers of some studies: question, data, answer; questions in their order."""
-    found = []
-    for results in those:
-        data = words.listed(dict.fromkeys(results.curves.data))
-        found += [{"question": q, "data": data, "answer": a} for q, a in answers(results).items()]
-    order = {question: i for i, question in enumerate(QUESTIONS)}
-    return pd.DataFrame(sorted(found, key=lambda row: order[row["question"]]), columns=["question", "data", "answer"])
+    return study_answers.table(those, QUESTIONS, lambda results: results.curves.data)
 
 
 def answer(those):
@@ -127,16 +117,11 @@ def answer(those):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m helpers.path_study.answers", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", nargs="?", default="results/paths", help="folder of the studies")
-    options = parser.parse_args(arguments)
-    those = studies(options.folder)
-    if not those:
-        parser.error(f"{options.folder} holds no finished path study; allowed is a folder with one in it")
-    path = Path(options.folder)
-    files.write_whole(path / "answers.csv", table(those).to_csv(index=False))
-    manifests.write(path, {"title": TITLE, "question": QUESTION, "answer": answer(those)})
-    say(f"wrote {path / 'answers.csv'} and {path / 'manifest.json'}")
+    def found(folder):
+        those = studies(folder)
+        return (table(those), TITLE, QUESTION, answer(those)) if those else None
+
+    study_answers.write(arguments, "helpers.path_study.answers", __doc__, "path study", "results/paths", found)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ class Curve:
         points = torch.as_tensor(self.training.results()["control_points"])
         rows = {"curves": [{**self.found["row"], "seconds": self.seconds}], "along": self.found["along"]}
         found = {"weights": {"control_points": points}, "about": {"seconds": self.seconds}, "rows": rows}
-        return {**found, "control_points": points.numpy()} if self._is_published(points) else found
+        return {**found, "curves": {"control_points": points.numpy()}} if self._is_published(points) else found
 
     def _is_published(self, points):
         """Whether its control points lie beside the tables: of one seed, for pictures, where they are few."""

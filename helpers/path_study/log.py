@@ -72,16 +72,14 @@ and ends with `task`, the name of the task that gave the row, the same in `Study
                  what may be observed, noise included; the central 90 % of the function alone
 """
 
-import gzip
 import io
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from helpers import checksums, files, manifests, packed
-from helpers.checks import in_one_sentence
+from helpers import manifests, packed
+from helpers.study_tables import StudyError, Tables, read_weights
 
 FIRST = ["part", "data", "activation", "layers", "hidden_size", "seed", "k", "curve"]
 TABLES = {
@@ -117,13 +115,6 @@ TABLES = {
 LONG = {"along": "curves", "bands": "posteriors"}
 TEXTS = ("part", "data", "activation", "curve", "ends", "run_a", "run_b", "line", "space", "sampler", "reason")
 FLAGS = ("dead", "dead_a", "dead_b", "chosen", "converged")
-ADVICE = "get it back, or move it away: what is whole in state/ is then kept, and the rest is computed again"
-
-
-class StudyError(ValueError):
-    """A path study that cannot be read, or holds not what is asked for; the text is one sentence."""
-
-    _render_traceback_ = in_one_sentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,141 +178,29 @@ def _arrays(path, needed):
         ) from error
 
 
-def weights_file(folder, task):
-    return Path(folder) / "state" / "weights" / f"{task}.pt"
-
-
-def rows_file(folder, task):
-    return Path(folder) / "state" / "rows" / f"{task}.json"
-
-
-# ---- rows and tables
-
-
-def columns_of(table):
-    """The columns of a table; the last one is the task that gave the row."""
-    return [*FIRST, *TABLES[table], "task"]
-
-
-def cell(value):
-    """A value as a cell of a table: six significant digits, empty where it is not known."""
-    if value is None or value == "":
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | int) or type(value).__name__ == "bool_":
-        return str(value)
-    return "" if value != value else f"{float(value):.6g}"
-
-
-def cells(row, table):
-    """A row as texts, {column: cell}. Raises KeyError for a column that the table has not."""
-    if strange := [name for name in row if name not in columns_of(table)]:
-        raise KeyError(f"{table} has no column {strange[0]!r}")
-    return {name: cell(row.get(name)) for name in columns_of(table)}
-
-
-def write_rows_of(folder, task, record):
-    """Write what a finished task has given, with a checksum."""
-    files.write_json(rows_file(folder, task), {"checksum": checksums.of_content(record), **record})
-
-
-def read_rows_of(path):
-    """What `write_rows_of` wrote. Raises DamagedError."""
-    record = files.read_json(path, "move it away")
-    mark = record.pop("checksum", None) if isinstance(record, dict) else None
-    if mark is None or mark != checksums.of_content(record):
-        raise files.DamagedError(f"{path} is damaged: its checksum does not match")
-    return record
-
-
-def table_file(folder, table):
-    return Path(folder) / f"{table}.csv{'.gz' if table in LONG else ''}"
-
-
-def table_bytes(table, rows):
-    """The file of a table of rows, dicts of cells that are texts; the same rows give the same bytes."""
-    columns = [name for name in columns_of(table) if table not in LONG or name not in FIRST]
-    text = pd.DataFrame(rows, columns=columns, dtype=str).fillna("").to_csv(index=False, lineterminator="\n").encode()
-    return gzip.compress(text, mtime=0) if table in LONG else text
-
-
-def read_rows(folder, table):
-    """{task: [rows, dicts of texts]} of a table. Raises StudyError."""
-    path = table_file(folder, table)
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise StudyError(f"{path} cannot be read ({' '.join(str(error).split())}); run the study again") from error
-    if missing := [name for name in ("task", *FIRST) if name not in frame and not (table in LONG and name in FIRST)]:
-        raise StudyError(f"{path} is damaged: it lacks the column {missing[0]}; run the study again")
-    if table in LONG:
-        others = read_rows(folder, LONG[table])
-        first = pd.DataFrame([rows[0] for rows in others.values()], columns=columns_of(LONG[table]), dtype=str)
-        frame = frame.merge(first[[*FIRST, "task"]], on="task", how="left")
-    frame = frame.reindex(columns=columns_of(table), fill_value="")  # a column that came later is not known
-    return {task: rows.to_dict("records") for task, rows in frame.groupby("task", sort=False)}
-
-
-# ---- reading
-
-
-def read_manifest(folder):
-    """The manifest of a study; None where there is none. Raises DamagedError, StudyError for that of something else."""
-    manifest = manifests.read(folder, ADVICE)
-    if manifest is None:
-        return None
-    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(part), dict) for part in ("parts", "tasks")):
-        raise StudyError(f"{Path(folder) / 'manifest.json'} is of no path study; choose another save_dir")
-    return manifest
-
-
-def damage_of_tables(folder, manifest):
-    """What is wrong with a table, as a sentence; None for nothing."""
-    for table, checksum in manifest.get("tables", {}).items():
-        path = table_file(folder, table)
-        try:
-            there = files.checksum(path.read_bytes())
-        except OSError as error:
-            return f"{path} cannot be read ({error.strerror}); run the study again"
-        if there != checksum:
-            return f"{path} is damaged: its checksum is not the one in manifest.json; run the study again"
-    return None
+LAYOUT = Tables(
+    "path study",
+    dict.fromkeys(TABLES, FIRST),
+    TABLES,
+    LONG,
+    TEXTS,
+    FLAGS,
+    kept={"arrays": draws_file, "curves": curve_file},
+)
+cells, read_rows, read_manifest, damage_of_tables = (
+    LAYOUT.cells,
+    LAYOUT.read_rows,
+    LAYOUT.read_manifest,
+    LAYOUT.damage,
+)
 
 
 def load_study(folder):
     """Read a study back. Raises StudyError, DamagedError, one sentence each."""
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    if manifest is None or not manifest.get("tables"):
-        raise StudyError(f"{folder} holds no path study: there is no manifest.json, or no table in it")
-    if damage := damage_of_tables(folder, manifest):
-        raise StudyError(damage)
-    return StudyResults(folder, manifest, **{table: _frame(folder, table) for table in TABLES})
-
-
-def _frame(folder, table):
-    """A table as a DataFrame: texts, numbers, and True or False."""
-    rows = [row for those in read_rows(folder, table).values() for row in those]
-    frame = pd.DataFrame(rows, columns=columns_of(table), dtype=str)
-    for name in frame.columns.difference([*TEXTS, "task", *FLAGS]):
-        frame[name] = pd.to_numeric(frame[name].replace("", None))
-    for name in frame.columns.intersection(FLAGS):
-        frame[name] = frame[name].map({"True": True, "False": False, "": None})
-    return frame
+    manifest, tables = LAYOUT.load(folder)
+    return StudyResults(Path(folder), manifest, **tables)
 
 
 def is_finished(folder):
     """Whether a folder holds a study that can be read and is finished."""
     return manifests.is_finished(load_study, folder)
-
-
-def read_weights(folder, task):
-    """What was kept of a task's weights, {name: tensor}. Raises StudyError where there is nothing."""
-    path = weights_file(folder, task)
-    try:
-        return files.read_state(path)[0]
-    except FileNotFoundError as error:
-        raise StudyError(
-            f"there is no {path}: weights are kept where a study was run, and not published; run it in another save_dir"
-        ) from error

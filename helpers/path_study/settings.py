@@ -248,8 +248,8 @@ class Plan:
         line = [] if self.do == "line" else [Plan("line", cell, self.k).key]
         return (*ends, self.curve, *line)
 
-    def columns(self):
-        """The columns that each row of it begins with."""
+    def columns(self, table=None):
+        """The columns that each of its rows begins with, whatever the table."""
         cell = self.cell
         own = {"part": cell.part, "data": cell.data, "activation": cell.activation, "layers": cell.layers}
         return own | {"hidden_size": cell.hidden_size, "seed": cell.seed, "k": self.k, "curve": self.curve}

@@ -9,21 +9,18 @@ their last block of draws.
 """
 
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from helpers import files, lanes
+from helpers import files, lanes, study_folder
 from helpers.config import SweepConfig, resolve_device
-from helpers.landscape_study.work import work_on
 from helpers.lanes import Task
 from helpers.path_study import log
 from helpers.path_study.curves import square
-from helpers.path_study.folder import StudyFolder
-from helpers.path_study.settings import study_settings
-from helpers.path_study.tasks import PathWorker, cost_of, needs_jax, steps_of
-from helpers.sweep.folder import explained
+from helpers.path_study.settings import AXES, study_settings
+from helpers.path_study.tasks import PathWorker, about, cost_of, needs_jax, steps_of
+from helpers.study_folder import StudyFolder
 from helpers.usual_torch import usual_torch
 
 MOST_NEWS = 4  # tasks of which a line of progress tells
@@ -44,7 +41,7 @@ class PathStudy:
         study = self.settings.config
         self.device, self.cluster = resolve_device(SweepConfig.from_dict({"device": study["device"]})), study["cluster"]
         self.worker = PathWorker(self.folder, study, self.device)
-        self.there = StudyFolder(self.folder, self.settings, self._check_data())
+        self.there = StudyFolder(self.folder, self.settings, self._check_data(), log.LAYOUT, AXES, about)
         self.there.check()
         if sampled := [plan.cell for plan in self.left if needs_jax(plan)]:
             from helpers.paths import jax_on_cpu  # noqa: F401  (says what to install where it is missing)
@@ -100,34 +97,22 @@ class PathStudy:
 
         Interrupted, it goes on from each task's last step when it is started again. A finished study is only read.
         """
-        self.stop.clear()
-        if self.there.is_finished and not self.left:
-            if not self.there.is_tidy:
-                with suppress(OSError, files.LockedError), files.locked(self.folder):
-                    self.there.set_aside()
-            return log.load_study(self.folder)
-        smaller = "fewer rows, members or chains"
-        with explained("the study", self.folder, "a task", smaller), files.locked(self.folder):
-            self.there.check()
-            self._run()
-        return log.load_study(self.folder)
+        return study_folder.run(
+            self,
+            log.load_study,
+            PHASES,
+            lambda: origin_of(self.device, any(map(needs_jax, self.settings.plans))),
+            _news,
+            "the study",
+            "fewer rows, members or chains",
+        )
 
-    def _run(self):
-        self.there.begin(origin_of(self.device, any(map(needs_jax, self.settings.plans))))
-        for phase in range(PHASES):
-            left = self.left
-            now, later = ([plan for plan in left if test(plan.phase)] for test in (phase.__eq__, phase.__lt__))
-            if now and not self.stop.is_set():
-                work_on(self, now, _news, sum(map(self._cost_of, later)))
-                self.there.write_tables(complete=False)
-        self.there.write_tables(complete=not (self.stop.is_set() or self.left))
-
-    def _cost_of(self, plan):
+    def cost_of(self, plan):
         return cost_of(plan, self.worker)
 
     def task(self, plan):
         steps, done = steps_of(plan, self.worker), self.there.step_of_state(plan)
-        return Task(plan.key, self.there.what(plan), self._cost_of(plan), steps, done if done <= steps else -1)
+        return Task(plan.key, self.there.what(plan), self.cost_of(plan), steps, done if done <= steps else -1)
 
 
 WORDS = {"members": "ensembles", "run": "runs of a sweep", "curve": "curves", "line": "exact lines"}

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from helpers import files, sources
@@ -126,12 +125,6 @@ def about(what):
 def code_mark():
     """16 digits of the code that decides numbers, as it was when this process first asked."""
     return files.checksum(repr(sorted(sources.fingerprints("helpers.path_study.tasks").items())))
-
-
-def checksum_of(weights):
-    """16 digits of {name: tensor}."""
-    arrays = [np.ascontiguousarray(weights[name].numpy()).tobytes() for name in sorted(weights)]
-    return files.checksum(b"".join(arrays))
 
 
 def needs_jax(plan):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers import files, manifests
+from helpers import files, manifests, study_tables
 from helpers.checks import ConfigError
 from helpers.networks import gaussian_nll
 from helpers.path_study import curves, log, posteriors, solutions, tasks
@@ -424,9 +424,9 @@ def test_a_damaged_file_is_named_and_what_it_held_is_made_again(name, copy, caps
 
 
 def rows_of_other_settings(path):
-    record = log.read_rows_of(path)
+    record = study_tables.read_rows_of(path)
     record["of"]["settings"]["lr"] = 0.5
-    log.write_rows_of(path.parents[2], path.stem, record)
+    study_tables.write_rows_of(path.parents[2], path.stem, record)
 
 
 def a_folder(path):

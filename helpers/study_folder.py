@@ -1,19 +1,21 @@
-"""The folder of a path study: what is finished there, whether it is believed, and what is left to do.
+"""The folder of a study that writes tables: what is finished there, whether it is believed, and what is left to do.
 
 While a study goes on, each finished task has a file of its own with its rows, state/rows/<task>.json, and the tables
 are written from these; a task that is in the manifest alone, as in a folder that is published, has its rows in them.
 """
 
+from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
 
 from helpers import files, lanes, manifests
 from helpers.checks import ConfigError, shown
 from helpers.landscape_study.log import agrees, as_json
-from helpers.landscape_study.work import to_make_anew
-from helpers.path_study import log
-from helpers.path_study.settings import AXES
-from helpers.path_study.tasks import about, checksum_of
+from helpers.landscape_study.work import to_make_anew, work_on
 from helpers.progress import Once
+from helpers.study_tables import read_rows_of, read_weights, rows_file, weights_file, write_rows_of
+from helpers.sweep.folder import explained
 
 KEPT = ("from", "about", "mark", "weights")  # of a finished task, in the manifest; its file of rows has more
 
@@ -22,12 +24,16 @@ class StudyFolder:
     """What lies in the folder of a study, and what is written there.
 
     path      absolute
-    settings  a `settings.Settings`
+    settings  has parts, {name: completed settings}, resume, and plans, each with key, needs, columns(table), to_dict()
     data      {name of a data set: its fingerprint}
+    layout    the `study_tables.Tables` of this kind of study
+    axes      keys of parts that a later start may change
+    about     (what a worker is to do) -> plain JSON by which a state is recognised
     """
 
-    def __init__(self, path, settings, data):
+    def __init__(self, path, settings, data, layout, axes, about):
         self.path, self.settings, self.data, self.manifest = Path(path), settings, data, {}
+        self.layout, self.axes, self.about = layout, axes, about
         self._say, self._anew = Once(), to_make_anew(settings)
         self._strange = []  # files that hold nothing of this study, to be set aside
 
@@ -39,15 +45,16 @@ class StudyFolder:
 
     def check(self):
         """Raise ConfigError for a folder that holds another study, or what cannot be read."""
-        self.manifest, self._records = manifests.of_study(log.read_manifest, self.path), {}
+        self.manifest, self._records = manifests.of_study(self.layout.read_manifest, self.path), {}
         for name, own in self.settings.parts.items():
             before = self.manifest.get("parts", {}).get(name, own)
-            changed = [key for key in own if key not in AXES and not agrees(before, {key: own[key]})]
+            changed = [key for key in own if key not in self.axes and not agrees(before, {key: own[key]})]
             if changed:
                 key = changed[0]
                 raise ConfigError(
-                    f"{self.path} holds another study: {key} of PARTS[{name!r}] is {shown(before.get(key))} there and "
-                    f"{shown(own[key])} here; choose another save_dir, or another name in PARTS"
+                    f"{self.path} holds another study: {key} of {self.layout.parts}[{name!r}] is "
+                    f"{shown(before.get(key))} there and {shown(own[key])} here; choose another save_dir, or another "
+                    f"name in {self.layout.parts}"
                 )
         for name, mark in self.manifest.get("data", {}).items():
             if self.data.get(name, mark) != mark and self.settings.resume != "force":
@@ -60,7 +67,7 @@ class StudyFolder:
     def _read_records(self):
         """{task: what is known of it} of all finished tasks; `set_aside` is for files of rows that cannot be used."""
         self._records = dict(self.manifest.get("tasks", {}))
-        if self._records and (damage := log.damage_of_tables(self.path, self.manifest)):
+        if self._records and (damage := self.layout.damage(self.path, self.manifest)):
             self._say(f"{damage.removesuffix('; run the study again')}; what is known from it alone is computed again")
             self._records = {}
         ours, self._strange = {plan.key for plan in self.settings.plans}, []
@@ -76,12 +83,12 @@ class StudyFolder:
 
     def _rows_of(self, path):
         """What a file of rows holds. Raises DamagedError where it is damaged, or of another study."""
-        record, task = log.read_rows_of(path), path.stem
+        record, task = read_rows_of(path), path.stem
         parts, of = {**self.manifest.get("parts", {}), **self.settings.parts}, record.get("of", {})
         part = parts.get(task.partition("--")[0])
         if not {*record} >= {*KEPT} or of.get("key", task) != task or (part is None and self.manifest):
             raise files.DamagedError(f"{path} holds no rows of this study")
-        own = {key: value for key, value in (part or {}).items() if key not in AXES}
+        own = {key: value for key, value in (part or {}).items() if key not in self.axes}
         if not agrees(of.get("settings", {}), own):
             raise files.DamagedError(f"{path} holds rows of other settings")
         return record
@@ -93,7 +100,7 @@ class StudyFolder:
 
     def set_aside(self):
         """Rename what lies where this study has its files and cannot be used or replaced. Raises OSError."""
-        places = [getattr(log, f"{kind}_file") for kind in ("rows", "weights", "draws", "curve")]
+        places = [rows_file, weights_file, *self.layout.kept.values()]
         wanted = [place(self.path, plan.key) for plan in self.left for place in places]
         folders = [path for path in wanted if path.is_dir() and path not in self._strange]
         for path in folders:
@@ -134,13 +141,13 @@ class StudyFolder:
         if not self._records[plan.key].get("weights"):
             return ""
         try:
-            weights = log.read_weights(self.path, plan.key)
+            weights = read_weights(self.path, plan.key)
         except OSError as error:
-            return f"{log.weights_file(self.path, plan.key)} cannot be read ({error.strerror or error})"
+            return f"{weights_file(self.path, plan.key)} cannot be read ({error.strerror or error})"
         except ValueError as error:
             return str(error).split("; ")[0]
         if checksum_of(weights) != self.mark_of(plan.key):
-            return f"{log.weights_file(self.path, plan.key)} holds other weights than those that were trained"
+            return f"{weights_file(self.path, plan.key)} holds other weights than those that were trained"
         return ""
 
     def known_of(self, task):
@@ -151,9 +158,9 @@ class StudyFolder:
         """The step that the saved state of a plan has reached; -1 where there is none that can be used."""
         if plan.key in self._anew or (there := lanes.about_state(self.states, plan.key, self._say)) is None:
             return -1
-        path, here = lanes.state_file(self.states, plan.key), as_json(about(self.what(plan)))
+        path, here = lanes.state_file(self.states, plan.key), as_json(self.about(self.what(plan)))
         if self.settings.resume == "force":  # which goes on whatever code has made it
-            del here["code"]
+            here.pop("code", None)
         if not isinstance(there, dict) or any(there.get(key) != here[key] for key in here):
             self._say(f"{path} was made by other settings, other weights or other code; {plan.key} begins anew")
             return -1
@@ -171,7 +178,7 @@ class StudyFolder:
             self.path,
             self.states,
             *(self.states / name for name in ("rows", "weights")),
-            *(self.path / name for name in ("draws", "curves")),
+            *(place(self.path, "task").parent for place in self.layout.kept.values()),
         ):
             files.remove_parts(folder)
         self.set_aside()
@@ -180,18 +187,19 @@ class StudyFolder:
         parts = {**before.get("parts", {}), **self.settings.parts}
         data = {**before.get("data", {}), **self.data}
         manifest = {"tasks": {}, "tables": {}, "started": files.now(), **before, "parts": as_json(parts), "data": data}
+        manifest["study"] = self.layout.study
         if manifest != before or "versions" not in before or self.left:
             manifest |= {**origin, "finished": None}
         self._write_manifest(manifest)
 
     def _rows_from_tables(self):
         """Give the tasks that only the tables know files of their own: the tables are written anew from these."""
-        lost = [task for task in self._records if not log.rows_file(self.path, task).exists()]
-        tables = {table: log.read_rows(self.path, table) for table in log.TABLES} if lost else {}
+        lost = [task for task in self._records if not rows_file(self.path, task).exists()]
+        tables = {table: self.layout.read_rows(self.path, table) for table in self.layout.own} if lost else {}
         for task in lost:
             rows = {table: those[task] for table, those in tables.items() if task in those}
-            log.write_rows_of(self.path, task, {**self._records[task], "rows": rows})
-            self._records[task] = log.read_rows_of(log.rows_file(self.path, task))
+            write_rows_of(self.path, task, {**self._records[task], "rows": rows})
+            self._records[task] = read_rows_of(rows_file(self.path, task))
 
     def _write_manifest(self, manifest):
         if manifest != self.manifest:
@@ -206,29 +214,28 @@ class StudyFolder:
 
     def record_results(self, plan, results):
         """Write what a task has given, and forget its state."""
-        if results.get("arrays"):
-            files.write_npz(log.draws_file(self.path, plan.key), **results["arrays"])
-        if results.get("control_points") is not None:
-            files.write_npz(log.curve_file(self.path, plan.key), control_points=results["control_points"])
+        for name, place in self.layout.kept.items():
+            if results.get(name):
+                files.write_npz(place(self.path, plan.key), **results[name])
         weights = results.get("weights")
         if weights:
-            files.write_state(log.weights_file(self.path, plan.key), weights, {"task": plan.key})
+            files.write_state(weights_file(self.path, plan.key), weights, {"task": plan.key})
         taken = {key: value for key, value in results["about"].items() if key != "seconds"}  # of these nobody takes any
         mark = checksum_of(weights) if weights else files.checksum(repr(sorted(taken.items())))
         record = {"of": plan.to_dict(), "from": self.what(plan)["from"], "about": results["about"], "mark": mark}
         record["weights"] = bool(weights)
         rows = {
-            table: [log.cells({**plan.columns(), **row, "task": plan.key}, table) for row in those]
+            table: [self.layout.cells({**plan.columns(table), **row, "task": plan.key}, table) for row in those]
             for table, those in results["rows"].items()
         }
-        log.write_rows_of(self.path, plan.key, {**record, "rows": rows})
-        self._records[plan.key] = log.read_rows_of(log.rows_file(self.path, plan.key))
+        write_rows_of(self.path, plan.key, {**record, "rows": rows})
+        self._records[plan.key] = read_rows_of(rows_file(self.path, plan.key))
         lanes.state_file(self.states, plan.key).unlink(missing_ok=True)
         self._anew.discard(plan.key)
 
     @property
     def is_finished(self):
-        return bool(self.manifest.get("finished")) and log.damage_of_tables(self.path, self.manifest) is None
+        return bool(self.manifest.get("finished")) and self.layout.damage(self.path, self.manifest) is None
 
     def write_tables(self, complete):
         """Write all tables from the rows of the finished tasks, and the manifest with their checksums.
@@ -238,11 +245,50 @@ class StudyFolder:
         order = {plan.key: i for i, plan in enumerate(self.settings.plans)}
         tasks = sorted(self._records, key=lambda task: (order.get(task, len(order)), task))
         marks = {}
-        for table in log.TABLES:
+        for table in self.layout.own:
             rows = [row for task in tasks for row in self._records[task].get("rows", {}).get(table, [])]
-            content = log.table_bytes(table, rows)
-            files.write_whole(log.table_file(self.path, table), content)
+            content = self.layout.table_bytes(table, rows)
+            files.write_whole(self.layout.table_file(self.path, table), content)
             marks[table] = files.checksum(content)
         known = {task: {key: self._records[task][key] for key in KEPT} for task in tasks}
         finished = files.now() if complete else None
         self._write_manifest({**self.manifest, "tasks": as_json(known), "tables": marks, "finished": finished})
+
+
+def checksum_of(weights):
+    """16 digits of {name: tensor}."""
+    arrays = [np.ascontiguousarray(weights[name].numpy()).tobytes() for name in sorted(weights)]
+    return files.checksum(b"".join(arrays))
+
+
+# ---- running a study
+
+
+def run(study, load, phases, origin, news, what, smaller):
+    """Work on what is left of a study, and return it whole, as `load(folder)` gives it.
+
+    study    as `work.work_on` takes it, with `folder` and cost_of(plan); plans have a `phase` from 0 to phases - 1,
+             which are worked on one after another
+    origin   () -> versions, device, machine, as `files.provenance` has it
+    what, smaller  the study, and what takes less memory, in the words of an error
+
+    Interrupted, it goes on from each task's last step when it is started again. A finished study is only read.
+    """
+    study.stop.clear()
+    there = study.there
+    if there.is_finished and not there.left:
+        if not there.is_tidy:
+            with suppress(OSError, files.LockedError), files.locked(study.folder):
+                there.set_aside()
+        return load(study.folder)
+    with explained(what, study.folder, "a task", smaller), files.locked(study.folder):
+        there.check()
+        there.begin(origin())
+        for phase in range(phases):
+            left = there.left
+            now, later = ([plan for plan in left if test(plan.phase)] for test in (phase.__eq__, phase.__lt__))
+            if now and not study.stop.is_set():
+                work_on(study, now, news, sum(map(study.cost_of, later)))
+                there.write_tables(complete=False)
+        there.write_tables(complete=not (study.stop.is_set() or there.left))
+    return load(study.folder)
