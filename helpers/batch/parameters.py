@@ -56,6 +56,12 @@ KINDS = (
         "helpers.path_study.log:is_finished",
     ),
     Kind(
+        ("CONFIG", "STITCHES"),
+        "helpers.stitching_study.settings:study_settings",
+        "helpers.stitching_study.settings:save_dir_of",
+        "helpers.stitching_study.log:is_finished",
+    ),
+    Kind(
         ("CONFIG",), "helpers.config:SweepConfig.from_dict", "helpers.config:save_dir_of", "helpers.records:is_finished"
     ),
     Kind(("COMMON", "EXPERIMENTS", "save_dir"), "helpers.spline_study.experiments:experiments"),

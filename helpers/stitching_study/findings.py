@@ -1,0 +1,299 @@
+"""The sentences of a stitching study, each from rows of its tables: a number, its spread, and whether it was expected.
+
+Means are over pairs of networks, each the mean over its draws of anchors; of one pair over draws. Comparisons are
+paired the same way, and verdicts are those of `helpers.path_study.verdicts`.
+"""
+
+import numpy as np
+
+from helpers import words
+from helpers.path_study.verdicts import ABOVE, BELOW, sentence
+from helpers.stitching.figures import control_in_words, in_words, interval, repeats
+from helpers.stitching_study import rows
+
+CLOSE = 1.1  # of B's own error: "within 10 %"
+ONE_POINT = 0.01  # of accuracy
+PUBLISHED = "Published accuracies: 99.3 % within an architecture, 66.8 to 96.1 % across."  # other data, other sizes
+
+
+def mean(table, number, form=".3g"):
+    """ "0.0241 (95 % of it: 0.0236 to 0.0246)": a mean with its confidence interval."""
+    middle, low, high = interval(repeats(table, number))
+    if not np.isfinite(middle):
+        return "not known"
+    within = f" ({words.number(low, form)} to {words.number(high, form)})" if np.isfinite(low) else ""
+    return words.number(middle, form) + within
+
+
+def _unit(table):
+    return "pair" if rows.pairs_in(table) > 1 else "draw"
+
+
+def _value(table, number):
+    return interval(repeats(table, number))[0]
+
+
+# ---- 1 to 3: controls, anchors, lambda
+
+
+def controls(table):
+    """What a stitched error lies between: B's own, class means, the mean image, no map."""
+    number = "mse" if table.mse_stitched.notna().any() else "accuracy"
+    names = ["2", "self", "class_means", "label_noise", "mean_image", "shuffled", "untrained", "identity"]
+    there = [name for name in names if f"{number}_{name}" in table and table[f"{number}_{name}"].notna().any()]
+    parts = [f"{control_in_words(name)} {mean(table, f'{number}_{name}')}" for name in there]
+    what = {"mse": "Mean squared error a pixel", "accuracy": "Accuracy"}[number]
+    return f"{what} (mean and 95 % interval): stitched {mean(table, f'{number}_stitched')}; {words.listed(parts)}."
+
+
+def anchors(table):
+    """From how many anchors each map is below the class means, and within 10 % of B's own error."""
+    parts = []
+    for mapping, own in table.groupby("mapping", sort=False):
+        errors = {n: _value(of, "mse_stitched") / _value(of, "mse_2") for n, of in own.groupby("num_samples")}
+        below = [
+            n for n, of in own.groupby("num_samples") if _value(of, "mse_stitched") < _value(of, "mse_class_means")
+        ]
+        close = [n for n, ratio in errors.items() if ratio <= CLOSE]
+        few, many = min(errors), max(errors)
+        parts.append(
+            f"{in_words(mapping)} {errors[few]:.2f} times B's own at {few} anchors and {errors[many]:.2f} at {many}; "
+            f"below the class means {_from(below)}, within 10 % of B's own {_from(close)}"
+        )
+    return f"Error of the stitched network: {'. '.join(parts)}." if parts else ""
+
+
+def _from(numbers):
+    return f"from {min(numbers)} anchors" if numbers else "at none of them"
+
+
+def maps(table, reference="affine"):
+    """Each map against another at each number of anchors: differences of errors, paired."""
+    number = "mse_stitched" if table.mse_stitched.notna().any() else "accuracy_stitched"
+    parts = []
+    for n, own in table.groupby("num_samples"):
+        others = [name for name in own.mapping.unique() if name != reference]
+        gaps = [(in_words(name), rows.gaps(own, number, "mapping", name, reference)) for name in others]
+        if (own.mapping == reference).any() and gaps:
+            parts.append(
+                sentence(f"{number.split('_')[0]} minus {in_words(reference)}'s at {n} anchors", gaps, _unit(own))
+            )
+    return parts
+
+
+def peak(table):
+    """At as many anchors as latents, lambda 0 against GCV: the interpolation peak. Of the map of the table's rows."""
+    number, sizes = rows.numeric(table), table.latent1
+    there = table[(number == 0) & table.num_samples.isin(near(table))]
+    if there.empty:
+        return ""
+    n = int(there.num_samples.iloc[0])
+    at = table[table.num_samples == n]
+    at = at.assign(chosen=np.where(rows.numeric(at).isna(), "gcv", rows.numeric(at).astype(str)))
+    at_zero, at_gcv = at[at.chosen == "0.0"], at[at.chosen == "gcv"]
+    said = f"At {n} anchors for {words.span(sizes, '.0f')} latents, lambda 0 gives {mean(at_zero, 'mse_stitched')}"
+    said += f" and lambda by GCV {mean(at_gcv, 'mse_stitched')}; the mean image has {mean(at, 'mse_mean_image')}. "
+    gap = rows.gaps(at, "mse_stitched", "chosen", "0.0", "gcv")
+    return said + sentence("Lambda 0 minus GCV", [("error", gap, ABOVE)], _unit(at))
+
+
+def near(table):
+    """The numbers of anchors that are nearest to the latent size: where lambda 0 interpolates."""
+    size, there = table.latent1.iloc[0], np.sort(table.num_samples.unique())
+    return there[np.abs(there - size) == np.abs(there - size).min()][:1]
+
+
+def lambdas(table):
+    """What lambda by GCV costs against the best fixed one, in hindsight: of the map and anchors of the rows."""
+    values = rows.numeric(table)
+    fixed, chosen = table[values.notna()], table[table["lambda"].astype(str) == "gcv"]
+    if fixed.empty or chosen.empty:
+        return ""
+    parts = []
+    for (mapping, n), own in fixed.groupby(["mapping", "num_samples"], sort=False):
+        errors = {lam: _value(of, "mse_stitched") for lam, of in own.groupby(rows.numeric(own))}
+        gcv = _value(chosen[(chosen.mapping == mapping) & (chosen.num_samples == n)], "mse_stitched")
+        best = min(errors, key=errors.get)
+        if np.isfinite(gcv):
+            parts.append(
+                f"{in_words(mapping)} at {n} anchors: the best of {len(errors)} fixed lambdas is {best:g} "
+                f"({words.number(errors[best])}), the worst {max(errors, key=errors.get):g} "
+                f"({words.number(max(errors.values()))}), GCV has {words.number(gcv)}"
+            )
+    return "; ".join(parts) + "." if parts else ""
+
+
+# ---- 4: which anchors
+
+
+def strategies(table, reference="random"):
+    """Each way of choosing anchors against another, at each number of them: differences of errors, paired by draw."""
+    number = "mse_stitched" if table.mse_stitched.notna().any() else "accuracy_stitched"
+    if reference not in set(table.sampling):
+        reference = table.sampling.iloc[0]
+    found = []
+    for n, own in table.groupby("num_samples"):
+        others = [name for name in own.sampling.unique() if name != reference]
+        gaps = [(in_words(name), rows.gaps(own, number, "sampling", name, reference)) for name in others]
+        if gaps:
+            what = f"{number.split('_')[0]} minus that of {in_words(reference)} anchors, at {n}"
+            found.append(sentence(what, gaps, _unit(own)))
+    return found
+
+
+# ---- 5: latents and images of one pair
+
+
+def latents(row):
+    """How much of B's latents the map gives, over all and within classes; of a dict of `evaluate`."""
+    return (
+        f"The map gives {row['latent_r2']:.1%} of the variance of B's latents on images held out, and "
+        f"{row['latent_r2_within']:.1%} of that within classes; the label alone gives about none of the latter."
+    )
+
+
+def images(row):
+    """Errors of parents and stitched network on the images held out; of a dict of `evaluate`."""
+    return (
+        f"Mean squared error a pixel, of all images held out: A {row['mse_1']:.4f}, B {row['mse_2']:.4f}, "
+        f"stitched {row['mse_stitched']:.4f}."
+    )
+
+
+def turned(a, rotation):
+    """How much of a matrix is its rotation part."""
+    singular = np.linalg.svd(np.asarray(a, float), compute_uv=False)
+    share = (np.asarray(a) * np.asarray(rotation)).sum() ** 2 / (np.square(a).sum() * np.square(rotation).sum())
+    return (
+        f"Singular values of A from {words.span(singular)}; {share:.1%} of its squared size is a rotation times one "
+        "factor."
+    )
+
+
+# ---- 6: classifiers
+
+
+def accuracies(table):
+    """Accuracy with what makes it mean something: agreement on B's errors, held-out R^2, and label noise beside it."""
+    parents = (_value(table, "accuracy_1") + _value(table, "accuracy_2")) / 2
+    said = (
+        f"Accuracy {mean(table, 'accuracy_stitched')}, of the parents {words.number(parents)}; B's answer is given to "
+        f"{mean(table, 'agreement_on_errors', '.2f')} of the images that B gets wrong; R^2 of B's latents "
+        f"{mean(table, 'latent_r2', '.2f')}."
+    )
+    if "accuracy_label_noise" in table and table.accuracy_label_noise.notna().any():
+        said += (
+            f" Noise that carries only the label has accuracy {mean(table, 'accuracy_label_noise')}, but agrees on B's "
+            f"errors in {mean(table, 'agreement_on_errors_label_noise', '.2f')}, and its R^2 within classes is "
+            f"{mean(table, 'latent_r2_within_label_noise', '.2f')} (the stitched network's: "
+            f"{mean(table, 'latent_r2_within', '.2f')})."
+        )
+    return said
+
+
+def within_a_point(table):
+    """From how many anchors each layer is stitched within one point of the parents' mean accuracy."""
+    parts = []
+    for layers, own in rows.apart_by_layers(table).groupby("layers", sort=False):
+        close = [
+            n
+            for n, of in own.groupby("num_samples")
+            if (of.accuracy_1.mean() + of.accuracy_2.mean()) / 2 - of.accuracy_stitched.mean() <= ONE_POINT
+        ]
+        parts.append(f"{layers} {_from(close)}")
+    return f"Within one point of the parents' mean accuracy: {words.listed(parts)}."
+
+
+# ---- 7: what differs
+
+
+def excess(table):
+    """The same with `excess`: error of the stitched network over B's own, or its accuracy over B's."""
+    ratio = table.mse_stitched / table.mse_2
+    return table.assign(excess=ratio.where(ratio.notna(), table.accuracy_stitched / table.accuracy_2))
+
+
+def differences(table):
+    """The stitched error over B's own where this and that differs between the networks, against seeds alone."""
+    table = excess(table)
+    parts = [f"{what} {mean(own, 'excess')}" for what, own in table.groupby("differ", sort=False)]
+    alone = repeats(table[table.differ == "seed"], "excess")
+    said = f"Error of the stitched network over B's own, where this differs: {'; '.join(parts)}."
+    others = [what for what in table.differ.unique() if what != "seed"]
+    if len(alone) and others:
+        gaps = [(what, repeats(table[table.differ == what], "excess") - alone.mean(), ABOVE) for what in others]
+        said += " " + sentence("Minus the mean where the seed alone differs", gaps, _unit(table))
+    return said
+
+
+def unseen(classes):
+    """The stitched error over B's own on classes that A was trained on, and on those that it never saw."""
+    seen, new = (classes[classes.seen_1.astype(bool) == which] for which in (True, False))
+    if seen.empty or new.empty:
+        return ""
+    parts = [
+        f"{what} A {mean(own, 'mse_1')}, B {mean(own, 'mse_2')}, stitched {mean(own, 'mse_stitched')}"
+        for what, own in (("on classes that A has seen", seen), ("on classes that it has not", new))
+    ]
+    ratios = [_value(own, "mse_stitched") / _value(own, "mse_2") for own in (seen, new)]
+    return f"Mean squared error a pixel {'; '.join(parts)}: {ratios[0]:.2f} and {ratios[1]:.2f} times B's own."
+
+
+# ---- 8: layer by layer
+
+
+def layers(table):
+    """Of one pair or several: the best layer of B for each of A, and where a deep network stops adding anything."""
+    parts = []
+    for both, own in table.groupby(["model1", "model2"], sort=False):
+        own = own.assign(at1=own.layer1.astype(int), at2=own.layer2.astype(int))
+        same = own[own.at1 == own.at2].set_index("at1").sort_index()
+        if same.empty:
+            continue
+        reached = same.index[same.accuracy >= same.accuracy.max() - ONE_POINT]
+        parts.append(
+            f"{' to '.join(both)}: layer to same layer CKA {words.span(same.cka)}, R^2 {words.span(same.r2)}; "
+            f"accuracy {words.number(same.accuracy.iloc[0])} at layer {same.index[0]}, within one point of its highest "
+            f"({words.number(same.accuracy.max())}) from layer {reached[0]} of {same.index[-1]}"
+        )
+    return ". ".join(parts) + "." if parts else ""
+
+
+# ---- 9: architectures
+
+
+def architectures(table):
+    """Share of B's accuracy that is left, within an architecture and across, beside what is published."""
+    table = table.assign(left=table.accuracy_stitched / table.accuracy_2)
+    same = table.network1 == table.network2
+    parts = [
+        f"{what} {mean(own, 'left')} of B's accuracy, R^2 {mean(own, 'latent_r2', '.2f')}, B's answer on B's errors "
+        f"{mean(own, 'agreement_on_errors', '.2f')}"
+        for what, own in (("within an architecture", table[same]), ("across", table[~same]))
+        if len(own)
+    ]
+    said = f"Stitched {'; '.join(parts)}."
+    if same.any() and (~same).any():
+        gap = repeats(table[~same], "left") - repeats(table[same], "left").mean()
+        said += " " + sentence("Across minus the mean within", [("share of the accuracy", gap, BELOW)], _unit(table))
+    return f"{said} {PUBLISHED}"
+
+
+def four(results):
+    """How many rows each of the four tables has, and what a row is."""
+    tables = {
+        "pairs.csv": (results.pairs, "a pair, map, lambda, way and number of anchors, and draw"),
+        "classes.csv.gz": (results.classes, "the same and a class"),
+        "errors.csv": (results.errors, "the same: mean and variance over images"),
+        "images.csv": (results.images, "the same: share of the best and worst images that are the parents' too"),
+    }
+    return [f"{name}: {len(table):,} rows, each of {what}" for name, (table, what) in tables.items()]
+
+
+def kept(images):
+    """Whether the images that are stitched best and worst are those that B does best and worst."""
+    by_chance = 0.1
+    parts = [
+        f"{what} {mean(images, column, '.2f')}" for what, column in (("best", "top_kept_2"), ("worst", "low_kept_2"))
+    ]
+    return f"Of the stitched network's tenth of {' and of '.join(parts)} are B's too, by chance {by_chance}."

@@ -1,0 +1,132 @@
+"""A stitching study on disk, and reading it back without torch; results are written by the process that runs it alone.
+
+    <save_dir>/manifest.json   settings, origin, what is finished
+               *.csv           the tables below; six significant digits, an empty cell for what is not known
+               classes.csv.gz  long, without the columns that pairs.csv has of the same task
+               state/          weights, rows and states of what is not finished: not published
+
+`models.csv`, a row a network:
+    part, dataset, model   its name, the same in all tables
+    network, latent, layers, hidden_size, activation, init, seed
+    classes                on which it was trained: "all", or "0 1 2 3 4"
+    parameters             all that are trained
+    train_loss, test_loss, train_acc, test_acc   after the last epoch, on the classes that it was trained on: mean
+                           squared error of autoencoders, cross-entropy of classifiers
+    epochs, learned, diverged, seconds
+
+The others begin with the columns
+
+    part, dataset, model1, model2          encoder of the first, decoder or head of the second
+    network1, network2, latent1, latent2, activation1, activation2, init1, init2, seed1, seed2
+    layer1, layer2                         where they are cut
+    differ                                 in what settings they differ: "seed", "activation, seed", or "nothing"
+    anchor_classes                         whose images may be anchors: "all", or "shared" by both models' training
+
+`pairs.csv`, `classes.csv.gz`, `errors.csv` and `images.csv` have a row a map, and a class in the second. Maps have
+
+    sampling, num_samples, draw            strategy, number of anchors, and which draw of them
+    mapping, lambda, lambda_used           kind of map; "gcv", or the number asked for, empty where it has none; the
+                                           one used
+
+pairs.csv goes on with mse_1, mse_2, mse_stitched, accuracy_1, ... latent_r2_within as in `stitching.evaluate_many`, the
+controls as in `stitching.control_columns` (empty in draws from `control_draws` on), and `note`: a sentence where the
+anchors do not fix the map, or why there is none. classes.csv.gz has class, whether either model saw it in its training
+(seen_1, seen_2), and the numbers of its images. errors.csv has mean and variance of the stitched network's error over
+images, and its parents'. images.csv has the share of the tenth of images that are best and worst for the stitched
+network which are the parents' too.
+
+`layers.csv`, of the runs of a sweep, a row a pair of layers and map: cka; r2, r2_within (of the latents of images held
+out), accuracy, agreement, agreement_on_errors of the stitched network; accuracy_1, accuracy_2 of both runs;
+learned_1, learned_2.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from helpers import manifests
+from helpers.study_tables import StudyError, Tables
+
+MODEL = ["part", "dataset", "model"]
+FIRST = [
+    *(
+        "part",
+        "dataset",
+        "model1",
+        "model2",
+        "network1",
+        "network2",
+        "latent1",
+        "latent2",
+        "activation1",
+        "activation2",
+    ),
+    *("init1", "init2", "seed1", "seed2", "layer1", "layer2", "differ", "anchor_classes"),
+]
+MAP = ["sampling", "mapping", "lambda", "lambda_used", "num_samples", "draw"]
+BY_IMAGE = ["mse_1", "mse_2", "mse_stitched", "accuracy_1", "accuracy_2", "accuracy_stitched", "agreement"]
+NUMBERS = [*BY_IMAGE, "agreement_on_errors", "errors_2", "latent_r2", "latent_r2_within"]
+MEASURES = ("mse", "accuracy", "agreement", "agreement_on_errors", "latent_r2", "latent_r2_within")
+OF_IMAGES = ["mse_constant", "mse_mean_image", "mse_class_means", "accuracy_constant"]
+OF_LATENTS = ("identity", "self", "shuffled", "untrained", "label_noise")
+CONTROLS = [*OF_IMAGES, *(f"{measure}_{control}" for measure in MEASURES for control in OF_LATENTS)]
+KEPT = ["top_kept_1", "top_kept_2", "low_kept_1", "low_kept_2"]
+TABLES = {
+    "models": [
+        *("network", "latent", "layers", "hidden_size", "activation", "init", "seed", "classes", "parameters"),
+        *("train_loss", "test_loss", "train_acc", "test_acc", "epochs", "learned", "diverged", "seconds"),
+    ],
+    "pairs": [*MAP, *NUMBERS, *CONTROLS, "note", "seconds"],
+    "classes": [*MAP, "class", "seen_1", "seen_2", *BY_IMAGE],
+    "errors": [*MAP, *("mean_1", "variance_1", "mean_2", "variance_2", "error_mean", "error_variance")],
+    "images": [*MAP, *KEPT],
+    "layers": [
+        *(*MAP, "cka", "r2", "r2_within", "accuracy", "agreement", "agreement_on_errors", "accuracy_1", "accuracy_2"),
+        *("learned_1", "learned_2", "note"),
+    ],
+}
+LONG = {"classes": "pairs"}
+TEXTS = (
+    *("part", "dataset", "model", "model1", "model2", "network", "network1", "network2", "activation", "activation1"),
+    *("activation2", "init", "init1", "init2", "layer1", "layer2", "differ", "anchor_classes", "classes"),
+    *("sampling", "mapping", "lambda", "note"),
+)
+FLAGS = ("learned", "diverged", "seen_1", "seen_2", "learned_1", "learned_2")
+LAYOUT = Tables(
+    "stitching study",
+    {table: MODEL if table == "models" else FIRST for table in TABLES},
+    TABLES,
+    LONG,
+    TEXTS,
+    FLAGS,
+    "STITCHES",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResults:
+    """A stitching study read back from its folder. Each table is a DataFrame, without rows where no part made any."""
+
+    folder: Path
+    manifest: dict
+    models: pd.DataFrame
+    pairs: pd.DataFrame
+    classes: pd.DataFrame
+    errors: pd.DataFrame
+    images: pd.DataFrame
+    layers: pd.DataFrame
+
+
+def load_study(folder):
+    """Read a study back. Raises StudyError, DamagedError, one sentence each."""
+    manifest, tables = LAYOUT.load(folder)
+    return StudyResults(Path(folder), manifest, **tables)
+
+
+def is_finished(folder):
+    """Whether a folder holds a study that can be read and is finished."""
+    return manifests.is_finished(load_study, folder)
+
+
+__all__ = ["LAYOUT", "StudyError", "StudyResults", "is_finished", "load_study"]

@@ -1,0 +1,156 @@
+"""Which rows of a stitching study's tables one picture or sentence is about, and what holds of them, in words."""
+
+import numpy as np
+import pandas as pd
+
+from helpers import words
+from helpers.stitching.figures import PAIR, in_words
+
+SHARED = ["part", "dataset"]  # what a picture holds still
+DRAWN = [*PAIR, "draw"]  # rows of one draw of anchors of one pair: what a paired comparison is made over
+
+
+def numeric(table):
+    """The lambda of each row as a number, NaN for "gcv" and for a map that has none."""
+    return pd.to_numeric(table["lambda"], errors="coerce")
+
+
+def by_gcv(table):
+    """The rows whose lambda was chosen by GCV, and of maps that have none."""
+    return table[numeric(table).isna()]
+
+
+def usual(table, *varied):
+    """The rows of a part's first map, lambda by GCV where it has it, first sampling and largest number of anchors.
+
+    varied  those of "mapping", "lambda", "sampling", "num_samples" that keep all their values
+    """
+    if "lambda" not in varied and len(by_gcv(table)):
+        table = by_gcv(table)
+    for setting in ("mapping", "sampling"):
+        if setting not in varied and len(table):
+            first = table.groupby(SHARED, sort=False)[setting].transform("first")
+            table = table[table[setting] == first]
+    if "num_samples" not in varied and len(table):
+        table = table[table.num_samples == table.groupby(SHARED)["num_samples"].transform("max")]
+    return table
+
+
+def first(table, settings=SHARED):
+    """The rows of the first combination of some settings, in the order of the table."""
+    return table[_same(table, table.iloc[0], settings)] if len(table) else table
+
+
+def _same(table, row, settings):
+    alike = [(table[name] == row[name]) | (table[name].isna() & pd.isna(row[name])) for name in settings]
+    return np.logical_and.reduce(alike)
+
+
+def with_several(table, setting, least=2):
+    """The rows of those parts and data sets in which a setting takes several values."""
+    if table.empty:
+        return table
+    return table[table.groupby(SHARED)[setting].transform("nunique") >= least]
+
+
+def apart_by_layers(table):
+    """The same with a column `layers`, "layer 3" or "layer block1 to features"."""
+    one, two = table.layer1.astype(str), table.layer2.astype(str)
+    return table.assign(layers="layer " + one.where(one == two, one + " to " + two))
+
+
+def label(table):
+    """What holds of all rows, in words: data, networks, map, sampling, anchors, how many pairs and draws."""
+    parts = [str(table.dataset.iloc[0])] if table.dataset.nunique() == 1 else []
+    both = {*table.network1, *table.network2} if "network1" in table else set()
+    parts += [*both] if len(both) == 1 else []
+    for name, form in (("mapping", "{}"), ("sampling", "anchors: {}"), ("num_samples", "{} anchors")):
+        if name in table and table[name].nunique() == 1:
+            parts.append(form.format(in_words(table[name].iloc[0])))
+    counts = [words.counted(pairs_in(table), "ordered pair")]
+    if "draw" in table and table.draw.nunique() > 1:
+        counts.append(words.counted(table.draw.nunique(), "draw"))
+    return ", ".join([*parts, " and ".join(counts)])
+
+
+def pairs_in(table):
+    """How many pairs of networks the rows are of."""
+    return len(table[[name for name in PAIR if name in table]].drop_duplicates())
+
+
+def each(table, sentence, settings=SHARED):
+    """A sentence for each combination of settings, with what holds of it in front; no empty ones."""
+    found = []
+    for _, rows in table.groupby(settings, sort=False, dropna=False):
+        if said := sentence(rows):
+            found.append(f"{rows.part.iloc[0]} ({label(rows)}): {said}")
+    return found
+
+
+def gaps(table, number, setting, value, other, held=()):
+    """A column at one value of a setting minus at another: a number a pair, its mean over draws; of one pair a draw.
+
+    held  columns that are the same in both beside pair and draw
+    """
+    known = [*(name for name in DRAWN if name in table), *held]
+    one, two = (table[table[setting] == which].groupby(known, dropna=False)[number].mean() for which in (value, other))
+    difference = (one - two).dropna()
+    difference = difference[np.isfinite(difference)]
+    by_pair = difference.groupby([name for name in PAIR if name in table], dropna=False).mean()
+    return by_pair.to_numpy(float) if len(by_pair) > 1 else difference.to_numpy(float)
+
+
+# ---- what the sections of the notebook are about
+
+
+def is_gcv(table):
+    """Whether lambda was chosen by GCV."""
+    return table["lambda"].astype(str) == "gcv"
+
+
+def is_zero(table):
+    """Whether lambda is 0."""
+    return numeric(table) == 0
+
+
+def within_a_network(table):
+    """Pairs of two networks of one kind."""
+    return table[table.network1 == table.network2]
+
+
+def unseen_by_a(classes):
+    """Rows of pairs of which A has not seen all classes and B has."""
+    pair = classes.groupby(list(PAIR), dropna=False)
+    partly = ~pair.seen_1.transform("all") & pair.seen_2.transform("all")
+    return classes[partly.astype(bool)]
+
+
+def named_pairs(layers):
+    """The same with a column `pair`, "A to B"."""
+    return layers.assign(pair=layers.model1 + " to " + layers.model2)
+
+
+def first_pairs(layers, most=3):
+    """The rows of the first pair of each way in which two runs differ, at most three of them; then of others."""
+    first = layers.drop_duplicates("differ").pair
+    chosen = list(dict.fromkeys([*first, *layers.pair]))[:most]
+    return layers[layers.pair.isin(chosen)]
+
+
+def asked_for(table):
+    """(numbers of anchors, lambdas) in the rows, in rising order, GCV first."""
+    lams = sorted(numeric(table).dropna().unique())
+    return sorted(int(n) for n in table.num_samples.unique()), ["gcv"] * bool(is_gcv(table).any()) + lams
+
+
+def summary(results):
+    """Means of the tables by part, map and number of anchors, of what was chosen by GCV."""
+    keys = ["part", "mapping", "num_samples"]
+    numbers = {
+        "pairs": ["mse_stitched", "accuracy_stitched", "agreement_on_errors", "latent_r2"],
+        "errors": ["error_mean", "error_variance"],
+        "images": ["top_kept_2", "low_kept_2"],
+    }
+    return pd.concat(
+        [by_gcv(getattr(results, table)).groupby(keys)[columns].mean() for table, columns in numbers.items()], axis=1
+    )

@@ -1,0 +1,329 @@
+"""The works of a stitching study on two networks: maps between them at one layer each, or between all their layers."""
+
+import itertools
+import time
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from helpers import stitching
+from helpers.networks import cut
+from helpers.stitching import StitchError, choose, control_latents, evaluate_many, image_controls, pair_of
+from helpers.stitching.anchors import STRATEGIES
+from helpers.stitching.controls import MEASURES, STITCHED
+from helpers.stitching.maps import KINDS
+from helpers.stitching_study.log import BY_IMAGE, KEPT, NUMBERS
+
+MOST_HELD = 20_000_000  # numbers of latents that wait to be decoded together, 80 MB
+
+
+class Nothing:
+    """What comes of two networks one of which diverged: rows that say so, and no numbers."""
+
+    step = -1
+
+    def __init__(self, plan, which, last):
+        self.rows = {"layers" if plan.do == "layers" else "pairs": [{"note": f"{which} diverged in its training"}]}
+        self.last = last
+
+    def advance(self, stop=None):
+        self.step = self.last
+        return {}
+
+    def figures(self):
+        return {}
+
+    def state(self):
+        return {}
+
+    def load(self, state):
+        self.step = self.last
+
+    def results(self):
+        return {"about": {}, "rows": self.rows}
+
+
+class Stitching:
+    """Maps of one pair of networks: latents once, then a strategy and a draw of anchors a step.
+
+    images     (indices of the pool of anchors, indices of the test images to measure by)
+    untrained  the first network before training, cut as the first, for the controls
+    """
+
+    def __init__(self, plan, data, cuts, images, untrained):
+        self.plan, self.data, self.cuts, self.images, self.untrained = plan, data, cuts, images, untrained
+        s = plan.settings
+        self.blocks = list(itertools.product(s["sampling"], range(s["draws"])))
+        self.step, self.rows, self.train = -1, {table: [] for table in ("pairs", "classes", "errors", "images")}, None
+
+    def _prepare(self):
+        self.train, self.test = pairs_of(self.data, self.cuts, self.images)
+        pool, held_out = self.images
+        self.plain = self.untrained.encode(self.data.x_train[pool]), self.untrained.encode(self.data.x_test[held_out])
+        self.controls = image_controls(self.test)
+
+    def advance(self, stop=None):
+        if self.train is None:
+            self._prepare()
+        if self.step >= 0:
+            found = self._block(*self.blocks[self.step], stop)
+            if found is None:
+                return None
+            for table, rows in found.items():
+                self.rows[table] += rows
+        self.step += 1
+        return self.figures()
+
+    def _block(self, sampling, draw, stop):
+        """{table: rows} of one draw of anchors, None when stopped."""
+        s, rows, waiting = self.plan.settings, {table: [] for table in self.rows}, []
+        controlled = s["control_draws"] is None or draw < s["control_draws"]
+        for n in s["anchors"]:
+            first = {"sampling": sampling, "num_samples": n, "draw": draw}
+            try:
+                index = anchors_of(self.train, sampling, n, draw)
+            except StitchError as error:
+                rows["pairs"].append({**first, "note": str(error)})
+                continue
+            anchors = self.train[index]
+            for row, found, fit in fitted(anchors, s, draw):
+                if stop is not None and stop.now.is_set():
+                    return None
+                row = {**first, **row}
+                latents = self._latents(row, found)
+                if latents and controlled:
+                    latents |= self._of_controls(row, fit, anchors, index)
+                if latents:
+                    waiting.append((row, latents))
+                else:
+                    rows["pairs"].append(row)
+                if sum(z.numel() for _, those in waiting for z in those.values()) > MOST_HELD:
+                    self._evaluate(waiting, rows)
+                    waiting = []
+        self._evaluate(waiting, rows)
+        return rows
+
+    def _latents(self, row, found):
+        """{"": the latents that a map gives}, empty where there is no map or they are not finite: the row says why."""
+        try:
+            return {"": mapped(found, self.test.source)} if found else {}
+        except StitchError as error:
+            row["note"] = str(error)
+            return {}
+
+    def _of_controls(self, row, fit, anchors, index):
+        """{control: its latents} of those that can be had; the row says what cannot."""
+        plain = self.plain[0][index], self.plain[1]
+        try:
+            found = control_latents(fit, anchors, self.test, untrained=plain, seed=row["draw"])
+        except StitchError as error:
+            row["note"] = f"{row['note']} No controls: {error}".strip()
+            return {}
+        there = {name: z.to(self.test.target) for name, z in found.items() if z is not None}
+        return {name: z for name, z in there.items() if torch.isfinite(z).all()}
+
+    def _evaluate(self, waiting, rows):
+        """Add the rows of maps whose latents have waited to be decoded together."""
+        numbers = iter(
+            evaluate_many(self.test, [z.to(self.test.target) for _, those in waiting for z in those.values()])
+        )
+        for row, those in waiting:
+            found = {name: next(numbers) for name in those}
+            own = found.pop("")
+            controls = self.controls | {
+                f"{measure}_{name}": of[STITCHED.get(measure, measure)]
+                for name, of in found.items()
+                for measure in MEASURES
+            }
+            rows["pairs"].append({**row, **{name: own[name] for name in NUMBERS}, **controls})
+            first = {name: row.get(name) for name in ("sampling", "mapping", "lambda", "lambda_used", "num_samples")}
+            first["draw"] = row["draw"]
+            rows["images"].append({**first, **{name: own[name] for name in KEPT}})
+            of_parents = {
+                f"{what}_{i}": float(value)
+                for i, errors in ((1, self.test.errors_1), (2, self.test.errors_2))
+                for what, value in (("mean", errors.mean()), ("variance", errors.var(correction=0)))
+            }
+            rows["errors"].append(
+                {**first, **of_parents, "error_mean": own["error_mean"], "error_variance": own["error_variance"]}
+            )
+            a, b = self.plan.model1, self.plan.model2
+            for c in next(iter(own["classes"].values()), {}):
+                seen = {f"seen_{i}": m.classes is None or c in m.classes for i, m in ((1, a), (2, b))}
+                by_class = {name: own["classes"][name][c] for name in BY_IMAGE}
+                rows["classes"].append({**first, "class": c, **seen, **by_class})
+
+    def figures(self):
+        last = self.rows["pairs"][-1] if self.rows["pairs"] else {}
+        known = {"error": last.get("mse_stitched"), "accuracy": last.get("accuracy_stitched")}
+        return {name: value for name, value in known.items() if value is not None and np.isfinite(value)}
+
+    def state(self):
+        return {"step": self.step, "rows": self.rows}
+
+    def load(self, state):
+        self.step, self.rows = state["step"], state["rows"]
+
+    def results(self):
+        return {"about": {}, "rows": self.rows}
+
+
+class Layers:
+    """Maps from every layer of one network to every layer of another: latents once, then a layer of the first a step.
+
+    nets    both networks
+    layers  the names of the layers of each
+    learned  whether each has learned
+    """
+
+    def __init__(self, plan, data, nets, layers, images, learned):
+        self.plan, self.data, self.nets, self.layers = plan, data, nets, layers
+        self.images, self.learned = images, learned
+        self.step, self.rows, self.latents = -1, [], None
+
+    def _prepare(self):
+        """Latents of every layer; errors and answers of a network are the same wherever it is cut."""
+        self.cuts = [
+            {name: cut(net, name) for name in names} for net, names in zip(self.nets, self.layers, strict=True)
+        ]
+        ends = tuple(list(those.values())[-1] for those in self.cuts)
+        train, self.test = pairs_of(self.data, ends, self.images)
+        s, self.index = self.plan.settings, {}
+        for sampling, draw, n in itertools.product(s["sampling"], range(s["draws"]), s["anchors"]):
+            self.index[sampling, draw, n] = anchors_of(train, sampling, n, draw)
+        used = np.unique(np.concatenate(list(self.index.values())))
+        self.train, self.place = train[used], {int(i): at for at, i in enumerate(used)}
+        self.latents = [
+            {name: (one.encode(self.train.x), one.encode(self.test.x)) for name, one in those.items()}
+            for those in self.cuts
+        ]
+
+    def advance(self, stop=None):
+        if self.latents is None:
+            self._prepare()
+        if self.step >= 0:
+            rows, layer1 = [], self.layers[0][self.step]
+            for layer2 in self.layers[1]:
+                if stop is not None and stop.now.is_set():
+                    return None
+                rows += self._cell(layer1, layer2)
+            self.rows += rows
+        self.step += 1
+        return self.figures()
+
+    def _cell(self, layer1, layer2):
+        first = {"cut_a": self.cuts[0][layer1], "cut_b": self.cuts[1][layer2]}
+        train, test = (
+            replace(pair, **first, source=self.latents[0][layer1][i], target=self.latents[1][layer2][i])
+            for i, pair in enumerate((self.train, self.test))
+        )
+        same = {"layer1": layer1, "layer2": layer2, "cka": stitching.cka(test.source, test.target)}
+        same |= {"learned_1": self.learned[0], "learned_2": self.learned[1]}
+        rows, latents = [], []
+        for (sampling, draw, n), index in self.index.items():
+            anchors = train[np.array([self.place[int(i)] for i in index])]
+            for row, found, _ in fitted(anchors, self.plan.settings, draw):
+                del row["seconds"]
+                row = {**same, "sampling": sampling, "num_samples": n, "draw": draw, **row}
+                try:
+                    z = mapped(found, test.source) if found else None
+                except StitchError as error:
+                    z, row["note"] = None, str(error)
+                if z is not None:
+                    latents.append(z.to(test.target))
+                rows.append((row, z is not None))
+        numbers = iter(evaluate_many(test, latents))
+        renamed = {"r2": "latent_r2", "r2_within": "latent_r2_within", "accuracy": "accuracy_stitched"}
+        names = {name: renamed.get(name, name) for name in LAYER_NUMBERS}
+        return [
+            {**row, **({name: of[there] for name, there in names.items()} if known and (of := next(numbers)) else {})}
+            for row, known in rows
+        ]
+
+    def figures(self):
+        return {"accuracy": self.rows[-1]["accuracy"]} if self.rows and "accuracy" in self.rows[-1] else {}
+
+    def state(self):
+        return {"step": self.step, "rows": self.rows}
+
+    def load(self, state):
+        self.step, self.rows = state["step"], state["rows"]
+
+    def results(self):
+        return {"about": {}, "rows": {"layers": self.rows}}
+
+
+LAYER_NUMBERS = ("r2", "r2_within", "accuracy", "agreement", "agreement_on_errors", "accuracy_1", "accuracy_2")
+
+
+# ---- what both do
+
+
+def pairs_of(data, cuts, images):
+    """(Pair of the pool of anchors, Pair of the images to measure by)."""
+    pool, held_out = images
+    parts = ((data.x_train, data.y_train, pool), (data.x_test, data.y_test, held_out))
+    return tuple(pair_of(*cuts, x[index], y[index]) for x, y, index in parts)
+
+
+def anchors_of(train, sampling, n, draw):
+    """Places (n,) in the pool of a draw of anchors, which its number is the seed of."""
+    given = {"latents": train.source, "labels": train.labels, "errors": train.errors_2}
+    needs = STRATEGIES[sampling][1] or ("labels",)
+    return choose(sampling, n, **{name: given[name] for name in needs}, seed=draw)
+
+
+def fitted(anchors, settings, draw):
+    """(columns, the Map or None, its fit) of each map and lambda; all lambdas of a ridge from one decomposition."""
+    for kind in settings["maps"]:
+        own, lams, both = settings["map_settings"].get(kind, {}), settings["lams"], (anchors.source, anchors.target)
+        fits = {lam: partial(stitching.fit, kind, lam=lam, seed=draw, **own) for lam in lams}
+        if KINDS[kind].spectrum:
+            found, seconds = _tried(partial(stitching.fit_path, kind, *both, lams, **own))
+            for lam, fit in fits.items():
+                yield (
+                    *_described(
+                        kind, lam, found if isinstance(found, StitchError) else found[lam], seconds / len(lams)
+                    ),
+                    fit,
+                )
+            continue
+        for lam, fit in fits.items():
+            found, seconds = _tried(partial(fit, *both))
+            alone = not isinstance(found, StitchError) and found.lam is None  # a map that has no lambda
+            yield *_described(kind, "" if alone else lam, found, seconds), fit
+            if alone:
+                break
+
+
+def _tried(fit):
+    started = time.perf_counter()
+    try:
+        found = fit()
+    except StitchError as error:
+        found = error
+    return found, time.perf_counter() - started
+
+
+def _described(kind, lam, found, seconds):
+    """(columns, the Map or None) of a Map or of the error in its place."""
+    row = {"mapping": kind, "lambda": lam if isinstance(lam, str) else f"{lam:.6g}", "seconds": seconds}
+    if isinstance(found, StitchError):
+        return {**row, "note": str(found)}, None
+    return {**row, "lambda_used": found.lam, "note": found.note}, found
+
+
+def mapped(found, source):
+    """Latents that a map gives. Raises StitchError where they are not finite."""
+    z = found(source)
+    if not torch.isfinite(z).all():
+        raise StitchError("the map gives NaN or infinity for images held out; allowed is one with a larger lambda")
+    return z
+
+
+def steps_of(plan, layers=None):
+    """The number of the last step of a pair, or of a layer x layer map."""
+    s = plan.settings
+    return len(s["sampling"]) * s["draws"] if plan.do == "pair" else len(layers or [0])

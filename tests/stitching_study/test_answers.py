@@ -1,0 +1,95 @@
+"""The answers of the stitching study, from tables whose numbers are made up, so that they are known."""
+
+import itertools
+import json
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from helpers.stitching_study import answers, log
+
+USUAL = {"part": "p", "dataset": "digits", "sampling": "equally", "mapping": "affine", "lambda": "gcv"}
+USUAL |= {"layer1": "latent", "layer2": "latent", "network1": "conv", "network2": "conv", "latent1": 3, "latent2": 3}
+
+
+def table(name, rows):
+    frame = pd.DataFrame([{**USUAL, **row} for row in rows])
+    return frame.reindex(columns=log.LAYOUT.columns_of(name))
+
+
+def pairs():
+    """Three seeds each of relu and tanh; a map across activations costs half as much again as B's own error."""
+    names = [(activation, seed) for activation in ("relu", "tanh") for seed in range(3)]
+    found = []
+    for (a, b), n, draw in itertools.product(itertools.permutations(names, 2), (20, 100), range(2)):
+        differ = ", ".join([*["activation"] * (a[0] != b[0]), *["seed"] * (a[1] != b[1])])
+        loss = (1.5 if a[0] != b[0] else 1.1) + 0.01 * (a[1] - b[1]) + 0.001 * draw + (1 if n == 20 else 0)
+        row = {"model1": "".join(map(str, a)), "model2": "".join(map(str, b)), "differ": differ, "draw": draw}
+        row |= {"num_samples": n, "mse_1": 0.02, "mse_2": 0.02, "mse_stitched": 0.02 * loss, "mse_class_means": 0.05}
+        found.append({**row, "mse_mean_image": 0.06})
+    return found
+
+
+def layers():
+    """Runs "a" and "b" have learned, "dead" has not; layer 2 of 4 of a run is as good as its last one."""
+    found = []
+    for one, two in [("a", "b"), ("b", "a"), ("dead", "a"), ("a", "dead"), ("a", "a"), ("b", "b")]:
+        for layer1, layer2 in itertools.product(range(4), repeat=2):
+            living = "dead" not in (one, two)
+            accuracy = 0.1 if not living else 0.95 if layer1 >= 2 else 0.6
+            row = {"model1": one, "model2": two, "layer1": str(layer1), "layer2": str(layer2), "differ": "seed"}
+            row |= {"num_samples": 500, "draw": 0, "accuracy": accuracy, "accuracy_1": 0.95, "accuracy_2": 0.95}
+            row |= {"cka": 0.8 if living else 0.0, "r2": 0.7, "r2_within": 0.5 if living else 0.0}
+            found.append({**row, "learned_1": one != "dead", "learned_2": two != "dead"})
+    return found
+
+
+@pytest.fixture
+def results():
+    return SimpleNamespace(
+        models=pd.DataFrame({"dataset": ["digits"] * 6}),
+        pairs=table("pairs", pairs()),
+        classes=table("classes", []),
+        layers=table("layers", layers()),
+    )
+
+
+def test_each_question_is_answered_from_its_own_rows(results):
+    found = answers.answers(results)
+    assert "Which anchors are worth it?" not in found
+    assert "What is an accuracy worth?" not in found
+    assert "within 10 % of B's own" in found["How many anchors does a map need?"]
+    said = found["Does a map between two activations lose more than one between two seeds?"]
+    assert "Loss between activations minus the mean between seeds: 0.4 +-" in said
+    assert "as expected, above 0 at 95% confidence" in said
+    said = found["Where do the layers of two living runs fit?"]
+    assert "differ in seed (2 ordered pairs), layer 0: CKA 0.80 +- 0.00" in said
+    assert "accuracy -0.350 +- 0.000 against the second's own; layer 3" in said
+    said = found["Where does a run fail that has not learned?"]
+    assert said.count("accuracy 0.100 +- 0.000") == 2
+    said = found["At which layer does a deep network stop adding anything?"]
+    assert said.startswith("Of 4 hidden layers, 3.0 +- 0.0 suffice (2 runs)")
+
+
+def test_a_study_of_nothing_answers_nothing(results):
+    for name in ("pairs", "layers"):
+        setattr(results, name, getattr(results, name)[:0])
+    assert answers.answers(results) == {}
+    assert answers.answer([results]) == ""
+    assert answers.answer([]) == ""
+
+
+def test_what_is_written_is_read_by_the_gallery(results, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(answers, "studies", lambda folder: [results])
+    answers.main([str(tmp_path)])
+    written = pd.read_csv(tmp_path / "answers.csv")
+    order = list(answers.QUESTIONS)
+    assert [order.index(question) for question in written.question] == sorted(map(order.index, written.question))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["question"] == answers.QUESTION
+    assert "seed 1.1 (" in manifest["answer"]
+    monkeypatch.setattr(answers, "studies", lambda folder: [])
+    with pytest.raises(SystemExit):
+        answers.main([str(tmp_path)])
+    assert "holds no finished stitching study" in capsys.readouterr().err

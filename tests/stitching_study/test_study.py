@@ -1,0 +1,424 @@
+"""The stitching study: a pair worked out by hand, what is written, and going on after whatever has happened."""
+
+import itertools
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn import functional
+
+from helpers import data as datasets
+from helpers import files, manifests, study_tables
+from helpers.checks import ConfigError
+from helpers.config import SweepConfig
+from helpers.networks import DeepMLP, conv_autoencoder, drawn
+from helpers.stitching import choose, cka
+from helpers.stitching_study import log, models, stitches, tasks
+from helpers.stitching_study.study import StitchingStudy
+from helpers.training import epoch_order
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SMALL = {"train_size": 120, "test_size": 60, "num_epochs": 2, "batch_size": 40, "lr": 1e-2}
+SMALL |= {"latents": [3], "base": 1, "hidden_size": 8, "layers_list": [2]}
+SMALL |= {"maps": ["affine", "orthogonal"], "lams": ["gcv", 0.0], "anchors": [12, 40], "draws": 2}
+TWO = {"toy": {"what": "autoencoders", "sampling": ["equally"], "eval_size": 50}}
+A, B = (f"conv3--relu--he_normal--s{seed}" for seed in (0, 1))
+THERE = f"toy--digits--{A}--to--{B}"
+MLPS = {"heads": {"what": "classifiers", "layers": [0, 1], "maps": ["affine"], "lams": [0.1], "anchors": [40]}}
+
+
+def study_of(folder, parts=TWO, **config):
+    return StitchingStudy({**SMALL, **config, "save_dir": str(folder)}, parts)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "study"
+    study_of(folder).run()
+    return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A finished study of one's own."""
+    return shutil.copytree(finished, tmp_path / "study")
+
+
+def tables_of(folder):
+    """All tables as texts, without what a clock gave."""
+    found = {}
+    for name in log.TABLES:
+        rows = [row for those in log.LAYOUT.read_rows(folder, name).values() for row in those]
+        found[name] = pd.DataFrame(rows, columns=log.LAYOUT.columns_of(name), dtype=str).drop(
+            columns="seconds", errors="ignore"
+        )
+    return found
+
+
+def assert_same(here, there):
+    for name, table in here.items():
+        pd.testing.assert_frame_equal(table.reset_index(drop=True), there[name].reset_index(drop=True))
+
+
+# ---- by hand
+
+
+def data():
+    config = SweepConfig.from_dict({"dataset": "digits", "train_size": 120, "test_size": 60, "device": "cpu"})
+    return datasets.load(config)
+
+
+def by_adam(net, loss, x, seed):
+    """The network after two epochs, in a loop of its own."""
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    net.train()
+    for epoch in (1, 2):
+        for index in epoch_order(seed, epoch, len(x)).split(40):
+            optimizer.zero_grad()
+            loss(net(x[index]), index).backward()
+            optimizer.step()
+    return net.eval()
+
+
+def with_ones(z):
+    return np.column_stack([z, np.ones(len(z))])
+
+
+@torch.no_grad()
+def test_a_row_is_what_two_autoencoders_give_that_are_trained_and_stitched_by_hand(finished):
+    results, d = log.load_study(finished), data()
+    x, test = d.x_train, study_of(finished).pair("toy", A, B)[1].x
+    assert len(test) == 50
+    assert all(any(torch.equal(row, other) for other in d.x_test) for row in test)
+    nets = [conv_autoencoder(image_shape=(1, 8, 8), latent=3, base=1, seed=seed) for seed in (0, 1)]
+    with torch.enable_grad():
+        a, b = (
+            by_adam(net, lambda out, index: functional.mse_loss(out, x[index]), x, seed)
+            for seed, net in enumerate(nets)
+        )
+    index = choose("equally", 40, labels=d.y_train, seed=1)
+    source, target = (net.encode(x).double().numpy() for net in (a, b))
+    solution = np.linalg.lstsq(with_ones(source[index]), target[index])[0]
+    mapped = with_ones(a.encode(test).double().numpy()) @ solution
+    stitched = b.decode(torch.tensor(mapped, dtype=torch.float32))
+    row = results.pairs[
+        (results.pairs.task == THERE) & (results.pairs.mapping == "affine") & (results.pairs["lambda"] == "0")
+        & (results.pairs.sampling == "equally") & (results.pairs.num_samples == 40) & (results.pairs.draw == 1)
+    ].squeeze()  # fmt: skip
+    for name, image in (("mse_1", a(test)), ("mse_2", b(test)), ("mse_stitched", stitched)):
+        assert row[name] == pytest.approx(float((image - test).double().square().mean()), rel=1e-4)
+    z = b.encode(test).double().numpy()
+    r2 = 1 - ((mapped - z) ** 2).sum() / ((z - z.mean(0)) ** 2).sum()
+    assert row.latent_r2 == pytest.approx(r2, rel=1e-3, abs=1e-4)
+    assert row.mse_mean_image == pytest.approx(float(test.double().var(0, correction=0).mean()), rel=1e-4)
+    own = results.models.set_index("model")
+    assert own.train_loss.notna().all()
+    assert own.test_loss[A] == pytest.approx(float((a(d.x_test) - d.x_test).square().mean()), rel=1e-4)
+
+
+@torch.no_grad()
+def test_rows_of_classifiers_are_what_stitching_by_hand_gives(tmp_path):
+    results, d = study_of(tmp_path / "study", MLPS).run(), data()
+    assert len(results.models) == 2
+    assert set(results.pairs.layer1) == {"0", "1"}
+    nets = [drawn(DeepMLP(64, 8, 10, 2, "relu"), seed=seed) for seed in (0, 1)]
+    with torch.enable_grad():
+        nets = [
+            by_adam(net, lambda out, index: functional.cross_entropy(out, d.y_train[index]), d.x_train, seed)
+            for seed, net in enumerate(nets)
+        ]
+    accuracy = [(net(d.x_test).argmax(1) == d.y_test).double().mean().item() for net in nets]
+    rows = results.pairs[(results.pairs.model1.str.endswith("s0")) & (results.pairs.layer1 == "1")]
+    np.testing.assert_allclose(rows[["accuracy_1", "accuracy_2"]], [accuracy] * 2, rtol=1e-4)
+    h = [torch.relu(net.hidden[1](torch.relu(net.hidden[0](d.x_test)))) for net in nets]
+    assert rows.latent_r2_identity.iloc[0] == pytest.approx(
+        1 - float((h[0] - h[1]).square().sum() / (h[1] - h[1].mean(0)).square().sum()), rel=1e-3
+    )
+    identity = (nets[1].output(h[0]).argmax(1) == d.y_test).double().mean().item()
+    assert rows.accuracy_identity.iloc[0] == pytest.approx(identity, rel=1e-4)
+    assert rows.mse_stitched.isna().all()
+    assert rows.accuracy_label_noise.notna().all()
+
+
+# ---- what is written
+
+
+def test_there_is_a_row_for_each_map_and_none_twice(finished):
+    results = log.load_study(finished)
+    key = ["task", *log.MAP]
+    # affine with two lambdas, orthogonal that has none; pairs, draws, numbers of anchors
+    assert len(results.pairs) == 3 * 2 * 2 * 2 == len(results.errors) == len(results.images)
+    for table in (results.pairs, results.errors, results.images):
+        assert not table.duplicated(key).any()
+    assert len(results.classes) == 10 * len(results.pairs)
+    assert not results.classes.duplicated([*key, "class"]).any()
+    assert (results.pairs[results.pairs.mapping == "orthogonal"]["lambda"] == "").all()
+    assert set(results.pairs[results.pairs.mapping == "affine"]["lambda"]) == {"gcv", "0"}
+    assert results.classes.model1.isin([A, B]).all()  # what pairs.csv says of the same task
+    assert results.classes.groupby(key).mse_stitched.mean().between(0, 1).all()
+
+
+def test_controls_stand_beside_every_number_and_bracket_it(finished):
+    pairs = log.load_study(finished).pairs
+    there = pairs[[f"mse_{name}" for name in ("constant", "mean_image", "class_means", *log.OF_LATENTS)]]
+    assert there.notna().all(axis=None)
+    assert (there.mse_class_means < there.mse_mean_image).all()
+    assert (there.mse_mean_image < there.mse_constant).all()
+    own = pairs[pairs["lambda"] == "0"]
+    np.testing.assert_allclose(own.mse_self, own.mse_2, rtol=1e-3)  # B's latents to themselves lose nothing
+
+
+def test_controls_of_fewer_draws_leave_the_others_empty(tmp_path):
+    parts = {"toy": {**TWO["toy"], "sampling": ["furthest_away", "worst_classes"], "maps": ["orthogonal"]}}
+    pairs = study_of(tmp_path / "study", parts, control_draws=1).run().pairs
+    assert len(pairs) == 2 * 2 * 2 * 2
+    assert pairs[pairs.draw == 0].mse_shuffled.notna().all()
+    assert pairs[pairs.draw == 1].mse_shuffled.isna().all()
+    assert pairs.mse_mean_image.notna().all()
+
+
+def test_classes_that_a_model_has_not_seen_are_marked_and_shared_ones_give_the_anchors(tmp_path):
+    parts = {"part": {"what": "autoencoders", "seeds": [0], "classes": ["all", [0, 1, 2, 3, 4]], "draws": 1}}
+    parts["part"] |= {"anchor_classes": "shared", "lams": ["gcv"], "anchors": [20], "maps": ["affine"]}
+    study = study_of(tmp_path / "study", parts)
+    results = study.run()
+    assert set(results.pairs.differ) == {"classes"}
+    seen = results.classes[["class", "seen_1", "seen_2"]].drop_duplicates()
+    assert {(c, a, b) for c, a, b in seen.itertuples(index=False)} == {
+        *((c, True, True) for c in range(5)), *((c, False, True) for c in range(5, 10)),
+        *((c, True, False) for c in range(5, 10)),
+    }  # fmt: skip
+    train, test = study.pair("part", *results.models.model)
+    assert set(train.labels.tolist()) == set(range(5))
+    assert set(test.labels.tolist()) == set(range(10))
+
+
+def test_every_layer_of_a_run_is_stitched_to_every_layer_of_another(tmp_path):
+    sweep = {
+        "dataset": "digits",
+        "train_size": 300,
+        "test_size": 80,
+        "layers_list": [2],
+        "init_types": ["he_normal", "zero"],
+    }
+    sweep |= {
+        "activations": ["relu"],
+        "seeds": [0, 1],
+        "hidden_size": 16,
+        "num_epochs": 20,
+        "lr": 0.1,
+        "batch_size": 32,
+    }
+    parts = {"s": {"what": "sweep", "sweep": sweep, "pairs": ["seeds", "self"], "anchors": [100], "draws": 1}}
+    study = study_of(tmp_path / "study", parts, maps=["affine"], lams=["gcv"])
+    layers = study.run().layers
+    assert len(layers) == 4 * (4 + 4)
+    assert not layers.duplicated(["task", "layer1", "layer2"]).any()
+    dead = layers.model2.str.startswith("zero")
+    assert (layers.learned_2 == ~dead).all()
+    assert (layers[dead].r2 == 0).all()
+    assert (layers[dead].cka == 0).all()
+    living = layers[~dead & (layers.model1 == layers.model2) & (layers.layer1 == layers.layer2)]
+    np.testing.assert_allclose(living[["r2", "cka"]], 1, atol=1e-4)  # onto itself
+    np.testing.assert_allclose(living.accuracy, living.accuracy_2, atol=0.03)
+    a, b = (study.worker.trained(model) for model in study.settings.models[:2])
+    x = study.worker.data(study.settings.models[0]).x_test
+    with torch.no_grad():
+        h = [torch.relu(net.hidden[0](x)) for net in (a, b)]
+    row = layers[(layers.model1 != layers.model2) & ~dead & (layers.layer1 == "0") & (layers.layer2 == "0")].iloc[:1]
+    assert row.cka.item() == pytest.approx(cka(*h), rel=1e-4)
+
+
+def test_a_model_that_diverges_leaves_a_row_that_says_so(tmp_path):
+    parts = {"heads": {**MLPS["heads"], "models": [{"seed": 0}, {"seed": 1}], "layers": [1]}}
+    results = study_of(tmp_path / "study", parts, lr=1e30).run()
+    assert results.models.diverged.all()
+    assert results.pairs.note.str.endswith("diverged in its training").all()
+    assert results.manifest["finished"]
+
+
+def test_reading_takes_no_torch(finished):
+    code = f"import sys; from helpers.stitching_study.log import load_study; load_study({str(finished)!r}); "
+    code += "print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+# ---- what is refused before anything is written
+
+
+@pytest.mark.parametrize(
+    ("config", "parts", "words"),
+    [
+        ({"anchors": [5]}, TWO, "sampling 'equally': 5 anchors are fewer than the 10 classes"),
+        ({"anchors": [121]}, TWO, "121 anchors are more than the 120 images"),
+        ({"layers": ["7"]}, {"a": {"what": "classifiers"}}, "layer '7' is not in this DeepMLP"),
+        ({"classes": ["all", [3, 10]]}, TWO, "classes are [3, 10] for a model of digits"),
+        ({"classes": ["all", [3]]}, {"a": {"what": "classifiers"}}, "allowed are 2 or more of 0 to 9"),
+        ({"classes": [[0, 1], [2, 3]], "anchor_classes": "shared"}, TWO, "have no class in common"),
+        ({"train_size": 2000}, TWO, "train_size is 2000"),
+    ],
+)
+def test_what_would_fail_after_hours_is_refused_before_anything_is_written(config, parts, words, tmp_path):
+    with pytest.raises((ConfigError, datasets.DataError)) as refused:
+        study_of(tmp_path / "study", parts, **config)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "study").exists()
+
+
+def test_pairs_that_are_not_there_are_refused(finished):
+    with pytest.raises(log.StudyError, match=r"the study has no pair 'x', '.*' in part 'toy'"):
+        study_of(finished).pair("toy", "x", B)
+
+
+# ---- going on
+
+
+class Killed(RuntimeError):
+    pass
+
+
+@pytest.mark.parametrize(("work", "at"), [(models.Trained, 3), (stitches.Stitching, 3)])
+def test_a_study_that_was_killed_goes_on_to_the_same_tables(work, at, finished, tmp_path, monkeypatch):
+    folder, calls, reached, advance = tmp_path / "study", [], [], work.advance
+
+    def killed(self, stop=None):
+        calls.append(self.step)
+        if len(calls) == at:
+            reached.append(self.step)
+            raise Killed
+        return advance(self, stop)
+
+    monkeypatch.setattr(tasks.StitchWorker, "save_every", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(work, "advance", killed)
+        with pytest.raises(Killed):
+            study_of(folder).run()
+    calls.clear()
+    monkeypatch.setattr(work, "advance", lambda self, stop=None: (calls.append(self.step), advance(self, stop))[1])
+    study_of(folder).run()
+    assert calls[:1] == reached  # not from the start
+    assert_same(tables_of(folder), tables_of(finished))
+
+
+def test_a_finished_study_is_only_read(copy):
+    def mtimes():
+        files = [path for path in copy.rglob("*") if path.is_file() and path.name != ".lock"]
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before = mtimes()
+    assert study_of(copy).run().manifest["finished"]
+    assert mtimes() == before
+
+
+def test_more_models_are_added_and_nothing_is_made_again(copy):
+    before = tables_of(copy)
+    study = study_of(copy, TWO, seeds=[0, 1, 2], pairs="neighbours")
+    assert [plan.do for plan in study.left] == ["model", "pair", "pair"]
+    study.run()
+    for name, table in tables_of(copy).items():
+        assert not table.duplicated().any()
+        old = table[table.task.isin(before[name].task)]
+        assert_same({name: old}, before)
+
+
+def test_other_maps_make_the_pairs_anew_and_no_model(copy):
+    study = study_of(copy, TWO, maps=["linear"])
+    assert {plan.do for plan in study.left} == {"pair"}
+    assert set(study.run().pairs.mapping) == {"linear"}
+
+
+def test_a_published_folder_without_states_opens_and_goes_on(copy):
+    shutil.rmtree(copy / "state")
+    assert study_of(copy).left == []
+    before = tables_of(copy)
+    with pytest.raises(log.StudyError, match="weights are kept where a study was run, and not published"):
+        study_of(copy).pair("toy", A, B)
+    study_of(
+        copy, {"toy": {**TWO["toy"], "eval_size": 40}}
+    ).run()  # the models are trained again, and come out the same
+    assert_same({"models": tables_of(copy)["models"]}, before)
+
+
+def test_other_settings_are_refused_with_what_differs(copy):
+    with pytest.raises(
+        ConfigError, match=r"lr of STITCHES\['toy'\] is 0.01 there and 0.1 here; choose another save_dir"
+    ):
+        study_of(copy, lr=0.1)
+
+
+def test_a_folder_of_a_path_study_is_refused(copy):
+    manifests.write(copy, {**manifests.read(copy), "study": "path study"})
+    with pytest.raises(ConfigError, match=r"manifest.json is of no stitching study; choose another save_dir"):
+        study_of(copy)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pairs.csv", "classes.csv.gz", "manifest.json", f"state/rows/{THERE}.json", f"state/weights/toy--digits--{A}.pt"],
+)
+def test_a_damaged_file_is_named_and_what_it_held_is_made_again(name, copy, capsys):
+    before, path = tables_of(copy), copy / name
+    path.write_bytes(path.read_bytes()[:-20])
+    if name == "manifest.json":
+        with pytest.raises(ConfigError, match=r"manifest.json is not readable JSON .* get it back, or move it away"):
+            study_of(copy)
+        path.unlink()
+    if "csv" in name:
+        with pytest.raises(study_tables.StudyError, match=rf"{name} is damaged: its checksum"):
+            log.load_study(copy)
+    if "weights" in name:  # a pair, which needs them, is to be made again
+        (copy / "state/rows" / f"{THERE}.json").unlink()
+        (copy / "pairs.csv").unlink()
+    study_of(copy).run()
+    if name.startswith("state"):
+        assert path.name.rpartition(".")[0] in capsys.readouterr().out
+    assert_same(tables_of(copy), before)
+
+
+def test_weights_of_another_network_are_named(copy):
+    model = study_of(copy).settings.models[0]
+    weights = conv_autoencoder(image_shape=(1, 8, 8), latent=4, base=1).state_dict()
+    files.write_state(study_tables.weights_file(copy, model.key), weights, {})
+    with pytest.raises(
+        study_tables.StudyError, match=rf"{A}.pt holds the weights of another network than {A}; move it"
+    ):
+        study_of(copy).pair("toy", A, B)
+
+
+def test_a_folder_without_a_study_is_refused(tmp_path):
+    with pytest.raises(log.StudyError, match="holds no stitching study"):
+        log.load_study(tmp_path)
+    assert not log.is_finished(tmp_path)
+
+
+def test_a_map_that_cannot_be_fitted_leaves_its_reason_and_the_others_their_numbers(tmp_path, monkeypatch):
+    fit_path = stitches.stitching.fit_path
+    calls = itertools.count()
+
+    def sometimes(*given, **settings):
+        if next(calls) == 0:
+            raise stitches.StitchError("the map is not finite")
+        return fit_path(*given, **settings)
+
+    monkeypatch.setattr(stitches.stitching, "fit_path", sometimes)
+    pairs = study_of(tmp_path / "study").run().pairs
+    lost = pairs[pairs.note == "the map is not finite"]
+    assert len(lost) == 2
+    assert lost.mse_stitched.isna().all()
+    assert pairs.drop(lost.index).mse_stitched.notna().all()
+
+
+def test_controls_that_cannot_be_had_leave_the_row_its_numbers(tmp_path, monkeypatch):
+    def none(*given, **settings):
+        raise stitches.StitchError("too few.")
+
+    monkeypatch.setattr(stitches, "control_latents", none)
+    pairs = study_of(tmp_path / "study", maps=["affine"], lams=["gcv"], draws=1).run().pairs
+    assert pairs.note.str.endswith("No controls: too few.").all()
+    assert pairs[["mse_stitched", "mse_mean_image"]].notna().all(axis=None)
+    assert pairs.mse_self.isna().all()
