@@ -23,6 +23,8 @@ from helpers.landscape_study.settings import study_settings
 from helpers.path_study import log as paths
 from helpers.path_study.settings import study_settings as path_settings
 from helpers.spline_study.experiments import experiments
+from helpers.stitching_study import log as stitching
+from helpers.stitching_study.settings import study_settings as stitching_settings
 from helpers.sweep import Sweep
 
 pytest_plugins = ["warm_processes"]
@@ -314,6 +316,48 @@ def test_paths_shows_what_there_is_and_without_jax_says_what_to_install(tmp_path
     }  # fmt: skip
     assert set(paths.load_study(tmp_path / "results").posteriors.space) == {"solution", "ensemble", "line"}
     assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+def test_stitching_stitches_networks_and_answers_its_questions(tmp_path):
+    save_dir = tmp_path / "results"
+    config = {"seeds": [0, 1], "latents": [10], "base": 2, "num_epochs": 2, "lr": 0.01, "train_size": 200, "draws": 2}
+    config |= {"test_size": 60, "control_draws": 1, "save_dir": str(save_dir)}
+    sweep = {"layers_list": [2], "init_types": ["he_normal", "zero"], "activations": ["relu"], "seeds": [0, 1]}
+    sweep |= {"hidden_size": 8, "num_epochs": 1, "train_size": 128}
+    stitches = {"seeds": {"what": "autoencoders", "lams": ["gcv", 0.0, 0.1], "anchors": [10, 20, 40]}}
+    stitches["sampling"] = {"what": "autoencoders", "sampling": ["random", "equally"], "anchors": [20]}
+    models = [{"seed": 0}, {"seed": 1}, {"seed": 0, "classes": [0, 1, 2, 3, 4]}]
+    stitches["differ"] = {"what": "autoencoders", "models": models, "anchors": [40], "draws": 1}
+    stitches["classifiers"] = {"what": "classifiers", "layers_list": [2], "hidden_size": 16, "layers": ["0", "1"]}
+    stitches["sweep"] = {"what": "sweep", "sweep": sweep, "anchors": [50]}
+    networks = {"networks": ["mlp", "small_convnet"], "layers_list": [2], "hidden_size": 16, "width": 0.5}
+    stitches["architectures"] = {"what": "classifiers", "anchors": [50], "draws": 1, **networks}
+    parameters = {"CONFIG": config, "STITCHES": stitches, "INTERACTIVE": False}
+    outputs = run_small(tmp_path, "notebooks/stitching.ipynb", parameters)
+    figures = {path.stem for path in (save_dir / "figures").glob("*.png")}
+    assert figures == {
+        "controls", "mse_stitched_num_samples", "peak", "mse_stitched_lambda", "mse_by_sampling", "latents_pca",
+        "latents_tsne", "images", "matrix", "accuracy", "differ", "classes", "layers", "architectures",
+    }  # fmt: skip
+    assert len(pictures(outputs)) == len(figures)
+    study = stitching.load_study(save_dir)
+    assert set(study.pairs.part) == set(stitches) - {"sweep"}
+    assert len(study.pairs[study.pairs.part == "seeds"]) == 2 * 3 * 3 * 2
+    assert set(study.layers.part) == {"sweep"}
+    text = printed(outputs)
+    assert "no part of STITCHES" not in text
+    assert "pairs.csv: " in text
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+def test_the_published_stitches_show_each_section_and_have_their_controls():
+    jobs = [read_jobs([str(file)])[0] for file in sorted(Path("notebooks/parameters").glob("stitching_*.yaml"))]
+    assert {section for job in jobs for section in job.parameters["SECTIONS"]} == set(range(1, 11))
+    for job in jobs:
+        assert job.folder == Path("results/stitching", Path(job.file).stem.removeprefix("stitching_"))
+        settings = stitching_settings(job.parameters["CONFIG"], job.parameters["STITCHES"])
+        for own in settings.parts.values():
+            assert own["what"] == "sweep" or (own["draws"] >= 5 and own["control_draws"] >= 1)
 
 
 @pytest.mark.parametrize("file", sorted(Path("notebooks/parameters").glob("landscapes_*.yaml")), ids=lambda f: f.stem)

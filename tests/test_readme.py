@@ -11,7 +11,8 @@ import pytest
 from helpers import ROOT, records
 from helpers.config import SweepConfig
 from helpers.notebooks import is_relative, links, read_notebook
-from helpers.path_study.settings import DEFAULTS
+from helpers.path_study.settings import DEFAULTS as PATH_DEFAULTS
+from helpers.stitching_study.settings import DEFAULTS as STITCH_DEFAULTS
 from helpers.sweep import findings
 
 pytest_plugins = ["warm_processes"]
@@ -182,19 +183,19 @@ def test_every_key_of_config_is_explained():
             assert ast.literal_eval(first[1]) == config[key], key
 
 
-def test_every_setting_of_the_path_study_is_explained():
-    section = PAGES["docs/config.md"][0].partition("\n## Paths\n")[2].partition("\n## ")[0]
+@pytest.mark.parametrize(("heading", "kinds"), [("Paths", PATH_DEFAULTS), ("Stitching", STITCH_DEFAULTS)])
+def test_every_setting_of_a_study_is_explained_once_for_each_kind_of_part(heading, kinds):
+    section = PAGES["docs/config.md"][0].partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`.*?) \| (.*?) \| (all|[a-z, ]+) \| ", section, re.MULTILINE)
-    explained = {}
+    explained = []
     for keys, default, of in rows:
         names, defaults = re.findall(r"`(\w+)`", keys), re.findall(r"`(.*?)`", default)
-        for i, key in enumerate(names):
-            explained[key] = (defaults[i] if i < len(defaults) else None, set(of.split(", ")))
-    for kind, settings in DEFAULTS.items():
-        there = {key for key, (_, of) in explained.items() if of & {"all", kind}}
-        assert there == set(settings), kind
-        for key in there:
-            written = explained[key][0]
+        written = [*defaults, *[None] * len(names)]
+        explained += [(key, written[i], set(of.split(", "))) for i, key in enumerate(names)]
+    for kind, settings in kinds.items():
+        there = [(key, written) for key, written, of in explained if of & {"all", kind}]
+        assert sorted(key for key, _ in there) == sorted(settings), kind
+        for key, written in there:
             if written and "..." not in written and not (kind == "sweep" and settings[key] is None):
                 assert ast.literal_eval(written) == settings[key], key
 
