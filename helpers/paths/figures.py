@@ -101,7 +101,7 @@ def along(table, sentence, *, quantities=("train_loss", "test_loss"), by="line",
     for quantity, ax in zip(known, axes, strict=True):
         for i, (value, rows) in enumerate(table.groupby(by, sort=False)):
             label = f"K = {value}" if by == "k" else LINES.get(value, str(value))
-            arc, mean, *band = _over_seeds(rows, "arc", quantity)
+            arc, mean, *band = _over_seeds(rows.assign(arc=rows.arc.round(9)), "arc", quantity)  # 0 may be 1e-17
             if legible:
                 line_with_band(ax, arc, mean, *band, label=label, lw=1.6, **_line(i))
             else:
@@ -204,11 +204,13 @@ def around(panels, sentence, *, columns=3, name="around", title=""):
     """The loss around curves, in tunnel coordinates: along the arc (across), away from the curve (up); one scale.
 
     panels  {title: (arc (n,), offset (m,), loss (m, n))}; offsets in the unit of the weights; what is not finite is
-            hatched, and the highest 2 % have the colour of the end of the scale
+            hatched. Half of the panels have 98 % of their losses within the scale; what is higher has its last colour
     """
     losses = [np.asarray(loss, float) for _, _, loss in panels.values()]
-    every = np.concatenate([loss[np.isfinite(loss)] for loss in losses])
-    highest = np.quantile(every, MOST_OF)  # one steep corner would leave a single colour for all else
+    known = [loss[np.isfinite(loss)] for loss in losses]
+    every = np.concatenate(known)
+    # a steep corner, or a steep panel, would leave a single colour for all else
+    highest = np.median([np.quantile(values, MOST_OF) for values in known if len(values)])
     shown = [np.minimum(loss, highest) for loss in losses]
     logarithmic = _number_line(np.minimum(every, highest))
     norm = colour_scale(shown, logarithmic)

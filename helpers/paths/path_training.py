@@ -368,7 +368,8 @@ def losses_along(net, path, x, y, points=101, arc=True, loss=None, batch_norm="r
     t = path.t_of_arc(steps) if arc else steps
     vectors = path.path(t)
     losses, accuracies = losses_at(net, vectors, x, y, loss, batch_norm, measured_on)
-    return {"t": t.cpu().numpy(), "arc": path.arc_of_t(t).cpu().numpy(), "loss": losses, "accuracy": accuracies}
+    share = steps if arc else path.arc_of_t(t)
+    return {"t": t.cpu().numpy(), "arc": share.cpu().numpy(), "loss": losses, "accuracy": accuracies}
 
 
 def losses_at(net, vectors, x, y, loss=None, batch_norm="recomputed", measured_on=None):

@@ -208,3 +208,24 @@ def test_no_barrier_at_all_can_be_drawn():
     curves = LENGTHS.assign(ends="two seeds", barrier_straight=0.0, barrier_curve=0.0)
     (axes,) = subplots(figures.joined(curves, "ends", "s"))
     assert np.isfinite(axes.get_xlim()).all()
+
+
+def test_seeds_whose_curve_begins_next_to_0_are_averaged_with_the_others():
+    rows = [{"arc": arc, "train_loss": 1.0 + seed, "k": 2, "seed": seed} for seed in (0, 1) for arc in (0.0, 0.5, 1.0)]
+    table = pd.DataFrame(rows)
+    table.loc[3, "arc"] = 1e-17
+    figure = figures.along(table, "", quantities=("train_loss",), by="k").figure
+    (line,) = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) > 2]
+    assert line.get_xdata().tolist() == [0, 0.5, 1]
+    assert line.get_ydata().tolist() == [1.5, 1.5, 1.5]
+
+
+def test_a_steep_panel_leaves_the_others_their_colours():
+    arc, offset = np.linspace(0, 1, 5), np.linspace(-1, 1, 5)
+    flat = np.linspace(0, 1, 25).reshape(5, 5)
+    figure = figures.around(
+        {"a": (arc, offset, flat), "b": (arc, offset, flat), "steep": (arc, offset, 100 * flat)}, ""
+    ).figure
+    norms = [ax.collections[0].norm for ax in figure.axes[:3]]
+    assert {norm.vmax for norm in norms} == {norms[0].vmax}
+    assert norms[0].vmax <= 1
