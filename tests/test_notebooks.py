@@ -21,6 +21,7 @@ from helpers.config import SweepConfig
 from helpers.landscape_study import log as landscapes
 from helpers.landscape_study.settings import study_settings
 from helpers.path_study import log as paths
+from helpers.path_study.settings import cells_of
 from helpers.path_study.settings import study_settings as path_settings
 from helpers.spline_study.experiments import experiments
 from helpers.stitching_study import log as stitching
@@ -294,7 +295,7 @@ def test_the_published_paths_show_each_section_once():
         assert job.folder == Path("results/paths", Path(job.file).stem.removeprefix("paths_"))
         settings = path_settings(job.parameters["CONFIG"], job.parameters["PARTS"])
         swept = {own["what"] for own in settings.parts.values()} == {"sweep"}
-        assert swept or len({cell.seed for cell in settings.cells}) >= 3
+        assert swept or len({cell.seed for cell in cells_of(settings)}) >= 3
 
 
 def test_paths_shows_what_there_is_and_without_jax_says_what_to_install(tmp_path, monkeypatch):

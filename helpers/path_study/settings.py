@@ -1,7 +1,7 @@
 """The settings of a path study: which solutions are trained, which curves join them, what is sampled around those.
 
     CONFIG  where things are, and defaults for all parts
-    PARTS   {name: {"what": a kind of KINDS, and what differs}}
+    PARTS   {name: {"what": a kind of DEFAULTS, and what differs}}
 
 `study_settings` holds both against tables of checks and returns `Settings`; every mistake is one sentence.
 
@@ -18,16 +18,12 @@ from helpers import elsewhere
 from helpers.activations import ACTIVATIONS
 from helpers.activations import ELSEWHERE as ACTIVATIONS_ELSEWHERE
 from helpers.checks import (
-    MOST_BYTES,
     ConfigError,
-    apart,
-    checked,
     flag,
     list_of,
     name_in,
     one_of,
     optional,
-    own_name,
     path,
     plain,
     positive,
@@ -35,13 +31,13 @@ from helpers.checks import (
     shown,
     whole,
 )
-from helpers.config import CHECKS, ENDINGS, SweepConfig, with_later_keys
+from helpers.config import CHECKS, SweepConfig, with_later_keys
 from helpers.data import DATASETS, TABLES
 from helpers.initializers import ELSEWHERE as INITS_ELSEWHERE
 from helpers.initializers import INITIALIZERS
 from helpers.records import load_sweep
+from helpers.study_settings import Allowed, Settings, completed, each_once, save_dir_or
 
-MOST_TASKS = 100_000
 MOST_K = 200
 SPACES = ("line", "tunnel", "volume", "full", "mile")
 OF_ENSEMBLE = ("full", "mile")  # the spaces that no curve is needed for
@@ -104,7 +100,6 @@ DEFAULTS = {
     "curves": {**CURVE_DEFAULTS, **SOLUTION_DEFAULTS},
     "sweep": {**CURVE_DEFAULTS, **SWEEP_DEFAULTS},
 }
-KINDS = tuple(DEFAULTS)
 AXES = (
     "datasets",
     "seeds",
@@ -169,7 +164,8 @@ PART_CHECKS = {
 STUDY_DEFAULTS = {"data_dir": "data", "save_dir": "results/local/paths", "device": "cpu", "resume": True}
 STUDY_CHECKS = {**{key: CHECKS[key] for key in ("data_dir", "resume", "cluster")}, "save_dir": optional(path)}
 STUDY_CHECKS["device"] = one_of("cpu")  # as JAX is held to it: networks and rows are small
-CONFIG_CHECKS = {**STUDY_CHECKS, **PART_CHECKS}
+# CONFIG speaks of solutions that are trained here; a sweep has its own
+ALLOWED = Allowed("PARTS", DEFAULTS, PART_CHECKS, STUDY_CHECKS, STUDY_DEFAULTS, CHOICES)
 
 
 # ---- plans
@@ -265,84 +261,21 @@ class Plan:
         return {"members": 0, "run": 0, "curve": 1, "line": 2}.get(self.do, 3)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """A study, complete.
-
-    config  the keys of STUDY_CHECKS
-    parts   {name: its completed settings}
-    plans   all tasks, each after those that it needs
-    """
-
-    config: dict
-    parts: dict
-    plans: list
-
-    @property
-    def save_dir(self):
-        return self.config["save_dir"]
-
-    @property
-    def resume(self):
-        return self.config["resume"]
-
-    @property
-    def cells(self):
-        return list({plan.cell.key: plan.cell for plan in self.plans}.values())
+def cells_of(settings):
+    """The cells of a study, each once."""
+    return list({plan.cell.key: plan.cell for plan in settings.plans}.values())
 
 
 def save_dir_of(config):
     """Where the results of a CONFIG go, before it has been checked. Raises ConfigError for what is no path."""
-    given = config.get("save_dir") if isinstance(config, dict) else None
-    return optional(path)("save_dir", given) or STUDY_DEFAULTS["save_dir"]
+    return save_dir_or(config, STUDY_DEFAULTS["save_dir"])
 
 
 def study_settings(config, parts):
     """The Settings of CONFIG and PARTS. Raises ConfigError, one sentence, for what cannot be done."""
-    config = checked(config, CONFIG_CHECKS, "CONFIG", elsewhere=elsewhere.KEYS)
-    study = {**STUDY_DEFAULTS, "cluster": None, **{key: config[key] for key in STUDY_CHECKS if key in config}}
-    study["save_dir"] = save_dir_of(config)
-    if not isinstance(parts, dict) or not parts:
-        refuse("PARTS", parts, 'a dict from a name to {"what": a kind, and what differs}, with at least one entry')
-    apart("PARTS", parts)
-    parts = {name: _part(name, own, config) for name, own in parts.items()}
-    plans = [plan for name, own in parts.items() for plan in _plans(name, own, study)]
-    if len(plans) > MOST_TASKS:
-        raise ConfigError(f"PARTS ask for {len(plans):,} tasks; allowed are up to {MOST_TASKS:,}: shorten a list")
-    plans = list({plan.key: plan for plan in plans}.values())
-    apart("PARTS", [plan.key for plan in plans])
-    if long := [plan.key for plan in plans if len(plan.key.encode()) > MOST_BYTES - ENDINGS]:
-        raise ConfigError(
-            f"the task {shown(long[0])} has a name of {len(long[0].encode())} bytes, which is too long for a file's; "
-            f"allowed are {MOST_BYTES - ENDINGS}: shorten the names in PARTS"
-        )
-    return Settings(study, parts, plans)
-
-
-def _part(name, own, config):
-    """The completed settings of a part."""
-    own_name("a name in PARTS", name)
-    where = f"PARTS[{name!r}]"
-    if not isinstance(own, dict) or "what" not in own:
-        refuse(where, own, f"a dict with 'what', one of {', '.join(KINDS)}, and what differs from CONFIG")
-    what = name_in(KINDS)(f"{where}['what']", own["what"])
-    given = {key: value for key, value in own.items() if key != "what"}
-    for key in given:
-        if key not in DEFAULTS[what] and key in PART_CHECKS:
-            raise ConfigError(
-                f"{where} has {key!r}, which {what} do not take; allowed beside 'what' are {', '.join(DEFAULTS[what])}"
-            )
-        if key in STUDY_CHECKS:
-            raise ConfigError(f"{where} has {key!r}, which is the same for all; it belongs into CONFIG")
-    given = checked(
-        given, {key: PART_CHECKS[key] for key in DEFAULTS[what]}, where, within=True, elsewhere=elsewhere.KEYS
-    )
-    # CONFIG speaks of solutions that are trained here; a sweep has its own
-    common = {key: config[key] for key in config if what != "sweep" or key not in CHOICES}
-    both = {key: given.get(key, common.get(key, default)) for key, default in DEFAULTS[what].items()}
-    both = {key: list(value) if isinstance(value, tuple) else value for key, value in both.items()}
-    _check_part(where, what, both)
-    return {"what": what, **both}
+    study, parts = completed(ALLOWED, config, parts, _check_part)
+    plans = (plan for name, own in parts.items() for plan in _plans(name, own, study))
+    return Settings(study, parts, each_once(plans, ALLOWED.name))
 
 
 def _check_part(where, what, own):

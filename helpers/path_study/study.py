@@ -18,7 +18,7 @@ from helpers.config import SweepConfig, resolve_device
 from helpers.lanes import Task
 from helpers.path_study import log
 from helpers.path_study.curves import square
-from helpers.path_study.settings import AXES, study_settings
+from helpers.path_study.settings import AXES, cells_of, study_settings
 from helpers.path_study.tasks import PathWorker, about, cost_of, needs_jax, steps_of
 from helpers.study_folder import StudyFolder
 from helpers.usual_torch import usual_torch
@@ -52,7 +52,7 @@ class PathStudy:
 
     def _check_data(self):
         """{rows: fingerprint}; the data of each part is loaded, and each of its networks made once."""
-        firsts = {(cell.part, cell.data, cell.activation, cell.layers): cell for cell in self.settings.cells[::-1]}
+        firsts = {(cell.part, cell.data, cell.activation, cell.layers): cell for cell in cells_of(self.settings)[::-1]}
         for cell in firsts.values():
             self.worker.network(cell)
         return dict(map(self.worker.fingerprint, firsts.values()))

@@ -1,7 +1,7 @@
 """The settings of a stitching study: which networks are trained, which pairs are stitched, by which maps and anchors.
 
     CONFIG    where things are, and defaults for all parts
-    STITCHES  {name: {"what": a kind of KINDS, and what differs}}
+    STITCHES  {name: {"what": a kind of DEFAULTS, and what differs}}
 
 `study_settings` holds both against tables of checks and returns `Settings`; every mistake is one sentence.
 
@@ -14,28 +14,24 @@ import itertools
 import re
 from dataclasses import dataclass
 
-from helpers import elsewhere, files
+from helpers import files
 from helpers.activations import ACTIVATIONS
 from helpers.activations import ELSEWHERE as ACTIVATIONS_ELSEWHERE
 from helpers.checks import (
-    MOST_BYTES,
     ConfigError,
-    apart,
     checked,
     list_of,
     name_in,
     non_negative,
     one_of,
     optional,
-    own_name,
     path,
     positive,
     refuse,
-    shown,
     text,
     whole,
 )
-from helpers.config import CHECKS, ENDINGS
+from helpers.config import CHECKS
 from helpers.data import DATASETS
 from helpers.initializers import ELSEWHERE as INITS_ELSEWHERE
 from helpers.initializers import INITIALIZERS
@@ -44,8 +40,8 @@ from helpers.path_study.settings import PART_CHECKS as PATH_CHECKS
 from helpers.stitching.anchors import STRATEGIES
 from helpers.stitching.maps import KINDS as MAPS
 from helpers.stitching.maps import LAM
+from helpers.study_settings import Allowed, Settings, completed, each_once, save_dir_or
 
-MOST_TASKS = 100_000
 AUTOENCODERS, CLASSIFIERS = ("conv", "vae"), ("mlp", "resnet14", "vgg11", "small_convnet", "vit")
 ALL = "all"
 PAIRS = (ALL, "neighbours", "close")
@@ -92,7 +88,6 @@ DEFAULTS = {
         **SWEEP_DEFAULTS, "layers": None,
     },
 }  # fmt: skip
-KINDS = tuple(DEFAULTS)
 LISTS = ("networks", "latents", "layers_list", "activations", "init_types", "seeds", "classes")  # they are multiplied
 OF_A_MODEL = ("network", "latent", "layers", "activation", "init", "seed", "classes")  # one entry of each, in `models`
 OF_PAIRS = (*STITCH_DEFAULTS, "control_draws", "layers", "pairs")  # these do not change a model
@@ -180,7 +175,9 @@ PART_CHECKS = {
 }
 STUDY_DEFAULTS = {"data_dir": "data", "save_dir": "results/local/stitching", "device": "cpu", "resume": True}
 STUDY_CHECKS = {**{key: CHECKS[key] for key in ("data_dir", "resume", "cluster", "device")}, "save_dir": optional(path)}
-CONFIG_CHECKS = {**STUDY_CHECKS, **PART_CHECKS}
+# CONFIG speaks of models that are trained here; a sweep has its own
+OWN = (*CHOICES, "pairs", "layers")
+ALLOWED = Allowed("STITCHES", DEFAULTS, PART_CHECKS, STUDY_CHECKS, STUDY_DEFAULTS, OWN)
 
 
 # ---- plans
@@ -311,90 +308,27 @@ def classes_in_words(classes):
     return ALL if classes is None else " ".join(map(str, classes))
 
 
-@dataclass(frozen=True)
-class Settings:
-    """A study, complete.
-
-    config  the keys of STUDY_CHECKS
-    parts   {name: its completed settings}
-    plans   all tasks, each after those that it needs
-    """
-
-    config: dict
-    parts: dict
-    plans: list
-
-    @property
-    def save_dir(self):
-        return self.config["save_dir"]
-
-    @property
-    def resume(self):
-        return self.config["resume"]
-
-    @property
-    def models(self):
-        return [plan.model1 for plan in self.plans if plan.do == "model"]
+def models_of(settings):
+    """The models that a study trains."""
+    return [plan.model1 for plan in settings.plans if plan.do == "model"]
 
 
 def save_dir_of(config):
     """Where the results of a CONFIG go, before it has been checked. Raises ConfigError for what is no path."""
-    given = config.get("save_dir") if isinstance(config, dict) else None
-    return optional(path)("save_dir", given) or STUDY_DEFAULTS["save_dir"]
+    return save_dir_or(config, STUDY_DEFAULTS["save_dir"])
 
 
 def study_settings(config, parts):
     """The Settings of CONFIG and STITCHES. Raises ConfigError, one sentence, for what cannot be done."""
-    config = checked(config, CONFIG_CHECKS, "CONFIG", elsewhere=elsewhere.KEYS)
-    study = {**STUDY_DEFAULTS, "cluster": None, **{key: config[key] for key in STUDY_CHECKS if key in config}}
-    study["save_dir"] = save_dir_of(config)
-    if not isinstance(parts, dict) or not parts:
-        refuse("STITCHES", parts, 'a dict from a name to {"what": a kind, and what differs}, with at least one entry')
-    apart("STITCHES", parts)
-    parts = {name: _part(name, own, config) for name, own in parts.items()}
-    plans = {plan.key: plan for name, own in parts.items() for plan in _plans(name, own, study)}
-    plans = list(plans.values())
+    study, parts = completed(ALLOWED, config, parts, _check_part)
+    plans = [plan for name, own in parts.items() for plan in _plans(name, own, study)]
     paired = {plan.part for plan in plans if plan.do != "model"}
     if lone := [name for name in parts if name not in paired]:
         raise ConfigError(
             f"STITCHES[{lone[0]!r}] asks for no pair of models; allowed are two models or more of a data set, as by a "
             "list of seeds"
         )
-    if len(plans) > MOST_TASKS:
-        raise ConfigError(f"STITCHES ask for {len(plans):,} tasks; allowed are up to {MOST_TASKS:,}: shorten a list")
-    apart("STITCHES", [plan.key for plan in plans])
-    if long := [plan.key for plan in plans if len(plan.key.encode()) > MOST_BYTES - ENDINGS]:
-        raise ConfigError(
-            f"the task {shown(long[0])} has a name of {len(long[0].encode())} bytes, which is too long for a file's; "
-            f"allowed are {MOST_BYTES - ENDINGS}: shorten the names in STITCHES"
-        )
-    return Settings(study, parts, plans)
-
-
-def _part(name, own, config):
-    """The completed settings of a part."""
-    own_name("a name in STITCHES", name)
-    where = f"STITCHES[{name!r}]"
-    if not isinstance(own, dict) or "what" not in own:
-        refuse(where, own, f"a dict with 'what', one of {', '.join(KINDS)}, and what differs from CONFIG")
-    what = name_in(KINDS)(f"{where}['what']", own["what"])
-    given = {key: value for key, value in own.items() if key != "what"}
-    for key in given:
-        if key not in DEFAULTS[what] and key in PART_CHECKS:
-            raise ConfigError(
-                f"{where} has {key!r}, which {what} do not take; allowed beside 'what' are {', '.join(DEFAULTS[what])}"
-            )
-        if key in STUDY_CHECKS:
-            raise ConfigError(f"{where} has {key!r}, which is the same for all; it belongs into CONFIG")
-    given = checked(
-        given, {key: PART_CHECKS[key] for key in DEFAULTS[what]}, where, within=True, elsewhere=elsewhere.KEYS
-    )
-    # CONFIG speaks of models that are trained here; a sweep has its own
-    common = {key: config[key] for key in config if what != "sweep" or key not in (*CHOICES, "pairs", "layers")}
-    both = {key: given.get(key, common.get(key, default)) for key, default in DEFAULTS[what].items()}
-    both = {key: list(value) if isinstance(value, tuple) else value for key, value in both.items()}
-    _check_part(where, what, both)
-    return {"what": what, **both}
+    return Settings(study, parts, each_once(plans, ALLOWED.name))
 
 
 def _check_part(where, what, own):

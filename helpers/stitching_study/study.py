@@ -16,7 +16,7 @@ from helpers import files, lanes, study_folder
 from helpers.config import SweepConfig, resolve_device
 from helpers.lanes import Task
 from helpers.stitching_study import log
-from helpers.stitching_study.settings import AXES, study_settings
+from helpers.stitching_study.settings import AXES, models_of, study_settings
 from helpers.stitching_study.tasks import StitchWorker, about
 from helpers.study_folder import StudyFolder
 from helpers.usual_torch import usual_torch
@@ -44,7 +44,7 @@ class StitchingStudy:
     def _check_data(self):
         """{rows: fingerprint}; the data of each part is loaded, each kind of network made once, and anchors chosen."""
         networks, marks, plans = {}, {}, {}
-        for model in self.settings.models:
+        for model in models_of(self.settings):
             kind = (model.part, model.data, model.network, model.latent, model.layers, model.activation, model.init)
             networks.setdefault(kind, model)
             marks.setdefault((model.part, model.data), model)

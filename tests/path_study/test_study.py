@@ -17,7 +17,7 @@ from helpers.checks import ConfigError
 from helpers.networks import gaussian_nll
 from helpers.path_study import curves, log, posteriors, solutions, tasks
 from helpers.path_study.problems import network_of
-from helpers.path_study.settings import Plan, study_settings
+from helpers.path_study.settings import Plan, cells_of, study_settings
 from helpers.path_study.study import PathStudy
 from helpers.paths import BezierPath, sampling, set_vector
 from helpers.paths.points import PathError
@@ -130,7 +130,7 @@ def test_every_plan_comes_after_those_that_it_needs():
 
 def test_tables_agree_with_networks_that_are_looked_at_by_hand(finished):
     study, results = study_of(finished), log.load_study(finished)
-    cell = study.settings.cells[0]
+    cell = cells_of(study.settings)[0]
     problem, vectors = study.worker.problem(cell), log.read_weights(finished, MEMBERS)["weights"]
     rows = results.posteriors.set_index("space")
     outputs = torch.stack([set_vector(network_of(cell, problem), v)(problem.x_test) for v in vectors]).detach()
@@ -177,9 +177,12 @@ def test_a_square_has_the_losses_along_the_curve_in_its_middle_row(finished):
 
 
 def test_bands_of_a_mixture_hold_as_much_as_they_say(finished):
-    results, problem = log.load_study(finished), study_of(finished).worker.problem(study_of(finished).settings.cells[0])
+    results, problem = (
+        log.load_study(finished),
+        study_of(finished).worker.problem(cells_of(study_of(finished).settings)[0]),
+    )
     bands = results.bands[results.bands.space == "ensemble"]
-    net = network_of(study_of(finished).settings.cells[0], problem).double()
+    net = network_of(cells_of(study_of(finished).settings)[0], problem).double()
     vectors = log.read_weights(finished, MEMBERS)["weights"].double()
     x = torch.as_tensor((bands.x.to_numpy() - problem.table.x_mean.item()) / problem.table.x_std.item())[:, None]
     outputs = torch.stack([set_vector(net, v)(x) for v in vectors]).detach()
@@ -344,7 +347,7 @@ def test_seconds_are_those_of_all_starts_together(do, finished, monkeypatch):
 @pytest.mark.parametrize("do", ["tunnel", "volume"])
 def test_tempered_populations_start_at_draws_from_their_prior(do, finished, monkeypatch):
     study = study_of(finished)
-    cell = study.settings.cells[0]
+    cell = cells_of(study.settings)[0]
     smc = replace(cell, settings={**cell.settings, "sampler": "smc", "draws": 64})
     monkeypatch.setattr(sampling, "Chains", Chained)
     given = study.worker.problem(cell), study.worker.network(cell), log.load_path(finished, CURVE), None, 1.0

@@ -18,6 +18,7 @@ from helpers.config import SweepConfig
 from helpers.networks import DeepMLP, conv_autoencoder, drawn
 from helpers.stitching import choose, cka
 from helpers.stitching_study import log, models, stitches, tasks
+from helpers.stitching_study.settings import models_of
 from helpers.stitching_study.study import StitchingStudy
 from helpers.training import epoch_order
 
@@ -225,8 +226,8 @@ def test_every_layer_of_a_run_is_stitched_to_every_layer_of_another(tmp_path):
     living = layers[~dead & (layers.model1 == layers.model2) & (layers.layer1 == layers.layer2)]
     np.testing.assert_allclose(living[["r2", "cka"]], 1, atol=1e-4)  # onto itself
     np.testing.assert_allclose(living.accuracy, living.accuracy_2, atol=0.03)
-    a, b = (study.worker.trained(model) for model in study.settings.models[:2])
-    x = study.worker.data(study.settings.models[0]).x_test
+    a, b = (study.worker.trained(model) for model in models_of(study.settings)[:2])
+    x = study.worker.data(models_of(study.settings)[0]).x_test
     with torch.no_grad():
         h = [torch.relu(net.hidden[0](x)) for net in (a, b)]
     row = layers[(layers.model1 != layers.model2) & ~dead & (layers.layer1 == "0") & (layers.layer2 == "0")].iloc[:1]
@@ -381,7 +382,7 @@ def test_a_damaged_file_is_named_and_what_it_held_is_made_again(name, copy, caps
 
 
 def test_weights_of_another_network_are_named(copy):
-    model = study_of(copy).settings.models[0]
+    model = models_of(study_of(copy).settings)[0]
     weights = conv_autoencoder(image_shape=(1, 8, 8), latent=4, base=1).state_dict()
     files.write_state(study_tables.weights_file(copy, model.key), weights, {})
     with pytest.raises(
