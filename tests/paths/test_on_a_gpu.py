@@ -116,7 +116,8 @@ draws = sample(lambda x: -x @ x / 2, np.random.default_rng(0).normal(size=(4, 2)
 assert draws.draws.shape == (4, 100, 2)
 import jax
 assert {device.platform for device in jax.devices()} == {"cpu"}
-assert torch.cuda.mem_get_info()[0] == before, (torch.cuda.mem_get_info(), before)
+free, whole = torch.cuda.mem_get_info()
+assert before - free < whole / 4, (free, before, whole)  # JAX would take three quarters; tests beside this take little
 """
 
 
