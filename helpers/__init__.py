@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Files and rooms (folders). Imports run downward, and on one floor from right to left; tests/test_floors.py holds them.
 FLOORS = (
     # 0: the ground: no study, no network
-    "rooms words elsewhere checks trials usual_torch float32_products graphs files sources packed compiled notebooks "
+    "rooms words elsewhere checks trials usual_torch float32_products graphs files sources notebooks packed compiled "
     "progress signals quadrature lanes figures vendored",
     # 1: what varies, what stays
     "axes activations initializers data checksums manifests records config",

@@ -10,7 +10,6 @@ the sentence of each is the one that lies in the file, where `figures.save` has 
 """
 
 import argparse
-import base64
 import json
 import os
 import re
@@ -27,13 +26,12 @@ import pandas as pd
 from PIL import Image
 
 from helpers import files, manifests, packed, records, words
-from helpers.notebooks import read_notebook
+from helpers.notebooks import PICTURES, read_notebook, shown_pictures
 from helpers.progress import say
 from helpers.sweep import findings, tables
 
 OVERVIEW = ("accuracy_map", "effect_of_the_factor")  # pictures for the overview; of a study without them, the first one
 MANIFEST_TEXTS = ("title", "question", "answer", "note", "device", "machine", "finished", "made", "started")
-KINDS = ("png", "gif")  # of pictures
 BEST = 10  # so many combinations are listed as the best
 SHORT, NARROW = 40, 20  # a CSV of at most so many rows and columns is shown in full
 COUNTS = ["runs", "learned", "diverged", "highest test accuracy"]
@@ -118,8 +116,8 @@ def read_study(folder, sweeps):
 
     notebooks = found("*.ipynb", _read_executed, homes)
     notebooks = {path: content for path, content in notebooks.items() if ".failed" not in path.suffixes}
-    csvs = found("*.csv", _read_csv, [*homes, beside])
-    pictures = [path for kind in KINDS for path in found(f"figures/*.{kind}", sentence_of, [*homes, beside])]
+    csvs = found("*.csv", _read_csv, [*homes, beside]) | found("*.csv.gz", _read_csv, homes)
+    pictures = [path for kind in PICTURES for path in found(f"figures/*.{kind}", sentence_of, [*homes, beside])]
     by_folder = _readable(sweeps.values(), _load_sweep, damaged)
     loaded = {name: by_folder[path] for name, path in sweeps.items() if path in by_folder}
     own = _readable([] if folder in sweeps.values() else [folder], _read_manifest, damaged).get(folder)
@@ -155,7 +153,7 @@ def _can_be_written(study):
 def _read_executed(path):
     """An executed notebook whose pictures can be read."""
     notebook = read_notebook(path)
-    list(_shown(path.stem, notebook))
+    list(shown_pictures(path, notebook))
     return notebook
 
 
@@ -190,13 +188,15 @@ def _readable(paths, read, damaged):
     for path in paths:
         try:
             contents[path] = read(path)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, EOFError, zlib.error) as error:
             damaged.append(f"{path} is left out: {' '.join(str(error).split())}")
     return contents
 
 
 def _read_csv(path):
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    """The table, of a compressed one its first rows: it is long, and none of it is shown."""
+    rows = SHORT + 1 if path.suffix == ".gz" else None
+    return pd.read_csv(path, dtype=str, keep_default_na=False, nrows=rows)
 
 
 def _logs_of(sweeps):
@@ -241,7 +241,7 @@ def _sections(notebooks, pictures):
     """
     by_content, sections = {path.read_bytes(): path for path in reversed(pictures)}, {}
     for path, notebook in notebooks.items():
-        for heading, content in _shown(path.stem, notebook):
+        for heading, content in _shown(path, notebook):
             if content in by_content:
                 sections.setdefault(heading, []).append(by_content.pop(content))
     if all(re.match(r"\d+ ", heading) for heading in sections):  # of several notebooks one may lack some
@@ -251,15 +251,13 @@ def _sections(notebooks, pictures):
     return {**sections, **({"More pictures" if sections else "Pictures": left} if left else {})}
 
 
-def _shown(heading, notebook):
+def _shown(path, notebook):
     """Every picture that an executed notebook shows: (the nearest heading above it, its bytes)."""
+    headings = [path.stem]
     for cell in notebook["cells"]:
-        if cell["cell_type"] == "markdown":
-            heading = [heading, *re.findall(r"^#+ +(.+)", cell["source"], re.MULTILINE)][-1]
-        for output in cell["outputs"]:
-            for kind in KINDS:
-                if picture := output.get("data", {}).get(f"image/{kind}"):
-                    yield heading, base64.b64decode("".join("".join(picture).split()), validate=True)
+        found = re.findall(r"^#+ +(.+)", cell["source"], re.MULTILINE) if cell["cell_type"] == "markdown" else []
+        headings.append([headings[-1], *found][-1])
+    return [(headings[i + 1], content) for i, content in shown_pictures(path, notebook)]
 
 
 def sentence_of(picture):
@@ -503,7 +501,12 @@ def _short_csvs(study, page):
     """The CSVs that are short and narrow enough, and no sweep's summary, as tables."""
     summaries = [results.folder / "summary.csv" for results in study.sweeps.values()]
     for path, content in study.csvs.items():
-        if path not in summaries and 0 < len(content) <= SHORT and len(content.columns) <= NARROW:
+        if (
+            path.suffix != ".gz"
+            and path not in summaries
+            and 0 < len(content) <= SHORT
+            and len(content.columns) <= NARROW
+        ):
             yield f"## {link(plain(path.name), path, page)}"
             yield table([[plain(cell) for cell in row] for row in (content.columns, *content.to_numpy())])
 

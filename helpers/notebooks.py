@@ -1,10 +1,13 @@
 """Notebooks as plain data, read without nbformat, which takes half a second to import."""
 
+import base64
 import json
 import os
 import re
 from pathlib import Path
 from urllib.parse import quote, unquote
+
+from helpers import files
 
 # [text](target), ![text](target "title"), [name]: target, <a href="target">, <img src="target">
 LINKS = re.compile(r"""(\]\(\s*<?|^\s{0,3}\[[^\]\n]+\]:\s+<?|\b(?:href|src)\s*=\s*["'])([^\s<>()"']+)""", re.MULTILINE)
@@ -64,6 +67,62 @@ def _a(kind, value, what):
 def code_cells(notebook):
     """The cells that a run of the notebook executes."""
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and cell["source"].strip()]
+
+
+# ---- pictures
+
+PICTURES = ("png", "gif")  # kinds of them
+LINKED = re.compile(r"!\[[^\]]*\]\(([^()\s]+)\)")  # a text that is the link to a picture, and nothing else
+
+
+def shown_pictures(path, notebook):
+    """Every picture that an executed notebook at `path` shows: (index of its cell, its bytes).
+
+    It lies in the notebook, or in a file that an output links, see `link_pictures`. Raises ValueError, OSError.
+    """
+    for i, cell in enumerate(notebook["cells"]):
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            yield from ((i, content) for _, content in _held(data))
+            linked = LINKED.fullmatch("".join(data.get("text/markdown", "")))
+            if linked and is_relative(linked[1]) and (file := Path(path).parent / unquote(linked[1])).is_file():
+                yield i, file.read_bytes()
+
+
+def _held(data):
+    """(form, bytes) of every picture that the data of an output hold. Raises ValueError for what is no base64."""
+    for form in (f"image/{kind}" for kind in PICTURES):
+        if picture := "".join("".join(data.get(form, "")).split()):
+            yield form, base64.b64decode(picture, validate=True)
+
+
+def link_pictures(path):
+    """Let an executed notebook link the pictures that lie in a `figures/` below its folder, in place of holding them.
+
+    A picture in a notebook takes a third more than its file. Returns how many were linked. Raises ValueError, one
+    sentence, for what is no notebook; OSError.
+    """
+    path, linked = Path(path), 0
+    read_notebook(path)
+    notebook = json.loads(path.read_bytes())
+    folder = path.parent
+    found = sorted(picture.relative_to(folder) for kind in PICTURES for picture in folder.rglob(f"figures/*.{kind}"))
+    seen = [picture for picture in found if not any(part[0] == "." for part in picture.parts)]
+    by_content = {(folder / picture).read_bytes(): picture for picture in reversed(seen)}
+    for data in (output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])):
+        try:
+            held = list(_held(data))
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be read as a notebook: a picture in it is no base64 ({error})") from error
+        for form, content in held:
+            if content in by_content and "text/markdown" not in data:
+                picture = by_content[content]
+                data["text/markdown"] = f"![{picture.stem.replace('_', ' ')}]({quote(picture.as_posix())})"
+                del data[form]
+                linked += 1
+    if linked:
+        files.write_whole(path, json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    return linked
 
 
 # ---- links

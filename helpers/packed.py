@@ -1,7 +1,7 @@
 """Logs as files or packed: `runs.zip` beside the folder `runs/` holds the files of it, byte for byte.
 
     python -m helpers.packed pack      the logs of all that is published, or of the folders that are named
-    python -m helpers.packed unpack    back to files
+    python -m helpers.packed unpack    back to files, which any tool opens; the zips are LZMA's, which some cannot read
 
 Packed are the CSVs in the `runs/` of a sweep and in the folder of each experiment of the spline study, and of a
 landscape study the CSVs of its `networks/` and the `.npz` of its `surfaces/`; who reads a file through `read` gets it
@@ -10,7 +10,8 @@ goes on in a packed folder reads there what is finished and writes files, and pa
 moment leaves each CSV in one form or in both.
 
 What is published, which is all of results/ but results/local/, is packed by the batch that has made it: packed it
-takes a quarter of the space, and a repository has little. A user's own results stay files, which any tool opens.
+takes a fifth of the space, and a repository has little. Its executed notebooks then show the pictures that lie in
+`figures/` by a link, and no longer hold them a second time. A user's own results stay as they were written.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from helpers import ROOT, files
+from helpers.notebooks import link_pictures
 
 PUBLISHED = ROOT / "results"
 OWN = "local"  # the folder in it that is the user's own
@@ -153,7 +155,7 @@ def zipped(contents):
         for name, content in contents:
             info = zipfile.ZipInfo(name)  # of 1980, whenever it is
             info.create_system, info.external_attr = 3, 0o644 << 16  # wherever it is
-            file.writestr(info, content, zipfile.ZIP_DEFLATED, compresslevel=9)
+            file.writestr(info, content, zipfile.ZIP_LZMA)  # three quarters of what Deflate leaves of digits
     return buffer.getvalue()
 
 
@@ -189,29 +191,41 @@ def logs_below(root):
     root = Path(root)
     folders = {path.parent / name for path in root.rglob("manifest.json") for name in LOGS}
     folders |= {path.parent for path in root.rglob("experiment.json")}
-    return sorted(path for path in folders if not any(part[0] == "." for part in path.relative_to(root).parts))
+    return sorted(path for path in folders if _counts(path, root) and (path.is_dir() or zip_of(path).exists()))
+
+
+def _counts(path, root):
+    return not any(part[0] == "." for part in path.relative_to(root).parts)
 
 
 def pack_below(root):
-    """Pack all logs below a folder. Returns how many files there were. Raises LockedError, DamagedError, OSError."""
-    return _each(pack, logs_below(root))
+    """Pack all logs below a folder, and link the pictures of its notebooks. Returns how many logs there were.
+
+    Raises LockedError, DamagedError, OSError, and ValueError for what is no notebook.
+    """
+    notebooks = sorted(path for path in Path(root).rglob("*.ipynb") if _counts(path, root))
+    return _each([*((pack, folder) for folder in logs_below(root)), *((_link, path) for path in notebooks)])
+
+
+def _link(notebook):
+    link_pictures(notebook)
+    return 0  # log
 
 
 def unpack_below(root):
-    """The way back of `pack_below`."""
-    return _each(unpack, logs_below(root))
+    """The logs of `pack_below` as files again; what a notebook shows is a file already."""
+    return _each([(unpack, folder) for folder in logs_below(root)])
 
 
-def _each(action, folders):
-    """Do it with each of them; the first error is raised when all others are done."""
+def _each(actions):
+    """Do each (action, path); the first error is raised when all others are done."""
     done, errors = 0, []
-    for folder in folders:
-        if folder.is_dir() or zip_of(folder).exists():
-            try:
-                with files.locked(folder.parent):  # nobody trains there meanwhile
-                    done += action(folder)
-            except (ValueError, files.LockedError, OSError) as error:
-                errors.append(error)
+    for action, path in actions:
+        try:
+            with files.locked(path.parent):  # nobody trains there meanwhile
+                done += action(path)
+        except (ValueError, files.LockedError, OSError) as error:
+            errors.append(error)
     if errors:
         raise errors[0]
     return done

@@ -25,6 +25,7 @@ from nbformat import v4
 from PIL import Image
 
 from helpers import figures, gallery, packed
+from helpers.notebooks import link_pictures
 from helpers.sweep import Sweep
 
 ROOT = Path(__file__).parents[1]
@@ -381,7 +382,8 @@ def test_published_pictures_carry_a_sentence(of_the_repository):
     assert not silent, f"their notebooks must run again: {', '.join(silent)}"
 
 
-def test_pictures_of_a_folder_without_a_sweep_are_shown_with_its_notebook(tmp_path):
+@pytest.mark.parametrize("linked", [False, True])
+def test_pictures_of_a_folder_without_a_sweep_are_shown_with_its_notebook(tmp_path, linked):
     """A study may hold folders that are no sweeps, as the gradient logs are."""
     folder = tmp_path / "results" / "logs" / "part"
     picture = draw(folder, "curves", "Curves of a part.")
@@ -393,6 +395,8 @@ def test_pictures_of_a_folder_without_a_sweep_are_shown_with_its_notebook(tmp_pa
     frames[1].save(mute)
     notebook_showing(folder / "part.ipynb", ["# Of parts\n\nWhat are they?", "## 1 Seen", [moving, picture]])
     (folder / "outcomes.csv").write_text("a,b\n1,2\n")
+    if linked:
+        assert link_pictures(folder / "part.ipynb") == 2
     (study,) = gallery.find_studies(tmp_path / "results")
     assert study.sections == {"1 Seen": [moving, picture], "More pictures": [mute]}
     assert gallery.silent([study]) == []

@@ -1,5 +1,6 @@
 """Packed logs: the same bytes come back, in either form; what is damaged is never read as if it were whole."""
 
+import base64
 import os
 import shutil
 import subprocess
@@ -7,11 +8,13 @@ import sys
 import warnings
 import zipfile
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from nbformat import v4
 
-from helpers import ROOT, files, packed
+from helpers import ROOT, files, notebooks, packed
 
 NAMES = ["b_2L_s0.csv", "a_10L_s1.csv", "a_10L_s0.csv"]
 
@@ -332,6 +335,42 @@ def test_a_folder_in_which_a_sweep_trains_is_left_alone(results, capsys):
     assert zips(results) == ["b/deep/runs.zip", "b/x_s0.zip"]
     assert packed.main(["pack", str(results / "nowhere")]) == 1
     assert capsys.readouterr().err == f"{results / 'nowhere'} is no folder of results\n"
+
+
+def test_a_published_notebook_links_the_pictures_that_lie_beside_it(results, capsys):
+    """It shows the same pictures as before, and holds only those that no file has; the user's own stays as it is."""
+    contents = [b"\x89PNG first", b"GIF89a second", b"\x89PNG of no file", b"\x89PNG first"]
+    for place in ("b/.deep.2026-01-01_000000", "b/deep", "local/a"):
+        (results / place / "figures").mkdir()
+        (results / place / "figures" / "a_50%.png").write_bytes(contents[0])
+        (results / place / "figures" / "b.gif").write_bytes(contents[1])
+    kinds = ("image/png", "image/gif", "image/png", "image/png")
+    data = [{kind: base64.b64encode(content).decode()} for kind, content in zip(kinds, contents, strict=True)]
+    data += [{"text/markdown": "As ![here](figures/b.gif) is seen."}, {"text/plain": "1"}]
+    cells = [v4.new_markdown_cell("# \N{GREEK SMALL LETTER PHI}")]
+    cells += [v4.new_code_cell("", outputs=[v4.new_output("display_data", given)]) for given in data]
+    for place in ("b", "local/a"):
+        nbformat.write(v4.new_notebook(cells=cells), results / place / "run.ipynb")
+    own, path = (results / "local/a/run.ipynb").read_bytes(), results / "b" / "run.ipynb"
+    shown = list(notebooks.shown_pictures(path, notebooks.read_notebook(path)))
+    assert shown == list(enumerate(contents, 1))
+    assert packed.main(["pack"]) == 0
+    assert list(notebooks.shown_pictures(path, notebooks.read_notebook(path))) == shown
+    after = nbformat.read(path, as_version=4)
+    nbformat.validate(after)
+    first, second = "![a 50%](deep/figures/a_50%25.png)", "![b](deep/figures/b.gif)"
+    linked = [cell.outputs[0].data.get("text/markdown") for cell in after.cells[1:]]
+    assert linked == [first, second, None, first, data[4]["text/markdown"], None]
+    assert after.cells[3].outputs[0].data == data[2]
+    assert [cell.source for cell in after.cells] == [cell.source for cell in cells]
+    written = path.stat().st_mtime_ns
+    assert packed.main(["pack"]) == 0
+    assert path.stat().st_mtime_ns == written
+    assert (results / "local/a/run.ipynb").read_bytes() == own
+    path.write_text(path.read_text().replace(data[2]["image/png"], "~"))
+    capsys.readouterr()
+    assert packed.main(["pack"]) == 1
+    assert f"{path} cannot be read as a notebook: a picture in it is no base64" in capsys.readouterr().err
 
 
 def test_what_is_published(results, monkeypatch):

@@ -429,7 +429,7 @@ class SweepFolder:
         if not complete or "data" in before:  # a folder from before there were fingerprints gains them when it goes on
             for run in self.rows:
                 self._checksums[run.name] = (*self._checksums[run.name][:2], self._made_from(run))
-        self._write_manifest()
+        manifests.write(self.path, self.manifest)  # as long as it took: nothing is trained yet
         for folder in (self.path, self.path / "runs", self.states):
             files.remove_parts(folder)
         if not self.config.resume:
