@@ -48,7 +48,7 @@ paths: setup .venv/paths
 run: setup
 	$(BIN)/python -m helpers.batch run.ipynb
 
-## make mnist    the published sweep, 192 networks x 50 epochs of MNIST, into results/mnist_50_epochs/; resumable
+## make mnist    the sweep that is published in results/mnist/, 192 networks x 50 epochs of MNIST, three seeds; resumable
 mnist: setup
 	$(BIN)/python -m helpers.batch notebooks/parameters/mnist_published.yaml
 
@@ -68,7 +68,7 @@ test: setup paths lint
 ## make test-browser  the tests that open a browser; installs Debian's chromium where there is none
 test-browser: setup chromium
 	$(BIN)/python -m pytest tests/widgets/test_browser_app.py tests/widgets/test_browser_lab.py \
-	  tests/landscapes/test_browser_interactive.py
+	  tests/widgets/test_browser_stitched.py tests/landscapes/test_browser_interactive.py
 
 chromium:
 	@$(CHROMIUM) > /dev/null || { $(AS_ROOT) apt-get update -qq && \
@@ -95,12 +95,13 @@ lint: setup
 bench: setup
 	$(BIN)/python -m helpers.bench $(FULL)
 
-## make rivals   the stack and the chains' gradients against JAX and torch.func, surfaces against loss-landscapes; their environment is .venv-rivals/
+## make rivals   the stack and the chains' gradients against JAX and torch.func, surfaces against loss-landscapes, maps between latents against latentis; their environment is .venv-rivals/
 .PHONY: rivals
 rivals: setup paths .venv-rivals/ready
 	$(BIN)/python -m helpers.bench.rivals
 	$(BIN)/python -m helpers.bench.landscapes
 	$(BIN)/python -m helpers.bench.paths
+	$(BIN)/python -m helpers.bench.stitching
 
 .venv-rivals/ready: requirements-rivals.txt
 	$(PYTHON) -m venv .venv-rivals
@@ -112,7 +113,7 @@ gallery: setup
 	$(BIN)/python -m helpers.gallery
 	$(BIN)/python -m helpers.bench.page
 
-## make pack     published logs as zips, as the batches leave them; make unpack: as files; FOLDER=results/digits for one
+## make pack     published logs as zips, notebooks with links to their pictures, as the batches leave them; make unpack: logs as files; FOLDER=results/digits for one
 pack unpack: setup
 	$(BIN)/python -m helpers.packed $@ $(FOLDER)
 

@@ -2,8 +2,8 @@
 
 python -m helpers.bench [--full] [--rounds 3] [--device auto] [--save results/local/bench]
 
-The rivals (`helpers.bench.rivals`) and the whole sweep against another checkout (`helpers.bench.sweep`) have commands
-of their own, and save into the same folder.
+The rivals (`helpers.bench.rivals`, `landscapes`, `paths`, `stitching`) and the whole sweep against another checkout
+(`helpers.bench.sweep`) have commands of their own, and save into the same folder.
 """
 
 import argparse

@@ -15,10 +15,7 @@ JAX, in .venv-rivals (`make rivals`): it is imported from there, and runs with t
 
 import argparse
 import copy
-import importlib
-import importlib.metadata
 import statistics
-import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,13 +26,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from helpers import ROOT
-from helpers.bench import measured
+from helpers.bench import measured, rivals
 from helpers.landscapes import filter_normalised_directions, loss_surface, points
 from helpers.networks import DeepMLP, resnet14
 from helpers.progress import duration
 
-RIVALS = ROOT / ".venv-rivals"
 PACKAGE = "loss-landscapes"
 WIDTH, SAMPLES, CLASSES = 41, 256, 10
 PUBLISHED = 3 * 3  # surfaces of the published call: pairs of directions x batches
@@ -98,16 +93,8 @@ def problems():
 @contextmanager
 def the_package():
     """(the package, its version), imported from its environment; (None, None) without it."""
-    before = list(sys.path)
-    sys.path += [str(folder) for folder in sorted(RIVALS.rglob("site-packages"))]  # behind this process's own packages
-    try:
-        if not any(RIVALS.rglob("site-packages/loss_landscapes")):
-            yield None, None
-            return
-        importlib.import_module("loss_landscapes.metrics")
-        yield importlib.import_module("loss_landscapes"), importlib.metadata.version(PACKAGE)
-    finally:
-        sys.path[:] = before
+    with rivals.imported(PACKAGE, "loss_landscapes", "loss_landscapes.metrics") as (version, *found):
+        yield (found[0] if found else None), version
 
 
 class Enough(Exception):

@@ -17,16 +17,20 @@ likewise. JAX has an environment of its own, `make rivals` makes it; without it 
 
 import argparse
 import gc
+import importlib
+import importlib.metadata
 import itertools
 import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -48,8 +52,31 @@ NETWORKS = (8, 16, 32)  # at once
 SAMPLES, STEPS, CLASSES = 1000, 5, 10
 SECONDS, TRIAL = 0.5, 0.2  # of a measurement, and of one that only chooses
 CPU = torch.device("cpu")
-JAX_PYTHON = ROOT / ".venv-rivals/bin/python"
+RIVALS = ROOT / ".venv-rivals"
+JAX_PYTHON = RIVALS / "bin/python"
 CLOSE = 1e-3  # the largest relative difference of two ways' losses that rounding explains after a few steps
+
+
+# ---- packages that run in this process
+
+
+@contextmanager
+def imported(package, *modules):
+    """(its version, a module, ...) of a pure Python package in .venv-rivals; (None,) where it is not installed.
+
+    Within, it finds what it needs in its own environment, behind the packages of this process; what it sets among the
+    environment's variables is taken back.
+    """
+    before = list(sys.path)
+    sys.path += [str(folder) for folder in sorted(RIVALS.rglob("site-packages"))]
+    try:
+        with patch.dict(os.environ):
+            if not any(RIVALS.rglob(f"site-packages/{modules[0].split('.')[0]}")):
+                yield (None,)
+                return
+            yield importlib.metadata.version(package), *map(importlib.import_module, modules)
+    finally:
+        sys.path[:] = before
 
 
 # ---- the problem that all of them train

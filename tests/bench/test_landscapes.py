@@ -15,13 +15,13 @@ import torch
 from torch.nn import functional
 
 from helpers import ROOT
-from helpers.bench import landscapes
+from helpers.bench import landscapes, rivals
 from helpers.landscapes import filter_normalised_directions
 from helpers.networks import DeepMLP
 
 WIDTH = 5
 needs_package = pytest.mark.skipif(
-    not any(landscapes.RIVALS.rglob("site-packages/loss_landscapes")), reason="`make rivals` installs it"
+    not any(rivals.RIVALS.rglob("site-packages/loss_landscapes")), reason="`make rivals` installs it"
 )
 
 
@@ -231,7 +231,7 @@ def test_who_gives_another_loss_is_refused(problem, monkeypatch):
 
 
 def test_without_the_package_it_is_left_out(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(landscapes, "RIVALS", tmp_path / "nowhere")
+    monkeypatch.setattr(rivals, "RIVALS", tmp_path / "nowhere")
     landscapes.main(["--save", str(tmp_path / "kept")])
     assert "loss-landscapes is left out: `make rivals` installs it" in capsys.readouterr().out
     assert not (tmp_path / "kept").exists()
@@ -248,7 +248,7 @@ def test_the_package_is_imported_from_its_environment_behind_our_own(monkeypatch
     ):
         (there / path).parent.mkdir(parents=True, exist_ok=True)
         (there / path).write_text(text)
-    monkeypatch.setattr(landscapes, "RIVALS", tmp_path)
+    monkeypatch.setattr(rivals, "RIVALS", tmp_path)
     others = {name: module for name, module in sys.modules.items() if name.startswith("loss_landscapes")}
     for name in others:
         monkeypatch.delitem(sys.modules, name)

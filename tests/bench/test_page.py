@@ -95,6 +95,30 @@ def test_noted_figures_stand_beside_measured_ones(bench):
     assert "| an old wish | not measured | 7 min, **missed** | `make run` |" in text
 
 
+def test_a_gpu_is_named_beside_its_machine_and_a_target_that_is_measured_twice_counts_once(bench):
+    target = "the published sweep on a GPU: 60 s, under 8 GiB (forecast)"
+    (bench / "slow/rivals.csv").unlink()
+    pd.DataFrame([{"layers": 5, "way": "stack", "ms_per_network_step": 0.00123}]).to_csv(bench / "slow/stack.csv")
+
+    def card(seconds, memory, *noted):
+        part = {"published_sweep_seconds": {"float32": seconds}, "peak_gpu_gib": memory}
+        manifest = {"name": "Card", "device": "Card 80GB", "machine": "slow, 2 cores", "parts": {"stack": part}}
+        files.write_json(bench / "slow/manifest.json", {**manifest, "noted": list(noted)})
+        return verdicts(bench, "Card").get(target)
+
+    assert [card(50, memory) for memory in (7.5, 9.0, None)] == [
+        ("50 s, 7.5 GiB", True),
+        ("50 s, 9.0 GiB", False),
+        None,
+    ]
+    assert card(70, None) == ("1 min 10 s", False)
+    card(50, 7.5, {"target": target, "measured": "an hour", "met": False, "command": "make mnist"})
+    assert "- Card: 0 of 1 targets are met" in page.readme_part(bench)
+    text = page.page_text(bench)
+    assert "| Card | Card 80GB; slow, 2 cores |" in text
+    assert "| 5 | the stack, float32 | 0.00123 |" in text
+
+
 def test_the_page_has_every_processor_with_its_figures(bench):
     text = page.page_text(bench)
     assert text == page.page_text(bench)
