@@ -261,6 +261,8 @@ def apart(key, names):
     """Raise ConfigError where two names differ in upper and lower case alone: their files are one on some machines."""
     seen = {}
     for name in names:
+        if not isinstance(name, str):
+            refuse(f"a name in {key}", name, f"a text{unquoted(name)}")
         other = seen.setdefault(folded(name), name)
         if other != name:
             raise ConfigError(

@@ -29,11 +29,12 @@ class StudyFolder:
     layout    the `study_tables.Tables` of this kind of study
     axes      keys of parts that a later start may change
     about     (what a worker is to do) -> plain JSON by which a state is recognised
+    covers    (what a task was made for, as plain JSON, plan.to_dict()) -> whether that is enough
     """
 
-    def __init__(self, path, settings, data, layout, axes, about):
+    def __init__(self, path, settings, data, layout, axes, about, covers=agrees):
         self.path, self.settings, self.data, self.manifest = Path(path), settings, data, {}
-        self.layout, self.axes, self.about = layout, axes, about
+        self.layout, self.axes, self.about, self.covers = layout, axes, about, covers
         self._say, self._anew = Once(), to_make_anew(settings)
         self._strange = []  # files that hold nothing of this study, to be set aside
 
@@ -66,7 +67,11 @@ class StudyFolder:
 
     def _read_records(self):
         """{task: what is known of it} of all finished tasks; `set_aside` is for files of rows that cannot be used."""
-        self._records = dict(self.manifest.get("tasks", {}))
+        parts = self.manifest.get("parts", {})
+        self._records = {
+            task: {"of": dict.fromkeys(("settings", "maps"), parts.get(task.partition("--")[0], {})), **record}
+            for task, record in self.manifest.get("tasks", {}).items()
+        }
         if self._records and (damage := self.layout.damage(self.path, self.manifest)):
             self._say(f"{damage.removesuffix('; run the study again')}; what is known from it alone is computed again")
             self._records = {}
@@ -84,7 +89,8 @@ class StudyFolder:
     def _rows_of(self, path):
         """What a file of rows holds. Raises DamagedError where it is damaged, or of another study."""
         record, task = read_rows_of(path), path.stem
-        parts, of = {**self.manifest.get("parts", {}), **self.settings.parts}, record.get("of", {})
+        parts = {**{name: {} for name in self.layout.shared}, **self.manifest.get("parts", {}), **self.settings.parts}
+        of = record.get("of", {})
         part = parts.get(task.partition("--")[0])
         if not {*record} >= {*KEPT} or of.get("key", task) != task or (part is None and self.manifest):
             raise files.DamagedError(f"{path} holds no rows of this study")
@@ -118,7 +124,7 @@ class StudyFolder:
         plans = {plan.key: plan for plan in self.settings.plans}
         needed = set()
         for plan in reversed(self.settings.plans):
-            if plan.key in done and plan.key in needed and (why := self._doubt(plan)):
+            if plan.key in done and plan.key in needed and (why := self.doubt(plan)):
                 self._say(f"{why}; {plan.key} is computed again")
                 done.discard(plan.key)
             if plan.key not in done:
@@ -127,7 +133,7 @@ class StudyFolder:
 
     def _is_done(self, plan):
         record = self._records.get(plan.key)
-        if record is None or plan.key in self._anew or not agrees(record.get("of", {}), plan.to_dict()):
+        if record is None or plan.key in self._anew or not self.covers(record.get("of", {}), plan.to_dict()):
             return False
         marks = {need: self.mark_of(need) for need in plan.needs}
         return all(marks[need] in (None, mark) for need, mark in record["from"].items() if need in marks)
@@ -136,9 +142,9 @@ class StudyFolder:
         """The checksum of a finished task's weights or of what others take from it; None where it is not known."""
         return self._records.get(task, {}).get("mark")
 
-    def _doubt(self, plan):
+    def doubt(self, plan):
         """Why the weights of a finished task do not do, as a sentence; an empty text where they do."""
-        if not self._records[plan.key].get("weights"):
+        if not self._records.get(plan.key, {}).get("weights"):
             return ""
         try:
             weights = read_weights(self.path, plan.key)

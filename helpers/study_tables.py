@@ -2,7 +2,7 @@
 
 While a study goes on, each finished task has a file of its own, state/rows/<task>.json; the tables are written from
 these. A table begins with the columns that say of what a row is, and ends with `task`, the name of the task that gave
-it. One that is long is compressed, and leaves out what another table says of the same task.
+it. One that is long is compressed, and may leave out what another table says of the same task.
 """
 
 import gzip
@@ -32,11 +32,12 @@ class Tables:
     study   the kind, in words: "path study"
     first   {table: the columns that it begins with}
     own     {table: the columns after those}
-    long    {table that is compressed and leaves its first columns out: the table that has them}
+    long    {table that is compressed: the table that has its first columns, which it leaves out; None for none}
     texts   columns of texts
     flags   columns of True and False
     parts   what its parts are called in a notebook
     kept    {key of a task's results: (folder, task) -> file}, arrays that are published beside the tables
+    shared  what the names of tasks begin with that belong to no part, but to all
     """
 
     study: str
@@ -47,6 +48,7 @@ class Tables:
     flags: tuple
     parts: str = "PARTS"
     kept: dict[str, Callable] = field(default_factory=dict)
+    shared: tuple = ()
 
     def columns_of(self, table):
         """The columns of a table; the last one is the task that gave the row."""
@@ -64,7 +66,8 @@ class Tables:
 
     def table_bytes(self, table, rows):
         """The file of a table of rows, dicts of cells that are texts; the same rows give the same bytes."""
-        columns = [name for name in self.columns_of(table) if table not in self.long or name not in self.first[table]]
+        left_out = self.first[table] if self.long.get(table) else []
+        columns = [name for name in self.columns_of(table) if name not in left_out]
         frame = pd.DataFrame(rows, columns=columns, dtype=str).fillna("")
         text = frame.to_csv(index=False, lineterminator="\n").encode()
         return gzip.compress(text, mtime=0) if table in self.long else text
@@ -76,10 +79,10 @@ class Tables:
             frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         except (ValueError, OSError, EOFError, zlib.error) as error:
             raise StudyError(f"{path} cannot be read ({' '.join(str(error).split())}); run the study again") from error
-        if missing := [name for name in ("task", *(() if table in self.long else first)) if name not in frame]:
+        other = self.long.get(table)
+        if missing := [name for name in ("task", *(() if other else first)) if name not in frame]:
             raise StudyError(f"{path} is damaged: it lacks the column {missing[0]}; run the study again")
-        if table in self.long:
-            other = self.long[table]
+        if other:
             rows = [those[0] for those in self.read_rows(folder, other).values()]
             beside = pd.DataFrame(rows, columns=self.columns_of(other), dtype=str)
             frame = frame.merge(beside[[*first, "task"]], on="task", how="left")
@@ -168,11 +171,14 @@ def read_rows_of(path):
 
 
 def read_weights(folder, task):
-    """What was kept of a task's weights, {name: tensor}. Raises StudyError where there is nothing."""
+    """What was kept of a task's weights, {name: tensor}. Raises StudyError where there is none, or another task's."""
     path = weights_file(folder, task)
     try:
-        return files.read_state(path)[0]
+        weights, about = files.read_state(path)
     except FileNotFoundError as error:
         raise StudyError(
             f"there is no {path}: weights are kept where a study was run, and not published; run it in another save_dir"
         ) from error
+    if about.get("task", task) != task:
+        raise StudyError(f"{path} holds the weights of {about['task']}; get its own back, or use another save_dir")
+    return weights

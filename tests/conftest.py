@@ -17,6 +17,7 @@ LONG = (
     "sweep/test_stack.py",
     "widgets/test_browser_lab.py",
     "widgets/test_browser_app.py",
+    "widgets/test_browser_stitched.py",
     "landscapes/test_browser_interactive.py",
     "sweep/test_folder.py",
     "path_study/test_study.py",

@@ -11,7 +11,7 @@ GAIN = {"affine": 0.3, "orthogonal": 0.35, "linear": 0.4}
 
 
 def pairs(mappings=("affine", "orthogonal"), lams=("gcv", 0.0, 0.01, 1.0), draws=5, kind="autoencoders"):
-    """Rows of pairs.csv: the error falls with anchors n as 0.024 + gain / n + 0.001 draw; peaks at 30 with lambda 0."""
+    """Rows of `pairs`: the error falls with anchors n as 0.024 + gain / n + 0.001 draw; peaks at 30 with lambda 0."""
     rows = []
     for (one, two), n, mapping, lam, draw in itertools.product(
         itertools.permutations(MODELS, 2), ANCHORS, mappings, lams, range(draws)
@@ -51,7 +51,7 @@ def classes(seen=(0, 1, 2, 3, 4)):
 
 
 def layers(depth=10, dead=False):
-    """Rows of layers.csv: layers that are as deep as each other are alike."""
+    """Rows of `layers`: layers that are as deep as each other are alike."""
     rows = []
     for one, two in itertools.product(range(depth), range(depth)):
         alike = 0.0 if dead and one else 1 - abs(one - two) / depth

@@ -1,5 +1,6 @@
 """Every notebook is run from top to bottom, with small parameters, the way `make run` runs it."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -338,7 +339,7 @@ def test_stitching_stitches_networks_and_answers_its_questions(tmp_path):
     figures = {path.stem for path in (save_dir / "figures").glob("*.png")}
     assert figures == {
         "controls", "mse_stitched_num_samples", "peak", "mse_stitched_lambda", "mse_by_sampling", "latents_pca",
-        "latents_tsne", "images", "matrix", "accuracy", "differ", "classes", "layers", "architectures",
+        "latents_tsne", "images", "matrix", "accuracy", "differ", "classes", "layers_sweep", "architectures",
     }  # fmt: skip
     assert len(pictures(outputs)) == len(figures)
     study = stitching.load_study(save_dir)
@@ -347,8 +348,22 @@ def test_stitching_stitches_networks_and_answers_its_questions(tmp_path):
     assert set(study.layers.part) == {"sweep"}
     text = printed(outputs)
     assert "no part of STITCHES" not in text
-    assert "pairs.csv: " in text
+    assert "pairs.csv.gz: " in text
     assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+def test_the_ten_lines_on_two_networks_of_ones_own_need_nothing_else(tmp_path):
+    cells = nbformat.read(ROOT / "notebooks" / "stitching.ipynb", as_version=4).cells
+    lines = next(cell.source for cell in cells if cell.cell_type == "code")
+    assert len(list(filter(None, lines.splitlines()))) <= 10
+    (tmp_path / "own.py").write_text(lines)
+    done = subprocess.run([sys.executable, "own.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    found = ast.literal_eval(done.stdout)
+    assert min(found["accuracy_1"], found["accuracy_2"]) > 0.7  # about 0.95; half of this by class means alone
+    assert found["accuracy_stitched"] > 0.6
+    assert found["latent_r2"] > 0.5
+    assert list(tmp_path.iterdir()) == [tmp_path / "own.py"]
 
 
 def test_the_published_stitches_show_each_section_and_have_their_controls():

@@ -168,8 +168,13 @@ def ended(warm_python, *command):
 
 def test_what_was_found_is_what_the_results_say():
     text = PAGES["docs/found.md"][0]
-    for sentence in findings.sentences(records.load_sweep(ROOT / "results/digits")):
-        assert f"- {sentence}\n" in text
+    for name, where in (("digits", "digits"), ("mnist", "MNIST")):
+        section = text.partition(f"Computed from [`results/{name}/`]")[2].partition("\n## ")[0]
+        for sentence in findings.sentences(records.load_sweep(ROOT / "results" / name)):
+            assert f"- {sentence}\n" in section
+        executed = (ROOT / "results" / name / "run.ipynb").read_text()
+        right, of = re.search(r"nothing fitted, called (\d+) of (\d+) runs right", executed).groups()
+        assert re.search(rf"{where} (it called )?{right} of {of}\b", text)
 
 
 def test_every_key_of_config_is_explained():

@@ -13,11 +13,13 @@ import math
 from contextlib import contextmanager
 from numbers import Integral
 
+import numpy as np
 import torch
 from torch import nn
 
-from helpers.checks import ConfigError, meant, shown
+from helpers.checks import ConfigError, meant, refuse, shown, whole
 from helpers.data import DataError
+from helpers.lanes import is_out_of_memory
 from helpers.networks.autoencoders import VAE, ConvAutoencoder
 from helpers.networks.convnets import VGG, ResNet, SmallConvNet, as_images
 from helpers.networks.gaussian import GaussianMLP
@@ -79,8 +81,12 @@ class Cut:
         """The Cut of two functions, x -> latents and latents -> output.
 
         What is a module, or a method of one, is in evaluation mode while it computes; of other functions nothing is
-        known, and numbers come to them as they are.
+        known, and numbers come to them as they are. Raises ConfigError.
         """
+        for key, function in (("encode", encode), ("decode", decode)):
+            if not callable(function):
+                refuse(key, function, "a function of a tensor, as a module or a method of one")
+        whole(1)("chunk", chunk)
         owners = [getattr(function, "__self__", function) for function in (encode, decode)]
         return cls(encode, decode, [owner for owner in owners if isinstance(owner, nn.Module)], chunk)
 
@@ -103,22 +109,23 @@ class Cut:
 
     @torch.no_grad()
     def encode(self, x):
-        """(n, d) latents of images as the network takes them."""
-        with _evaluating(self.modules):
-            return torch.cat([self._flat(self.first(part)) for part in self._fitting(x).split(self.chunk)])
+        """(n, d) latents of images as the network takes them. Raises DataError for what it does not take."""
+        x = self._fitting(x, "the images")
+        with _evaluating(self.modules), _taking("images", x.shape[1:]):
+            return torch.cat([self._flat(self.first(part)) for part in x.split(self.chunk)])
 
     @torch.no_grad()
     def decode(self, z):
         """What the network gives for (n, d) latents. Raises DataError for latents of another size."""
-        z = self._fitting(z)
+        z = self._fitting(z, "the latents")
         shape = self.latent_shape if self._example else self._shape or z.shape[1:]
         if z.dim() != 2 or z.shape[1] != math.prod(shape):
             raise DataError(f"the latents have the shape {tuple(z.shape)}; allowed is (n, {math.prod(shape)}) here")
-        with _evaluating(self.modules):
+        with _evaluating(self.modules), _taking("latents", shape):
             try:
-                return torch.cat([self.rest(self._unflat(part, shape)) for part in z.split(self.chunk)])
+                return torch.cat([self._decoded(part, shape) for part in z.split(self.chunk)])
             except RuntimeError as error:
-                if self._shape:
+                if self._shape or is_out_of_memory(error):
                     raise
                 raise DataError(
                     f"latents of {z.shape[1]} numbers cannot be decoded here while their shape is not known; encode an "
@@ -127,15 +134,25 @@ class Cut:
 
     def decode_many(self, zs):
         """(m, n, d) -> (m, n, ...): of many sets of latents, in batches that may hold several of them."""
-        if zs.ndim != 3:
+        zs = as_numbers(zs, "the sets of latents")
+        if zs.dim() != 3:
             raise DataError(f"the sets of latents have the shape {tuple(zs.shape)}; allowed is (m, n, d)")
         return self.decode(zs.reshape(-1, zs.shape[2])).unflatten(0, tuple(zs.shape[:2]))
 
-    def _fitting(self, x):
+    def _decoded(self, z, shape):
+        """One tensor, a row a latent."""
+        found = self.rest(self._unflat(z, shape))
+        is_tensor = isinstance(found, torch.Tensor) and found.dim() > 0
+        if not is_tensor or len(found) != len(z):
+            rows = f"{len(found)} rows" if is_tensor else f"the type {type(found).__name__}"
+            raise DataError(
+                f"what the network gives for {len(z)} latents has {rows}; allowed is a tensor, a row for each"
+            )
+        return found
+
+    def _fitting(self, x, what):
         """Floating-point numbers in the type and on the device of the network."""
-        x = torch.as_tensor(x)
-        if not x.is_floating_point():
-            raise DataError(f"what came is {x.dtype}; allowed are floating-point numbers, as helpers.data gives them")
+        x = as_numbers(x, what)
         weight = next(itertools.chain(*(module.parameters() for module in self.modules)), None)
         return x if weight is None else x.to(weight.device, weight.dtype)
 
@@ -151,6 +168,49 @@ class Cut:
         """The latents as the network has them; a copy, since what follows may compute in place."""
         strides = self._strides or (1,)
         return z.new_empty_strided((len(z), *shape), (z.shape[1], *strides)).copy_(z.unflatten(1, shape))
+
+
+def as_numbers(values, what):
+    """Images or latents as a tensor (n, ...) of floating-point numbers; an array, a list or a frame becomes one.
+
+    what  "the images", in a sentence. Raises DataError.
+    """
+    allowed = "a tensor or an array (n, ...) of floating-point numbers, as helpers.data gives them"
+    try:
+        if not isinstance(values, torch.Tensor):
+            array = np.asarray(values)
+            if array.dtype.kind not in "biuf":
+                raise TypeError(f"numbers of type {array.dtype}")
+            long = array.dtype.kind == "f" and array.dtype.itemsize > 8
+            kind = np.dtype(np.float64) if long else array.dtype.newbyteorder("=")
+            if not hasattr(values, "dtype") and kind.kind == "f":  # numbers of a list have no type of their own
+                kind = np.dtype(np.float32)
+            values = torch.from_numpy(np.require(array, kind, ["C", "W"]))
+        elif values.layout is not torch.strided or values.is_meta:
+            raise TypeError("sparse, or without numbers")
+    except (TypeError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:100]
+        raise DataError(f"{what} are a {type(values).__name__} ({said}); allowed is {allowed}") from None
+    if not values.is_floating_point():
+        pixels = " (divide pixels by 255)" if values.dtype == torch.uint8 else ""
+        raise DataError(
+            f"{what} are {values.dtype}; allowed are floating-point numbers, as helpers.data gives them{pixels}"
+        )
+    if values.dim() == 0:
+        raise DataError(f"{what} are one number; allowed is {allowed}")
+    return values
+
+
+@contextmanager
+def _taking(what, shape):
+    """Within, a network that does not take what it is given raises DataError."""
+    try:
+        yield
+    except RuntimeError as error:  # of torch, where sizes or types do not fit
+        if is_out_of_memory(error):
+            raise
+        said = " ".join(str(error).split())[:200]
+        raise DataError(f"the network does not take {what} of the shape {tuple(shape)}: {said}") from error
 
 
 # ---- the parts of a network: [(name, function), ...], one after the other they are its forward pass

@@ -326,6 +326,10 @@ def sweep_of(own, study):
             raise ConfigError(f"sweep is {shown(own['sweep'])}, which cannot be read: {error}") from error
     beside = {"data_dir": study["data_dir"], "device": study["device"], "cluster": None, "stack_size": "auto"}
     chosen = {key: own[key] for key in CHOICES if own[key]}
+    if isinstance(own["sweep"], str):
+        for key, values in chosen.items():
+            if strange := [value for value in values if value not in given.get(key, values)]:
+                refuse(key, strange[0], f"a choice among those of {own['sweep']}: {', '.join(map(str, given[key]))}")
     try:
         return SweepConfig.from_dict({**with_later_keys(given), **beside, **chosen})
     except ConfigError as error:

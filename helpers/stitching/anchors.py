@@ -14,12 +14,22 @@ from scipy.spatial import ConvexHull
 from sklearn.decomposition import PCA
 
 from helpers.checks import meant, shown
-from helpers.stitching.latents import StitchError, checked, checked_labels, checked_pair, numbers_of
+from helpers.networks.cuts import as_numbers
+from helpers.stitching.latents import (
+    StitchError,
+    checked,
+    checked_cut,
+    checked_labels,
+    checked_pair,
+    numbers_of,
+    positions,
+)
 
 FARTHEST = 0.1  # of each class, which `outliers` drops
 CLASSES = 0.5  # of the classes, rounded up, which `best_classes` and `worst_classes` take
 HULL_DIMENSIONS = 4  # principal components in which `convex_hull` looks for corners
 MOST_TRIED, ALONE = 256, 8  # images that `paired` encodes a second time, and how many of them one by one
+EXTREME = 1e70  # latent, and its inverse: squares of those beyond are summed after a division
 SAME_SPREAD, SAME_SIZE = 0.05, 1e-3  # of the latents' spread and size: how far another batch may move an image's latent
 
 
@@ -74,12 +84,10 @@ def paired(cut_a, cut_b, x, index):
     one and the others in another order: an encoder that changes the order of images, or whose latents depend on the
     others of the batch (batch norm in training mode, dropout), raises StitchError.
     """
-    index = _positions(index, len(x))
-    rows = (
-        x[torch.from_numpy(index).to(x.device)]
-        if isinstance(x, torch.Tensor)
-        else torch.from_numpy(np.asarray(x)[index])
-    )
+    for cut, what in ((cut_a, "first"), (cut_b, "second")):
+        checked_cut(cut, what, ("encode",))
+    x = as_numbers(x, "the images")
+    rows = x[torch.from_numpy(positions(index, len(x))).to(x.device)]
     return checked_pair(*(_row_by_row(cut, rows, what) for cut, what in ((cut_a, "first"), (cut_b, "second"))))
 
 
@@ -214,21 +222,15 @@ def _enough(n, there, what):
         raise StitchError(f"{n} anchors are more than the {there} {what}; allowed are up to {there}")
 
 
-def _positions(index, there):
-    """Whole numbers from 0 to there - 1, int64."""
-    found = numbers_of(index, "index")
-    if found.dtype.kind not in "iu" or not len(found):
-        raise StitchError(
-            f"index has {len(found)} entries of type {found.dtype}; allowed are one or more whole numbers, "
-            "the places of images (np.flatnonzero makes them of True and False)"
-        )
-    if found.min() < 0 or found.max() >= there:
-        raise StitchError(f"index goes from {found.min()} to {found.max()}; allowed is 0 to {there - 1}, one an image")
-    return found.astype(np.int64)
+def _moderate(latents):
+    """Latents whose squares neither overflow nor vanish: extreme ones are divided by a power of two."""
+    found = checked(latents).cpu().numpy()
+    largest = np.abs(found).max()
+    return found if largest == 0 or EXTREME > largest > 1 / EXTREME else np.ldexp(found, -np.frexp(largest)[1])
 
 
 CHECKS = {
-    "latents": lambda latents: checked(latents).cpu().numpy(),
+    "latents": _moderate,
     "labels": checked_labels,
     "errors": lambda errors: numbers_of(errors, "errors").astype(np.float64),
 }

@@ -8,7 +8,8 @@ carries only the label. The last reaches an accuracy near 1 in a classifier.
 import numpy as np
 import torch
 
-from helpers.stitching.evaluation import class_means, evaluate_many
+from helpers.checks import ConfigError, whole
+from helpers.stitching.evaluation import Pair, class_means, evaluate_many
 from helpers.stitching.latents import StitchError, checked_labels
 
 MEASURES = ("mse", "accuracy", "agreement", "agreement_on_errors", "latent_r2", "latent_r2_within")
@@ -31,13 +32,15 @@ def control_columns(fit, anchors, held_out, *, untrained=None, seed=0):
     """
     latents = control_latents(fit, anchors, held_out, untrained=untrained, seed=seed)
     there = {name: values for name, values in latents.items() if values is not None}
-    rows = dict(zip(there, evaluate_many(held_out, list(there.values())), strict=True))
-    found = {
-        f"{measure}_{name}": rows[name][STITCHED.get(measure, measure)] if name in rows else np.nan
-        for measure in MEASURES
-        for name in latents
-    }
+    found = {f"{measure}_{name}": np.nan for measure in MEASURES for name in latents}
+    for name, numbers in zip(there, evaluate_many(held_out, list(there.values())), strict=True):
+        found |= control_numbers(name, numbers)
     return image_controls(held_out) | found
+
+
+def control_numbers(name, numbers):
+    """{measure_control: number} of a control's dict of `evaluate_many`."""
+    return {f"{measure}_{name}": numbers[STITCHED.get(measure, measure)] for measure in MEASURES}
 
 
 def image_controls(held_out):
@@ -74,11 +77,8 @@ def control_latents(fit, anchors, held_out, *, untrained=None, seed=0):
 
     Arguments are those of `control_columns`. Many of these together go through one `evaluate_many`.
     """
-    target, shape = held_out.target, held_out.target.shape
-    identity = torch.zeros_like(target)
-    shared = min(held_out.source.shape[1], shape[1])
-    identity[:, :shared] = held_out.source[:, :shared].to(target)
-    found = {"identity": identity, "self": fit(anchors.target, anchors.target)(target)}
+    _check(fit, anchors, held_out, untrained, seed)
+    found = {"identity": identity(held_out), "self": fit(anchors.target, anchors.target)(held_out.target)}
     found |= dict.fromkeys(("shuffled", "untrained", "label_noise"))
     if len(anchors) > 1:
         others = _none_at_its_place(len(anchors), seed).to(anchors.target.device)
@@ -97,6 +97,37 @@ def control_latents(fit, anchors, held_out, *, untrained=None, seed=0):
     return found
 
 
+def _check(fit, anchors, held_out, untrained, seed):
+    """Raise StitchError for what is none of the arguments of `control_latents`."""
+    if not callable(fit):
+        raise StitchError(
+            f"fit is a {type(fit).__name__}; allowed is a function (source, target) -> a map, as "
+            "functools.partial(stitching.fit, 'affine')"
+        )
+    for what, pair in (("anchors", anchors), ("held_out", held_out)):
+        if not isinstance(pair, Pair):
+            raise StitchError(f"{what} are a {type(pair).__name__}; allowed is a Pair, as pair[index] gives it")
+    if not (
+        untrained is None or hasattr(untrained, "encode") or (isinstance(untrained, tuple) and len(untrained) == 2)
+    ):
+        raise StitchError(f"untrained is a {type(untrained).__name__}; allowed is a cut, or latents of both Pairs")
+    _check_whole("seed", seed, 0)
+
+
+def _check_whole(key, value, least):
+    try:
+        whole(least)(key, value)
+    except ConfigError as error:
+        raise StitchError(str(error)) from None
+
+
+def identity(held_out):
+    """A's latents as they are, cut or padded with zeros to B's size: (n, d2), the same for every map of a pair."""
+    found, shared = torch.zeros_like(held_out.target), min(held_out.source.shape[1], held_out.target.shape[1])
+    found[:, :shared] = held_out.source[:, :shared].to(found)
+    return found
+
+
 def label_noise(labels, size, *, spread=SPREAD, seed=0, draw=0):
     """Clustered noise (n, size), float64, that carries only the label (Smith, Mannering and Marcu 2025).
 
@@ -104,6 +135,8 @@ def label_noise(labels, size, *, spread=SPREAD, seed=0, draw=0):
     other classes there are; `draw` changes the noise around the centres alone, as from anchors to images held out.
     """
     labels = checked_labels(labels)
+    _check_whole("seed", seed, 0)
+    _check_whole("size", size, 1)
     if labels.min(initial=0) < 0:
         raise StitchError(f"labels go down to {labels.min()}; allowed are classes from 0 up")
     classes, own = np.unique(labels, return_inverse=True)

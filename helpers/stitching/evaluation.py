@@ -11,7 +11,9 @@ import torch
 from torch.nn import functional
 
 from helpers.checks import shown
-from helpers.stitching.latents import StitchError, checked, checked_labels
+from helpers.lanes import is_out_of_memory
+from helpers.networks.cuts import as_numbers
+from helpers.stitching.latents import StitchError, checked, checked_cut, checked_labels, positions
 
 KEPT = 0.1  # of the images: the best and the worst
 MOST_NUMBERS = 4_000_000  # of outputs held at once, 16 MB in float32: on a CPU larger pieces take twice as long
@@ -24,6 +26,11 @@ class Stitched:
     cut_a: object
     map: object
     cut_b: object
+
+    def __post_init__(self):
+        checked_cut(self.cut_a, "first", ("encode",))
+        checked_cut(self.cut_b, "second", ("decode",))
+        _check_map(self.map, "the map")
 
     @torch.no_grad()
     def __call__(self, x):  # (n, ...) -> what network B gives
@@ -61,7 +68,7 @@ class Pair:
         return len(self.x)
 
     def __getitem__(self, index):
-        at = index.cpu() if isinstance(index, torch.Tensor) else torch.from_numpy(np.array(index))
+        at = torch.from_numpy(positions(index, len(self)))
         rows = ("x", "labels", "source", "target", "errors_1", "errors_2", "answers_1", "answers_2")
         held = {name: getattr(self, name) for name in rows}
         return replace(self, **{name: None if values is None else values[at] for name, values in held.items()})
@@ -69,8 +76,9 @@ class Pair:
 
 @torch.no_grad()
 def pair_of(cut_a, cut_b, x, labels=None, gives=None):
-    """The `Pair` of two cut networks on images x (n, ...), a tensor, and their classes (n,).
+    """The `Pair` of two cut networks on images x (n, ...) and their classes (n,).
 
+    x      a tensor or an array of floating-point numbers
     gives  "images" or "classes", what both networks give; where left out, one that gives as many numbers as an image
            has pixels gives images, and any other classes
 
@@ -79,6 +87,9 @@ def pair_of(cut_a, cut_b, x, labels=None, gives=None):
     """
     if gives not in (None, "images", "classes"):
         raise StitchError(f"gives is {shown(gives)}; allowed is 'images', 'classes' or None")
+    checked_cut(cut_a, "first")
+    checked_cut(cut_b, "second")
+    x = as_numbers(x, "the images")
     labels = None if labels is None else torch.from_numpy(checked_labels(labels))
     if labels is not None and len(labels) != len(x):
         raise StitchError(f"there are {len(labels)} labels for {len(x)} images; allowed is one an image")
@@ -135,6 +146,12 @@ def evaluate_many(pair, maps):
     classes                                    {number: {class: value}} for errors, accuracies and agreement by class;
                                                {} without labels
     """
+    if not isinstance(pair, Pair):
+        raise StitchError(f"pair is a {type(pair).__name__}; allowed is a Pair, as pair_of(cut_a, cut_b, x) gives it")
+    if not isinstance(maps, list | tuple | torch.Tensor | np.ndarray):
+        raise StitchError(
+            f"maps are a {type(maps).__name__}; allowed is a list of maps, as [map], or latents (m, n, d)"
+        )
     pieces, latents_of = [], _mapped(pair, maps)
     size = max(pair.x[0].numel(), pair.target.shape[1])
     at_once = max(1, MOST_NUMBERS // (len(pair) * size))
@@ -155,11 +172,15 @@ def _mapped(pair, maps):
     shape = tuple(pair.target.shape)
 
     def latents_of(i):
+        _check_map(maps[i], f"map {i}", (torch.Tensor, np.ndarray))
         try:
             found = maps[i] if isinstance(maps[i], torch.Tensor | np.ndarray) else maps[i](pair.source)
         except RuntimeError as error:  # of torch, where sizes do not fit
-            raise StitchError(f"map {i} does not take latents of shape {tuple(pair.source.shape)}: {error}") from None
-        found = torch.as_tensor(found)
+            if is_out_of_memory(error):
+                raise
+            said = " ".join(str(error).split())
+            raise StitchError(f"map {i} does not take latents of shape {tuple(pair.source.shape)}: {said}") from None
+        found = _numbers_of_map(found, f"map {i}")
         if tuple(found.shape) != shape:
             raise StitchError(
                 f"map {i} gives latents of shape {tuple(found.shape)}; allowed is {shape}, as network B's"
@@ -172,6 +193,23 @@ def _mapped(pair, maps):
         return found.to(pair.target)
 
     return latents_of
+
+
+def _check_map(map, what, others=()):
+    if not callable(map) and not isinstance(map, others):
+        raise StitchError(f"{what} is a {type(map).__name__}; allowed is a map, as stitching.fit gives it")
+
+
+def _numbers_of_map(found, what):
+    """What a map gave, as a tensor of real numbers."""
+    try:
+        tensor = torch.as_tensor(found)
+        if tensor.is_complex():
+            raise TypeError("complex numbers")
+    except (TypeError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:100]
+        raise StitchError(f"{what} gives a {type(found).__name__} ({said}); allowed are latents (n, d2)") from None
+    return tensor
 
 
 def _check_classes(labels, output, what):

@@ -31,7 +31,8 @@ LABELS = {
     "latent_r2_within": "$R^2$ of B's latents within classes",
     "cka": "unbiased linear CKA",
     "r2": "$R^2$ of B's latents, held out",
-    "excess": "stitched over B's own (error, or accuracy)",
+    "excess": "error of the stitched network over B's own",
+    "lost": "B's accuracy minus the stitched network's",
     "num_samples": "anchors",
     "lambda": "lambda (mean squared singular values)",
 }
@@ -117,7 +118,7 @@ def intervals(table, by, number):
 def curves(table, x, sentence, *, numbers=("mse_stitched",), by="mapping", controls=CONTROLS, name=None, title=""):
     """Numbers of stitched networks over anchors or lambda: a subplot a number, a line a map, controls in grey.
 
-    table     rows of pairs.csv: x, `by`, the numbers, and the parents and controls as their columns; the other rows of
+    table     rows of `pairs`: x, `by`, the numbers, and the parents and controls as their columns; the other rows of
               one x and `by` are draws of anchors and pairs of networks
     x         "num_samples" or "lambda"; of lambda, 0 stands at the left end of the logarithmic axis, and what is no
               number ("gcv", a map that has none) is a dotted line in the map's colour
@@ -284,7 +285,7 @@ def compared(table, number, by, sentence, *, controls=(), panels=None, name=None
     """
     by = [by] if isinstance(by, str) else list(by)
     table = table.assign(_group=table[by].astype(str).agg(", ".join, axis=1))
-    falling = not number.startswith("mse")
+    falling = not number.startswith(("mse", "excess", "lost"))
     order = list(table.groupby("_group", sort=False)[number].mean().sort_values(ascending=not falling).index)
     shown = {"": table} if panels is None else dict(iter(table.groupby(panels)))
     size = {"width": 3.2 if len(shown) > 1 else 5.2, "height": 0.7 + 0.26 * len(order)}
@@ -318,7 +319,7 @@ def compared(table, number, by, sentence, *, controls=(), panels=None, name=None
 def ladder(table, sentence, *, number="mse_stitched", controls=CONTROLS, name="controls", title=""):
     """What a number means: the stitched network among its parents and controls, from good to bad on one axis.
 
-    table  rows of pairs.csv of one map and one number of anchors
+    table  rows of `pairs` of one map and one number of anchors
     """
     measure = number.removesuffix("_stitched")
     columns = {"stitched": number, "1": f"{measure}_1", "2": f"{measure}_2"}
@@ -385,7 +386,8 @@ def latents(source, mapped, target, labels, sentence, *, how="pca", seed=0, name
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    source, mapped, target, labels = (np.asarray(part)[:MOST_DRAWN] for part in (source, mapped, target, labels))
+    source, mapped, target = (_two_or_more(np.asarray(part)[:MOST_DRAWN]) for part in (source, mapped, target))
+    labels = np.asarray(labels)[:MOST_DRAWN]
     if how == "pca":
         axes_of_b = PCA(2).fit(target)
         places = [PCA(2).fit_transform(source), axes_of_b.transform(mapped), axes_of_b.transform(target)]
@@ -408,14 +410,20 @@ def latents(source, mapped, target, labels, sentence, *, how="pca", seed=0, name
         ax.set_title(text)
         ax.set(xticks=[], yticks=[])
     both = np.concatenate(places[1:])
-    edge = 0.03 * np.ptp(both, axis=0)
+    spread = np.ptp(both, axis=0)
+    edge = np.where(spread > 0, 0.03 * spread, 1.0)
     low, high = both.min(0) - edge, both.max(0) + edge
     for ax in axes[1:]:  # one scale: what lies at one place is at one place
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     axes[0].set_ylabel({"pca": "principal components", "tsne": "t-SNE"}[how])
-    _legend_below(figure, axes[0], columns=len(classes), markerscale=3)
+    _legend_below(figure, axes[0], columns=len(classes), markerscale=3, title="class")
     _heading(figure, title)
     return Picture(name or f"latents_{how}", figure, sentence)
+
+
+def _two_or_more(latents):
+    """Latents of one number get a second one, 0: a plane has two axes."""
+    return np.pad(latents, ((0, 0), (0, max(0, 2 - latents.shape[1]))))
 
 
 def images(original, first, second, stitched, shape, sentence, *, errors=True, name="images", title=""):
@@ -488,7 +496,7 @@ def matrix(a, sentence, *, name="matrix", title=""):
     singular = np.linalg.svd(a, compute_uv=False)
     axes[-2].plot(np.arange(1, len(singular) + 1), singular, "o-", color=COLOURS[1], ms=3.5, label="singular values")
     axes[-2].axhline(1, color="0.5", lw=1)
-    axes[-2].set(xlabel="number", ylabel="singular value of A", ylim=(0, None))
+    axes[-2].set(xlabel="rank", ylabel="singular value of A", ylim=(0, None))
     rotation = rotation_part(a)
     reach = np.abs(rotation).max()
     image = axes[-1].imshow(rotation, cmap="RdBu_r", norm=Normalize(-reach, reach), interpolation="nearest")
@@ -505,7 +513,7 @@ def matrix(a, sentence, *, name="matrix", title=""):
 def layers(table, sentence, *, numbers=("cka", "r2", "accuracy"), panels=None, name="layers", title=""):
     """Layer x layer maps of two networks: a row of subplots a pair, a column a number; one scale a number.
 
-    table   rows of layers.csv: layer1 (of A, up), layer2 (of B, across), the numbers; other rows of one place are seeds
+    table   rows of `layers`: layer1 (of A, up), layer2 (of B, across), the numbers; other rows of one place are seeds
     panels  a column of which each value is a row of subplots
     """
     known = _known(table, numbers)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from helpers.checks import in_one_sentence
+from helpers.checks import MOST_WHOLE, in_one_sentence
 
 
 class StitchError(ValueError):
@@ -51,8 +51,9 @@ def numbers_of(values, what):
     """(n,) whole or real numbers as an array; a tensor comes from any device."""
     try:
         found = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
-    except (TypeError, ValueError) as error:
-        raise StitchError(f"{what} are a {type(values).__name__} ({error}); allowed is one number an image") from None
+    except UNREADABLE as error:
+        said = _in_short(error)
+        raise StitchError(f"{what} are a {type(values).__name__} ({said}); allowed is one number an image") from None
     if found.ndim != 1 or found.dtype.kind not in "biuf":
         raise StitchError(f"{what} have shape {found.shape} and type {found.dtype}; allowed is one number an image")
     if not np.isfinite(found).all():
@@ -66,24 +67,62 @@ def checked_labels(labels):
     found = numbers_of(labels, "labels")
     if (found != np.floor(found)).any():
         raise StitchError("labels hold numbers that are not whole; allowed is the class of each image, as 0 to 9")
+    if len(found) and max(abs(float(found.min())), abs(float(found.max()))) > MOST_WHOLE:
+        raise StitchError(f"labels reach {found.max():.3g}; allowed is the class of each image, as 0 to 9")
     return found.astype(np.int64)
+
+
+def positions(index, there):
+    """Places of images (n,), int64, from 0 to there - 1; a mask of True and False, one an image, gives its places."""
+    if isinstance(index, slice):
+        index = np.arange(there)[index]
+    found = numbers_of(index, "index")
+    if found.dtype == bool and len(found) == there:
+        found = np.flatnonzero(found)
+    if found.dtype.kind not in "iu" or not len(found):
+        raise StitchError(
+            f"index has {len(found)} entries of type {found.dtype}; allowed are one or more whole numbers, the places "
+            f"of images, or {there} of True and False"
+        )
+    if found.min() < 0 or found.max() >= there:
+        raise StitchError(f"index goes from {found.min()} to {found.max()}; allowed is 0 to {there - 1}, one an image")
+    return found.astype(np.int64)
+
+
+def checked_cut(cut, what, halves=("encode", "decode")):
+    """Raise StitchError for what has no such halves, as a network that was not cut.
+
+    what  "first" or "second", which network of the two
+    """
+    if isinstance(cut, str) or not all(callable(getattr(cut, half, None)) for half in halves):
+        raise StitchError(
+            f"the {what} network is a {type(cut).__name__}; allowed is a network that is cut in two, as "
+            "helpers.networks.cut(net, layer) or Cut.of(encode, decode) gives it"
+        )
+
+
+UNREADABLE = (TypeError, ValueError, RuntimeError)  # of NumPy and torch, for what is no array of numbers
+
+
+def _in_short(error):
+    return " ".join(str(error).split())[:100]
 
 
 def _as_float64(latents, what):
     """The numbers as a float64 tensor of any shape."""
-    if isinstance(latents, torch.Tensor):
-        found = latents.detach()
-        if found.is_complex():
-            raise StitchError(f"{what} are complex numbers; allowed are real ones")
-        return (found.cpu() if found.device.type == "mps" else found).to(torch.float64)
     try:
+        if isinstance(latents, torch.Tensor):
+            if latents.is_complex() or latents.layout is not torch.strided or latents.is_meta:
+                raise TypeError("complex, sparse, or without numbers")
+            found = latents.detach()
+            return (found.cpu() if found.device.type == "mps" else found).to(torch.float64)
         array = np.asarray(latents)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"numbers of type {array.dtype}")
+        if isinstance(latents, np.ma.MaskedArray):
+            array = latents.astype(np.float64).filled(np.nan)
         # A copy: torch warns of a read-only array and refuses a reversed one.
         return torch.from_numpy(np.array(array, dtype=np.float64, order="C"))
-    except (TypeError, ValueError) as error:
-        shown = type(latents).__name__
-        raise StitchError(
-            f"{what} are a {shown} ({error}); allowed are rows of real numbers (images, numbers)"
-        ) from None
+    except UNREADABLE as error:
+        kind, said = type(latents).__name__, _in_short(error)
+        raise StitchError(f"{what} are a {kind} ({said}); allowed are rows of real numbers (images, numbers)") from None

@@ -164,7 +164,8 @@ class Map:
         return self.matrix is not None and self.arrays["offset"]
 
     def save(self, path):
-        """Write the map as .npz, whole: its arrays, and the rest as JSON."""
+        """Write the map as .npz, whole: its arrays, and the rest as JSON. Raises StitchError for what is no path."""
+        path = _checked(checks.path, "the file of the map", path)
         about = {name: getattr(self, name) for name in ABOUT}
         files.write_npz(path, **self.arrays, about=np.array(json.dumps({"format": FORMAT, **about})))
 
@@ -296,11 +297,13 @@ def _listed(lams):
 
 def load(path):
     """The map that `Map.save` wrote. Raises FileNotFoundError; StitchError for a damaged file or another one."""
-    path = Path(path)
+    path = Path(_checked(checks.path, "the file of the map", path))
     try:
         with np.load(io.BytesIO(packed.read(path)), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         about = json.loads(str(arrays.pop("about")))
+        if any(array.dtype.kind != "f" or array.ndim > 2 for array in arrays.values()):
+            raise ValueError("arrays of another kind")
         if about.pop("format") != FORMAT:
             raise ValueError("another format")
         about |= {name: tuple(about[name]) for name in ("sizes", "history")}
@@ -324,12 +327,12 @@ def file_name(pair, kind, n, lam, sampling):
           then keeps pairs apart that would have one file; so it does for upper case and for long names
     lam   as `fit` takes it, or None
     """
-    if isinstance(pair, str) or len(pair) != 2:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise StitchError(f"the pair is {checks.shown(pair)}; allowed are two names (source, target)")
     names = [str(name) for name in pair]
     plain = all(re.fullmatch(r"[a-z0-9][a-z0-9.]*([-_][a-z0-9.]+)*", name) and len(name) <= LONGEST for name in names)
     mark = "" if plain else f"-{files.checksum(json.dumps(names))[:8]}"
-    lam = lam if lam is None or isinstance(lam, str) else f"{lam:.12g}".replace("+", "")
+    lam = lam if lam is None or isinstance(lam, str) else f"{_checked(LAM, 'lam', lam):.12g}".replace("+", "")
     both = "--".join(_legal(name)[:LONGEST] for name in names) + mark
     return "__".join([both, *map(_legal, (kind, n, lam, sampling))]) + ".npz"
 

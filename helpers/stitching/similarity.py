@@ -114,6 +114,11 @@ def layer_by_layer(latents_a, latents_b, number=cka):
     latents_a, latents_b  a list of latents (n, d) of the same images, one a layer; of a dict, its values
     number                (x, y) -> a number, as `cka`
     """
+    for given in (latents_a, latents_b):
+        if not isinstance(given, list | tuple | dict):
+            raise StitchError(f"layers are a {type(given).__name__}; allowed is a list of latents (n, d), one a layer")
+    if not callable(number):
+        raise StitchError(f"number is {shown(number)}; allowed is a function of two latents, as cka")
     rows, columns = (
         list(latents.values()) if isinstance(latents, dict) else latents for latents in (latents_a, latents_b)
     )

@@ -8,7 +8,7 @@ question of all of them: whether networks that are trained apart have learned th
 
 import pandas as pd
 
-from helpers import study_answers, words
+from helpers import study_answers
 from helpers.path_study.verdicts import ABOVE, sentence
 from helpers.stitching.figures import repeats
 from helpers.stitching_study import findings, rows
@@ -19,7 +19,6 @@ QUESTION = (
     "Do networks that differ in their seed, init, activation, size or data learn **the same thing up to an affine "
     "map**, and what does that say beside noise that carries only the label?"
 )
-ONE_POINT = findings.ONE_POINT
 
 
 def _images(results):
@@ -40,20 +39,21 @@ def controls(results):
 
 
 def labels(results):
-    table = affine(_classes(results))
-    return rows.each(table, findings.accuracies)
+    return rows.each(affine(rows.apart_by_seed(_classes(results))), findings.accuracies)
 
 
 def anchors(results):
-    several = rows.with_several(rows.usual(_images(results), "mapping", "num_samples"), "num_samples")
-    by_layers = rows.with_several(rows.usual(_classes(results), "num_samples"), "num_samples")
+    images, classes = (rows.apart_by_seed(table) for table in (_images(results), _classes(results)))
+    several = rows.with_several(rows.usual(images, "mapping", "num_samples"), "num_samples")
+    by_layers = rows.with_several(rows.usual(classes, "num_samples"), "num_samples")
     return rows.each(several, findings.anchors) + rows.each(by_layers, findings.within_a_point)
 
 
 def differences(results):
     found = []
     for table in (affine(_images(results)), affine(_classes(results))):
-        found += rows.each(rows.with_several(table, "differ"), findings.differences)
+        changed = rows.changes(rows.with_several(table, "differ"), results.models)
+        found += rows.each(changed, lambda own: findings.differences(own, "change"))
     return found
 
 
@@ -62,12 +62,14 @@ def activations(results):
     found = []
     for table in (affine(_images(results)), affine(_classes(results))):
         if len(table) and {"seed", "activation, seed"} <= {*table.differ}:
-            table = findings.excess(table)
-            alone, other = (repeats(table[table.differ == what], "excess") for what in ("seed", "activation, seed"))
-            sign = 1 if table.mse_stitched.notna().any() else -1  # of accuracy less is worse
-            gap = sign * (other - alone.mean())
+            table = findings.beyond_seed(*findings.excess(table))
+            gap = repeats(table[table.differ == "activation, seed"], "more")
             found.append(
-                sentence("Loss between activations minus the mean between seeds", [("all", gap, ABOVE)], "pair")
+                sentence(
+                    "Loss between activations minus the mean between seeds, of the same kind of B",
+                    [("all", gap, ABOVE)],
+                    "pair",
+                )
             )
     return found
 
@@ -83,72 +85,19 @@ def sampling(results):
 
 
 def living(results):
-    """Layer by layer between runs of a sweep that have both learned."""
-    table = _between(results)
-    table = table[table.learned_1.astype(bool) & table.learned_2.astype(bool)] if len(table) else table
-    found = []
-    for differ, own in table.groupby("differ", sort=False):
-        same = own[own.layer1 == own.layer2]
-        number = words.counted(rows.pairs_in(same.drop(columns=["layer1", "layer2"])), "ordered pair")
-        by_layer = same.groupby(same.layer1.astype(int))
-        first, *_, last = [*by_layer.groups] if len(by_layer) > 1 else [*by_layer.groups] * 2
-        parts = [
-            f"layer {at}: CKA {words.mean_of(mine.cka, '.2f')}, R^2 within classes "
-            f"{words.mean_of(mine.r2_within, '.2f')}, accuracy "
-            f"{words.mean_of(mine.accuracy - mine.accuracy_2, '+.3f', '.3f')} against the second's own"
-            for at, mine in by_layer
-            if at in (first, last)
-        ]
-        found.append(f"Two runs that have learned and differ in {differ} ({number}), {'; '.join(parts)}.")
-    return found
+    return findings.living(_layers(results))
 
 
 def dying(results):
-    """What is left where the first run of a pair, or the second, has not learned."""
-    table, found = _between(results), []
-    if table.empty:
-        return found
-    same = table[table.layer1 == table.layer2]
-    for what, which in (("first", same.learned_2.astype(bool)), ("second", same.learned_1.astype(bool))):
-        own = same[which & ~(same.learned_1.astype(bool) & same.learned_2.astype(bool))]
-        if len(own):
-            found.append(
-                f"Where the {what} run has not learned and the other has: accuracy "
-                f"{words.mean_of(own.accuracy, '.3f')} over layers and pairs, R^2 within classes "
-                f"{words.mean_of(own.r2_within, '.2f')}, CKA {words.mean_of(own.cka, '.2f')}."
-            )
-    return found
+    return findings.dying(_layers(results))
 
 
 def stops(results):
-    """From which layer on a run adds nothing: its layers stitched to its own last one, each within a point of it."""
-    table, found, reached = _layers(results), [], {}
-    table = table[table.model1 == table.model2]
-    for _, own in table.groupby(["part", "dataset", "model1"], sort=False):
-        own = own[own.learned_1.astype(bool)]
-        last = own[own.layer2.astype(int) == own.layer2.astype(int).max()]
-        means = last.groupby(last.layer1.astype(int)).accuracy.mean()
-        if len(means) > 1:
-            close = means.index[means >= last.accuracy_2.iloc[0] - ONE_POINT]
-            reached.setdefault(len(means), []).append(min(close, default=means.index[-1]) + 1)
-    for depth, layers in sorted(reached.items()):
-        runs = words.counted(len(layers), "run")
-        found.append(
-            f"Of {depth} hidden layers, {words.mean_of(layers, '.1f')} suffice ({runs}): from there an affine map to "
-            "the last layer is within one point of the run's own accuracy."
-        )
-    return found
-
-
-def _between(results):
-    """Layers of two different runs."""
-    table = _layers(results)
-    return table[table.model1 != table.model2]
+    return findings.stops(_layers(results))
 
 
 def _layers(results):
-    """The layers of pairs of runs neither of which diverged, by affine maps."""
-    return affine(results.layers[results.layers.accuracy.notna()])
+    return affine(rows.stitched(results.layers))
 
 
 def architectures(results):
@@ -179,7 +128,7 @@ def answers(results):
 
 def studies(folder):
     """The finished studies in the folders of a folder, StudyResults by their order."""
-    return study_answers.studies(folder, "pairs.csv", load_study, is_finished)
+    return study_answers.studies(folder, "pairs.csv.gz", load_study, is_finished)
 
 
 def table(those):
@@ -188,11 +137,18 @@ def table(those):
 
 
 def answer(those):
-    """The answer to QUESTION, from affine maps of all studies together; empty where there are none."""
-    images = pd.concat([affine(_images(results)) for results in those]) if those else pd.DataFrame()
-    classes = pd.concat([affine(_classes(results)) for results in those]) if those else pd.DataFrame()
-    found = [findings.differences(images)] if len(images) else []
-    return " ".join([*found, findings.accuracies(classes)] if len(classes) else found)
+    """The answer to QUESTION, from affine maps between networks that differ in their seed alone; "" without any."""
+    if not those:
+        return ""
+    images, classes = (
+        affine(rows.apart_by_seed(pd.concat([of(results) for results in those]))) for of in (_images, _classes)
+    )
+    found = []
+    if len(images):
+        found.append(f"Autoencoders that differ in their seed: {findings.in_short(images)}")
+    if len(classes):
+        found.append(f"Classifiers that differ in their seed: {findings.in_short(classes)}")
+    return " ".join(found)
 
 
 def main(arguments=None):

@@ -7,11 +7,12 @@ paired the same way, and verdicts are those of `helpers.path_study.verdicts`.
 import numpy as np
 
 from helpers import words
-from helpers.path_study.verdicts import ABOVE, BELOW, sentence
+from helpers.path_study.verdicts import ABOVE, EVEN, sentence
 from helpers.stitching.figures import control_in_words, in_words, interval, repeats
 from helpers.stitching_study import rows
 
 CLOSE = 1.1  # of B's own error: "within 10 %"
+ALIKE = 1.01  # errors that lambda does not change
 ONE_POINT = 0.01  # of accuracy
 PUBLISHED = "Published accuracies: 99.3 % within an architecture, 66.8 to 96.1 % across."  # other data, other sizes
 
@@ -58,13 +59,24 @@ def anchors(table):
         few, many = min(errors), max(errors)
         parts.append(
             f"{in_words(mapping)} {errors[few]:.2f} times B's own at {few} anchors and {errors[many]:.2f} at {many}; "
-            f"below the class means {_from(below)}, within 10 % of B's own {_from(close)}"
+            f"below the class means {_from(errors, below)}, within 10 % of B's own {_from(errors, close)}"
         )
     return f"Error of the stitched network: {'. '.join(parts)}." if parts else ""
 
 
-def _from(numbers):
-    return f"from {min(numbers)} anchors" if numbers else "at none of them"
+def _from(numbers, good):
+    first = from_on(numbers, good)
+    return "at none of them" if first is None else f"from {first} anchors"
+
+
+def from_on(places, good):
+    """The first place from which on all are good; None where the last one is not."""
+    found = None
+    for place in sorted(places, reverse=True):
+        if place not in good:
+            break
+        found = place
+    return found
 
 
 def maps(table, reference="affine"):
@@ -113,13 +125,13 @@ def lambdas(table):
     for (mapping, n), own in fixed.groupby(["mapping", "num_samples"], sort=False):
         errors = {lam: _value(of, "mse_stitched") for lam, of in own.groupby(rows.numeric(own))}
         gcv = _value(chosen[(chosen.mapping == mapping) & (chosen.num_samples == n)], "mse_stitched")
-        best = min(errors, key=errors.get)
+        best, worst = min(errors, key=errors.get), max(errors, key=errors.get)
         if np.isfinite(gcv):
-            parts.append(
-                f"{in_words(mapping)} at {n} anchors: the best of {len(errors)} fixed lambdas is {best:g} "
-                f"({words.number(errors[best])}), the worst {max(errors, key=errors.get):g} "
-                f"({words.number(max(errors.values()))}), GCV has {words.number(gcv)}"
-            )
+            fixed_ones = f"the best of {len(errors)} fixed lambdas is {best:g} ({words.number(errors[best])})"
+            fixed_ones += f", the worst {worst:g} ({words.number(errors[worst])})"
+            if errors[worst] <= ALIKE * errors[best]:
+                fixed_ones = f"all {len(errors)} fixed lambdas give {words.number(errors[best])}"
+            parts.append(f"{in_words(mapping)} at {n} anchors: {fixed_ones}, GCV has {words.number(gcv)}")
     return "; ".join(parts) + "." if parts else ""
 
 
@@ -156,7 +168,7 @@ def images(row):
     """Errors of parents and stitched network on the images held out; of a dict of `evaluate`."""
     return (
         f"Mean squared error a pixel, of all images held out: A {row['mse_1']:.4f}, B {row['mse_2']:.4f}, "
-        f"stitched {row['mse_stitched']:.4f}."
+        f"stitched {row['mse_stitched']:.4f}; above each image stands its own."
     )
 
 
@@ -188,6 +200,12 @@ def accuracies(table):
             f"{mean(table, 'latent_r2_within_label_noise', '.2f')} (the stitched network's: "
             f"{mean(table, 'latent_r2_within', '.2f')})."
         )
+    if "accuracy_untrained" in table and table.accuracy_untrained.notna().any():
+        said += (
+            f" An untrained A has accuracy {mean(table, 'accuracy_untrained')}, agrees on B's errors in "
+            f"{mean(table, 'agreement_on_errors_untrained', '.2f')}, and its R^2 within classes is "
+            f"{mean(table, 'latent_r2_within_untrained', '.2f')}."
+        )
     return said
 
 
@@ -200,30 +218,64 @@ def within_a_point(table):
             for n, of in own.groupby("num_samples")
             if (of.accuracy_1.mean() + of.accuracy_2.mean()) / 2 - of.accuracy_stitched.mean() <= ONE_POINT
         ]
-        parts.append(f"{layers} {_from(close)}")
+        parts.append(f"{layers} {_from(own.num_samples.unique(), close)}")
     return f"Within one point of the parents' mean accuracy: {words.listed(parts)}."
+
+
+def in_short(table):
+    """What stitching costs, and how much of B's latents within classes the map gives, beside what the label gives."""
+    table, cost = excess(table)
+    what = {"excess": "times B's own error", "lost": "of accuracy lost"}[cost]
+    said = f"{mean(table, cost)} {what}; R^2 within classes {mean(table, 'latent_r2_within', '.2f')}"
+    if table.latent_r2_within_label_noise.notna().any():
+        said += f", by noise that carries only the label {mean(table, 'latent_r2_within_label_noise', '.2f')}"
+    return f"{said}."
 
 
 # ---- 7: what differs
 
 
 def excess(table):
-    """The same with `excess`: error of the stitched network over B's own, or its accuracy over B's."""
-    ratio = table.mse_stitched / table.mse_2
-    return table.assign(excess=ratio.where(ratio.notna(), table.accuracy_stitched / table.accuracy_2))
+    """(the table with what stitching costs, the column's name): `excess` or `lost`.
+
+    excess  of reconstructions: error of the stitched network over B's own
+    lost    of classifiers: B's accuracy minus that of the stitched network
+    """
+    if table.mse_stitched.notna().any():
+        return table.assign(excess=table.mse_stitched / table.mse_2), "excess"
+    return table.assign(lost=table.accuracy_2 - table.accuracy_stitched), "lost"
 
 
-def differences(table):
-    """The stitched error over B's own where this and that differs between the networks, against seeds alone."""
-    table = excess(table)
-    parts = [f"{what} {mean(own, 'excess')}" for what, own in table.groupby("differ", sort=False)]
-    alone = repeats(table[table.differ == "seed"], "excess")
-    said = f"Error of the stitched network over B's own, where this differs: {'; '.join(parts)}."
-    others = [what for what in table.differ.unique() if what != "seed"]
-    if len(alone) and others:
-        gaps = [(what, repeats(table[table.differ == what], "excess") - alone.mean(), ABOVE) for what in others]
-        said += " " + sentence("Minus the mean where the seed alone differs", gaps, _unit(table))
+def differences(table, by="differ"):
+    """What stitching costs where this and that differs between the networks, against seeds alone.
+
+    by  a column that says what differs, "seed" where that is the seed alone
+    """
+    table, cost = excess(table)
+    parts = [f"{what} {mean(own, cost)}" for what, own in table.groupby(by, sort=False)]
+    what = {"excess": "Error of the stitched network over B's own", "lost": "B's accuracy minus the stitched one's"}
+    said = f"{what[cost]}, where this differs: {'; '.join(parts)}."
+    others = [(what, own) for what, own in beyond_seed(table, cost, by).groupby(by, sort=False) if what != "seed"]
+    if (table[by] == "seed").any() and others:
+        gaps = [(what, repeats(own, "more"), _expected(own)) for what, own in others]
+        said += " " + sentence("Minus the mean between seeds of the same kind of B", gaps, _unit(table))
     return said
+
+
+def beyond_seed(table, cost, by="differ"):
+    """The same with `more`: a cost minus its mean over pairs that differ in their seed and have this kind of B.
+
+    What stitching costs depends on B most: a B that is good by itself makes every ratio to its own error larger.
+    """
+    kind = table.model2.str.replace(r"--s\d+$", "", regex=True) + table.layer2.astype(str)
+    between_seeds = table[cost].where(table[by] == "seed").groupby(kind).transform("mean")
+    return table.assign(more=table[cost] - between_seeds)
+
+
+def _expected(table):
+    """How much more than a seed it was expected to cost that two networks differ in what they do: see section 7."""
+    differs = {word for words in table.differ for word in words.split(", ")} - {"seed"}
+    return EVEN if differs == {"init"} else ABOVE if differs & {"activation", "network"} else None
 
 
 def unseen(classes):
@@ -250,42 +302,104 @@ def layers(table):
         same = own[own.at1 == own.at2].set_index("at1").sort_index()
         if same.empty:
             continue
-        reached = same.index[same.accuracy >= same.accuracy.max() - ONE_POINT]
+        near_it = same.index[same.accuracy >= same.accuracy.max() - ONE_POINT]
+        reached = from_on(same.index, near_it)
+        since = "at none from which on it stays" if reached is None else f"from layer {reached} of {same.index[-1]} on"
         parts.append(
             f"{' to '.join(both)}: layer to same layer CKA {words.span(same.cka)}, R^2 {words.span(same.r2)}; "
             f"accuracy {words.number(same.accuracy.iloc[0])} at layer {same.index[0]}, within one point of its highest "
-            f"({words.number(same.accuracy.max())}) from layer {reached[0]} of {same.index[-1]}"
+            f"({words.number(same.accuracy.max())}) {since}"
         )
     return ". ".join(parts) + "." if parts else ""
+
+
+def living(table):
+    """Layer by layer between different runs that have both learned."""
+    table, found = rows.between(table), []
+    table = table[table.learned_1.astype(bool) & table.learned_2.astype(bool)] if len(table) else table
+    for (part, differ), own in table.groupby(["part", "differ"], sort=False):
+        same = own[own.layer1 == own.layer2]
+        number = words.counted(rows.pairs_in(same.drop(columns=["layer1", "layer2"])), "ordered pair")
+        by_layer = same.groupby(same.layer1.astype(int))
+        first, *_, last = [*by_layer.groups] if len(by_layer) > 1 else [*by_layer.groups] * 2
+        parts = [
+            f"layer {at}: CKA {words.mean_of(mine.cka, '.2f')}, R^2 within classes "
+            f"{words.mean_of(mine.r2_within, '.2f')}, accuracy "
+            f"{words.mean_of(mine.accuracy - mine.accuracy_2, '+.3f', '.3f')} against the second's own"
+            for at, mine in by_layer
+            if at in (first, last)
+        ]
+        found.append(f"{part}: two runs that have learned and differ in {differ} ({number}), {'; '.join(parts)}.")
+    return found
+
+
+def dying(table):
+    """What is left where the first run of a pair, or the second, has not learned."""
+    table, found = rows.between(table), []
+    same = table[table.layer1 == table.layer2]
+    one, two = same.learned_1.astype(bool), same.learned_2.astype(bool)
+    for what, own in (("first", same[two & ~one]), ("second", same[one & ~two])):
+        if len(own):
+            number = words.counted(rows.pairs_in(own.drop(columns=["layer1", "layer2"])), "ordered pair")
+            found.append(
+                f"Where the {what} run has not learned and the other has ({number}): accuracy "
+                f"{words.mean_of(own.accuracy, '.3f')} over layers and pairs, R^2 within classes "
+                f"{words.mean_of(own.r2_within, '.2f')}, CKA {words.mean_of(own.cka, '.2f')}."
+            )
+    return found
+
+
+def stops(table):
+    """From which layer on a run adds nothing: its layers stitched to its own last one, each within a point of it."""
+    found, reached = [], {}
+    table = table[(table.model1 == table.model2) & table.learned_1.astype(bool)]
+    for _, own in table.groupby(["part", "dataset", "model1"], sort=False):
+        depth = own.layer2.astype(int).max() + 1
+        last = own[own.layer2.astype(int) == depth - 1]
+        means = last.groupby(last.layer1.astype(int)).accuracy.mean()
+        if len(means) > 1:
+            close = means.index[means >= last.accuracy_2.iloc[0] - ONE_POINT]
+            first = from_on(means.index, close)
+            key = (last.activation1.iloc[0], depth, len(means))
+            reached.setdefault(key, []).append(depth if first is None else first + 1)
+    for (activation, depth, tried), layers in sorted(reached.items()):
+        of = "" if tried == depth else f" ({tried} of them tried)"
+        found.append(
+            f"{activation}, {depth} hidden layers{of}: {np.median(layers):g} suffice (median of "
+            f"{words.counted(len(layers), 'run')}, {words.span(layers, '.0f')}): from there an affine map to the last "
+            "layer is within one point of the run's own accuracy."
+        )
+    return found
 
 
 # ---- 9: architectures
 
 
 def architectures(table):
-    """Share of B's accuracy that is left, within an architecture and across, beside what is published."""
-    table = table.assign(left=table.accuracy_stitched / table.accuracy_2)
-    same = table.network1 == table.network2
+    """Accuracies within an architecture and across, each direction beside its parents', and what is published."""
     parts = [
-        f"{what} {mean(own, 'left')} of B's accuracy, R^2 {mean(own, 'latent_r2', '.2f')}, B's answer on B's errors "
-        f"{mean(own, 'agreement_on_errors', '.2f')}"
-        for what, own in (("within an architecture", table[same]), ("across", table[~same]))
-        if len(own)
+        f"{one} to {two} {mean(own, 'accuracy_stitched', '.4f')}, of the parents {own.accuracy_1.mean():.4f} and "
+        f"{own.accuracy_2.mean():.4f}, R^2 {mean(own, 'latent_r2', '.2f')}, within classes "
+        f"{mean(own, 'latent_r2_within', '.2f')}, B's answer on B's errors {mean(own, 'agreement_on_errors', '.2f')}"
+        for (one, two), own in table.groupby(["network1", "network2"], sort=False)
     ]
-    said = f"Stitched {'; '.join(parts)}."
+    said = f"Accuracy of the stitched network: {'; '.join(parts)}."
+    table = table.assign(lost=table.accuracy_1 - table.accuracy_stitched)  # no head makes up for what its encoder lacks
+    same = table.network1 == table.network2
     if same.any() and (~same).any():
-        gap = repeats(table[~same], "left") - repeats(table[same], "left").mean()
-        said += " " + sentence("Across minus the mean within", [("share of the accuracy", gap, BELOW)], _unit(table))
+        gap = repeats(table[~same], "lost") - repeats(table[same], "lost").mean()
+        what = "A's accuracy minus the stitched network's, across minus the mean within"
+        said += " " + sentence(what, [("all", gap, ABOVE)], _unit(table))
     return f"{said} {PUBLISHED}"
 
 
 def four(results):
     """How many rows each of the four tables has, and what a row is."""
     tables = {
-        "pairs.csv": (results.pairs, "a pair, map, lambda, way and number of anchors, and draw"),
+        "pairs.csv.gz": (results.pairs, "a pair, map, lambda, way and number of anchors, and draw"),
         "classes.csv.gz": (results.classes, "the same and a class"),
-        "errors.csv": (results.errors, "the same: mean and variance over images"),
-        "images.csv": (results.images, "the same: share of the best and worst images that are the parents' too"),
+        "errors.csv.gz": (results.errors, "the same: mean and variance over images"),
+        "images.csv.gz": (results.images, "the same: share of the best and worst images that are the parents' too"),
     }
     return [f"{name}: {len(table):,} rows, each of {what}" for name, (table, what) in tables.items()]
 

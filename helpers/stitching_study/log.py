@@ -1,14 +1,15 @@
 """A stitching study on disk, and reading it back without torch; results are written by the process that runs it alone.
 
     <save_dir>/manifest.json   settings, origin, what is finished
-               *.csv           the tables below; six significant digits, an empty cell for what is not known
-               classes.csv.gz  long, without the columns that pairs.csv has of the same task
+               models.csv      the tables below; six significant digits, an empty cell for what is not known;
+               *.csv.gz        classes, errors and images are without the columns that pairs has of the same task
                state/          weights, rows and states of what is not finished: not published
 
-`models.csv`, a row a network:
-    part, dataset, model   its name, the same in all tables
+`models.csv`, a row a network, whatever parts use it:
+    dataset, model         its name, the same in all tables
     network, latent, layers, hidden_size, activation, init, seed
     classes                on which it was trained: "all", or "0 1 2 3 4"
+    train_size, test_size, num_epochs, lr, batch_size, base, beta, width   as in STITCHES, where it has them
     parameters             all that are trained
     train_loss, test_loss, train_acc, test_acc   after the last epoch, on the classes that it was trained on: mean
                            squared error of autoencoders, cross-entropy of classifiers
@@ -22,20 +23,20 @@ The others begin with the columns
     differ                                 in what settings they differ: "seed", "activation, seed", or "nothing"
     anchor_classes                         whose images may be anchors: "all", or "shared" by both models' training
 
-`pairs.csv`, `classes.csv.gz`, `errors.csv` and `images.csv` have a row a map, and a class in the second. Maps have
+The tables `pairs`, `classes`, `errors` and `images` have a row a map, and a class in the second. Maps have
 
     sampling, num_samples, draw            strategy, number of anchors, and which draw of them
     mapping, lambda, lambda_used           kind of map; "gcv", or the number asked for, empty where it has none; the
                                            one used
 
-pairs.csv goes on with mse_1, mse_2, mse_stitched, accuracy_1, ... latent_r2_within as in `stitching.evaluate_many`, the
+`pairs` goes on with mse_1, mse_2, mse_stitched, accuracy_1, ... latent_r2_within as in `stitching.evaluate_many`, the
 controls as in `stitching.control_columns` (empty in draws from `control_draws` on), and `note`: a sentence where the
-anchors do not fix the map, or why there is none. classes.csv.gz has class, whether either model saw it in its training
-(seen_1, seen_2), and the numbers of its images. errors.csv has mean and variance of the stitched network's error over
-images, and its parents'. images.csv has the share of the tenth of images that are best and worst for the stitched
+anchors do not fix the map, or why there is none. `classes` has class, whether either model saw it in its training
+(seen_1, seen_2), and the numbers of its images. `errors` has mean and variance of the stitched network's error over
+images, and its parents'. `images` has the share of the tenth of images that are best and worst for the stitched
 network which are the parents' too.
 
-`layers.csv`, of the runs of a sweep, a row a pair of layers and map: cka; r2, r2_within (of the latents of images held
+`layers`, of the runs of a sweep, has a row a pair of layers and map: cka; r2, r2_within (of the latents of images held
 out), accuracy, agreement, agreement_on_errors of the stitched network; accuracy_1, accuracy_2 of both runs;
 learned_1, learned_2.
 """
@@ -48,7 +49,9 @@ import pandas as pd
 from helpers import manifests
 from helpers.study_tables import StudyError, Tables
 
-MODEL = ["part", "dataset", "model"]
+MODELS = "models"  # what the names of tasks that train begin with; those of pairs begin with their part
+MODEL = ["dataset", "model"]
+RECIPE = ["train_size", "test_size", "num_epochs", "lr", "batch_size", "base", "beta", "width"]
 FIRST = [
     *(
         "part",
@@ -74,7 +77,7 @@ CONTROLS = [*OF_IMAGES, *(f"{measure}_{control}" for measure in MEASURES for con
 KEPT = ["top_kept_1", "top_kept_2", "low_kept_1", "low_kept_2"]
 TABLES = {
     "models": [
-        *("network", "latent", "layers", "hidden_size", "activation", "init", "seed", "classes", "parameters"),
+        *("network", "latent", "layers", "hidden_size", "activation", "init", "seed", "classes", *RECIPE, "parameters"),
         *("train_loss", "test_loss", "train_acc", "test_acc", "epochs", "learned", "diverged", "seconds"),
     ],
     "pairs": [*MAP, *NUMBERS, *CONTROLS, "note", "seconds"],
@@ -86,7 +89,7 @@ TABLES = {
         *("learned_1", "learned_2", "note"),
     ],
 }
-LONG = {"classes": "pairs"}
+LONG = {"pairs": None, "classes": "pairs", "errors": "pairs", "images": "pairs", "layers": None}
 TEXTS = (
     *("part", "dataset", "model", "model1", "model2", "network", "network1", "network2", "activation", "activation1"),
     *("activation2", "init", "init1", "init2", "layer1", "layer2", "differ", "anchor_classes", "classes"),
@@ -101,6 +104,7 @@ LAYOUT = Tables(
     TEXTS,
     FLAGS,
     "STITCHES",
+    shared=(MODELS,),
 )
 
 

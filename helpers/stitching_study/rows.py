@@ -7,6 +7,14 @@ from helpers import words
 from helpers.stitching.figures import PAIR, in_words
 
 SHARED = ["part", "dataset"]  # what a picture holds still
+CHANGES = {
+    "network": "{} to {}",
+    "latent": "latent {:g} to {:g}",
+    "layers": "{:g} to {:g} layers",
+    "activation": "{} to {}",
+    "init": "{} to {}",
+    "classes": "classes {} to {}",
+}
 DRAWN = [*PAIR, "draw"]  # rows of one draw of anchors of one pair: what a paired comparison is made over
 
 
@@ -21,12 +29,15 @@ def by_gcv(table):
 
 
 def usual(table, *varied):
-    """The rows of a part's first map, lambda by GCV where it has it, first sampling and largest number of anchors.
+    """The rows of a part's first map, first sampling and largest number of anchors, and lambda by GCV or the first.
 
     varied  those of "mapping", "lambda", "sampling", "num_samples" that keep all their values
     """
-    if "lambda" not in varied and len(by_gcv(table)):
-        table = by_gcv(table)
+    if "lambda" not in varied and len(table):
+        # of each map its own: one without a lambda, as the orthogonal one, says nothing of the others
+        chosen, part = numeric(table).isna(), [table[name] for name in (*SHARED, "mapping")]
+        first = table["lambda"].groupby(part, sort=False).transform("first")
+        table = table[chosen.where(chosen.groupby(part).transform("any"), table["lambda"] == first)]
     for setting in ("mapping", "sampling"):
         if setting not in varied and len(table):
             first = table.groupby(SHARED, sort=False)[setting].transform("first")
@@ -64,7 +75,7 @@ def label(table):
     parts = [str(table.dataset.iloc[0])] if table.dataset.nunique() == 1 else []
     both = {*table.network1, *table.network2} if "network1" in table else set()
     parts += [*both] if len(both) == 1 else []
-    for name, form in (("mapping", "{}"), ("sampling", "anchors: {}"), ("num_samples", "{} anchors")):
+    for name, form in (("mapping", "{}"), ("sampling", "sampling {}"), ("num_samples", "{} anchors")):
         if name in table and table[name].nunique() == 1:
             parts.append(form.format(in_words(table[name].iloc[0])))
     counts = [words.counted(pairs_in(table), "ordered pair")]
@@ -118,6 +129,28 @@ def within_a_network(table):
     return table[table.network1 == table.network2]
 
 
+def changes(pairs, models):
+    """The same with a column `change`, in what B differs from A: "relu to tanh", "latent 30 to 10", or "seed".
+
+    What differs beside the seed is named, whether or not the seeds are the same.
+    """
+    known = models.drop_duplicates(["dataset", "model"]).set_index(["dataset", "model"])
+
+    def change(dataset, one, two, differ):
+        a, b = known.loc[(dataset, one)], known.loc[(dataset, two)]
+        parts = [form.format(a[name], b[name]) for name, form in CHANGES.items() if name in differ.split(", ")]
+        return ", ".join(parts) or differ
+
+    columns = (pairs[name] for name in ("dataset", "model1", "model2", "differ"))
+    return pairs.assign(change=[change(*row) for row in zip(*columns, strict=True)])
+
+
+def apart_by_seed(table):
+    """The rows of pairs that differ in nothing but the seed, of each part and data set that has such."""
+    seed = table.differ == "seed"
+    return table[seed | ~seed.groupby([table[name] for name in SHARED]).transform("any")] if len(table) else table
+
+
 def unseen_by_a(classes):
     """Rows of pairs of which A has not seen all classes and B has."""
     pair = classes.groupby(list(PAIR), dropna=False)
@@ -125,22 +158,31 @@ def unseen_by_a(classes):
     return classes[partly.astype(bool)]
 
 
+def stitched(layers):
+    """The rows of layers.csv.gz that have numbers: none has a pair of runs of which one diverged."""
+    return layers[layers.accuracy.notna()]
+
+
+def between(layers):
+    """Layers of two different runs."""
+    return layers[layers.model1 != layers.model2]
+
+
 def named_pairs(layers):
     """The same with a column `pair`, "A to B"."""
     return layers.assign(pair=layers.model1 + " to " + layers.model2)
 
 
-def first_pairs(layers, most=3):
-    """The rows of the first pair of each way in which two runs differ, at most three of them; then of others."""
-    first = layers.drop_duplicates("differ").pair
-    chosen = list(dict.fromkeys([*first, *layers.pair]))[:most]
+def telling_pairs(layers, most=5):
+    """The rows of the first pair of each kind, at most five: which of both have learned, and in what they differ.
+
+    Pairs of runs that have learned come first, then those of which one has, then others.
+    """
+    kinds = layers.drop_duplicates("pair")
+    learned = kinds.learned_1.astype(int) + kinds.learned_2.astype(int)
+    kinds = kinds.assign(_learned=learned).drop_duplicates(["differ", "learned_1", "learned_2"])
+    chosen = kinds.sort_values("_learned", ascending=False, kind="stable").pair[:most]
     return layers[layers.pair.isin(chosen)]
-
-
-def asked_for(table):
-    """(numbers of anchors, lambdas) in the rows, in rising order, GCV first."""
-    lams = sorted(numeric(table).dropna().unique())
-    return sorted(int(n) for n in table.num_samples.unique()), ["gcv"] * bool(is_gcv(table).any()) + lams
 
 
 def summary(results):

@@ -11,6 +11,7 @@
 """
 
 import itertools
+import json
 import re
 from dataclasses import dataclass
 
@@ -35,11 +36,13 @@ from helpers.config import CHECKS
 from helpers.data import DATASETS
 from helpers.initializers import ELSEWHERE as INITS_ELSEWHERE
 from helpers.initializers import INITIALIZERS
+from helpers.landscape_study.log import agrees
 from helpers.path_study.settings import CHOICES, SWEEP_DEFAULTS, sweep_of
 from helpers.path_study.settings import PART_CHECKS as PATH_CHECKS
 from helpers.stitching.anchors import STRATEGIES
 from helpers.stitching.maps import KINDS as MAPS
 from helpers.stitching.maps import LAM
+from helpers.stitching_study.log import MODELS, RECIPE
 from helpers.study_settings import Allowed, Settings, completed, each_once, save_dir_or
 
 AUTOENCODERS, CLASSIFIERS = ("conv", "vae"), ("mlp", "resnet14", "vgg11", "small_convnet", "vit")
@@ -91,7 +94,12 @@ DEFAULTS = {
 LISTS = ("networks", "latents", "layers_list", "activations", "init_types", "seeds", "classes")  # they are multiplied
 OF_A_MODEL = ("network", "latent", "layers", "activation", "init", "seed", "classes")  # one entry of each, in `models`
 OF_PAIRS = (*STITCH_DEFAULTS, "control_draws", "layers", "pairs")  # these do not change a model
-# keys that a later start may change: models and pairs are added, and a pair whose maps or anchors differ is made anew
+OF_TRAINING = ("train_size", "test_size", "num_epochs", "lr", "batch_size")  # and a size of some networks
+SIZES = {"conv": ("base",), "vae": ("beta",), "mlp": ("hidden_size",)}
+SIZES |= dict.fromkeys(("resnet14", "vgg11", "small_convnet"), ("width",))
+GROW = ("maps", "map_settings", "lams", "anchors", "sampling", "draws")  # what is made of them, a pair keeps
+# keys that a later start may change: models and pairs are added, and of a pair what GROW adds; what is asked for no
+# more stays in the tables. Where another of OF_PAIRS differs, as eval_size, or a map's settings, that is made anew
 AXES = ("datasets", *LISTS, "models", *OF_PAIRS, *CHOICES)
 
 
@@ -115,6 +123,13 @@ def _layers(key, value):
     if isinstance(value, dict):
         return checked(value, dict.fromkeys(CLASSIFIERS, named), key)
     return named(key, value)
+
+
+def _lams(key, value):
+    """A list of lambdas that six digits, as tables have them, tell apart."""
+    lams = list_of(LAM)(key, value)
+    list_of(text)(f"{key}, to six digits,", [lam if isinstance(lam, str) else f"{lam:.6g}" for lam in lams])
+    return lams
 
 
 def _map_settings(key, value):
@@ -142,7 +157,7 @@ MODEL_CHECKS = {
 }
 PART_CHECKS = {
     "maps": list_of(name_in(MAPS)),
-    "lams": list_of(LAM),
+    "lams": _lams,
     "map_settings": _map_settings,
     "anchors": list_of(whole(1)),
     "sampling": list_of(name_in(STRATEGIES)),
@@ -193,9 +208,9 @@ def data_name(dataset):
 
 @dataclass(frozen=True)
 class Model:
-    """A network that is trained, and the settings of its part.
+    """A network that is trained, and the settings of a part that uses it.
 
-    part      name in STITCHES
+    part      name in STITCHES; models of several parts that agree in what decides their weights are one
     settings  completed, a dict
     data      as CONFIG names it
     latent    of an autoencoder; layers, hidden_size: of an mlp; None for others
@@ -225,8 +240,15 @@ class Model:
         return "--".join([f"{self.network}{size}", self.activation, self.init, *classes, f"s{self.seed}"])
 
     @property
+    def recipe(self):
+        """What decides its weights beside its name and data; `sweep` of a sweep's run."""
+        names = ("sweep",) if self.run else (*OF_TRAINING, *SIZES.get(self.network, ()))
+        return {name: self.settings[name] for name in names}
+
+    @property
     def key(self):
-        return "--".join([self.part, data_name(self.data), self.name])
+        mark = files.checksum(json.dumps([self.data, self.recipe], sort_keys=True, default=str))[:6]
+        return "--".join([MODELS, data_name(self.data), self.name, mark])
 
     @property
     def last_layer(self):
@@ -270,7 +292,7 @@ class Plan:
         if self.do == "model":
             return self.model1.key
         marks = [f"at-{layer}" if layer not in (None, "latent") else "to" for layer in (self.layer1, self.layer2)]
-        both = [self.model1.key, marks[0], self.model2.name]
+        both = [self.part, data_name(self.model1.data), self.model1.name, marks[0], self.model2.name]
         return "--".join([*both, "layers"] if self.do == "layers" else both + [m for m in marks[1:] if m != "to"])
 
     @property
@@ -288,7 +310,8 @@ class Plan:
         if table == "models":
             own = {name: getattr(a, name) for name in ("network", "latent", "layers", "hidden_size", "activation")}
             own |= {"init": a.init, "seed": a.seed, "classes": classes_in_words(a.classes)}
-            return {"part": a.part, "dataset": data_name(a.data), "model": a.name, **own}
+            own |= {name: value for name, value in a.recipe.items() if name in RECIPE}
+            return {"dataset": data_name(a.data), "model": a.name, **own}
         first = {"part": a.part, "dataset": data_name(a.data), "model1": a.name, "model2": b.name}
         for name in ("network", "latent", "activation", "init", "seed"):
             first |= {f"{name}1": getattr(a, name), f"{name}2": getattr(b, name)}
@@ -297,11 +320,30 @@ class Plan:
 
     def to_dict(self):
         """What decides its numbers, as plain JSON."""
+        if self.do == "model":
+            return {"do": self.do, "key": self.key}  # which has a checksum of its settings
         own = {key: value for key, value in self.settings.items() if key not in AXES}
-        found = {"do": self.do, "key": self.key, "settings": own}
-        if self.do != "model":
-            found["maps"] = {key: self.settings[key] for key in OF_PAIRS if key in self.settings and key != "pairs"}
-        return found
+        in_key = ("pairs", "layers") if self.do == "pair" else ("pairs",)
+        maps = {key: self.settings[key] for key in OF_PAIRS if key in self.settings and key not in in_key}
+        return {"do": self.do, "key": self.key, "settings": own, "maps": maps}
+
+
+def maps_alike(before, now):
+    """The kinds of maps that had the same settings before, whether the part had them or not."""
+    both = before["map_settings"], now["map_settings"]
+    return [kind for kind in MAPS if both[0].get(kind) == both[1].get(kind)]
+
+
+def covers(there, here):
+    """Whether what was made, as `Plan.to_dict` says it, is at least what is asked for now."""
+    before, now = there.get("maps"), here.get("maps")
+    if before and now:
+        fewer = [{*now[key]} <= {*before[key]} for key in ("maps", "lams", "anchors", "sampling")]
+        fewer += [now["draws"] <= before["draws"], {*now["maps"]} <= {*maps_alike(before, now)}]
+        if not all(fewer):
+            return False
+        here = {**here, "maps": {key: value for key, value in now.items() if key not in GROW}}
+    return agrees(there, here)
 
 
 def classes_in_words(classes):
@@ -309,7 +351,7 @@ def classes_in_words(classes):
 
 
 def models_of(settings):
-    """The models that a study trains."""
+    """The models that a study trains, each once, whatever parts use it."""
     return [plan.model1 for plan in settings.plans if plan.do == "model"]
 
 

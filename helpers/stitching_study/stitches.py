@@ -12,10 +12,11 @@ from helpers import stitching
 from helpers.networks import cut
 from helpers.stitching import StitchError, choose, control_latents, evaluate_many, image_controls, pair_of
 from helpers.stitching.anchors import STRATEGIES
-from helpers.stitching.controls import MEASURES, STITCHED
+from helpers.stitching.controls import control_numbers, identity
 from helpers.stitching.maps import KINDS
-from helpers.stitching_study.log import BY_IMAGE, KEPT, NUMBERS
+from helpers.stitching_study.log import BY_IMAGE, KEPT, NUMBERS, TABLES
 
+WHICH = ("layer1", "layer2", "sampling", "draw", "num_samples", "mapping", "lambda")  # map a row is of
 MOST_HELD = 20_000_000  # numbers of latents that wait to be decoded together, 80 MB
 
 
@@ -50,10 +51,13 @@ class Stitching:
 
     images     (indices of the pool of anchors, indices of the test images to measure by)
     untrained  the first network before training, cut as the first, for the controls
+    kept       {table: rows} that are there already
     """
 
-    def __init__(self, plan, data, cuts, images, untrained):
+    def __init__(self, plan, data, cuts, images, untrained, kept=None):
         self.plan, self.data, self.cuts, self.images, self.untrained = plan, data, cuts, images, untrained
+        self.kept = kept or {}
+        self.there = {which(row) for row in self.kept.get("pairs", ())}
         s = plan.settings
         self.blocks = list(itertools.product(s["sampling"], range(s["draws"])))
         self.step, self.rows, self.train = -1, {table: [] for table in ("pairs", "classes", "errors", "images")}, None
@@ -63,10 +67,10 @@ class Stitching:
         pool, held_out = self.images
         self.plain = self.untrained.encode(self.data.x_train[pool]), self.untrained.encode(self.data.x_test[held_out])
         self.controls = image_controls(self.test)
+        if self.plan.settings["control_draws"] != 0:
+            self.as_it_is = control_numbers("identity", evaluate_many(self.test, [identity(self.test)])[0])
 
     def advance(self, stop=None):
-        if self.train is None:
-            self._prepare()
         if self.step >= 0:
             found = self._block(*self.blocks[self.step], stop)
             if found is None:
@@ -82,13 +86,17 @@ class Stitching:
         controlled = s["control_draws"] is None or draw < s["control_draws"]
         for n in s["anchors"]:
             first = {"sampling": sampling, "num_samples": n, "draw": draw}
+            if not (asked := asked_of(s, first, self.there)):
+                continue
+            if self.train is None:
+                self._prepare()
             try:
                 index = anchors_of(self.train, sampling, n, draw)
             except StitchError as error:
                 rows["pairs"].append({**first, "note": str(error)})
                 continue
             anchors = self.train[index]
-            for row, found, fit in fitted(anchors, s, draw):
+            for row, found, fit in fitted(anchors, s, draw, asked):
                 if stop is not None and stop.now.is_set():
                     return None
                 row = {**first, **row}
@@ -121,22 +129,23 @@ class Stitching:
         except StitchError as error:
             row["note"] = f"{row['note']} No controls: {error}".strip()
             return {}
+        del found["identity"]  # which is measured once
         there = {name: z.to(self.test.target) for name, z in found.items() if z is not None}
         return {name: z for name, z in there.items() if torch.isfinite(z).all()}
 
     def _evaluate(self, waiting, rows):
         """Add the rows of maps whose latents have waited to be decoded together."""
+        if not waiting:
+            return
         numbers = iter(
             evaluate_many(self.test, [z.to(self.test.target) for _, those in waiting for z in those.values()])
         )
         for row, those in waiting:
             found = {name: next(numbers) for name in those}
             own = found.pop("")
-            controls = self.controls | {
-                f"{measure}_{name}": of[STITCHED.get(measure, measure)]
-                for name, of in found.items()
-                for measure in MEASURES
-            }
+            controls = self.controls | (self.as_it_is if found else {})
+            for name, of in found.items():
+                controls |= control_numbers(name, of)
             rows["pairs"].append({**row, **{name: own[name] for name in NUMBERS}, **controls})
             first = {name: row.get(name) for name in ("sampling", "mapping", "lambda", "lambda_used", "num_samples")}
             first["draw"] = row["draw"]
@@ -167,7 +176,7 @@ class Stitching:
         self.step, self.rows = state["step"], state["rows"]
 
     def results(self):
-        return {"about": {}, "rows": self.rows}
+        return {"about": {}, "rows": together(self.kept, self.rows, self.plan.settings)}
 
 
 class Layers:
@@ -176,9 +185,12 @@ class Layers:
     nets    both networks
     layers  the names of the layers of each
     learned  whether each has learned
+    kept    {"layers": rows} that are there already
     """
 
-    def __init__(self, plan, data, nets, layers, images, learned):
+    def __init__(self, plan, data, nets, layers, images, learned, kept=None):
+        self.kept = kept or {}
+        self.there = {which(row) for row in self.kept.get("layers", ())}
         self.plan, self.data, self.nets, self.layers = plan, data, nets, layers
         self.images, self.learned = images, learned
         self.step, self.rows, self.latents = -1, [], None
@@ -223,10 +235,12 @@ class Layers:
         same |= {"learned_1": self.learned[0], "learned_2": self.learned[1]}
         rows, latents = [], []
         for (sampling, draw, n), index in self.index.items():
+            first = {**same, "sampling": sampling, "num_samples": n, "draw": draw}
+            asked = asked_of(self.plan.settings, first, self.there)
             anchors = train[np.array([self.place[int(i)] for i in index])]
-            for row, found, _ in fitted(anchors, self.plan.settings, draw):
+            for row, found, _ in fitted(anchors, self.plan.settings, draw, asked):
                 del row["seconds"]
-                row = {**same, "sampling": sampling, "num_samples": n, "draw": draw, **row}
+                row = {**first, **row}
                 try:
                     z = mapped(found, test.source) if found else None
                 except StitchError as error:
@@ -252,7 +266,7 @@ class Layers:
         self.step, self.rows = state["step"], state["rows"]
 
     def results(self):
-        return {"about": {}, "rows": {"layers": self.rows}}
+        return {"about": {}, "rows": together(self.kept, {"layers": self.rows}, self.plan.settings, self.layers)}
 
 
 LAYER_NUMBERS = ("r2", "r2_within", "accuracy", "agreement", "agreement_on_errors", "accuracy_1", "accuracy_2")
@@ -271,14 +285,17 @@ def pairs_of(data, cuts, images):
 def anchors_of(train, sampling, n, draw):
     """Places (n,) in the pool of a draw of anchors, which its number is the seed of."""
     given = {"latents": train.source, "labels": train.labels, "errors": train.errors_2}
-    needs = STRATEGIES[sampling][1] or ("labels",)
+    needs = STRATEGIES[sampling][1] or ("latents",)  # which every pair has
     return choose(sampling, n, **{name: given[name] for name in needs}, seed=draw)
 
 
-def fitted(anchors, settings, draw):
-    """(columns, the Map or None, its fit) of each map and lambda; all lambdas of a ridge from one decomposition."""
-    for kind in settings["maps"]:
-        own, lams, both = settings["map_settings"].get(kind, {}), settings["lams"], (anchors.source, anchors.target)
+def fitted(anchors, settings, draw, asked):
+    """(columns, the Map or None, its fit) of each map and lambda; all lambdas of a ridge from one decomposition.
+
+    asked  {map: its lambdas}
+    """
+    for kind, lams in asked.items():
+        own, both = settings["map_settings"].get(kind, {}), (anchors.source, anchors.target)
         fits = {lam: partial(stitching.fit, kind, lam=lam, seed=draw, **own) for lam in lams}
         if KINDS[kind].spectrum:
             found, seconds = _tried(partial(stitching.fit_path, kind, *both, lams, **own))
@@ -309,10 +326,54 @@ def _tried(fit):
 
 def _described(kind, lam, found, seconds):
     """(columns, the Map or None) of a Map or of the error in its place."""
-    row = {"mapping": kind, "lambda": lam if isinstance(lam, str) else f"{lam:.6g}", "seconds": seconds}
+    row = {"mapping": kind, "lambda": _text(lam), "seconds": seconds}
     if isinstance(found, StitchError):
         return {**row, "note": str(found)}, None
     return {**row, "lambda_used": found.lam, "note": found.note}, found
+
+
+def _text(lam):
+    return lam if isinstance(lam, str) else f"{lam:.6g}"
+
+
+# ---- rows that are there already, of a start with other lists
+
+
+def of_maps(rows, kinds):
+    """{table: rows} of some kinds of maps, without the columns that a plan gives."""
+    found = {}
+    for table, those in rows.items():
+        columns = [*(("layer1", "layer2") if table == "layers" else ()), *TABLES[table]]
+        found[table] = [{name: row[name] for name in columns} for row in those if row["mapping"] in kinds]
+    return found
+
+
+def asked_of(settings, first, there):
+    """{map: lambdas} that are asked for, without those that are there with the anchors, and layers, of `first`."""
+    found = {}
+    for kind in settings["maps"]:
+        if which({**first, "mapping": kind, "lambda": ""}) not in there:
+            each = {lam: which({**first, "mapping": kind, "lambda": _text(lam)}) for lam in settings["lams"]}
+            found[kind] = [lam for lam, this in each.items() if this not in there]
+    return {kind: lams for kind, lams in found.items() if lams}
+
+
+def which(row):
+    """Which map of which anchors a row is of, as texts; in layers.csv.gz between which layers."""
+    return tuple(str(row[name]) for name in WHICH if name in row)
+
+
+def together(kept, rows, settings, layers=((), ())):
+    """{table: rows} in the order in which one start makes them, those that are asked for no more before them."""
+    lists = [*layers, settings["sampling"], settings["anchors"], settings["maps"], map(_text, settings["lams"])]
+    columns = ("layer1", "layer2", "sampling", "num_samples", "mapping", "lambda")
+    places = {name: {str(value): i for i, value in enumerate(own)} for name, own in zip(columns, lists, strict=True)}
+
+    def order(row):
+        layer1, layer2, sampling, *rest = (places[name].get(str(row.get(name, "")), -1) for name in columns)
+        return layer1, layer2, sampling, int(row["draw"]), *rest
+
+    return {table: sorted([*kept.get(table, []), *those], key=order) for table, those in rows.items()}
 
 
 def mapped(found, source):

@@ -4,7 +4,10 @@
     print(study.describe())
     results = study.run()  # a `log.StudyResults`
 
-What is finished is kept, what was interrupted goes on: a training at its last epoch, a pair at its last draw.
+What is finished is kept, what was interrupted goes on: a training at its last epoch, a pair at its last draw. A later
+start may ask for more models, pairs, maps, lambdas, anchors, samplings and draws: what is new is made, no row twice,
+and what is asked for no more stays. Another eval_size, pool_size, control_draws or anchor_classes makes pairs anew,
+other settings of a map its rows; what decides weights, as lr, cannot change in a folder.
 """
 
 from collections import Counter
@@ -16,7 +19,7 @@ from helpers import files, lanes, study_folder
 from helpers.config import SweepConfig, resolve_device
 from helpers.lanes import Task
 from helpers.stitching_study import log
-from helpers.stitching_study.settings import AXES, models_of, study_settings
+from helpers.stitching_study.settings import AXES, covers, models_of, study_settings
 from helpers.stitching_study.tasks import StitchWorker, about
 from helpers.study_folder import StudyFolder
 from helpers.usual_torch import usual_torch
@@ -38,7 +41,7 @@ class StitchingStudy:
         study = self.settings.config
         self.device, self.cluster = resolve_device(SweepConfig.from_dict({"device": study["device"]})), study["cluster"]
         self.worker = StitchWorker(self.folder, study, self.device)
-        self.there = StudyFolder(self.folder, self.settings, self._check_data(), log.LAYOUT, AXES, about)
+        self.there = StudyFolder(self.folder, self.settings, self._check_data(), log.LAYOUT, AXES, about, covers)
         self.there.check()
 
     def _check_data(self):
@@ -73,10 +76,16 @@ class StitchingStudy:
         for plan in self.settings.plans:
             here = plan.do == "pair" and (plan.part, plan.model1.name, plan.model2.name) == (part, model1, model2)
             if here and layer1 in (None, plan.layer1) and layer2 in (None, plan.layer2):
-                return self.worker.pairs(plan)
+                return self._checked_pair(plan)
         raise log.StudyError(
-            f"the study has no pair {model1!r}, {model2!r} in part {part!r} at these layers; its pairs are in pairs.csv"
+            f"the study has no pair {model1!r}, {model2!r} in part {part!r} at these layers; see pairs.csv.gz"
         )
+
+    def _checked_pair(self, plan):
+        for model in self.settings.plans:
+            if model.key in plan.needs and (why := self.there.doubt(model)):
+                raise log.StudyError(f"{why}; get it back, or run the study in another save_dir")
+        return self.worker.pairs(plan)
 
     # ---- running
 

@@ -10,14 +10,17 @@ from pathlib import Path
 from helpers import files, sources
 from helpers.checks import ConfigError
 from helpers.config import SweepConfig
+from helpers.landscape_study.log import as_json
 from helpers.loading import Loading
 from helpers.networks import build, cut, layers_of
 from helpers.path_study.settings import sweep_of
 from helpers.stitching import StitchError, choose
 from helpers.stitching_study.models import RunTrained, Trained, data_of, images_of, network_of
-from helpers.stitching_study.settings import data_name
-from helpers.stitching_study.stitches import Layers, Nothing, Stitching, pairs_of, steps_of
-from helpers.study_tables import StudyError, read_weights, weights_file
+from helpers.stitching_study.settings import GROW, data_name, maps_alike
+from helpers.stitching_study.stitches import Layers, Nothing, Stitching, of_maps, pairs_of, steps_of
+from helpers.study_tables import StudyError, read_rows_of, read_weights, rows_file, weights_file
+
+LEAST = 4  # images to measure by: unbiased CKA is of no fewer
 
 
 class StitchWorker:
@@ -66,14 +69,14 @@ class StitchWorker:
             net.load_state_dict(weights)
         except RuntimeError as error:
             raise StudyError(
-                f"{weights_file(self.folder, model.key)} holds the weights of another network than {model.name}; move "
-                "it away and run the study again"
+                f"{weights_file(self.folder, model.key)} holds the weights of another network than {model.name}; get "
+                "its own back, or run the study in another save_dir"
             ) from error
         return net.to(self.data(model).x_train.device).eval()
 
     def layers(self, model):
-        """The names of the layers at which a run of a sweep is cut."""
-        names = layers_of(self.network(model))
+        """The names of the layers at which a run of a sweep, an MLP, is cut: no network is drawn to know them."""
+        names = [str(layer) for layer in range(model.layers)]
         return [str(name) for name in model.settings["layers"] or names if str(name) in names]
 
     def images(self, plan):
@@ -84,6 +87,16 @@ class StitchWorker:
         """(Pair of the pool of anchors, Pair of the images to measure by) of two models that are trained."""
         cuts = [cut(self.trained(plan.model1), plan.layer1), cut(self.trained(plan.model2), plan.layer2)]
         return pairs_of(self.data(plan.model1), cuts, self.images(plan))
+
+    def kept(self, task):
+        """{table: rows} of a pair from a start with other lists (GROW), but of maps with other settings."""
+        plan, file = task.what["plan"], rows_file(self.folder, task.what["plan"].key)
+        record = read_rows_of(file) if self.study["resume"] and file.exists() else {}
+        of, asked = record.get("of", {}), as_json(plan.to_dict())
+        before, now = ({**those.get("settings", {}), **those.get("maps", {})} for those in (of, asked))
+        if record.get("from") != task.what["from"] or any(before.get(key) != now[key] for key in {*now} - {*GROW}):
+            return {}
+        return of_maps(record["rows"], maps_alike(before, now))
 
     def begin(self, task):
         plan, known = task.what["plan"], task.what["known"]
@@ -100,10 +113,10 @@ class StitchWorker:
         if plan.do == "layers":
             learned = [known[model.key]["learned"] for model in both]
             layers = [self.layers(model) for model in both]
-            return Layers(plan, data, nets, layers, self.images(plan), learned)
+            return Layers(plan, data, nets, layers, self.images(plan), learned, self.kept(task))
         cuts = [cut(net, layer) for net, layer in zip(nets, (plan.layer1, plan.layer2), strict=True)]
         untrained = cut(self.network(plan.model1).to(data.x_train.device).eval(), plan.layer1)
-        return Stitching(plan, data, cuts, self.images(plan), untrained)
+        return Stitching(plan, data, cuts, self.images(plan), untrained, self.kept(task))
 
     def layers_of_plan(self, plan):
         return self.layers(plan.model1) if plan.do == "layers" else None
@@ -152,7 +165,12 @@ class StitchWorker:
                     f"{where}['layers'] is {model.settings['layers']}, none of which {model.name} has; allowed are "
                     f"{', '.join(layers_of(self.network(model)))}"
                 )
-        pool = self.images(plan)[0]
+        pool, held_out = self.images(plan)
+        if len(held_out) < LEAST:
+            raise ConfigError(
+                f"{where}: eval_size is {plan.settings['eval_size']} and there are {data.test_size} test images; "
+                f"allowed are {LEAST} or more of both"
+            )
         if len(pool) == 0:
             raise ConfigError(
                 f"{where}: {plan.model1.name} and {plan.model2.name} have no class in common; allowed is "

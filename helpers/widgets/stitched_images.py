@@ -1,49 +1,65 @@
 """The image grid of two stitched autoencoders with sliders for the number of anchors and lambda."""
 
+from html import escape
+
 import ipywidgets as widgets
 import numpy as np
 
 from helpers.figures import png
-from helpers.stitching import choose, evaluate_many, figures, fit
-from helpers.stitching.latents import StitchError
+from helpers.stitching import StitchError, evaluate_many, figures
+from helpers.stitching_study.again import fitted_as
+from helpers.stitching_study.settings import STITCH_DEFAULTS
 
 SHOWN = 10  # images
 
 
-def stitched_images(pool, held_out, *, kind="affine", sampling="equally", anchors=(10, 20, 50, 100), lams=("gcv", 0)):
+def stitched_images(pool, held_out, settings=None):
     """A widget: what the stitched network gives, fitted anew as the sliders move.
 
     pool      a `Pair` of the images among which anchors are chosen
     held_out  a `Pair` of the images to show and to measure by
-    """
-    index = one_of_each(held_out)
-    shape = held_out.cut_b.net.image_shape
+    settings  of a part of a study: its first map and sampling, its `map_settings`, and all its lambdas and numbers of
+              anchors, but for those above the size of the pool
 
-    def drawn(number, lam):
-        known = {"latents": pool.source, "labels": pool.labels, "errors": pool.errors_2}
-        chosen = choose(sampling, number, **{name: rows for name, rows in known.items() if rows is not None})
-        map = fit(kind, pool[chosen].source, pool[chosen].target, lam=lam)
-        error = evaluate_many(held_out, [map])[0]["mse_stitched"]
-        title = f"{number} anchors, lambda {lam}: error {error:.4f} a pixel, B alone {held_out.errors_2.mean():.4f}"
-        rows = figures.reconstructions(held_out, map, index)
-        return bytes(png(figures.images(*rows.values(), shape, title, title=title)))
+    What has one value has no slider. Where a map cannot be fitted, or the anchors do not fix it, a sentence says so.
+    """
+    settings, own = STITCH_DEFAULTS | (settings or {}), float(held_out.errors_2.mean())
+    index, shape = one_of_each(held_out), held_out.cut_b.net.image_shape
+    number = _slider("anchors", sorted(n for n in settings["anchors"] if n <= len(pool)) or [len(pool)])
+    lam = _slider("lambda", sorted(settings["lams"], key=lambda lam: -1 if lam == "gcv" else lam))
+    # a picture in a box is stretched to the box by default
+    image = widgets.Image(format="png", layout=widgets.Layout(align_self="flex-start", max_width="100%"))
+    note = widgets.HTML()
+    image.add_class("stitched-images")
+    note.add_class("stitched-images-note")
 
     def draw(change=None):
+        kind, sampling = settings["maps"][0], settings["sampling"][0]
         try:
-            image.value, problem.value = drawn(number.value, lam.value), ""
-        except StitchError as error:
-            problem.value = str(error)
+            map = fitted_as(settings, pool, kind, sampling, number.value, lam.value)
+            error = evaluate_many(held_out, [map])[0]["mse_stitched"]
+        except StitchError as problem:  # the picture of another map would stand beside the sliders
+            image.layout.display, note.value = "none", f"<p>{escape(str(problem))}</p>"
+            return
+        lam.layout.display = "none" if map.lam is None else None  # a map that has no lambda
+        how = "" if map.lam is None else f", lambda {map.lam:.3g}" + " by GCV" * (lam.value == "gcv")
+        title = f"{kind}, {number.value} anchors{how}: mean squared error {error:.4f} a pixel, B's own {own:.4f}"
+        drawn = figures.reconstructions(held_out, map, index)
+        image.value = bytes(png(figures.images(*drawn.values(), shape, title, title=title)))
+        image.layout.display, note.value = None, f"<p>{escape(map.note)}</p>" if map.note else ""
 
-    layout = widgets.Layout(width="420px")
-    numbers = [n for n in anchors if n <= len(pool)]
-    number = widgets.SelectionSlider(options=numbers, description="anchors", layout=layout)
-    lam = widgets.SelectionSlider(options=list(lams), description="lambda", layout=layout)
-    image, problem = widgets.Image(format="png"), widgets.Label()
     for slider in (number, lam):
-        slider.continuous_update = False
         slider.observe(draw, "value")
     draw()
-    return widgets.VBox([image, widgets.HBox([number, lam]), problem])
+    sliders = [slider for slider in (number, lam) if len(slider.options) > 1]
+    return widgets.VBox([image, widgets.HBox(sliders), note])
+
+
+def _slider(name, values):
+    slider = widgets.SelectionSlider(options=values, description=name, layout=widgets.Layout(width="420px"))
+    slider.continuous_update = False
+    slider.add_class(f"stitched-images-{name}")
+    return slider
 
 
 def one_of_each(pair, most=SHOWN):

@@ -15,7 +15,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn import functional
 
 from helpers import data
-from helpers.activations import ACTIVATIONS
+from helpers.activations import ACTIVATIONS, FAMILIES, row_of_family
 from helpers.checks import ConfigError
 from helpers.config import SweepConfig
 from helpers.data import DataError
@@ -193,6 +193,16 @@ def test_a_vae_that_does_not_train_draws_nothing_and_has_no_penalty():
     net.eval()(x)
     assert net.penalty() == 0
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@every_network
+def test_splines_that_learn_add_their_penalty(name):
+    unit = row_of_family("learnable_spline", {**FAMILIES["learnable_spline"].defaults, "per": "unit", "penalty": 0.2})
+    net = MADE[name](unit, image_shape=(1, 4, 4), latent=2).eval()
+    for phi in (splines := [*net.phis, *net.back_phis]):
+        phi.spline.shape.data.normal_(0, 0.7)
+    variations = sum(phi.spline.recipe.variation(phi.spline.shape).sum().item() for phi in splines)
+    assert net.penalty().item() == pytest.approx(0.2 * variations) != 0
 
 
 # ---- weights

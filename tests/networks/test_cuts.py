@@ -282,5 +282,15 @@ def test_latents_and_images_that_do_not_fit_are_one_sentence():
         loose.decode(torch.zeros(2, 128))
     with pytest.raises(DataError, match="encode an image first"):
         _ = loose.size
+    with pytest.raises(DataError, match=r"the network does not take images of the shape \(50,\): mat1 and mat2"):
+        cut(nn.Sequential(nn.Linear(64, 3), nn.Tanh(), nn.Linear(3, 2)), "1").encode(torch.zeros(2, 50))
+    with pytest.raises(DataError, match=r"gives for 2 latents has 1 rows; allowed is a tensor, a row for each"):
+        Cut.of(lambda x: x, lambda z: z[1:]).decode(torch.zeros(2, 3))
+    with pytest.raises(DataError, match=r"gives for 2 latents has the type tuple"):
+        Cut.of(lambda x: x, lambda z: (z, z)).decode(torch.zeros(2, 3))
+    with pytest.raises(ConfigError, match="decode is None; allowed is a function"):
+        Cut.of(lambda x: x, None)
+    with pytest.raises(ConfigError, match="chunk is 0; allowed is a whole number from 1 up"):
+        Cut.of(lambda x: x, lambda z: z, chunk=0)
     with pytest.raises(DataError, match=r"the type tuple; allowed is one tensor"):
         Cut.of(lambda x: (x, x), lambda z: z).encode(torch.zeros(2, 3))

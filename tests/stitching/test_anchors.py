@@ -170,6 +170,13 @@ def test_images_that_are_equal_are_chosen_last():
     assert len({index % 10 for index in choose("furthest_away", 10, latents=doubled)}) == 10
 
 
+@pytest.mark.parametrize("strategy", ["outliers", "convex_hull", "furthest_away"])
+def test_the_unit_of_latents_changes_no_choice(strategy):
+    chosen = choose(strategy, 40, latents=LATENTS, labels=LABELS)
+    for unit in (2.0**-900, 2.0**900):
+        assert (choose(strategy, 40, latents=LATENTS * unit, labels=LABELS) == chosen).all()
+
+
 @pytest.mark.parametrize(
     ("strategy", "n", "given", "words"),
     [
@@ -192,6 +199,8 @@ def test_images_that_are_equal_are_chosen_last():
         ("convex_hull", 20, {"labels": LABELS}, ["latents"]),
         ("equally", 20, ALL | {"labels": LABELS[:100]}, ["100 labels", "200 latents"]),
         ("equally", 20, ALL | {"labels": LABELS + 0.5}, ["not whole"]),
+        ("equally", 20, ALL | {"labels": LABELS * 1e30}, ["labels reach", "as 0 to 9"]),
+        ("equally", 20, ALL | {"labels": torch.tensor(LABELS).to("meta")}, ["labels are a Tensor"]),
         ("equally", 20, ALL | {"labels": np.eye(6)[LABELS - 3]}, ["(200, 6)"]),
         ("equally", 20, ALL | {"labels": ["cat"] * 200}, ["labels"]),
         ("best_classes", 20, ALL | {"errors": ERRORS * np.nan}, ["errors", "NaN"]),
@@ -277,7 +286,7 @@ def test_rounding_in_another_batch_is_no_mixing_up():
         ([0, 1797], ["1797", "0 to 1796"]),
         ([], ["0 entries"]),
         ([0.0, 1.0], ["float64", "whole numbers"]),
-        (np.array([True, False]), ["bool", "flatnonzero"]),
+        (np.array([True, False]), ["2 entries", "bool", "1797 of True and False"]),
         ([[0, 1]], ["(1, 2)"]),
     ],
 )

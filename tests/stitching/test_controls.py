@@ -109,6 +109,23 @@ def test_no_anchor_keeps_its_partner_whatever_the_seed(n):
         assert not (fit.calls[1][1] == anchors.target[:n]).all(1).any()
 
 
+def test_what_is_no_fit_no_pair_and_no_seed_is_one_sentence():
+    anchors, held_out = parts(autoencoder(1), autoencoder(2), n=10)
+    for given, words in (
+        (("affine", anchors, held_out), "fit is a str; allowed is a function"),
+        ((affine, anchors, X), "held_out are a Tensor; allowed is a Pair"),
+        ((affine, None, held_out), "anchors are a NoneType; allowed is a Pair"),
+    ):
+        with pytest.raises(StitchError, match=words):
+            control_columns(*given)
+    with pytest.raises(StitchError, match="seed is -1; allowed is a whole number from 0 up"):
+        control_columns(affine, anchors, held_out, seed=-1)
+    with pytest.raises(StitchError, match="untrained is a int; allowed is a cut"):
+        control_columns(affine, anchors, held_out, untrained=3)
+    with pytest.raises(StitchError, match="size is None"):
+        label_noise(Y, None)
+
+
 def test_what_cannot_be_had_is_not_known():
     cut_a, cut_b = autoencoder(1), autoencoder(2)
     found = control_columns(affine, pair_of(cut_a, cut_b, X[:1]), pair_of(cut_a, cut_b, X[-50:]))

@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from made_up_pairs import Halves, affine, autoencoder, classifier, digits
 from sklearn.metrics import r2_score
 from torch.nn import functional
 
+from helpers.data import DataError
 from helpers.stitching import Stitched, StitchError, evaluate, evaluate_many, pair_of
 
 X, Y = digits()
@@ -188,6 +190,9 @@ GOOD = {"x": X[:20], "labels": Y[:20]}
         (("images", "images"), lambda z: z, {}, ["map 0", "(20, 30)", "(20, 24)"]),
         (("images", "images"), lambda z: z @ torch.ones(7, 24), {}, ["map 0", "(20, 30)", "shape"]),
         (("images", "images"), lambda z: z[:, :24] / 0, {}, ["map 0", "20 of 20", "lambda"]),
+        (("images", "images"), lambda z: z[:, :24] * 1j, {}, ["map 0", "complex"]),
+        (("images", "images"), lambda z: (z, z), {}, ["map 0", "tuple"]),
+        (("images", "images"), "affine", {}, ["map 0 is a str", "stitching.fit"]),
     ],
 )
 def test_one_sentence_says_what_came(kinds, stitch, given, words):
@@ -198,6 +203,50 @@ def test_one_sentence_says_what_came(kinds, stitch, given, words):
     assert "\n" not in text
     for word in words:
         assert word in text
+
+
+def test_images_of_any_kind_give_the_numbers_of_a_tensor():
+    cut_a, cut_b = cuts("images", "classes")
+    stitch = fitted(cut_a, cut_b, 60)
+    expected = flat(evaluate(cut_a, stitch, cut_b, X[:20], Y[:20]))
+    x = X[:20].numpy()
+    for given in (x, x[::-1][::-1], x.tolist(), pd.DataFrame(x), np.asfortranarray(x), x.astype(">f4")):
+        found = flat(evaluate(cut_a, stitch, cut_b, given, Y[:20].tolist()))
+        assert found == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda pair: pair_of(torch.nn.Linear(64, 3), pair.cut_b, X[:20]), ["first network is a Linear", "cut in two"]),
+        (lambda pair: pair_of(pair.cut_a, "latent", X[:20]), ["second network is a str", "Cut.of"]),
+        (lambda pair: Stitched(pair.cut_a, None, pair.cut_b), ["the map is a NoneType"]),
+        (lambda pair: pair_of(pair.cut_a, pair.cut_b, None), ["the images are a NoneType", "allowed"]),
+        (lambda pair: pair_of(pair.cut_a, pair.cut_b, X[:20].to_sparse()), ["the images", "sparse"]),
+        (lambda pair: pair_of(pair.cut_a, pair.cut_b, (16 * X[:20]).byte()), ["torch.uint8", "divide pixels by 255"]),
+        (lambda pair: pair_of(pair.cut_a, pair.cut_b, [["a"]]), ["the images are a list"]),
+        (lambda pair: evaluate_many(pair, lambda z: z), ["maps are a function", "allowed is a list of maps"]),
+        (lambda pair: evaluate_many((X, Y), []), ["pair is a tuple", "pair_of"]),
+        (lambda pair: pair[[20]], ["index goes from 20 to 20", "0 to 19"]),
+        (lambda pair: pair[[]], ["0 entries"]),
+        (lambda pair: pair[3], ["index have shape ()"]),
+        (lambda pair: pair[[0.5]], ["float64", "whole numbers"]),
+        (lambda pair: pair[np.ones(7, bool)], ["7 entries", "20 of True and False"]),
+    ],
+)
+def test_what_is_no_pair_no_map_and_no_image_is_one_sentence(call, words):
+    pair = pair_of(*cuts("images", "images"), X[:20], Y[:20])
+    with pytest.raises((StitchError, DataError)) as error:
+        call(pair)
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_part_of_a_pair_is_taken_by_places_a_mask_or_a_slice():
+    pair = pair_of(*cuts("images", "images"), X[:20], Y[:20])
+    for index in ([2, 3, 4], np.arange(2, 5), torch.tensor([2, 3, 4]), slice(2, 5), np.isin(np.arange(20), (2, 3, 4))):
+        assert torch.equal(pair[index].x, X[2:5])
 
 
 def test_latents_of_a_network_that_blew_up_are_named():

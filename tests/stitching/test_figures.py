@@ -140,6 +140,13 @@ def test_latents_that_a_map_moves_onto_b_are_drawn_onto_b(how):
         figures.latents(source, target, target, labels, "s", how="umap")
 
 
+@pytest.mark.parametrize("how", ["pca", "tsne"])
+def test_latents_of_one_number_are_drawn_too(how):
+    latents, labels = np.arange(8.0)[:, None], np.repeat([0, 1], 4)
+    picture = figures.latents(latents, -latents, -latents, labels, "s", how=how)
+    assert len(picture.figure.axes) == 3
+
+
 def test_the_grid_shows_each_image_and_where_the_stitched_one_differs():
     first = np.zeros((3, 12))
     stitched = first + 0.5

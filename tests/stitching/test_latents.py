@@ -60,6 +60,11 @@ HOLED[1, 1] = np.nan
         ([[1.0], [1.0, 2.0]], ROWS, ["source", "list"]),
         ("digits", ROWS, ["source", "str"]),
         (ROWS, None, ["target", "NoneType"]),
+        (torch.tensor(ROWS).to_sparse(), ROWS, ["source", "Tensor", "sparse"]),
+        (torch.tensor(ROWS).to("meta"), ROWS, ["source", "Tensor", "without numbers"]),
+        ([torch.ones(2, requires_grad=True)] * 3, ROWS, ["source", "list"]),
+        (np.ma.masked_array(ROWS, ROWS > 4), ROWS, ["source", "NaN", "1 of 3 rows", "row 2"]),
+        (ROWS.astype(object), ROWS, ["source", "object"]),
     ],
 )
 def test_one_sentence_says_what_came(source, target, words):

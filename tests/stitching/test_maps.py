@@ -90,6 +90,8 @@ def test_a_damaged_or_foreign_file_is_one_sentence(tmp_path):
     for name, other in (
         ("A", np.eye(3)),
         ("A", arrays["A"] * np.nan),
+        ("A", arrays["A"] * 1j),
+        ("A", arrays["A"][None]),
         ("about", np.array("{}")),
         ("about", np.array(3)),
     ):
@@ -155,6 +157,10 @@ def test_names_of_files_are_legal_and_apart():
         (lambda x, y: fit("decoupled", x, y).backward(x), "this decoupled map from 5 to 4 takes 4"),
         (lambda x, y: fit("affine", x, y)(x * np.inf), "hold NaN or infinity"),
         (lambda x, y: fit("affine", x, y).backward(y), "only decoupled"),
+        (lambda x, y: load(None), "the file of the map is None; allowed is a path"),
+        (lambda x, y: fit("affine", x, y).save(""), "the file of the map is ''; allowed is a path"),
+        (lambda x, y: file_name(None, "affine", 3, 0.1, "random"), "the pair is None; allowed are two names"),
+        (lambda x, y: file_name(("a", "b"), "affine", 3, [0.1], "random"), "lam is"),
         (lambda x, y: fit("kernel", x, y).matrix, "kernel maps are no matrix; allowed are linear, affine, orthogonal"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 import torch
 from made_up_latents import planted, two_views
 
-from helpers.stitching import fit
+from helpers.stitching import fit, gcv
 from helpers.stitching.nonlinear import certainty, variance
 
 NETS = ("mlp", "mlp_linear", "adaptive")
@@ -77,6 +77,59 @@ def test_a_network_is_the_formula_in_numpy():
     np.testing.assert_allclose(a(source), target.mean(0) + w["scale"] * (hidden @ w["W2"] + w["b2"]), atol=1e-12)
     assert a.settings["hidden"] == w["W1"].shape[1] == 8
     assert np.abs(w["W2"]).max() > 0
+
+
+@pytest.mark.parametrize("kind", ["mlp_linear", "adaptive"])
+def test_what_the_anchors_do_not_fix_in_the_affine_part_is_said(kind):
+    found = fit(kind, *two_views(8, 10, 4), 0, steps=0)
+    assert "singular: 8 anchors fix 7 of the 10 directions" in found.note
+
+
+def left_out_errors(source, target, fitted, seed):
+    """Mean square of what maps leave of images that they have not seen: fitted(x, y, z), three draws of four fifths."""
+    generator, n, found = torch.Generator().manual_seed(seed), len(source), []
+    for _ in range(3):
+        order = torch.randperm(n, generator=generator).numpy()
+        out, part = order[: round(n / 5)], order[round(n / 5) :]
+        found.append((target[out] - fitted(source[part], target[part], source[out])) ** 2)
+    return np.mean(found)
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_a_network_is_judged_by_what_maps_leave_of_images_they_have_not_seen(kind):
+    source, target = two_views(20, 9, 4)
+    arrays = fit(kind, source, target, 0.1, seed=3, steps=0).arrays
+    apart = {"mlp_linear": lambda x, y, z: fit("affine", x, y, 0.1)(z)}
+    expected = left_out_errors(source, target, apart.get(kind, lambda x, y, z: y.mean(0)), 3)
+    assert arrays["scale"] ** 2 == pytest.approx(expected, rel=1e-6)
+    if kind == "adaptive":  # a network without a step has that error
+        assert arrays["p_net"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_affine_error_of_adaptive_is_on_average_the_gcv_score_a_number():
+    source, target = two_views(30, 6, 4)
+    arrays = fit("adaptive", source, target, 0.1, steps=0).arrays
+    tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
+    p_affine = arrays["sigma2"] * (1 + variance(tensors, torch.from_numpy(source)).numpy())
+    assert p_affine.mean() == pytest.approx(gcv("affine", source, target, [0.1]).gcv.item() / 4, rel=1e-9)
+
+
+def test_a_network_is_that_of_a_loop_of_adam_over_all_anchors():
+    source, target = two_views(60, 5, 6)
+    start, found = (fit("mlp", source, target, hidden=8, lr=3e-3, steps=steps) for steps in (0, 60))
+    assert found.settings["steps"] > 0
+    scale = float(found.arrays["scale"])
+    x = torch.from_numpy((source - source.mean(0)) / source.std(0)).float()
+    y = torch.from_numpy((target - target.mean(0)) / scale).float()
+    weights = [torch.from_numpy(start.arrays[name]).float().requires_grad_() for name in ("W1", "b1", "W2", "b2")]
+    optimizer = torch.optim.Adam(weights, lr=3e-3)
+    for _ in range(found.settings["steps"]):
+        w1, b1, w2, b2 = weights
+        optimizer.zero_grad()
+        (torch.tanh(x @ w1 + b1) @ w2 + b2 - y).square().mean().backward()
+        optimizer.step()
+    for name, own in zip(("W1", "b1", "W2", "b2"), weights, strict=True):
+        np.testing.assert_allclose(found.arrays[name], own.detach(), atol=1e-3)
 
 
 def test_weight_decay_draws_the_map_to_the_mean():

@@ -180,6 +180,28 @@ def test_a_kernel_at_new_points_is_scikit_learns():
     assert fit("kernel", source, target).settings["length"] == pytest.approx(np.median(distances), rel=0.01)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_gcv_at_lambda_0_is_its_limit_where_every_anchor_is_fitted_exactly(kind):
+    source, target = two_views(9, 20, 4)
+    at_0, near = gcv(kind, source, target, [0, 1e-9]).gcv
+    assert at_0 == pytest.approx(near, rel=1e-5)
+    np.testing.assert_allclose(loo(kind, source, target, 0), loo(kind, source, target, 1e-9), rtol=1e-4, atol=1e-6)
+
+
+def test_a_source_that_is_one_point_gives_the_mean_target_and_says_so():
+    source, target = np.full((3, 2), 0.1), np.random.default_rng(0).standard_normal((3, 4))  # whose mean is not 0.1
+    for lam in (0, 0.1, "gcv"):
+        found = fit("affine", source, target, lam)
+        assert "the source is the same at all anchors (3)" in found.note
+        np.testing.assert_allclose(found(np.array([[5.0, -5.0]])), target.mean(0)[None], rtol=1e-12)
+
+
+def test_a_kernel_of_fewer_anchors_than_latents_is_not_singular():
+    source, target = two_views(6, 10, 4)  # its weights are in the span of the anchors alone
+    assert fit("kernel", source, target, 0, kernel="linear").note == ""
+    assert fit("kernel", source, target, 0).note == ""
+
+
 @pytest.mark.parametrize("kind", ["linear", "affine"])
 def test_a_singular_system_says_so_and_takes_the_smallest_map(kind):
     source, target = two_views(6, 10, 4)

@@ -83,3 +83,13 @@ def test_the_rotation_part_is_scipys_polar_factor_and_eigenvalues_are_its_charac
     np.testing.assert_allclose(np.abs(eigenvalues(rotation_part(a))), 1, atol=1e-12)
     with pytest.raises(StitchError, match="7 x 4; allowed is a square one"):
         eigenvalues(rng.standard_normal((7, 4)))
+
+
+@pytest.mark.parametrize(("d1", "d2"), [(5, 3), (3, 5), (4, 4)])
+def test_the_scale_is_that_of_least_squares_whatever_the_sizes(d1, d2):
+    source, target = two_views(40, d1, d2)
+    found = fit("orthogonal", source, target)
+    residuals = target - found(source)
+    np.testing.assert_allclose(np.sum(residuals * (found(source) - target.mean(0))), 0, atol=1e-9)
+    few = fit("orthogonal", source[:3], target[:3]).note
+    assert f"{min(d1, d2) + 1} anchors or more in general position fix all" in few

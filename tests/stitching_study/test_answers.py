@@ -10,7 +10,16 @@ import pytest
 from helpers.stitching_study import answers, log
 
 USUAL = {"part": "p", "dataset": "digits", "sampling": "equally", "mapping": "affine", "lambda": "gcv"}
-USUAL |= {"layer1": "latent", "layer2": "latent", "network1": "conv", "network2": "conv", "latent1": 3, "latent2": 3}
+USUAL |= {
+    "layer1": "latent",
+    "layer2": "latent",
+    "network1": "conv",
+    "network2": "conv",
+    "activation1": "relu",
+    "latent1": 3,
+    "latent2": 3,
+}
+MODELS = [(activation, seed) for activation in ("relu", "tanh") for seed in range(3)]
 
 
 def table(name, rows):
@@ -20,9 +29,8 @@ def table(name, rows):
 
 def pairs():
     """Three seeds each of relu and tanh; a map across activations costs half as much again as B's own error."""
-    names = [(activation, seed) for activation in ("relu", "tanh") for seed in range(3)]
     found = []
-    for (a, b), n, draw in itertools.product(itertools.permutations(names, 2), (20, 100), range(2)):
+    for (a, b), n, draw in itertools.product(itertools.permutations(MODELS, 2), (20, 100), range(2)):
         differ = ", ".join([*["activation"] * (a[0] != b[0]), *["seed"] * (a[1] != b[1])])
         loss = (1.5 if a[0] != b[0] else 1.1) + 0.01 * (a[1] - b[1]) + 0.001 * draw + (1 if n == 20 else 0)
         row = {"model1": "".join(map(str, a)), "model2": "".join(map(str, b)), "differ": differ, "draw": draw}
@@ -42,13 +50,14 @@ def layers():
             row |= {"num_samples": 500, "draw": 0, "accuracy": accuracy, "accuracy_1": 0.95, "accuracy_2": 0.95}
             row |= {"cka": 0.8 if living else 0.0, "r2": 0.7, "r2_within": 0.5 if living else 0.0}
             found.append({**row, "learned_1": one != "dead", "learned_2": two != "dead"})
-    return found
+    burst = {"model1": "a", "model2": "burst", "layer1": "", "layer2": "", "differ": "init", "note": "burst diverged"}
+    return [*found, burst]
 
 
 @pytest.fixture
 def results():
     return SimpleNamespace(
-        models=pd.DataFrame({"dataset": ["digits"] * 6}),
+        models=pd.DataFrame([{"dataset": "digits", "model": f"{a}{seed}", "activation": a} for a, seed in MODELS]),
         pairs=table("pairs", pairs()),
         classes=table("classes", []),
         layers=table("layers", layers()),
@@ -60,8 +69,11 @@ def test_each_question_is_answered_from_its_own_rows(results):
     assert "Which anchors are worth it?" not in found
     assert "What is an accuracy worth?" not in found
     assert "within 10 % of B's own" in found["How many anchors does a map need?"]
+    said = found["Does it matter in what two networks differ?"]
+    assert "relu to tanh 1.5" in said
+    assert "tanh to relu 1.5" in said
     said = found["Does a map between two activations lose more than one between two seeds?"]
-    assert "Loss between activations minus the mean between seeds: 0.4 +-" in said
+    assert "Loss between activations minus the mean between seeds, of the same kind of B: 0.4 +-" in said
     assert "as expected, above 0 at 95% confidence" in said
     said = found["Where do the layers of two living runs fit?"]
     assert "differ in seed (2 ordered pairs), layer 0: CKA 0.80 +- 0.00" in said
@@ -69,7 +81,14 @@ def test_each_question_is_answered_from_its_own_rows(results):
     said = found["Where does a run fail that has not learned?"]
     assert said.count("accuracy 0.100 +- 0.000") == 2
     said = found["At which layer does a deep network stop adding anything?"]
-    assert said.startswith("Of 4 hidden layers, 3.0 +- 0.0 suffice (2 runs)")
+    assert said.startswith("relu, 4 hidden layers: 3 suffice (median of 2 runs, 3)")
+
+
+def test_the_short_answer_is_of_networks_that_differ_in_their_seed_alone(results):
+    said = answers.answer([results])
+    seeds = results.pairs[(results.pairs.differ == "seed") & (results.pairs.num_samples == 100)]
+    assert f"{(seeds.mse_stitched / seeds.mse_2).mean():.3g} " in said
+    assert said.startswith("Autoencoders that differ in their seed: ")
 
 
 def test_a_study_of_nothing_answers_nothing(results):
@@ -88,7 +107,7 @@ def test_what_is_written_is_read_by_the_gallery(results, tmp_path, monkeypatch, 
     assert [order.index(question) for question in written.question] == sorted(map(order.index, written.question))
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["question"] == answers.QUESTION
-    assert "seed 1.1 (" in manifest["answer"]
+    assert "differ in their seed: 1.1 (" in manifest["answer"]
     monkeypatch.setattr(answers, "studies", lambda folder: [])
     with pytest.raises(SystemExit):
         answers.main([str(tmp_path)])

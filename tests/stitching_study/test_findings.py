@@ -1,6 +1,7 @@
 """Sentences from made-up tables: the numbers in them, over what they are means, and which rows they are about."""
 
 import made_up_stitches
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -20,8 +21,10 @@ def test_the_usual_rows_are_the_first_map_by_gcv_with_most_anchors():
     usual = rows.usual(PAIRS)
     assert {*usual.mapping, *usual["lambda"], *usual.num_samples} == {"affine", "gcv", 100}
     assert set(rows.usual(PAIRS, "num_samples", "lambda").num_samples) == set(made_up_stitches.ANCHORS)
-    fixed = rows.usual(PAIRS[PAIRS["lambda"] != "gcv"])  # a study without GCV still has rows
-    assert len(fixed) > 0
+    fixed = PAIRS[PAIRS["lambda"] != "gcv"].assign(part="fixed")
+    assert {*rows.usual(fixed)["lambda"]} == {0.0}  # its first, where a part has none by GCV
+    both = rows.usual(pd.concat([PAIRS, fixed], ignore_index=True))
+    assert len(both) == len(rows.usual(PAIRS)) + len(rows.usual(fixed))
 
 
 def test_a_mean_over_pairs_has_no_spread_where_pairs_do_not_differ():
@@ -42,6 +45,33 @@ def test_the_peak_is_at_as_many_anchors_as_latents_and_paired():
 def test_lambda_in_hindsight_is_named():
     at_30 = AFFINE[AFFINE.num_samples == 30]
     assert "the best of 3 fixed lambdas is 0.01 (0.041), the worst 0 (0.076), GCV has 0.036" in findings.lambdas(at_30)
+    assert "all 3 fixed lambdas give 0.05, GCV has 0.05" in findings.lambdas(at_30.assign(mse_stitched=0.05))
+
+
+def test_anchors_that_suffice_are_counted_from_b_own_error_and_the_class_means():
+    table = AFFINE[AFFINE["lambda"] == "gcv"]
+    said = findings.anchors(table.assign(mse_stitched=table.mse_stitched - 0.003))  # 0.053, 0.033, 0.026
+    assert "affine 2.21 times B's own at 10 anchors and 1.08 at 100; below the class means from 30 anchors" in said
+    assert "within 10 % of B's own from 100 anchors." in said
+    assert "within 10 % of B's own at none of them" in findings.anchors(table)
+
+
+def test_layers_within_a_point_are_counted_from_the_parents_mean():
+    table = made_up_stitches.classified()  # of 0.935, less 1 / n
+    said = findings.within_a_point(table.assign(accuracy_stitched=table.accuracy_stitched + 0.001))
+    assert said == "Within one point of the parents' mean accuracy: layer 3 from 100 anchors."
+
+
+def test_the_share_of_a_rotation_is_that_of_squares():
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    assert "100.0% of its squared size" in findings.turned(3 * turn, turn)
+    assert "80.0% of its squared size" in findings.turned(np.diag([1.0, 3.0]), np.eye(2))  # 4^2 / (10 * 2)
+
+
+def test_images_kept_are_the_best_and_then_the_worst():
+    said = findings.kept(PAIRS.assign(top_kept_2=0.8, low_kept_2=0.3))
+    assert "tenth of best 0.80" in said
+    assert "of worst 0.30" in said
 
 
 def test_maps_and_strategies_are_compared_draw_by_draw():
@@ -74,8 +104,33 @@ def test_differences_are_held_against_seeds_alone():
     table = usual.assign(differ=tanh.map({True: "activation", False: "seed"}))
     said = findings.differences(uneven(table, tanh, 0.0024))
     assert "seed 1.21" in said
-    assert "0.101 +- " in said
-    assert "(activation, 4 pairs), as expected, above 0" in said
+    assert "0.102 +- " in said
+    assert "(activation, 2 pairs), as expected, above 0" in said
+
+
+def test_what_a_classifier_loses_is_accuracy():
+    usual = rows.usual(PAIRS).assign(differ="seed")
+    one = usual.model1 == usual.model1.iloc[0]
+    lost = usual.assign(mse_stitched=np.nan, accuracy_2=0.9, accuracy_stitched=0.88 - 0.05 * one)
+    lost["differ"] = one.map({True: "activation", False: "seed"})
+    said = findings.differences(lost)
+    assert said.startswith("B's accuracy minus the stitched one's, where this differs: activation 0.07")
+    assert "seed 0.02" in said
+
+
+def test_changes_name_what_b_has_and_a_has_not():
+    own = {"network": "conv", "init": "he_normal", "classes": "all", "layers": np.nan, "dataset": "d"}
+    models = pd.DataFrame(
+        [
+            {**own, "model": "a", "activation": "relu", "latent": 30.0},
+            {**own, "model": "b", "activation": "tanh", "latent": 10.0, "classes": "0 1"},
+        ]
+    )
+    one = {"dataset": "d", "model1": "a", "model2": "b"}
+    pairs = pd.DataFrame([{**one, "differ": "seed"}, {**one, "differ": "activation, latent, seed"}])
+    back = {"dataset": "d", "model1": "b", "model2": "a", "differ": "classes"}
+    found = rows.changes(pd.concat([pairs, pd.DataFrame([back])]), models).change
+    assert list(found) == ["seed", "latent 30 to 10, relu to tanh", "classes 0 1 to all"]
 
 
 def test_layers_say_from_where_on_nothing_is_added():
@@ -85,15 +140,46 @@ def test_layers_say_from_where_on_nothing_is_added():
     assert "within one point of its highest (0.95) from layer 3 of 9" in said
 
 
+def test_the_pairs_that_tell_most_are_those_of_runs_that_have_learned():
+    one = {"layer1": "0", "layer2": "0", "accuracy": 0.9, "cka": 0.5, "r2": 0.5}
+    made = [("x", "y", "seed", 0, 0), ("a", "x", "seed", 1, 0), ("a", "b", "seed", 1, 1), ("b", "a", "seed", 1, 1)]
+    made += [("a", "c", "init", 1, 1), ("x", "a", "seed", 0, 1), ("a", "burst", "init", 1, 0)]
+    columns = ["model1", "model2", "differ", "learned_1", "learned_2"]
+    table = pd.DataFrame([{**one, **dict(zip(columns, row, strict=True))} for row in made])
+    table.loc[table.model2 == "burst", ["layer1", "accuracy"]] = "", np.nan
+    told = rows.telling_pairs(rows.named_pairs(rows.stitched(table)), most=3)
+    assert set(told.pair) == {"a to b", "a to c", "a to x"}
+    findings.layers(told)  # a row without layers has none to speak of
+
+
 def test_architectures_stand_beside_what_is_published():
     table = rows.usual(made_up_stitches.classified()).assign(network1="vit", network2="vit")
     table.loc[table.model2 == "conv_tanh_s0", ["network2", "accuracy_stitched"]] = "resnet14", 0.8
     said = findings.architectures(table)
-    assert "within an architecture 0.995" in said
-    assert "across 0.86" in said
+    assert "vit to vit 0.9" in said
+    assert "vit to resnet14 0.8000" in said
+    assert "across minus the mean within: 0." in said
     assert findings.PUBLISHED in said
 
 
 @pytest.mark.parametrize("n", [10, 20])
 def test_lambda_0_is_looked_at_nearest_to_the_latent_size(n):
     assert list(findings.near(PAIRS.assign(latent1=n))) == [10]
+
+
+def test_from_on_is_where_no_later_place_falls_out():
+    assert findings.from_on([1, 2, 5, 9], {1, 5, 9}) == 5
+    assert findings.from_on([1, 2, 5], {1, 2}) is None
+    assert findings.from_on([1, 2], {1, 2}) == 1
+
+
+def test_what_a_difference_costs_is_held_against_seeds_of_the_same_b():
+    """relu to tanh costs 1.2 where tanh to tanh costs 1.1 and relu to relu 1.3: more than a seed, not less."""
+    kinds = [("relu", "relu", 1.3), ("tanh", "tanh", 1.1), ("relu", "tanh", 1.2)]
+    table = pd.DataFrame(
+        {"model1": f"{a}--s{i}", "model2": f"{b}--s{1 - i}", "layer2": "latent", "cost": cost + 0.01 * i,
+         "differ": "seed" if a == b else "activation, seed"}
+        for a, b, cost in kinds for i in (0, 1)
+    )  # fmt: skip
+    more = findings.beyond_seed(table, "cost").more[table.differ != "seed"]
+    assert more.mean() == pytest.approx(0.1)

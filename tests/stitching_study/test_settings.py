@@ -18,6 +18,7 @@ ONE = {"a": {"what": "autoencoders"}}
         ({"maps": ["afine"]}, ONE, "maps: 'afine' is not known; did you mean 'affine'?"),
         ({"sampling": ["equal"]}, ONE, "sampling: 'equal' is not known; did you mean 'equally'?"),
         ({"lams": [-1]}, ONE, "lams is -1; allowed is a finite number from 0 up, or 'gcv'"),
+        ({"lams": [0.1, 0.1000000001]}, ONE, "lams, to six digits, names '0.1' twice"),
         ({"lams": ["cv"]}, ONE, "lams is 'cv'; allowed is"),
         ({"anchors": [0]}, ONE, "anchors is 0; allowed is a whole number from 1 up"),
         ({"anchors": [20, 20]}, ONE, "anchors names 20 twice"),
@@ -47,6 +48,7 @@ ONE = {"a": {"what": "autoencoders"}}
         ({}, {"a": {"what": "autoencoders", "device": "cpu"}}, "is the same for all; it belongs into CONFIG"),
         ({}, {"A": ONE["a"], "a": ONE["a"]}, "STITCHES names 'A' and 'a'"),
         ({"datasets": ["mnits"]}, ONE, "did you mean 'mnist'?"),
+        ({}, {1: ONE["a"]}, "a name in STITCHES is 1; allowed is a text"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused_in_one_sentence(config, parts, words):
@@ -128,8 +130,41 @@ def test_what_changes_a_model_is_apart_from_what_changes_a_pair():
     assert isinstance(first[0], Plan)
 
 
+@pytest.mark.parametrize(
+    ("what", "one", "other", "same"),
+    [
+        ("autoencoders", {}, {"maps": ["linear"], "sampling": ["random"], "anchors": [30], "pairs": "close"}, True),
+        ("autoencoders", {"beta": 0.1}, {"beta": 0.2}, True),  # of which a conv network has none
+        ("autoencoders", {"networks": ["vae"], "beta": 0.1}, {"networks": ["vae"], "beta": 0.2}, False),
+        ("autoencoders", {"base": 8}, {"base": 4}, False),
+        ("autoencoders", {}, {"train_size": 100}, False),
+        ("autoencoders", {}, {"lr": 0.1}, False),
+        ("autoencoders", {}, {"datasets": ["mnist"]}, False),
+        ("classifiers", {"layers": ["0"]}, {"width": 0.5}, True),  # of which an mlp has none
+        ("classifiers", {}, {"hidden_size": 8}, False),
+        ("classifiers", {"networks": ["resnet14"]}, {"networks": ["resnet14"], "width": 0.5}, False),
+        ("sweep", {}, {"draws": 2, "layers_list": [3]}, True),
+        ("sweep", {}, {"sweep": {"dataset": "digits", "num_epochs": 3, "layers_list": [3], "seeds": [0, 1]}}, False),
+    ],
+)
+def test_parts_share_the_models_that_agree_in_what_decides_their_weights(what, one, other, same):
+    parts = {"a": {"what": what, **one}, "b": {"what": what, **other}}
+    together = study_settings({}, parts).plans
+    alone = [{p.key for p in study_settings({}, {name: own}).plans if p.do == "model"} for name, own in parts.items()]
+    assert {p.key for p in together if p.do == "model"} == set.union(*alone)
+    assert sum(p.do == "model" for p in together) == (max if same else sum)(map(len, alone))
+    assert bool(set.intersection(*alone)) == same
+
+
 def test_data_of_ones_own_has_a_name_that_is_a_file():
     assert data_name("mnist") == "mnist"
     names = {data_name(f"arrays:{folder}/My data.npz") for folder in ("a", "b")}
     assert len(names) == 2
     assert all(name.startswith("arrays-my-data-npz-") for name in names)
+
+
+@pytest.mark.parametrize(("key", "value", "there"), [("layers_list", 7, "5, 10, 20"), ("seeds", 99, "0, 1, 2")])
+def test_runs_that_a_sweep_has_not_are_refused(key, value, there):
+    part = {"what": "sweep", "sweep": "results/digits", "pairs": ["seeds"], key: [value]}
+    with pytest.raises(ConfigError, match=rf"{key} is {value}; allowed is a choice among .*: {there}"):
+        study_settings({}, {"runs": part})

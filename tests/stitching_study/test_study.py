@@ -159,7 +159,7 @@ def test_there_is_a_row_for_each_map_and_none_twice(finished):
     assert not results.classes.duplicated([*key, "class"]).any()
     assert (results.pairs[results.pairs.mapping == "orthogonal"]["lambda"] == "").all()
     assert set(results.pairs[results.pairs.mapping == "affine"]["lambda"]) == {"gcv", "0"}
-    assert results.classes.model1.isin([A, B]).all()  # what pairs.csv says of the same task
+    assert results.classes.model1.isin([A, B]).all()  # what pairs.csv.gz says of the same task
     assert results.classes.groupby(key).mse_stitched.mean().between(0, 1).all()
 
 
@@ -261,6 +261,11 @@ def test_reading_takes_no_torch(finished):
         ({"classes": ["all", [3]]}, {"a": {"what": "classifiers"}}, "allowed are 2 or more of 0 to 9"),
         ({"classes": [[0, 1], [2, 3]], "anchor_classes": "shared"}, TWO, "have no class in common"),
         ({"train_size": 2000}, TWO, "train_size is 2000"),
+        (
+            {"eval_size": 3},
+            {"a": {"what": "classifiers"}},
+            "eval_size is 3 and there are 60 test images; allowed are 4",
+        ),
     ],
 )
 def test_what_would_fail_after_hours_is_refused_before_anything_is_written(config, parts, words, tmp_path):
@@ -327,10 +332,76 @@ def test_more_models_are_added_and_nothing_is_made_again(copy):
         assert_same({name: old}, before)
 
 
-def test_other_maps_make_the_pairs_anew_and_no_model(copy):
-    study = study_of(copy, TWO, maps=["linear"])
+def test_a_model_is_trained_once_whatever_parts_use_it(copy, monkeypatch):
+    before, trained = tables_of(copy), []
+    monkeypatch.setattr(tasks, "Trained", lambda model, data: trained.append(model.name) or models.Trained(model, data))
+    other = {**TWO["toy"], "draws": 1, "anchors": [30]}
+    first = {"first": {**other, "seeds": [0, 2]}, **TWO, "longer": {**other, "num_epochs": 3}}
+    study_of(copy, first).run()
+    assert sorted(trained) == [A, B, A.replace("s0", "s2")]  # those of three epochs, and one of another seed
+    after = tables_of(copy)
+    assert not after["models"].task.duplicated().any()
+    assert after["models"].groupby("model").num_epochs.unique().map(sorted)[A] == ["2", "3"]
+    assert after["pairs"].groupby("part").model1.nunique().to_dict() == {"first": 2, "longer": 2, "toy": 2}
+    own = after["pairs"][after["pairs"].model1 == A].groupby("part").mse_1.unique().str[0]
+    assert own["first"] == own["toy"] != own["longer"]
+    for name in before:
+        assert_same({name: after[name][after[name].task.isin(before[name].task)]}, before)
+    assert study_of(copy, TWO).left == []  # of whatever parts were left out
+
+
+MORE = {"sampling": ["equally", "random"], "draws": 3, "lams": ["gcv", 0.1, 0.0]}
+MAPS = {"maps": ["affine", "kernel", "orthogonal"], "map_settings": {"kernel": {"length": 2.0}}}
+
+
+@pytest.mark.parametrize("lists", [{"anchors": [12, 30, 40]}, {**MORE, **MAPS}], ids=["anchors", "others"])
+def test_a_longer_list_keeps_what_is_there_and_adds_what_is_new(lists, copy, tmp_path, monkeypatch):
+    parts = {"toy": {**TWO["toy"], **lists}}
+    whole = tables_of_run(tmp_path / "whole", parts)
+    evaluated, evaluate = [], stitches.evaluate_many
+    monkeypatch.setattr(stitches, "evaluate_many", lambda p, z: (evaluated.append(len(z)), evaluate(p, z))[1])
+    study_of(copy, parts).run()
+    assert_same(tables_of(copy), whole)
+    there = 2 * 3 * 2 * 2  # pairs, maps, draws, numbers of anchors; a number of its own, four controls, identity once
+    assert sum(evaluated) == 5 * (len(whole["pairs"]) - there) + 2
+
+
+def tables_of_run(folder, parts):
+    study_of(folder, parts).run()
+    return tables_of(folder)
+
+
+def test_a_shorter_list_is_finished_and_what_is_beyond_it_stays(copy, monkeypatch):
+    before, fewer = tables_of(copy), {"anchors": [40], "maps": ["orthogonal"], "draws": 1}
+    assert study_of(copy, **fewer).left == []
+    study_of(copy, **fewer, sampling=["equally"], lams=[0.1]).run()
+    assert_same(tables_of(copy), before)
+    other = {"toy": {**TWO["toy"], **fewer, "maps": ["linear"], "lams": [0.1]}}
+    study_of(copy, other).run()
+    pairs = tables_of(copy)["pairs"]
+    assert_same({"pairs": pairs[pairs.mapping != "linear"]}, before)
+    assert len(pairs) == len(before["pairs"]) + 2
+    monkeypatch.setattr(stitches, "pairs_of", None)  # all rows are there
+    study_of(copy).run()
+    after = tables_of(copy)["pairs"]
+    assert_same({"pairs": after[after.mapping != "linear"]}, before)
+
+
+@pytest.mark.parametrize("other", [{"eval_size": 40}, {"pool_size": 100}, {"control_draws": 1}])
+def test_other_images_make_the_pairs_anew_and_no_model(other, copy, tmp_path):
+    parts = {"toy": {**TWO["toy"], **other, "anchors": [12, 30]}}
+    study = study_of(copy, parts)
     assert {plan.do for plan in study.left} == {"pair"}
-    assert set(study.run().pairs.mapping) == {"linear"}
+    study.run()
+    assert_same(tables_of(copy), tables_of_run(tmp_path / "whole", parts))
+
+
+def test_maps_with_other_settings_are_fitted_again(tmp_path):
+    part = {**TWO["toy"], "maps": ["affine", "mlp"], "map_settings": {"mlp": {"steps": 0}}, "draws": 1}
+    study_of(tmp_path / "study", {"toy": part}).run()
+    longer = {"toy": {**part, "map_settings": {"mlp": {"steps": 5}}}}
+    study_of(tmp_path / "study", longer).run()
+    assert_same(tables_of(tmp_path / "study"), tables_of_run(tmp_path / "whole", longer))
 
 
 def test_a_published_folder_without_states_opens_and_goes_on(copy):
@@ -339,10 +410,14 @@ def test_a_published_folder_without_states_opens_and_goes_on(copy):
     before = tables_of(copy)
     with pytest.raises(log.StudyError, match="weights are kept where a study was run, and not published"):
         study_of(copy).pair("toy", A, B)
-    study_of(
-        copy, {"toy": {**TWO["toy"], "eval_size": 40}}
-    ).run()  # the models are trained again, and come out the same
-    assert_same({"models": tables_of(copy)["models"]}, before)
+    longer = {"toy": {**TWO["toy"], "anchors": [12, 30, 40]}}
+    study = study_of(copy, longer)
+    assert [plan.do for plan in study.left] == ["model", "model", "pair", "pair"]
+    study.run()  # the models are trained again, and come out the same
+    after = tables_of(copy)
+    assert_same({"models": after["models"]}, before)
+    assert_same({"pairs": after["pairs"][after["pairs"].num_samples != "30"]}, before)
+    assert (after["pairs"].num_samples == "30").sum() == len(before["pairs"]) / 2
 
 
 def test_other_settings_are_refused_with_what_differs(copy):
@@ -360,10 +435,10 @@ def test_a_folder_of_a_path_study_is_refused(copy):
 
 @pytest.mark.parametrize(
     "name",
-    ["pairs.csv", "classes.csv.gz", "manifest.json", f"state/rows/{THERE}.json", f"state/weights/toy--digits--{A}.pt"],
+    ["pairs.csv.gz", "classes.csv.gz", "manifest.json", f"state/rows/{THERE}.json", "state/weights/models--*.pt"],
 )
 def test_a_damaged_file_is_named_and_what_it_held_is_made_again(name, copy, capsys):
-    before, path = tables_of(copy), copy / name
+    before, path = tables_of(copy), min(copy.glob(name))
     path.write_bytes(path.read_bytes()[:-20])
     if name == "manifest.json":
         with pytest.raises(ConfigError, match=r"manifest.json is not readable JSON .* get it back, or move it away"):
@@ -374,20 +449,45 @@ def test_a_damaged_file_is_named_and_what_it_held_is_made_again(name, copy, caps
             log.load_study(copy)
     if "weights" in name:  # a pair, which needs them, is to be made again
         (copy / "state/rows" / f"{THERE}.json").unlink()
-        (copy / "pairs.csv").unlink()
+        (copy / "pairs.csv.gz").unlink()
     study_of(copy).run()
     if name.startswith("state"):
         assert path.name.rpartition(".")[0] in capsys.readouterr().out
     assert_same(tables_of(copy), before)
 
 
-def test_weights_of_another_network_are_named(copy):
-    model = models_of(study_of(copy).settings)[0]
-    weights = conv_autoencoder(image_shape=(1, 8, 8), latent=4, base=1).state_dict()
-    files.write_state(study_tables.weights_file(copy, model.key), weights, {})
-    with pytest.raises(
-        study_tables.StudyError, match=rf"{A}.pt holds the weights of another network than {A}; move it"
-    ):
+def other_sizes(copy, path, key):
+    files.write_state(path, conv_autoencoder(image_shape=(1, 8, 8), latent=4, base=1).state_dict(), {"task": key})
+
+
+def of_other_training(copy, path, key):
+    weights, about = files.read_state(path)
+    files.write_state(path, {name: value + 1 for name, value in weights.items()}, about)
+
+
+def of_another_seed(copy, path, key):
+    shutil.copy(study_tables.weights_file(copy, key.replace("--s0", "--s1")), path)
+
+
+def cut_in_half(copy, path, key):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (other_sizes, "holds other weights than those that were trained"),
+        (of_other_training, "holds other weights than those that were trained"),
+        (of_another_seed, "holds the weights of models--digits--.*--s1"),
+        (cut_in_half, "is damaged"),
+        (lambda copy, path, key: path.unlink(), "there is no .*: weights are kept where a study was run"),
+    ],
+)
+def test_no_pair_is_made_of_weights_that_are_another_networks_or_damaged(damage, words, copy):
+    study = study_of(copy)
+    path = study_tables.weights_file(copy, models_of(study.settings)[0].key)
+    damage(copy, path, models_of(study.settings)[0].key)
+    with pytest.raises(study_tables.StudyError, match=rf"{words}.*; get it back, or run the study in another save_dir"):
         study_of(copy).pair("toy", A, B)
 
 

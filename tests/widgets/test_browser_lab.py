@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_lab import KERNEL, KERNEL_IDLE, OUTPUT, RUN_ALL, open_lab
 
 from helpers import records
 
@@ -56,18 +57,6 @@ def until(activation):
 gated.ungated = gated.__defaults__[-1]  # the cell may run again
 StackTraining.advance = gated
 """
-OUTPUT = ".jp-OutputArea-output"
-KERNEL = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
-KERNEL_IDLE = f"{KERNEL}?.status === 'idle'"
-FLAGS = [
-    "--no-browser",
-    "--allow-root",
-    "--expose-app-in-browser",
-    "--IdentityProvider.token=",
-    "--ServerApp.ip=127.0.0.1",
-    "--ServerApp.port={port}",
-    "--ServerApp.port_retries=0",
-]
 SECONDS = 120  # for what takes a second or two; passed only where something is broken
 
 
@@ -91,7 +80,7 @@ class Lab:
 
     def run_all(self):
         self.wait_for(lambda: self.page.evaluate(KERNEL_IDLE), "an idle kernel")
-        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+        self.page.evaluate(RUN_ALL)
 
     def restart_kernel(self):
         self.page.evaluate(f"async () => {{ await {KERNEL}.restart() }}")
@@ -174,8 +163,7 @@ def lab(page, serve, tmp_path, monkeypatch):
     folder = tmp_path / "lab"
     folder.mkdir()
     nbformat.write(notebook, folder / "run.ipynb")
-    address = serve("jupyterlab", *FLAGS, f"--ServerApp.root_dir={folder}")
-    page.goto(f"{address}/lab/tree/run.ipynb?reset")
+    address = open_lab(page, serve, folder / "run.ipynb")
     return Lab(page, folder, lambda: serve.log(address))
 
 
