@@ -186,27 +186,30 @@ def turned(a, rotation):
 
 
 def accuracies(table):
-    """Accuracy with what makes it mean something: agreement on B's errors, held-out R^2, and label noise beside it."""
+    """Accuracy with what makes it mean something: agreement on B's errors, held-out R^2, and two controls beside it."""
     parents = (_value(table, "accuracy_1") + _value(table, "accuracy_2")) / 2
     said = (
         f"Accuracy {mean(table, 'accuracy_stitched')}, of the parents {words.number(parents)}; B's answer is given to "
         f"{mean(table, 'agreement_on_errors', '.2f')} of the images that B gets wrong; R^2 of B's latents "
         f"{mean(table, 'latent_r2', '.2f')}."
     )
-    if "accuracy_label_noise" in table and table.accuracy_label_noise.notna().any():
-        said += (
-            f" Noise that carries only the label has accuracy {mean(table, 'accuracy_label_noise')}, but agrees on B's "
-            f"errors in {mean(table, 'agreement_on_errors_label_noise', '.2f')}, and its R^2 within classes is "
-            f"{mean(table, 'latent_r2_within_label_noise', '.2f')} (the stitched network's: "
-            f"{mean(table, 'latent_r2_within', '.2f')})."
-        )
-    if "accuracy_untrained" in table and table.accuracy_untrained.notna().any():
-        said += (
-            f" An untrained A has accuracy {mean(table, 'accuracy_untrained')}, agrees on B's errors in "
-            f"{mean(table, 'agreement_on_errors_untrained', '.2f')}, and its R^2 within classes is "
-            f"{mean(table, 'latent_r2_within_untrained', '.2f')}."
-        )
+    if noise := _control(table, "label_noise", "but agrees"):
+        said += f" Noise that carries only the label has {noise} (the stitched network's: "
+        said += f"{mean(table, 'latent_r2_within', '.2f')})."
+    if untrained := _control(table, "untrained", "agrees"):
+        said += f" An untrained A has {untrained}."
     return said
+
+
+def _control(table, name, agrees):
+    """The accuracy of a control with what stands beside it; empty where it was not measured."""
+    if f"accuracy_{name}" not in table or table[f"accuracy_{name}"].isna().all():
+        return ""
+    return (
+        f"accuracy {mean(table, f'accuracy_{name}')}, {agrees} on B's errors in "
+        f"{mean(table, f'agreement_on_errors_{name}', '.2f')}, and its R^2 within classes is "
+        f"{mean(table, f'latent_r2_within_{name}', '.2f')}"
+    )
 
 
 def within_a_point(table):
