@@ -42,11 +42,12 @@ from helpers.networks.cuts import cut, layers_of
 from helpers.networks.mlp import drawn
 from helpers.progress import duration
 from helpers.stitching import choose, evaluate_many, fit, image_controls, pair_of
-from helpers.stitching.figures import interval
+from helpers.stitching.spread import interval
 from helpers.training import Recipe, Training
 
 PACKAGE = "latentis"
 SEEDS, LATENT, BASE, CLASSES = (0, 1, 2), 30, 8, 10
+DIRECTIONS = list(itertools.permutations(SEEDS, 2))  # as numbered in tables
 TRAIN, TEST, HELD_OUT, POOL = 12_000, 2000, 1000, 3000  # images; anchors are chosen among POOL of those trained on
 EPOCHS = {"early": 1, "late": 3}
 ANCHORS = (10, 20, 30, 50, 100, 500)
@@ -299,8 +300,10 @@ def rows_of(models, table):
 
 
 def _interval(values):
-    """(mean, low, high) over directions, each the mean of its draws."""
-    return interval(values.groupby("pair").mean())
+    """(mean, low, high) over directions, each the mean of its draws, by leaving out a network at a time."""
+    means = values.groupby("pair").mean()
+    one, two = zip(*(DIRECTIONS[number] for number in means.index), strict=True)
+    return interval(pd.DataFrame({"model1": one, "model2": two, "value": means.to_numpy()}), "value")
 
 
 # ---- the time of many fits

@@ -21,17 +21,28 @@ def verdict(differences):
     values = np.asarray(differences, float)
     if len(values) < 2:
         return ONE
-    if values.any() and np.ptp(values) == 0:
-        return ALIKE
+    if np.ptp(values) == 0:  # whatever rounding their mean and deviation have
+        return of_interval(values[0], values[0], values[0])
     reach = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    if abs(values.mean()) <= reach:
-        return EVEN
-    return ABOVE if values.mean() > 0 else BELOW
+    return of_interval(values.mean(), values.mean() - reach, values.mean() + reach)
+
+
+def of_interval(mean, low, high):
+    """The same of a mean whose confidence interval is known; NaN bounds are those of a single pair."""
+    if not np.isfinite([mean, low, high]).all():
+        return ONE
+    if low == high and mean != 0:
+        return ALIKE
+    return EVEN if low <= 0 <= high else ABOVE if mean > 0 else BELOW
 
 
 def outcome(differences, expected=None):
+    """The verdict of differences beside the one that was expected, in words."""
+    return beside(verdict(differences), expected)
+
+
+def beside(found, expected=None):
     """A verdict beside the one that was expected (ABOVE, EVEN, BELOW; None where nothing was), in words."""
-    found = verdict(differences)
     if expected is None or found in (ONE, ALIKE):
         return found
     if found == expected == EVEN:
@@ -49,13 +60,21 @@ def sentence(what, comparisons, unit="seed"):
                  pairs are left out since one of both has not converged; both may be left out
     returns      an empty text for no comparison
     """
-    groups = {}
+    said = []
     for name, differences, *more in comparisons:
         expected, left_out, *_ = [*more, None, None][:2]
         values = np.asarray(differences, float)
         values = values[np.isfinite(values)]
         count = words.counted(len(values), unit) + (f"; {left_out} left out, not converged" if left_out else "")
         mean = words.mean_of(values, ".3g") or "not known"
-        groups.setdefault(outcome(values, expected), []).append(f"{mean} ({name}, {count})")
+        said.append((f"{mean} ({name}, {count})", outcome(values, expected)))
+    return together(what, said)
+
+
+def together(what, said):
+    """One sentence of [(a comparison in words, how it came out)]: those that came out alike stand together."""
+    groups = {}
+    for comparison, came_out in said:
+        groups.setdefault(came_out, []).append(comparison)
     parts = [f"{words.listed(those)}, {came_out}" for came_out, those in groups.items()]
     return f"{what}: {'; '.join(parts)}." if parts else ""

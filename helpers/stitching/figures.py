@@ -1,8 +1,8 @@
 """The pictures of stitched networks; each from a tidy table or from arrays, with its sentence.
 
 A sentence is made by the caller from the same numbers (`helpers.stitching_study.findings`). A line or a dot is a mean
-over pairs of networks, each the mean over its draws of anchors, and its band or bar the confidence interval of that
-mean (Student's t); of one pair it is over draws. Controls are grey and named at their right end.
+over pairs of networks, each the mean over its draws of anchors, and its band or bar the interval of that mean by
+`spread.interval`. Controls are grey and named at their right end.
 """
 
 import matplotlib.pyplot as plt
@@ -11,15 +11,13 @@ import pandas as pd
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
-from scipy import stats
 
 from helpers.figures import COLOURS, STYLE, Picture, grid_of_subplots, line_with_band, style_of, whole_ticks, wrapped
 from helpers.stitching.latents import StitchError
 from helpers.stitching.maps import KINDS
 from helpers.stitching.rotations import eigenvalues, rotation_part
+from helpers.stitching.spread import LEVEL, interval, intervals
 
-LEVEL = 0.95  # of confidence
-PAIR = ("part", "dataset", "model1", "model2", "layer1", "layer2")  # columns that say which two networks are stitched
 LABELS = {
     "mse_stitched": "mean squared error a pixel",
     "mse": "mean squared error a pixel",
@@ -79,37 +77,6 @@ def control_in_words(name):
 def label(number):
     """A column as an axis names it."""
     return LABELS.get(number, str(number).replace("_", " "))
-
-
-def interval(values):
-    """(mean, low, high) of numbers: mean +- t sd / sqrt(n), Student's t at 95 %; NaN bounds for fewer than two.
-
-    What is not finite is left out.
-    """
-    values = np.asarray(values, float)
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return (float(values[0]) if len(values) else np.nan), np.nan, np.nan
-    reach = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean()), float(values.mean() - reach), float(values.mean() + reach)
-
-
-def repeats(table, number):
-    """What the mean of a column is taken over, an array: a value a pair of networks, or a draw where there is one pair.
-
-    Draws of one pair share its networks: as if each were a pair, intervals would be too narrow.
-    """
-    table = table[np.isfinite(table[number].astype(float))]
-    known = [name for name in PAIR if name in table]
-    means = table.groupby(known, dropna=False)[number].mean() if known else []
-    return means.to_numpy(float) if len(means) > 1 else table[number].to_numpy(float)
-
-
-def intervals(table, by, number):
-    """(x, mean, low, high), arrays: `interval` of a column's `repeats` at each value of another, in rising order."""
-    groups = table.groupby(by)
-    found = np.array([interval(repeats(rows, number)) for _, rows in groups], float).reshape(-1, 3)
-    return (np.array(list(groups.groups), float), *found.T)
 
 
 # ---- curves
@@ -295,7 +262,7 @@ def compared(table, number, by, sentence, *, controls=(), panels=None, name=None
         for i, group in enumerate(order):
             values = rows.loc[rows._group == group, number].to_numpy(float)
             ax.plot(values, np.full(len(values), i), "o", color="0.75", ms=2.5, zorder=2)
-            mean, low, high = interval(repeats(rows[rows._group == group], number))
+            mean, low, high = interval(rows[rows._group == group], number)
             bar = [[mean - low], [high - mean]] if np.isfinite(low) else None
             ax.errorbar(mean, i, xerr=bar, fmt="D", color=COLOURS[0], ms=5, capsize=3, zorder=3)
         for i, control in enumerate(controls):
@@ -325,7 +292,7 @@ def ladder(table, sentence, *, number="mse_stitched", controls=CONTROLS, name="c
     columns = {"stitched": number, "1": f"{measure}_1", "2": f"{measure}_2"}
     columns |= {control: f"{measure}_{control}" for control in controls}
     found = {
-        name: interval(repeats(table, column))
+        name: interval(table, column)
         for name, column in columns.items()
         if column in table and np.isfinite(table[column].astype(float)).any()
     }
@@ -356,7 +323,7 @@ def by_class(classes, sentence, *, number="mse", seen=None, name="classes", titl
         figure, axes = plt.subplots(figsize=(1.8 + 0.62 * len(there), 3.4))
     for i, (which, text) in enumerate((("1", "network A"), ("2", "network B"), ("stitched", "stitched, A to B"))):
         column = f"{number}_{which}"
-        found = np.array([interval(repeats(classes[classes["class"] == c], column)) for c in there])
+        found = np.array([interval(classes[classes["class"] == c], column) for c in there])
         reach = np.nan_to_num(np.stack([found[:, 0] - found[:, 1], found[:, 2] - found[:, 0]]))
         place = np.arange(len(there)) + 0.27 * (i - 1)
         colour = ("0.75", "0.45", COLOURS[0])[i]

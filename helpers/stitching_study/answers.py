@@ -9,8 +9,7 @@ question of all of them: whether networks that are trained apart have learned th
 import pandas as pd
 
 from helpers import study_answers
-from helpers.path_study.verdicts import ABOVE, sentence
-from helpers.stitching.figures import repeats
+from helpers.path_study.verdicts import ABOVE
 from helpers.stitching_study import findings, rows
 from helpers.stitching_study.log import is_finished, load_study
 
@@ -62,15 +61,11 @@ def activations(results):
     found = []
     for table in (affine(_images(results)), affine(_classes(results))):
         if len(table) and {"seed", "activation, seed"} <= {*table.differ}:
-            table = findings.beyond_seed(*findings.excess(table))
-            gap = repeats(table[table.differ == "activation, seed"], "more")
-            found.append(
-                sentence(
-                    "Loss between activations minus the mean between seeds, of the same kind of B",
-                    [("all", gap, ABOVE)],
-                    "pair",
-                )
-            )
+            table, cost = findings.excess(table)
+            gap = findings.beyond_seed(table, cost, "activation, seed")
+            own = table[table.differ == "activation, seed"]
+            what = "Loss between activations minus the mean between seeds, of the same kind of B"
+            found.append(findings.compared(what, [("both directions", own, gap, ABOVE)]))
     return found
 
 

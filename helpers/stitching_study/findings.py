@@ -1,14 +1,16 @@
 """The sentences of a stitching study, each from rows of its tables: a number, its spread, and whether it was expected.
 
-Means are over pairs of networks, each the mean over its draws of anchors; of one pair over draws. Comparisons are
-paired the same way, and verdicts are those of `helpers.path_study.verdicts`.
+Means are over pairs of networks, each the mean over its layers and draws of anchors; their intervals, and those of
+differences, leave out one network at a time (`helpers.stitching.spread`). Verdicts are those of
+`helpers.path_study.verdicts`.
 """
 
 import numpy as np
 
 from helpers import words
-from helpers.path_study.verdicts import ABOVE, EVEN, sentence
-from helpers.stitching.figures import control_in_words, in_words, interval, repeats
+from helpers.path_study.verdicts import ABOVE, BELOW, EVEN, beside, of_interval, together
+from helpers.stitching.figures import control_in_words, in_words
+from helpers.stitching.spread import LEVEL, counted, interval, jackknife, mean_over_pairs
 from helpers.stitching_study import rows
 
 CLOSE = 1.1  # of B's own error: "within 10 %"
@@ -19,32 +21,65 @@ PUBLISHED = "Published accuracies: 99.3 % within an architecture, 66.8 to 96.1 %
 
 def mean(table, number, form=".3g"):
     """ "0.0241 (95 % of it: 0.0236 to 0.0246)": a mean with its confidence interval."""
-    middle, low, high = interval(repeats(table, number))
+    return _in_words(interval(table, number), form)
+
+
+def _in_words(found, form=".3g", beside=()):
+    middle, low, high = found
     if not np.isfinite(middle):
         return "not known"
-    within = f" ({words.number(low, form)} to {words.number(high, form)})" if np.isfinite(low) else ""
-    return words.number(middle, form) + within
-
-
-def _unit(table):
-    return "pair" if rows.pairs_in(table) > 1 else "draw"
+    within = [f"{words.number(low, form)} to {words.number(high, form)}"] if np.isfinite(low) else []
+    said = "; ".join([*within, *beside])
+    return words.number(middle, form) + (f" ({said})" if said else "")
 
 
 def _value(table, number):
-    return interval(repeats(table, number))[0]
+    return mean_over_pairs(table[np.isfinite(table[number].astype(float))], number)
+
+
+def compared(what, comparisons):
+    """One sentence of several differences: each with its interval, and how it came out.
+
+    comparisons  [(name, rows it is of, (mean, low, high), expected)], with the verdict that was expected or None
+    """
+    comparisons = [one for one in comparisons if np.isfinite(one[2][0])]
+    counts = list(dict.fromkeys(counted(table) for _, table, *_ in comparisons))
+    said = []
+    for name, table, found, expected in comparisons:
+        own = [counted(table)] if len(counts) > 1 else []
+        said.append((f"{name} {_in_words(found, beside=own)}", beside(of_interval(*found), expected)))
+    return together(f"{what} ({counts[0]})" if len(counts) == 1 else what, said)
 
 
 # ---- 1 to 3: controls, anchors, lambda
 
 
 def controls(table):
-    """What a stitched error lies between: B's own, class means, the mean image, no map."""
+    """What a stitched error lies between: B's own, class means, the mean image, no map; and what was expected of it."""
     number = "mse" if table.mse_stitched.notna().any() else "accuracy"
     names = ["2", "self", "class_means", "label_noise", "mean_image", "shuffled", "untrained", "identity"]
     there = [name for name in names if f"{number}_{name}" in table and table[f"{number}_{name}"].notna().any()]
     parts = [f"{control_in_words(name)} {mean(table, f'{number}_{name}')}" for name in there]
     what = {"mse": "Mean squared error a pixel", "accuracy": "Accuracy"}[number]
-    return f"{what} (mean and 95 % interval): stitched {mean(table, f'{number}_stitched')}; {words.listed(parts)}."
+    said = (
+        f"{what} (mean and {LEVEL:.0%} interval): stitched {mean(table, f'{number}_stitched')}; {words.listed(parts)}."
+    )
+    return f"{said} {_against_controls(table)}".strip() if number == "mse" else said
+
+
+def _against_controls(table):
+    """Differences of errors that section 1 expects to lie above 0, or below."""
+    expected = [("stitched", "class_means", BELOW), ("mean_image", "class_means", ABOVE)]
+    expected += [(name, "class_means", ABOVE) for name in ("shuffled", "untrained")] + [
+        ("identity", "mean_image", ABOVE)
+    ]
+    found = []
+    for one, other, sign in expected:
+        a, b = f"mse_{one}", f"mse_{other}"
+        if {a, b} <= {*table} and (both := table.assign(gap=table[a] - table[b])).gap.notna().any():
+            name = f"{control_in_words(one)} minus {control_in_words(other)}"
+            found.append((name, both, interval(both, "gap"), sign))
+    return compared("Differences of these", found)
 
 
 def anchors(table):
@@ -80,16 +115,28 @@ def from_on(places, good):
 
 
 def maps(table, reference="affine"):
-    """Each map against another at each number of anchors: differences of errors, paired."""
+    """Each map against another at each number of anchors: differences of errors, paired.
+
+    What section 2 expects of orthogonal maps is held beside them: lower errors at fewer anchors than latents, higher
+    ones at ten times as many.
+    """
     number = "mse_stitched" if table.mse_stitched.notna().any() else "accuracy_stitched"
-    parts = []
+    parts, size = [], table.latent2.max()
     for n, own in table.groupby("num_samples"):
-        others = [name for name in own.mapping.unique() if name != reference]
-        gaps = [(in_words(name), rows.gaps(own, number, "mapping", name, reference)) for name in others]
-        if (own.mapping == reference).any() and gaps:
-            parts.append(
-                sentence(f"{number.split('_')[0]} minus {in_words(reference)}'s at {n} anchors", gaps, _unit(own))
+        for_few = BELOW if n < size else ABOVE if n >= 10 * size else None
+        gaps = [
+            (
+                in_words(name),
+                gap,
+                interval(gap, "gap"),
+                for_few if (name, number[:3]) == ("orthogonal", "mse") else None,
             )
+            for name in own.mapping.unique()
+            if name != reference and len(gap := rows.gaps(own, number, "mapping", name, reference))
+        ]
+        parts += (
+            [compared(f"{number.split('_')[0]} minus {in_words(reference)}'s at {n} anchors", gaps)] if gaps else []
+        )
     return parts
 
 
@@ -106,7 +153,7 @@ def peak(table):
     said = f"At {n} anchors for {words.span(sizes, '.0f')} latents, lambda 0 gives {mean(at_zero, 'mse_stitched')}"
     said += f" and lambda by GCV {mean(at_gcv, 'mse_stitched')}; the mean image has {mean(at, 'mse_mean_image')}. "
     gap = rows.gaps(at, "mse_stitched", "chosen", "0.0", "gcv")
-    return said + sentence("Lambda 0 minus GCV", [("error", gap, ABOVE)], _unit(at))
+    return said + compared("Lambda 0 minus GCV", [("error", gap, interval(gap, "gap"), ABOVE)])
 
 
 def near(table):
@@ -149,7 +196,7 @@ def strategies(table, reference="random"):
         gaps = [(in_words(name), rows.gaps(own, number, "sampling", name, reference)) for name in others]
         if gaps:
             what = f"{number.split('_')[0]} minus that of {in_words(reference)} anchors, at {n}"
-            found.append(sentence(what, gaps, _unit(own)))
+            found.append(compared(what, [(name, gap, interval(gap, "gap"), None) for name, gap in gaps]))
     return found
 
 
@@ -258,21 +305,33 @@ def differences(table, by="differ"):
     parts = [f"{what} {mean(own, cost)}" for what, own in table.groupby(by, sort=False)]
     what = {"excess": "Error of the stitched network over B's own", "lost": "B's accuracy minus the stitched one's"}
     said = f"{what[cost]}, where this differs: {'; '.join(parts)}."
-    others = [(what, own) for what, own in beyond_seed(table, cost, by).groupby(by, sort=False) if what != "seed"]
+    others = [(what, own) for what, own in table.groupby(by, sort=False) if what != "seed"]
     if (table[by] == "seed").any() and others:
-        gaps = [(what, repeats(own, "more"), _expected(own)) for what, own in others]
-        said += " " + sentence("Minus the mean between seeds of the same kind of B", gaps, _unit(table))
+        gaps = [(what, own, beyond_seed(table, cost, what, by), _expected(own)) for what, own in others]
+        said += " " + compared("Minus the mean between seeds of the same kind of B", gaps)
     return said
 
 
-def beyond_seed(table, cost, by="differ"):
-    """The same with `more`: a cost minus its mean over pairs that differ in their seed and have this kind of B.
+def beyond_seed(table, cost, what, by="differ"):
+    """(mean, low, high) of a cost where this differs, minus its mean between seeds of the same kinds of B.
 
-    What stitching costs depends on B most: a B that is good by itself makes every ratio to its own error larger.
+    What stitching costs depends on B most: a B that is good by itself makes every ratio to its own error larger. Kinds
+    of B without pairs of seeds are left out.
+
+    cost  a column, as `excess` gives it
+    what  a value of the column `by`
     """
     kind = table.model2.str.replace(r"--s\d+$", "", regex=True) + table.layer2.astype(str)
-    between_seeds = table[cost].where(table[by] == "seed").groupby(kind).transform("mean")
-    return table.assign(more=table[cost] - between_seeds)
+    table = table.assign(_kind=kind)[table[by].isin(["seed", what])]
+    table = table[table._kind.isin(table._kind[table[by] == "seed"])]
+
+    def more(of):
+        between_seeds = of[of[by] == "seed"].groupby("_kind")[cost].mean()
+        own = of[of[by] == what]
+        own = own.assign(_more=own[cost] - own._kind.map(between_seeds))
+        return np.nan if own._more.isna().any() else mean_over_pairs(own, "_more")
+
+    return jackknife(table, more)
 
 
 def _expected(table):
@@ -388,11 +447,13 @@ def architectures(table):
     ]
     said = f"Accuracy of the stitched network: {'; '.join(parts)}."
     table = table.assign(lost=table.accuracy_1 - table.accuracy_stitched)  # no head makes up for what its encoder lacks
-    same = table.network1 == table.network2
-    if same.any() and (~same).any():
-        gap = repeats(table[~same], "lost") - repeats(table[same], "lost").mean()
-        what = "A's accuracy minus the stitched network's, across minus the mean within"
-        said += " " + sentence(what, [("all", gap, ABOVE)], _unit(table))
+
+    def across_minus_within(of):
+        same = of.network1 == of.network2
+        return mean_over_pairs(of[~same], "lost") - mean_over_pairs(of[same], "lost")
+
+    gap = jackknife(table, across_minus_within)
+    said += " " + compared("A's accuracy minus the stitched network's", [("across minus within", table, gap, ABOVE)])
     return f"{said} {PUBLISHED}"
 
 

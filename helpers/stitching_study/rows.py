@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from helpers import words
-from helpers.stitching.figures import PAIR, in_words
+from helpers.stitching.figures import in_words
+from helpers.stitching.spread import PAIR, counted
 
 SHARED = ["part", "dataset"]  # what a picture holds still
 CHANGES = {
@@ -78,10 +78,7 @@ def label(table):
     for name, form in (("mapping", "{}"), ("sampling", "sampling {}"), ("num_samples", "{} anchors")):
         if name in table and table[name].nunique() == 1:
             parts.append(form.format(in_words(table[name].iloc[0])))
-    counts = [words.counted(pairs_in(table), "ordered pair")]
-    if "draw" in table and table.draw.nunique() > 1:
-        counts.append(words.counted(table.draw.nunique(), "draw"))
-    return ", ".join([*parts, " and ".join(counts)])
+    return ", ".join([*parts, counted(table)])
 
 
 def pairs_in(table):
@@ -99,16 +96,14 @@ def each(table, sentence, settings=SHARED):
 
 
 def gaps(table, number, setting, value, other, held=()):
-    """A column at one value of a setting minus at another: a number a pair, its mean over draws; of one pair a draw.
+    """A column at one value of a setting minus at another, as a table: `gap`, a row a pair, its layers, and a draw.
 
     held  columns that are the same in both beside pair and draw
     """
     known = [*(name for name in DRAWN if name in table), *held]
     one, two = (table[table[setting] == which].groupby(known, dropna=False)[number].mean() for which in (value, other))
-    difference = (one - two).dropna()
-    difference = difference[np.isfinite(difference)]
-    by_pair = difference.groupby([name for name in PAIR if name in table], dropna=False).mean()
-    return by_pair.to_numpy(float) if len(by_pair) > 1 else difference.to_numpy(float)
+    difference = (one - two).rename("gap").reset_index()
+    return difference[np.isfinite(difference.gap)]
 
 
 # ---- what the sections of the notebook are about

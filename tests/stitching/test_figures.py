@@ -5,7 +5,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from helpers.stitching import StitchError, figures
 
@@ -25,21 +24,6 @@ def texts(picture):
 
 def line(axes, label):
     return next(line for line in axes.lines if line.get_label() == label)
-
-
-def test_an_interval_is_that_of_a_t_test():
-    values = np.array([1.0, 2.0, 4.0, np.nan, 7.0])
-    found = figures.interval(values)
-    expected = stats.ttest_1samp(values[~np.isnan(values)], 0).confidence_interval(0.95)
-    assert found == pytest.approx((3.5, expected.low, expected.high))
-    assert np.isnan(figures.interval([3.0])[1:]).all()
-
-
-def test_draws_of_one_pair_do_not_count_as_pairs():
-    assert len(figures.repeats(BY_GCV[BY_GCV.num_samples == 10], "mse_stitched")) == 6
-    one = BY_GCV[(BY_GCV.model1 == BY_GCV.model1[0]) & (BY_GCV.model2 == BY_GCV.model2[0])]
-    alone = one[(one.num_samples == 10) & (one.mapping == "affine")]
-    assert len(figures.repeats(alone, "mse_stitched")) == 5
 
 
 def test_curves_are_means_by_map_and_controls_are_named():

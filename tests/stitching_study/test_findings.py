@@ -4,6 +4,7 @@ import made_up_stitches
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from helpers.stitching_study import findings, rows
 
@@ -37,8 +38,7 @@ def test_the_peak_is_at_as_many_anchors_as_latents_and_paired():
     said = findings.peak(uneven(AFFINE, AFFINE["lambda"] != "gcv"))
     assert "At 30 anchors for 30 latents, lambda 0 gives 0.076 " in said
     assert "by GCV 0.036 " in said
-    assert "0.04 +- " in said
-    assert "(error, 6 pairs), as expected" in said
+    assert "(6 ordered pairs of 3 networks): error 0.04 (0.04 to 0.0401), as expected, above 0" in said
     assert findings.peak(AFFINE[AFFINE["lambda"] == "gcv"]) == ""
 
 
@@ -76,12 +76,12 @@ def test_images_kept_are_the_best_and_then_the_worst():
 
 def test_maps_and_strategies_are_compared_draw_by_draw():
     (few, *_) = findings.maps(rows.by_gcv(PAIRS))
-    assert "mse minus affine's at 10 anchors: 0.005 +- " in few
+    assert "mse minus affine's at 10 anchors (6 ordered pairs of 3 networks): orthogonal 0.005 (" in few
     worse = AFFINE[AFFINE["lambda"] == "gcv"]
     both = [worse.assign(sampling="random"), uneven(worse, True, 0.01).assign(sampling="hull")]
     (said, *_) = findings.strategies(pd.concat(both))
-    assert "mse minus that of random anchors, at 10: 0.01 +- " in said
-    assert "(hull, 6 pairs), above 0" in said
+    assert "mse minus that of random anchors, at 10 (6 ordered pairs of 3 networks): hull 0.01 (" in said
+    assert "above 0 at 95% confidence" in said
 
 
 def test_accuracy_never_stands_alone():
@@ -104,8 +104,7 @@ def test_differences_are_held_against_seeds_alone():
     table = usual.assign(differ=tanh.map({True: "activation", False: "seed"}))
     said = findings.differences(uneven(table, tanh, 0.0024))
     assert "seed 1.21" in said
-    assert "0.102 +- " in said
-    assert "(activation, 2 pairs), as expected, above 0" in said
+    assert " of 3 networks): activation 0.102" in said
 
 
 def test_what_a_classifier_loses_is_accuracy():
@@ -158,7 +157,7 @@ def test_architectures_stand_beside_what_is_published():
     said = findings.architectures(table)
     assert "vit to vit 0.9" in said
     assert "vit to resnet14 0.8000" in said
-    assert "across minus the mean within: 0." in said
+    assert "across minus within 0.125 (0.125 to 0.125), undecided" in said
     assert findings.PUBLISHED in said
 
 
@@ -177,9 +176,23 @@ def test_what_a_difference_costs_is_held_against_seeds_of_the_same_b():
     """relu to tanh costs 1.2 where tanh to tanh costs 1.1 and relu to relu 1.3: more than a seed, not less."""
     kinds = [("relu", "relu", 1.3), ("tanh", "tanh", 1.1), ("relu", "tanh", 1.2)]
     table = pd.DataFrame(
-        {"model1": f"{a}--s{i}", "model2": f"{b}--s{1 - i}", "layer2": "latent", "cost": cost + 0.01 * i,
+        {"model1": f"{a}--s{i}", "model2": f"{b}--s{j}", "layer2": "latent", "cost": cost + 0.01 * i,
          "differ": "seed" if a == b else "activation, seed"}
-        for a, b, cost in kinds for i in (0, 1)
+        for a, b, cost in kinds for i in range(3) for j in range(3) if i != j
     )  # fmt: skip
-    more = findings.beyond_seed(table, "cost").more[table.differ != "seed"]
-    assert more.mean() == pytest.approx(0.1)
+    value, low, high = findings.beyond_seed(table, "cost", "activation, seed")
+    assert value == pytest.approx(0.1)
+    without = []  # one of six networks: what is left of a = 0, 0.01, 0.02 in both means
+    for relu, tanh in [(i, None) for i in range(3)] + [(None, i) for i in range(3)]:
+        across = [0.01 * i for i in range(3) for j in range(3) if i != j and i != relu and j != tanh]
+        seeds = [0.01 * i for i in range(3) for j in range(3) if i != j and tanh not in (i, j)]
+        without.append(np.mean(across) - np.mean(seeds))
+    reach = stats.t.ppf(0.975, 5) * np.sqrt(5 * np.var(without))
+    assert (low, high) == pytest.approx((0.1 - reach, 0.1 + reach))
+
+
+def test_a_kind_of_b_without_seeds_has_no_difference():
+    table = pd.DataFrame({"model1": ["relu--s0", "tanh--s0"], "model2": ["tanh--s1", "tanh--s1"], "layer2": "latent"})
+    table = table.assign(cost=[1.2, 1.1], differ=["activation, seed", "seed"])
+    assert findings.beyond_seed(table, "cost", "activation, seed")[0] == pytest.approx(0.1)
+    assert np.isnan(findings.beyond_seed(table[:1], "cost", "activation, seed")[0])

@@ -32,7 +32,7 @@ def test_the_first_combination_has_the_rows_that_lack_the_same():
     assert list(rows.first(own[1:], ["part", "latent1"]).index) == [1]
 
 
-def test_a_gap_is_a_mean_over_draws_of_each_pair_and_of_one_pair_a_number_a_draw():
+def test_a_gap_is_of_one_pair_and_draw():
     gaps = {("a", "b"): [0.0, 0.0, 3.0], ("b", "a"): [1.0, 2.0, 6.0]}
     made = [
         {"model1": one, "model2": two, "draw": draw, "mapping": mapping, "error": 10 * draw + by * (mapping == "mlp")}
@@ -41,11 +41,12 @@ def test_a_gap_is_a_mean_over_draws_of_each_pair_and_of_one_pair_a_number_a_draw
         for mapping in ("mlp", "affine")
     ]
     own = pd.DataFrame(made).assign(part="p", dataset="d", layer1="latent", layer2="latent")
-    np.testing.assert_allclose(rows.gaps(own, "error", "mapping", "mlp", "affine"), [1, 3])
-    one = own[own.model1 == "a"]
-    np.testing.assert_allclose(rows.gaps(one, "error", "mapping", "mlp", "affine"), [0, 0, 3])
-    lost = one.assign(error=one.error.where(one.draw != 2))
-    np.testing.assert_allclose(rows.gaps(lost, "error", "mapping", "mlp", "affine"), [0, 0])
+    found = rows.gaps(own, "error", "mapping", "mlp", "affine")
+    assert list(zip(found.model1, found.draw, found.gap, strict=True)) == [
+        (one, draw, by) for one, (_, those) in zip("ab", gaps.items(), strict=True) for draw, by in enumerate(those)
+    ]
+    lost = own.assign(error=own.error.where((own.model1 == "a") & (own.draw != 2)))
+    assert list(rows.gaps(lost, "error", "mapping", "mlp", "affine").gap) == [0, 0]
 
 
 def test_classes_that_a_has_not_seen_are_those_of_pairs_in_which_b_has():

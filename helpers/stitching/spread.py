@@ -1,0 +1,110 @@
+"""How far a mean over pairs of networks can be trusted: pairs share networks, so it is networks that are left out.
+
+Of K networks there are K (K - 1) ordered pairs, and what a network does by itself stands in 2 (K - 1) of them. As if
+pairs were independent, a 95 % interval over them covers the truth in 40 to 85 % of studies of 3 to 5 seeds; leaving out
+one network at a time with all its pairs, the jackknife for statistics of pairs (Arvesen 1969), it does in 90 to 99 %
+(tests/stitching/test_spread.py simulates both). So more pairs of the same networks do not make an interval narrow.
+"""
+
+import numpy as np
+from scipy import stats
+
+from helpers import words
+
+LEVEL = 0.95  # of confidence
+NETWORKS = ("part", "dataset", "model1", "model2")  # columns that say which two networks are stitched
+PAIR = (*NETWORKS, "layer1", "layer2")  # and where
+
+
+def interval(table, number):
+    """(mean, low, high) of a column: the mean over pairs of networks, each over its layers and draws, by `jackknife`.
+
+    Rows without a finite number are left out.
+    """
+    table = table[np.isfinite(table[number].astype(float))]
+    known = [name for name in NETWORKS if name in table]
+    pairs = table.groupby(known, dropna=False)[number].mean().reset_index() if known else table
+    return _over_networks(pairs, lambda rows: rows[number].mean()) or _over_draws(
+        table, lambda rows: mean_over_pairs(rows, number)
+    )
+
+
+def mean_over_pairs(table, number):
+    """The mean of a column over pairs of networks, each the mean of its rows; NaN of no rows."""
+    known = [name for name in NETWORKS if name in table]
+    means = table.groupby(known, dropna=False)[number].mean() if known else table[number]
+    return float(means.mean()) if len(means) else np.nan
+
+
+def jackknife(table, statistic):
+    """(value, low, high) of a statistic of a table of pairs, by leaving out one network at a time.
+
+    value +- t sqrt((K - 1) / K sum_k (value_k - mean of value_k)^2)
+
+    with value_k that of the pairs without network k, over the K networks without which there is still a value, and
+    Student's t at 95 % with K - 1 degrees of freedom. Where no two networks can be left out, as of one pair, the
+    interval is that of the values of single draws of anchors; it says nothing of other networks then.
+
+    statistic  (rows of the table) -> a number, NaN where there is none
+    """
+    return _over_networks(table, statistic) or _over_draws(table, statistic)
+
+
+def _over_networks(table, statistic):
+    """The interval by leaving out networks; None where fewer than two can be."""
+    if not {"model1", "model2"} <= {*table.columns}:
+        return None
+    one, two = (_names(table, column) for column in ("model1", "model2"))
+    without = [statistic(table[(one != name) & (two != name)]) for name in dict.fromkeys([*one, *two])]
+    without = np.array([left for left in without if np.isfinite(left)])
+    count = len(without)
+    return _around(statistic(table), np.sqrt((count - 1) * without.var()), count) if count > 1 else None
+
+
+def _over_draws(table, statistic):
+    """The interval over draws of anchors, or rows where there are none."""
+    draws = (
+        [rows for _, rows in table.groupby("draw")]
+        if "draw" in table
+        else [table[i : i + 1] for i in range(len(table))]
+    )
+    return statistic(table), *of_values([statistic(rows) for rows in draws])[1:]
+
+
+def _names(table, column):
+    """The network of each row in a column, with its data set."""
+    return (table["dataset"].astype(str) + "/" if "dataset" in table else "") + table[column].astype(str)
+
+
+def of_values(values):
+    """(mean, low, high) of independent numbers: mean +- t sd / sqrt(n), Student's t at 95 %.
+
+    What is not finite is left out. Bounds of fewer than two are NaN.
+    """
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return (float(values[0]) if len(values) else np.nan), np.nan, np.nan
+    return _around(float(values.mean()), values.std(ddof=1) / np.sqrt(len(values)), len(values))
+
+
+def _around(value, error, count):
+    """(value, low, high) by a standard error, 0 where it is rounding, and Student's t of `count` - 1 degrees."""
+    reach = stats.t.ppf((1 + LEVEL) / 2, count - 1) * (error if error > 1e-12 * abs(value) else 0.0)
+    return float(value), float(value - reach), float(value + reach)
+
+
+def intervals(table, by, number):
+    """(x, mean, low, high), arrays: `interval` of a column at each value of another, in rising order."""
+    groups = table.groupby(by)
+    found = np.array([interval(rows, number) for _, rows in groups], float).reshape(-1, 3)
+    return (np.array(list(groups.groups), float), *found.T)
+
+
+def counted(table):
+    """What a mean is taken over, in words: "6 ordered pairs of 3 networks", or "1 pair, 5 draws"."""
+    pairs = len(table[[name for name in NETWORKS if name in table]].drop_duplicates())
+    networks = len({*_names(table, "model1"), *_names(table, "model2")})
+    if pairs > 1 or "draw" not in table:
+        return f"{words.counted(pairs, 'ordered pair')} of {words.counted(networks, 'network')}"
+    return f"{words.counted(pairs, 'pair')}, {words.counted(table.draw.nunique(), 'draw')}"
