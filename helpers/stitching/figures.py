@@ -167,18 +167,23 @@ def _lines_at(axes, table, x, number, controls):
     columns = {"1": f"{measure}_1", "2": f"{measure}_2"} if number in OF_ALL else {}
     columns |= {control: f"{measure}_{control}" for control in controls}
     ends = []
-    for i, (control, column) in enumerate(columns.items()):
+    for control, column in columns.items():
         if column not in table or not np.isfinite(table[column].astype(float)).any():
             continue
         means = table.groupby(x)[column].mean().dropna()
         parent = control in PARENTS
-        style = {"color": "black" if parent else "0.5", "ls": DASHES[i % 4], "lw": 1.2, "zorder": 1.5}
+        style = {"color": "black" if parent else "0.5", "ls": _dashes(control), "lw": 1.2, "zorder": 1.5}
         if means.max() - means.min() <= 1e-6 * abs(means).max():
             axes.axhline(means.iloc[0], **style)
         else:
             axes.plot(means.index.astype(float), means, **style)
         ends.append((means.iloc[-1], control_in_words(control), style["color"]))
     return ends
+
+
+def _dashes(control):
+    """The line style of a parent or control, the same in every subplot and figure."""
+    return DASHES[(*PARENTS, *CONTROLS).index(control) % len(DASHES)]
 
 
 def _write_ends(axes, ends):
@@ -265,10 +270,12 @@ def compared(table, number, by, sentence, *, controls=(), panels=None, name=None
             mean, low, high = interval(rows[rows._group == group], number)
             bar = [[mean - low], [high - mean]] if np.isfinite(low) else None
             ax.errorbar(mean, i, xerr=bar, fmt="D", color=COLOURS[0], ms=5, capsize=3, zorder=3)
-        for i, control in enumerate(controls):
+        for control in controls:
             column = f"{measure}_{control}"
             if column in rows and np.isfinite(rows[column].astype(float)).any():
-                ax.axvline(rows[column].mean(), color="0.4", ls=DASHES[i % 4], lw=1.2, label=control_in_words(control))
+                ax.axvline(
+                    rows[column].mean(), color="0.4", ls=_dashes(control), lw=1.2, label=control_in_words(control)
+                )
         if panels is not None:
             ax.set_title(f"{label(panels)}: {value}")
         if ax.get_subplotspec().is_last_row() or ax is axes[-1]:

@@ -164,3 +164,14 @@ def test_layers_are_in_the_order_of_the_table_with_a_up_and_b_across():
     assert grid[3, 4] == pytest.approx(1 - 1 / 12)
     assert axes[0].images[0].norm.vmax == axes[3].images[0].norm.vmax == 1
     assert axes[0].get_ylabel().startswith("living to living")
+
+
+def test_a_control_has_one_line_style_in_every_subplot():
+    table = made_up_stitches.classified().assign(latent_r2_label_noise=0.3)
+    drawn = {"numbers": ("accuracy_stitched", "latent_r2_within", "agreement_on_errors"), "controls": ("label_noise",)}
+    picture = figures.curves(table, "num_samples", "s", **drawn)
+    styles = [
+        {line.get_linestyle() for line in axes.lines if line.get_color() == "0.5"} for axes in picture.figure.axes
+    ]
+    assert len(styles) == 3
+    assert styles[0] == styles[1] == styles[2] != set()
