@@ -37,6 +37,9 @@ class StudyFolder:
         self.layout, self.axes, self.about, self.covers = layout, axes, about, covers
         self._say, self._anew = Once(), to_make_anew(settings)
         self._strange = []  # files that hold nothing of this study, to be set aside
+        self._decide = {}  # {part that is asked for: the keys that decide what its tasks give}
+        for plan in settings.plans:
+            self._decide.setdefault(part_of(plan.key), set()).update(made_for(plan.to_dict()))
 
     @property
     def states(self):
@@ -67,11 +70,7 @@ class StudyFolder:
 
     def _read_records(self):
         """{task: what is known of it} of all finished tasks; `set_aside` is for files of rows that cannot be used."""
-        parts = self.manifest.get("parts", {})
-        self._records = {
-            task: {"of": dict.fromkeys(("settings", "maps"), parts.get(task.partition("--")[0], {})), **record}
-            for task, record in self.manifest.get("tasks", {}).items()
-        }
+        self._records = self._in_tables()
         if self._records and (damage := self.layout.damage(self.path, self.manifest)):
             self._say(f"{damage.removesuffix('; run the study again')}; what is known from it alone is computed again")
             self._records = {}
@@ -86,12 +85,27 @@ class StudyFolder:
                 self._say(f"{str(error).split('; ')[0]}; it is set aside{instead}")
                 self._strange.append(path)
 
+    def _in_tables(self):
+        """{task: what the manifest knows of it}, made for what its part is there, but where it says otherwise."""
+        parts, found = self.manifest.get("parts", {}), {}
+        for task, record in self.manifest.get("tasks", {}).items():
+            of = {**parts.get(part_of(task), {}), **record.get("of", {})}
+            found[task] = {**record, "of": {"settings": of, "maps": of}}
+        return found
+
+    def _for_manifest(self, task, record, parts):
+        """KEPT of a task, and what it was made for where `parts`, plain JSON of a manifest, say otherwise."""
+        part, of = parts.get(part_of(task), {}), made_for(record.get("of", {}))
+        decide = self._decide.get(part_of(task), part)  # a part that is not asked for stays as it is
+        other = {key: of[key] for key in of if key in decide and of[key] != part.get(key)}
+        return {key: record[key] for key in KEPT} | ({"of": other} if other else {})
+
     def _rows_of(self, path):
         """What a file of rows holds. Raises DamagedError where it is damaged, or of another study."""
         record, task = read_rows_of(path), path.stem
         parts = {**{name: {} for name in self.layout.shared}, **self.manifest.get("parts", {}), **self.settings.parts}
         of = record.get("of", {})
-        part = parts.get(task.partition("--")[0])
+        part = parts.get(part_of(task))
         if not {*record} >= {*KEPT} or of.get("key", task) != task or (part is None and self.manifest):
             raise files.DamagedError(f"{path} holds no rows of this study")
         own = {key: value for key, value in (part or {}).items() if key not in self.axes}
@@ -190,9 +204,11 @@ class StudyFolder:
         self.set_aside()
         self._rows_from_tables()
         before = self.manifest
-        parts = {**before.get("parts", {}), **self.settings.parts}
+        parts = as_json({**before.get("parts", {}), **self.settings.parts})
         data = {**before.get("data", {}), **self.data}
-        manifest = {"tasks": {}, "tables": {}, "started": files.now(), **before, "parts": as_json(parts), "data": data}
+        manifest = {"tasks": {}, "tables": {}, "started": files.now(), **before, "parts": parts, "data": data}
+        # the tables have what was made for the parts as they were before
+        manifest["tasks"] = {task: self._for_manifest(task, own, parts) for task, own in self._in_tables().items()}
         manifest["study"] = self.layout.study
         if manifest != before or "versions" not in before or self.left:
             manifest |= {**origin, "finished": None}
@@ -256,9 +272,19 @@ class StudyFolder:
             content = self.layout.table_bytes(table, rows)
             files.write_whole(self.layout.table_file(self.path, table), content)
             marks[table] = files.checksum(content)
-        known = {task: {key: self._records[task][key] for key in KEPT} for task in tasks}
+        known = {task: self._for_manifest(task, self._records[task], self.manifest["parts"]) for task in tasks}
         finished = files.now() if complete else None
         self._write_manifest({**self.manifest, "tasks": as_json(known), "tables": marks, "finished": finished})
+
+
+def part_of(task):
+    """The name of the part that a task belongs to; of one that all parts share, what such names begin with."""
+    return task.partition("--")[0]
+
+
+def made_for(of):
+    """{key: value} of a part as it was asked for when a task was made, from what `plan.to_dict()` said then."""
+    return {**of.get("settings", {}), **of.get("maps", {})}
 
 
 def checksum_of(weights):

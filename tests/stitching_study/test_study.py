@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from helpers import data as datasets
-from helpers import files, manifests, study_tables
+from helpers import files, lanes, manifests, study_tables
 from helpers.checks import ConfigError
 from helpers.config import SweepConfig
 from helpers.networks import DeepMLP, conv_autoencoder, drawn
@@ -385,6 +385,17 @@ def test_a_shorter_list_is_finished_and_what_is_beyond_it_stays(copy, monkeypatc
     study_of(copy).run()
     after = tables_of(copy)["pairs"]
     assert_same({"pairs": after[after.mapping != "linear"]}, before)
+
+
+def test_a_pair_that_a_stopped_start_did_not_reach_is_left_though_states_are_gone(copy, monkeypatch):
+    longer = {"toy": {**TWO["toy"], "draws": 3, "lams": ["gcv", 0.0, 0.5], "maps": ["orthogonal", "affine", "linear"]}}
+    study, results = study_of(copy, longer), stitches.Stitching.results
+    monkeypatch.setattr(lanes, "MOST_LANES", {"cpu": 1})
+    monkeypatch.setattr(stitches.Stitching, "results", lambda self: (study.stop.at_step.set(), results(self))[1])
+    study.run()
+    shutil.rmtree(copy / "state")
+    assert [plan.do for plan in study_of(copy, longer).left] == ["model", "model", "pair"]
+    assert study_of(copy).left == []
 
 
 @pytest.mark.parametrize("other", [{"eval_size": 40}, {"pool_size": 100}, {"control_draws": 1}])

@@ -1,0 +1,107 @@
+"""The folder of a study that writes tables: what each task was made for."""
+
+import shutil
+
+import pytest
+from toy_study import LAYOUT, ToyStudy, Work, Worker
+
+from helpers import lanes, manifests
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def tables_of(folder):
+    return {table: LAYOUT.read_rows(folder, table) for table in LAYOUT.own}
+
+
+def number_of_draws(folder):
+    return {task: len(rows) for task, rows in tables_of(folder)["draws"].items()}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A finished study of one draw a task."""
+    ToyStudy(tmp_path / "study", {"p": 1}).run()
+    return tmp_path / "study"
+
+
+class Killed(RuntimeError):
+    pass
+
+
+def stopped(study, monkeypatch):
+    """After one task; its tables are written."""
+    results = Work.results
+    monkeypatch.setattr(Work, "results", lambda self: (study.stop.at_step.set(), results(self))[1])
+    study.run()
+
+
+def killed(study, monkeypatch):
+    """After one task, before any table."""
+    record = study.there.record_results
+
+    def once(*given):
+        record(*given)
+        raise Killed
+
+    monkeypatch.setattr(study.there, "record_results", once)
+    with pytest.raises(Killed):
+        study.run()
+
+
+def killed_before_all(study, monkeypatch):
+    """When the manifest knows what is asked for, and nothing is made."""
+
+    def at_once(self, task):
+        raise Killed
+
+    monkeypatch.setattr(Worker, "begin", at_once)
+    with pytest.raises(Killed):
+        study.run()
+
+
+# ---- lists that grow
+
+
+@pytest.mark.parametrize(("end", "made"), [(stopped, 1), (killed, 0), (killed_before_all, 0)])
+def test_what_a_start_with_longer_lists_did_not_reach_is_left_though_states_are_gone(
+    end, made, folder, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patched:
+        patched.setattr(lanes, "MOST_LANES", {"cpu": 1})
+        end(ToyStudy(folder, {"p": 5}), patched)
+    shutil.rmtree(folder / "state")
+    longer = ToyStudy(folder, {"p": 5})
+    assert len(longer.left) == 2 * 3 - made
+    assert ToyStudy(folder, {"p": 1}).left == []
+    ToyStudy(folder, {"p": 1}).run()  # asked for less again, it is finished
+    assert manifests.read(folder)["finished"]
+    shutil.rmtree(folder / "state")
+    again = ToyStudy(folder, {"p": 5})
+    assert [plan.key for plan in again.left] == [plan.key for plan in longer.left]
+    again.run()
+    ToyStudy(tmp_path / "whole", {"p": 5}).run()
+    assert tables_of(folder) == tables_of(tmp_path / "whole")
+    assert not any("of" in task for task in manifests.read(folder)["tasks"].values())  # all as their part says
+
+
+def test_a_task_that_is_asked_for_no_more_is_known_for_what_it_was_made(folder):
+    ToyStudy(folder, {"p": 5}, names=("c", "d")).run()
+    assert number_of_draws(folder) == {"p--a": 1, "p--b": 1, "p--c": 5, "p--d": 5}
+    known = manifests.read(folder)["tasks"]
+    assert {task: own["of"] for task, own in known.items() if "of" in own} == {
+        task: {"draws": 1} for task in ("p--a", "p--b", "p--a--sum", "p--b--sum")
+    }
+    shutil.rmtree(folder / "state")
+    left = [plan.key for plan in ToyStudy(folder, {"p": 5}, names=("a", "c", "d")).left]
+    assert left == ["p--a", "p--a--sum"]
+    ToyStudy(folder, {"other": 2}).run()  # which changes nothing of it
+    shutil.rmtree(folder / "state")
+    assert [plan.key for plan in ToyStudy(folder, {"p": 5}, names=("a", "c", "d")).left] == left
+
+
+def test_a_manifest_of_an_earlier_version_is_of_its_parts(folder):
+    assert not any("of" in task for task in manifests.read(folder)["tasks"].values())
+    shutil.rmtree(folder / "state")
+    assert ToyStudy(folder, {"p": 1}).left == []
+    assert len(ToyStudy(folder, {"p": 2}).left) == 6
