@@ -70,10 +70,9 @@ class StudyFolder:
 
     def _read_records(self):
         """{task: what is known of it} of all finished tasks; `set_aside` is for files of rows that cannot be used."""
-        self._records = self._in_tables()
-        if self._records and (damage := self.layout.damage(self.path, self.manifest)):
-            self._say(f"{damage.removesuffix('; run the study again')}; what is known from it alone is computed again")
-            self._records = {}
+        in_tables = self._in_tables()
+        damage = self.layout.damage(self.path, self.manifest) if in_tables else None
+        self._records = {} if damage else {**in_tables}
         ours, self._strange = {plan.key for plan in self.settings.plans}, []
         for path in sorted((self.states / "rows").glob("*.json")):
             task = path.stem
@@ -84,6 +83,10 @@ class StudyFolder:
                 instead = ", and its rows are taken from the tables" if task in self._records else again
                 self._say(f"{str(error).split('; ')[0]}; it is set aside{instead}")
                 self._strange.append(path)
+        if damage:
+            lost = {*in_tables} - {*self._records}
+            then = "what is known from it alone is computed again" if lost else "nothing is lost, it is written again"
+            self._say(f"{damage.removesuffix('; run the study again')}; {then}")
 
     def _in_tables(self):
         """{task: what the manifest knows of it}, made for what its part is there, but where it says otherwise."""
@@ -266,15 +269,18 @@ class StudyFolder:
         """
         order = {plan.key: i for i, plan in enumerate(self.settings.plans)}
         tasks = sorted(self._records, key=lambda task: (order.get(task, len(order)), task))
-        marks = {}
+        contents = {}
         for table in self.layout.own:
             rows = [row for task in tasks for row in self._records[task].get("rows", {}).get(table, [])]
-            content = self.layout.table_bytes(table, rows)
+            contents[table] = self.layout.table_bytes(table, rows)
+        marks = {table: files.checksum(content) for table, content in contents.items()}
+        self._write_manifest({**self.manifest, "writing": marks})  # by which a kill in between is known
+        for table, content in contents.items():
             files.write_whole(self.layout.table_file(self.path, table), content)
-            marks[table] = files.checksum(content)
-        known = {task: self._for_manifest(task, self._records[task], self.manifest["parts"]) for task in tasks}
+        manifest = {key: value for key, value in self.manifest.items() if key != "writing"}
+        known = {task: self._for_manifest(task, self._records[task], manifest["parts"]) for task in tasks}
         finished = files.now() if complete else None
-        self._write_manifest({**self.manifest, "tasks": as_json(known), "tables": marks, "finished": finished})
+        self._write_manifest({**manifest, "tasks": as_json(known), "tables": marks, "finished": finished})
 
 
 def part_of(task):

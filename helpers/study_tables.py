@@ -119,8 +119,13 @@ class Tables:
                 there = files.checksum(path.read_bytes())
             except OSError as error:
                 return f"{path} cannot be read ({error.strerror}); run the study again"
-            if there != checksum:
+            if there not in (checksum, manifest.get("writing", {}).get(table)):
                 return f"{path} is damaged: its checksum is not the one in manifest.json; run the study again"
+            if there != checksum:
+                return (
+                    f"{path} is newer than manifest.json: the study is at work, or was stopped while it wrote its "
+                    "tables; run the study again"
+                )
         return None
 
     def load(self, folder):

@@ -1,11 +1,18 @@
-"""The folder of a study that writes tables: what each task was made for."""
+"""The folder of a study that writes tables: what each task was made for, and what a kill leaves at every write."""
 
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from toy_study import LAYOUT, ToyStudy, Work, Worker
 
-from helpers import lanes, manifests
+from helpers import lanes, manifests, study_folder
+from helpers.study_tables import StudyError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -105,3 +112,64 @@ def test_a_manifest_of_an_earlier_version_is_of_its_parts(folder):
     shutil.rmtree(folder / "state")
     assert ToyStudy(folder, {"p": 1}).left == []
     assert len(ToyStudy(folder, {"p": 2}).left) == 6
+
+
+# ---- a kill at each write
+
+
+def at_each_write(root):
+    """Into each folder of `root`, what a reader is told and a new start says after a kill -9 behind a write, as JSON.
+
+    Each start that is killed is a process of its own, forked from this one, which has imported all that is needed.
+    """
+    write, killed = 1, True
+    while killed:
+        pid = os.fork()
+        if pid == 0:
+            with open(os.devnull, "w") as sys.stdout:
+                _killed_behind(Path(root) / str(write), write)
+            os._exit(0)
+        killed, write = os.WIFSIGNALED(os.waitpid(pid, 0)[1]), write + 1
+    for folder in Path(root).iterdir():
+        _start_again(folder)
+
+
+def _killed_behind(folder, write):
+    replace, writes = os.replace, []
+
+    def killing(here, there):
+        replace(here, there)
+        writes.append(there)
+        if len(writes) == write:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.replace = killing
+    ToyStudy(folder, {"p": 2}, names=("a",)).run()
+
+
+def _start_again(folder):
+    lines = []
+    try:
+        LAYOUT.load(folder)
+    except StudyError as error:
+        lines.append(str(error))
+    study_folder.Once.__call__ = lambda self, text: lines.append(text)
+    ToyStudy(folder, {"p": 2}, names=("a",)).run()
+    (folder / "said.json").write_text(json.dumps(lines))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_kill_behind_any_write_loses_nothing_and_nothing_is_called_damaged(tmp_path):
+    code = f"import test_study_folder; test_study_folder.at_each_write({str(tmp_path)!r})"
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ["PYTHONPATH"]])
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": paths}, timeout=300)
+    ToyStudy(tmp_path / "whole", {"p": 2}, names=("a",)).run()
+    folders = sorted((path for path in tmp_path.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    said = [json.loads((path / "said.json").read_text()) for path in folders]
+    for path in folders:
+        assert tables_of(path) == tables_of(tmp_path / "whole")
+    told = [" ".join(lines) for lines in said]
+    assert not any("damaged" in line or "computed again" in line for line in told)
+    # in the second phase, behind each table and not behind the manifest
+    stopped_in = [line for line in told if "stopped while it wrote its tables; nothing is lost" in line]
+    assert len(stopped_in) == len(LAYOUT.own)

@@ -418,6 +418,23 @@ def test_damaged_measures_are_refused_and_written_again(copy, damage):
     assert (path.read_bytes(), mtimes(copy)) == (whole, before)
 
 
+def test_a_kill_behind_new_measures_leaves_none_that_are_called_damaged(copy, monkeypatch):
+    study = study_of(copy, surfaces={"other": {"directions": "random"}})
+    write = log.write_measures
+
+    def killed(folder, rows):
+        write(folder, rows)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log, "write_measures", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study.run()
+    assert {*log.load_study(copy).measures.kind} == {"random", "other"}
+    assert log.load_study(copy).manifest["finished"] is None
+    assert study.run().manifest["measures"]
+
+
 def test_measures_have_the_surfaces_of_this_study_alone(copy, capsys):
     """Others lie there as well: a copy under another name, one of no study, one of weights that are no more."""
     whole, (first, *_) = (copy / "measures.csv").read_bytes(), sorted((copy / "surfaces").glob("*.npz"))
