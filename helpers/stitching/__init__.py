@@ -4,6 +4,7 @@ from helpers.rooms import handing_on
 
 # Where each public name lies; imported when asked for: torch takes seconds.
 PUBLIC = {
+    "Described": "similarity",
     "KINDS": "maps",
     "Map": "maps",
     "Pair": "evaluation",
@@ -30,9 +31,12 @@ PUBLIC = {
     "mutual_neighbours": "similarity",
     "pair_of": "evaluation",
     "paired": "anchors",
+    "path_from": "maps",
     "principal_angles": "similarity",
+    "principal_cosine": "similarity",
     "procrustes_distance": "similarity",
     "rotation_part": "rotations",
+    "similarities": "similarity",
 }
 __all__ = sorted(PUBLIC)
 __getattr__, __dir__ = handing_on(__name__, PUBLIC)

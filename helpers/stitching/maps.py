@@ -217,6 +217,21 @@ def fit_path(kind, source, target, lams, **settings):
             return {lam: _map_of(kind, spectrum.fit(_checked(LAM, "lam", lam)), x, y) for lam in _listed(lams)}
 
 
+def path_from(kind, source, **settings):
+    """Function (target, lams) -> what `fit_path` gives: the source is decomposed once for all targets."""
+    known = []
+
+    def path(target, lams):
+        with usual_torch(), torch.no_grad():
+            x, y = checked_pair(source, target)
+            known[:] = known or [_spectrum_of(kind, source, target, settings)[2]]
+            with _finite(kind, x, y):
+                spectrum = known[0].towards(y)
+                return {lam: _map_of(kind, spectrum.fit(_checked(LAM, "lam", lam)), x, y) for lam in _listed(lams)}
+
+    return path
+
+
 def gcv(kind, source, target, lams=None, **settings):
     """A table, a row a lambda: lam, gcv (mean squared error it estimates, summed over the target's numbers), and
     degrees_of_freedom. For linear, affine and kernel; `lams` is the grid that "gcv" tries first where it is left out.

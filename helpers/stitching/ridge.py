@@ -8,7 +8,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -42,8 +42,9 @@ class Spectrum:
 
     u, e, uy   (n, r) directions among the images, (r,) squared singular values, (r, d2) the target along them
     y          (n, d2) the target, centred where the map has an offset
+    mean       (d2,) of the target where the map has an offset, else 0
     basis      (k, r): the coefficients are basis @ (kept share * uy)
-    arrays_of  coefficients (k, d2) -> the arrays of the map
+    arrays_of  (coefficients (k, d2), mean) -> the arrays of the map
     unit       mean squared singular value: the penalty is alpha = lam * unit
     offset     whether the map has an offset, which costs a degree of freedom
     full       so many directions there would be if none were 0
@@ -53,6 +54,7 @@ class Spectrum:
     e: torch.Tensor
     uy: torch.Tensor
     y: torch.Tensor
+    mean: torch.Tensor
     basis: torch.Tensor
     arrays_of: Callable
     unit: float
@@ -89,8 +91,13 @@ class Spectrum:
     def fit(self, lam):
         """The map at one lambda, or at that of the smallest GCV score for "gcv"."""
         lam = least_gcv(self) if isinstance(lam, str) else lam
-        arrays = self.arrays_of(self.basis @ (self.kept(lam)[:, None] * self.uy))
+        arrays = self.arrays_of(self.basis @ (self.kept(lam)[:, None] * self.uy), self.mean)
         return Fit(arrays, lam, _note(self, lam), self.settings)
+
+    def towards(self, y):
+        """The same source with another target (n, d2): it is not decomposed again."""
+        target, mean = _target(y, self.offset)
+        return replace(self, uy=self.u.T @ target, y=target, mean=mean)
 
 
 def _note(spectrum, lam):
@@ -110,14 +117,19 @@ def _note(spectrum, lam):
 
 def linear_spectrum(x, y):
     """The ridge without an offset."""
-    return _of_matrix(x, y, False, lambda a: {"A": a, "offset": torch.zeros_like(y[0])})
+    return _of_matrix(x, y, False, lambda a, target_mean: {"A": a, "offset": target_mean})
 
 
 def affine_spectrum(x, y):
     """The ridge with one: z -> mean(Y) + (z - mean(X)) A."""
-    mean, target_mean = x.mean(0), y.mean(0)
-    centred, target = _centred(x, mean), _centred(y, target_mean)
-    return _of_matrix(centred, target, True, lambda a: {"A": a, "offset": target_mean - mean @ a})
+    mean = x.mean(0)
+    return _of_matrix(_centred(x, mean), y, True, lambda a, target_mean: {"A": a, "offset": target_mean - mean @ a})
+
+
+def _target(y, offset):
+    """(target, its mean): centred where the map has an offset, else as it is with a mean of 0."""
+    mean = y.mean(0) if offset else torch.zeros_like(y[0])
+    return (_centred(y, mean) if offset else y), mean
 
 
 def _centred(x, mean):
@@ -130,7 +142,8 @@ def _of_matrix(x, y, offset, arrays_of):
     rank = int((s > max(float(s[0]) * max(x.shape) * torch.finfo(s.dtype).eps, SMALLEST)).sum())
     u, s, vt = u[:, :rank], s[:rank], vt[:rank]
     unit = float(x.square().sum()) / min(x.shape)
-    return Spectrum(u, s**2, u.T @ y, y, vt.T / s, arrays_of, unit, offset, x.shape[1])
+    target, mean = _target(y, offset)
+    return Spectrum(u, s**2, u.T @ target, target, mean, vt.T / s, arrays_of, unit, offset, x.shape[1])
 
 
 def kernel_spectrum(x, y, kernel="rbf", length="median"):
@@ -147,14 +160,15 @@ def kernel_spectrum(x, y, kernel="rbf", length="median"):
         length = float(distances.median()) if n > 1 else 0.0
     length = length or 1.0  # all anchors are one point
     gram = kernel_values(kernel, x, x, length)
-    means, target_mean = gram.mean(0), y.mean(0)
+    means = gram.mean(0)
     centred = gram - means - means[:, None] + means.mean()
     e, u = torch.linalg.eigh((centred + centred.T) / 2)
     kept = e > n * torch.finfo(e.dtype).eps * gram.abs().max()
-    e, u, target = e[kept], u[:, kept], y - target_mean
+    e, u = e[kept], u[:, kept]
+    target, mean = _target(y, True)
     unit = float(centred.trace().clamp(min=0)) / (min(x.shape) if kernel == "linear" else n)
 
-    def arrays_of(weights):
+    def arrays_of(weights, target_mean):
         return {
             "centres": x,
             "weights": weights,
@@ -164,7 +178,7 @@ def kernel_spectrum(x, y, kernel="rbf", length="median"):
 
     settings = {"kernel": kernel, "length": length}
     full = min(n - 1, x.shape[1]) if kernel == "linear" else n - 1
-    return Spectrum(u, e, u.T @ target, target, u / e, arrays_of, unit, True, full, settings)
+    return Spectrum(u, e, u.T @ target, target, mean, u / e, arrays_of, unit, True, full, settings)
 
 
 def kernel_values(kernel, z, centres, length):

@@ -5,16 +5,19 @@ with another is nothing, and no measure is ever NaN.
 """
 
 import math
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse
 import torch
 
 from helpers.checks import shown
-from helpers.stitching.latents import StitchError, checked_pair
+from helpers.stitching.latents import StitchError, checked, checked_pair
 
 ROUNDING = 4  # machine epsilons of its largest number by which a constant column may vary
 BLOCK = 500  # images whose distances to all others are held at once
+NEIGHBOURS = 10  # of an image that `Described` looks at, where there are 20 images or more
 
 
 def cka(x, y, unbiased=True):
@@ -31,8 +34,13 @@ def cka(x, y, unbiased=True):
     if unbiased and len(x) < 4:
         raise StitchError(f"unbiased CKA is of {len(x)} images; allowed are 4 or more (or unbiased=False)")
     hsic = _unbiased_hsic if unbiased else _biased_hsic
-    norms = hsic(x, x) * hsic(y, y)
-    return min(1.0, hsic(x, y) / math.sqrt(norms)) if norms > 0 else 0.0
+    return _aligned(hsic(x, y), hsic(x, x), hsic(y, y))
+
+
+def _aligned(both, one, other):
+    """CKA, from the HSIC of two latents and of each with itself."""
+    norms = one * other
+    return min(1.0, both / math.sqrt(norms)) if norms > 0 else 0.0
 
 
 def _biased_hsic(x, y):
@@ -60,15 +68,32 @@ def principal_angles(x, y):
     constant layer there is one, pi / 2. Trust them for n well above both sizes: for n <= d everything is spanned and
     all angles are 0.
     """
-    bases = [_basis(latents, rounding) for latents, rounding in zip(_centred_pair(x, y), _roundings(x, y), strict=True)]
+    bases = _bases(x, y)
     if 0 in (basis.shape[1] for basis in bases):
         return np.array([math.pi / 2])
-    return scipy.linalg.subspace_angles(*bases)
+    return scipy.linalg.subspace_angles(*(basis.cpu().numpy() for basis in bases))
+
+
+def principal_cosine(x, y):
+    """Mean cosine of the `principal_angles`, which is the mean canonical correlation: from 0 to 1, 0 of a constant.
+
+    Of independent latents it is somewhat below the root of the larger size over n, and it is 1 for n <= d.
+    """
+    return _mean_cosine(*_bases(x, y))
+
+
+def _mean_cosine(one, other):
+    rank = min(one.shape[1], other.shape[1])
+    return min(1.0, float(torch.linalg.svdvals(one.T @ other).sum()) / rank) if rank else 0.0
+
+
+def _bases(x, y):
+    return [_basis(latents, rounding) for latents, rounding in zip(_centred_pair(x, y), _roundings(x, y), strict=True)]
 
 
 def _basis(latents, rounding):
     """Orthonormal columns (n, rank) with the span of the columns of latents."""
-    U, s, _ = scipy.linalg.svd(latents.cpu().numpy(), full_matrices=False)
+    U, s, _ = torch.linalg.svd(latents, full_matrices=False)
     return U[:, s > s[0] * max(latents.shape) * rounding]
 
 
@@ -95,7 +120,7 @@ def _nearest(latents, rows, k):
     kth = far.kthvalue(k, dim=1, keepdim=True).values
     close = 1e-9 * kth  # equal up to rounding
     nearer, as_far = far < kth - close, (far - kth).abs() <= close
-    return nearer + as_far * ((k - nearer.sum(1, keepdim=True)) / as_far.sum(1, keepdim=True))
+    return nearer + as_far * ((k - nearer.sum(1, keepdim=True)).double() / as_far.sum(1, keepdim=True))
 
 
 def procrustes_distance(x, y):
@@ -104,8 +129,70 @@ def procrustes_distance(x, y):
     |.|_* is the sum of singular values (Ding et al. 2021). Sizes may differ: the smaller is padded with zeros. 2 where
     one of them is constant.
     """
-    x, y = (latents / max(float(torch.linalg.matrix_norm(latents)), 1e-300) for latents in _centred_pair(x, y))
-    return max(0.0, 2 - 2 * float(torch.linalg.svdvals(x.T @ y).sum()))
+    x, y = (_of_norm_1(latents) for latents in _centred_pair(x, y))
+    return _apart(x.T @ y)
+
+
+def _of_norm_1(latents):
+    return latents / max(float(torch.linalg.matrix_norm(latents)), 1e-300)
+
+
+def _apart(product):
+    return max(0.0, 2 - 2 * float(torch.linalg.svdvals(product).sum()))
+
+
+# ---- all of them, of many pairs of layers
+
+
+class Described:
+    """Latents of a layer (n, d), n at least 4: each of their parts is worked out once for all layers beside them.
+
+    latents  (n, d) centred, of norm 1
+    hsic     of them with themselves, unbiased
+    basis    (n, rank) orthonormal columns with their span
+    k        how many neighbours: NEIGHBOURS, or half of the images where that is fewer
+    nearest  (n, n) sparse: the weights of each image's k nearest others
+    """
+
+    def __init__(self, latents):
+        (self._rounding,) = _roundings(latents)
+        self._centred = _centred(checked(latents), self._rounding)
+        if len(self._centred) < 4:
+            raise StitchError(f"layers are compared by {len(self._centred)} images; allowed are 4 or more")
+        self.latents, self.k = _of_norm_1(self._centred), min(NEIGHBOURS, len(self._centred) // 2)
+
+    @cached_property
+    def hsic(self):
+        return _unbiased_hsic(self.latents, self.latents)
+
+    @cached_property
+    def basis(self):
+        return _basis(self._centred, self._rounding)
+
+    @cached_property
+    def nearest(self):
+        n = len(self._centred)
+        if not self._centred.any():  # of a constant layer nothing is near
+            return scipy.sparse.csr_array((n, n))
+        blocks = (_nearest(self._centred, rows, self.k).cpu().numpy() for rows in torch.arange(n).split(BLOCK))
+        return scipy.sparse.vstack([scipy.sparse.csr_array(block) for block in blocks], format="csr")
+
+
+MEASURES = {  # of two Described
+    "cka": lambda x, y: _aligned(_unbiased_hsic(x.latents, y.latents), x.hsic, y.hsic),
+    "principal_cosine": lambda x, y: _mean_cosine(x.basis, y.basis),
+    "mutual_neighbours": lambda x, y: float((x.nearest * y.nearest).sum()) / (len(x.latents) * x.k),
+    "procrustes_distance": lambda x, y: _apart(x.latents.T @ y.latents),
+}
+
+
+def similarities(one, other, measures=tuple(MEASURES)):
+    """{measure: number} of two `Described` layers of the same images, as the functions of these names give them."""
+    if len(one.latents) != len(other.latents):
+        raise StitchError(
+            f"the layers are of {len(one.latents)} and of {len(other.latents)} images; allowed are latents of the same"
+        )
+    return {name: MEASURES[name](one, other) for name in measures}
 
 
 def layer_by_layer(latents_a, latents_b, number=cka):

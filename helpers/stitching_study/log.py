@@ -29,16 +29,26 @@ The tables `pairs`, `classes`, `errors` and `images` have a row a map, and a cla
     mapping, lambda, lambda_used           kind of map; "gcv", or the number asked for, empty where it has none; the
                                            one used
 
-`pairs` goes on with mse_1, mse_2, mse_stitched, accuracy_1, ... latent_r2_within as in `stitching.evaluate_many`, the
-controls as in `stitching.control_columns` (empty in draws from `control_draws` on), and `note`: a sentence where the
-anchors do not fix the map, or why there is none. `classes` has class, whether either model saw it in its training
-(seen_1, seen_2), and the numbers of its images. `errors` has mean and variance of the stitched network's error over
-images, and its parents'. `images` has the share of the tenth of images that are best and worst for the stitched
-network which are the parents' too.
+`pairs` goes on with mse_1, mse_2, mse_stitched, accuracy_1, ... latent_r2_within as in `stitching.evaluate_many`; how
+alike the latents are without a map, on the images held out, the same in every row of two networks and layers: cka,
+principal_cosine, mutual_neighbours (of the 10 nearest, or of half of the images where there are fewer than 20),
+procrustes_distance, as in `stitching.similarity`; the controls as in `stitching.control_columns` (empty in draws from
+`control_draws` on), and `note`: a sentence where the anchors do not fix the map, or why there is none.
 
-`layers`, of the runs of a sweep, has a row a pair of layers and map: cka; r2, r2_within (of the latents of images held
-out), accuracy, agreement, agreement_on_errors of the stitched network; accuracy_1, accuracy_2 of both runs;
-learned_1, learned_2.
+`classes` has class, whether either model saw it in its training (seen_1, seen_2), and the numbers of its images.
+`errors` has mean and variance of the stitched network's error over images, and its parents'. `images` has the share of
+the tenth of images that are best and worst for the stitched network which are the parents' too.
+
+`layers`, of the runs of a sweep, has a row a pair of layers and map: cka, principal_cosine, mutual_neighbours,
+procrustes_distance as above; r2, r2_within (of the latents of images held out), accuracy, agreement,
+agreement_on_errors of the stitched network; accuracy_1, accuracy_2 of both runs; learned_1, learned_2; and the
+controls, cka_pixels, cka_untrained, r2_pixels, ... agreement_on_errors_untrained: the same kind of map on the same
+anchors to the same layer2, from what has learned nothing,
+
+    pixels     the images themselves: whatever layer1 is
+    untrained  layer1 of the first run before its training
+
+and cka with layer2. A table that was made before there were these columns has them empty.
 """
 
 from dataclasses import dataclass
@@ -70,23 +80,28 @@ FIRST = [
 MAP = ["sampling", "mapping", "lambda", "lambda_used", "num_samples", "draw"]
 BY_IMAGE = ["mse_1", "mse_2", "mse_stitched", "accuracy_1", "accuracy_2", "accuracy_stitched", "agreement"]
 NUMBERS = [*BY_IMAGE, "agreement_on_errors", "errors_2", "latent_r2", "latent_r2_within"]
+SIMILARITY = ["cka", "principal_cosine", "mutual_neighbours", "procrustes_distance"]
 MEASURES = ("mse", "accuracy", "agreement", "agreement_on_errors", "latent_r2", "latent_r2_within")
 OF_IMAGES = ["mse_constant", "mse_mean_image", "mse_class_means", "accuracy_constant"]
 OF_LATENTS = ("identity", "self", "shuffled", "untrained", "label_noise")
 CONTROLS = [*OF_IMAGES, *(f"{measure}_{control}" for measure in MEASURES for control in OF_LATENTS)]
+OF_LAYERS = ("cka", "r2", "r2_within", "accuracy", "agreement_on_errors")  # what the controls of `layers` have
+UNLEARNED = ("pixels", "untrained")
 KEPT = ["top_kept_1", "top_kept_2", "low_kept_1", "low_kept_2"]
 TABLES = {
     "models": [
         *("network", "latent", "layers", "hidden_size", "activation", "init", "seed", "classes", *RECIPE, "parameters"),
         *("train_loss", "test_loss", "train_acc", "test_acc", "epochs", "learned", "diverged", "seconds"),
     ],
-    "pairs": [*MAP, *NUMBERS, *CONTROLS, "note", "seconds"],
+    "pairs": [*MAP, *NUMBERS, *SIMILARITY, *CONTROLS, "note", "seconds"],
     "classes": [*MAP, "class", "seen_1", "seen_2", *BY_IMAGE],
     "errors": [*MAP, *("mean_1", "variance_1", "mean_2", "variance_2", "error_mean", "error_variance")],
     "images": [*MAP, *KEPT],
     "layers": [
-        *(*MAP, "cka", "r2", "r2_within", "accuracy", "agreement", "agreement_on_errors", "accuracy_1", "accuracy_2"),
-        *("learned_1", "learned_2", "note"),
+        *(*MAP, *SIMILARITY, "r2", "r2_within", "accuracy", "agreement", "agreement_on_errors"),
+        *("accuracy_1", "accuracy_2", "learned_1", "learned_2"),
+        *(f"{measure}_{control}" for measure in OF_LAYERS for control in UNLEARNED),
+        "note",
     ],
 }
 LONG = {"pairs": None, "classes": "pairs", "errors": "pairs", "images": "pairs", "layers": None}

@@ -14,7 +14,8 @@ from helpers.stitching import StitchError, choose, control_latents, evaluate_man
 from helpers.stitching.anchors import STRATEGIES
 from helpers.stitching.controls import control_numbers, identity
 from helpers.stitching.maps import KINDS
-from helpers.stitching_study.log import BY_IMAGE, KEPT, NUMBERS, TABLES
+from helpers.stitching.similarity import Described, similarities
+from helpers.stitching_study.log import BY_IMAGE, KEPT, NUMBERS, OF_LAYERS, SIMILARITY, TABLES
 
 WHICH = ("layer1", "layer2", "sampling", "draw", "num_samples", "mapping", "lambda")  # map a row is of
 MOST_HELD = 20_000_000  # numbers of latents that wait to be decoded together, 80 MB
@@ -66,6 +67,7 @@ class Stitching:
         self.train, self.test = pairs_of(self.data, self.cuts, self.images)
         pool, held_out = self.images
         self.plain = self.untrained.encode(self.data.x_train[pool]), self.untrained.encode(self.data.x_test[held_out])
+        self.alike = similarities(Described(self.test.source), Described(self.test.target))
         self.controls = image_controls(self.test)
         if self.plan.settings["control_draws"] != 0:
             self.as_it_is = control_numbers("identity", evaluate_many(self.test, [identity(self.test)])[0])
@@ -93,13 +95,13 @@ class Stitching:
             try:
                 index = anchors_of(self.train, sampling, n, draw)
             except StitchError as error:
-                rows["pairs"].append({**first, "note": str(error)})
+                rows["pairs"].append({**first, **self.alike, "note": str(error)})
                 continue
             anchors = self.train[index]
             for row, found, fit in fitted(anchors, s, draw, asked):
                 if stop is not None and stop.now.is_set():
                     return None
-                row = {**first, **row}
+                row = {**first, **row, **self.alike}
                 latents = self._latents(row, found)
                 if latents and controlled:
                     latents |= self._of_controls(row, fit, anchors, index)
@@ -182,17 +184,20 @@ class Stitching:
 class Layers:
     """Maps from every layer of one network to every layer of another: latents once, then a layer of the first a step.
 
-    nets    both networks
-    layers  the names of the layers of each
-    learned  whether each has learned
-    kept    {"layers": rows} that are there already
+    Each beside the same kind of map from what has learned nothing: the pixels, and the first network before training.
+
+    nets       both networks
+    layers     the names of the layers of each
+    untrained  the first network before training
+    learned    whether each has learned
+    kept       {"layers": rows} that are there already
     """
 
-    def __init__(self, plan, data, nets, layers, images, learned, kept=None):
+    def __init__(self, plan, data, nets, layers, images, untrained, learned, kept=None):
         self.kept = kept or {}
         self.there = {which(row) for row in self.kept.get("layers", ())}
         self.plan, self.data, self.nets, self.layers = plan, data, nets, layers
-        self.images, self.learned = images, learned
+        self.images, self.untrained, self.learned = images, untrained, learned
         self.step, self.rows, self.latents = -1, [], None
 
     def _prepare(self):
@@ -211,12 +216,20 @@ class Layers:
             {name: (one.encode(self.train.x), one.encode(self.test.x)) for name, one in those.items()}
             for those in self.cuts
         ]
+        pixels = self.train.x.flatten(1), self.test.x.flatten(1)
+        self.unlearned, self.of_pixels, self.paths = {"pixels": pixels}, {}, {}
+        self.described = [{name: Described(test) for name, (_, test) in those.items()} for those in self.latents]
+        self.plain = {"pixels": Described(pixels[1])}
 
     def advance(self, stop=None):
         if self.latents is None:
             self._prepare()
         if self.step >= 0:
             rows, layer1 = [], self.layers[0][self.step]
+            plain = cut(self.untrained, layer1)
+            self.unlearned["untrained"] = plain.encode(self.train.x), plain.encode(self.test.x)
+            self.plain["untrained"] = Described(self.unlearned["untrained"][1])
+            self.paths = {key: path for key, path in self.paths.items() if key[0] == "pixels"}
             for layer2 in self.layers[1]:
                 if stop is not None and stop.now.is_set():
                     return None
@@ -226,35 +239,47 @@ class Layers:
         return self.figures()
 
     def _cell(self, layer1, layer2):
+        """Rows of the maps from a layer to another, beside those from the controls: all decoded together."""
         first = {"cut_a": self.cuts[0][layer1], "cut_b": self.cuts[1][layer2]}
         train, test = (
             replace(pair, **first, source=self.latents[0][layer1][i], target=self.latents[1][layer2][i])
             for i, pair in enumerate((self.train, self.test))
         )
-        same = {"layer1": layer1, "layer2": layer2, "cka": stitching.cka(test.source, test.target)}
-        same |= {"learned_1": self.learned[0], "learned_2": self.learned[1]}
-        rows, latents = [], []
+        same = {"layer1": layer1, "layer2": layer2, "learned_1": self.learned[0], "learned_2": self.learned[1]}
+        same |= similarities(self.described[0][layer1], self.described[1][layer2])
+        for name, one in self.plain.items():
+            same[f"cka_{name}"] = similarities(one, self.described[1][layer2], ["cka"])["cka"]
+        rows, beside, waiting = {}, {"untrained": {}, "pixels": self.of_pixels.get(layer2, {})}, []
         for (sampling, draw, n), index in self.index.items():
             first = {**same, "sampling": sampling, "num_samples": n, "draw": draw}
             asked = asked_of(self.plan.settings, first, self.there)
-            anchors = train[np.array([self.place[int(i)] for i in index])]
-            for row, found, _ in fitted(anchors, self.plan.settings, draw, asked):
-                del row["seconds"]
-                row = {**first, **row}
-                try:
-                    z = mapped(found, test.source) if found else None
-                except StitchError as error:
-                    z, row["note"] = None, str(error)
-                if z is not None:
-                    latents.append(z.to(test.target))
-                rows.append((row, z is not None))
-        numbers = iter(evaluate_many(test, latents))
-        renamed = {"r2": "latent_r2", "r2_within": "latent_r2_within", "accuracy": "accuracy_stitched"}
-        names = {name: renamed.get(name, name) for name in LAYER_NUMBERS}
-        return [
-            {**row, **({name: of[there] for name, there in names.items()} if known and (of := next(numbers)) else {})}
-            for row, known in rows
-        ]
+            places = np.array([self.place[int(i)] for i in index])
+            anchors = train[places]
+            for name, (known, new) in {"": self.latents[0][layer1], **self.unlearned}.items():
+                if name == "pixels" and layer2 in self.of_pixels:
+                    continue  # whatever layer1 is
+                paths = self.paths.setdefault((name, sampling, draw, n), {})
+                given = replace(anchors, source=known[places])
+                for row, found, _ in fitted(given, self.plan.settings, draw, asked, paths):
+                    del row["seconds"]
+                    try:
+                        z = mapped(found, new) if found else None
+                    except StitchError as error:
+                        z, row["note"] = None, str(error)
+                    key = (sampling, draw, n, row["mapping"], row["lambda"])
+                    if not name:
+                        rows[key] = {**first, **row}
+                    elif z is None:
+                        beside[name][key] = {"note": f"Without {name}: {row['note']}"}
+                    if z is not None:
+                        waiting.append((name, key, z.to(test.target)))
+        for (name, key, _), of in zip(waiting, evaluate_many(test, [z for *_, z in waiting]), strict=True):
+            if not name:
+                rows[key] |= {column: of[there] for column, there in LAYER_NUMBERS.items()}
+            else:
+                beside[name][key] = {f"{column}_{name}": of[LAYER_NUMBERS[column]] for column in OF_LAYERS[1:]}
+        self.of_pixels[layer2] = beside["pixels"]
+        return [_beside(row, *(those.get(key, {}) for those in beside.values())) for key, row in rows.items()]
 
     def figures(self):
         return {"accuracy": self.rows[-1]["accuracy"]} if self.rows and "accuracy" in self.rows[-1] else {}
@@ -269,7 +294,15 @@ class Layers:
         return {"about": {}, "rows": together(self.kept, {"layers": self.rows}, self.plan.settings, self.layers)}
 
 
-LAYER_NUMBERS = ("r2", "r2_within", "accuracy", "agreement", "agreement_on_errors", "accuracy_1", "accuracy_2")
+def _beside(row, *controls):
+    """A row with the columns of its controls; what is missing stands in its note."""
+    notes = [said for those in (row, *controls) if (said := those.get("note"))]
+    return {name: value for those in (row, *controls) for name, value in those.items()} | {"note": " ".join(notes)}
+
+
+# what `evaluate_many` calls the columns of `layers`
+LAYER_NUMBERS = {name: name for name in ("agreement", "agreement_on_errors", "accuracy_1", "accuracy_2")}
+LAYER_NUMBERS |= {"r2": "latent_r2", "r2_within": "latent_r2_within", "accuracy": "accuracy_stitched"}
 
 
 # ---- what both do
@@ -289,16 +322,20 @@ def anchors_of(train, sampling, n, draw):
     return choose(sampling, n, **{name: given[name] for name in needs}, seed=draw)
 
 
-def fitted(anchors, settings, draw, asked):
+def fitted(anchors, settings, draw, asked, paths=None):
     """(columns, the Map or None, its fit) of each map and lambda; all lambdas of a ridge from one decomposition.
 
     asked  {map: its lambdas}
+    paths  {ridge: its `path_from` these sources}, filled here: handed in with other targets, none is made again
     """
     for kind, lams in asked.items():
         own, both = settings["map_settings"].get(kind, {}), (anchors.source, anchors.target)
         fits = {lam: partial(stitching.fit, kind, lam=lam, seed=draw, **own) for lam in lams}
         if KINDS[kind].spectrum:
-            found, seconds = _tried(partial(stitching.fit_path, kind, *both, lams, **own))
+            path = partial(stitching.fit_path, kind, *both, lams, **own)
+            if paths is not None:
+                path = partial(paths.setdefault(kind, stitching.path_from(kind, both[0], **own)), both[1], lams)
+            found, seconds = _tried(path)
             for lam, fit in fits.items():
                 yield (
                     *_described(
@@ -340,11 +377,17 @@ def _text(lam):
 
 
 def of_maps(rows, kinds):
-    """{table: rows} of some kinds of maps, without the columns that a plan gives."""
+    """{table: rows} of some kinds of maps, without the columns that a plan gives.
+
+    Nothing where a row lacks what every row has today: it is of an older table, which had fewer columns.
+    """
     found = {}
     for table, those in rows.items():
+        those = [row for row in those if row["mapping"] in kinds]
+        if table in ("pairs", "layers") and not all(row.get(SIMILARITY[-1]) for row in those):
+            return {}
         columns = [*(("layer1", "layer2") if table == "layers" else ()), *TABLES[table]]
-        found[table] = [{name: row[name] for name in columns} for row in those if row["mapping"] in kinds]
+        found[table] = [{name: row[name] for name in columns} for row in those]
     return found
 
 

@@ -89,7 +89,10 @@ class StitchWorker:
         return pairs_of(self.data(plan.model1), cuts, self.images(plan))
 
     def kept(self, task):
-        """{table: rows} of a pair from a start with other lists (GROW), but of maps with other settings."""
+        """{table: rows} of a pair from a start with other lists (GROW), but of maps with other settings.
+
+        None of a table that was made before there were all columns: the pair is made anew.
+        """
         plan, file = task.what["plan"], rows_file(self.folder, task.what["plan"].key)
         record = read_rows_of(file) if self.study["resume"] and file.exists() else {}
         of, asked = record.get("of", {}), as_json(plan.to_dict())
@@ -110,13 +113,13 @@ class StitchWorker:
         if lost := [model.name for model in both if known[model.key]["diverged"]]:
             return Nothing(plan, lost[0], steps_of(plan, self.layers_of_plan(plan)))
         nets = [self.trained(model) for model in both]
+        untrained = self.network(plan.model1).to(data.x_train.device).eval()
         if plan.do == "layers":
             learned = [known[model.key]["learned"] for model in both]
             layers = [self.layers(model) for model in both]
-            return Layers(plan, data, nets, layers, self.images(plan), learned, self.kept(task))
+            return Layers(plan, data, nets, layers, self.images(plan), untrained, learned, self.kept(task))
         cuts = [cut(net, layer) for net, layer in zip(nets, (plan.layer1, plan.layer2), strict=True)]
-        untrained = cut(self.network(plan.model1).to(data.x_train.device).eval(), plan.layer1)
-        return Stitching(plan, data, cuts, self.images(plan), untrained, self.kept(task))
+        return Stitching(plan, data, cuts, self.images(plan), cut(untrained, plan.layer1), self.kept(task))
 
     def layers_of_plan(self, plan):
         return self.layers(plan.model1) if plan.do == "layers" else None
@@ -141,7 +144,7 @@ class StitchWorker:
         maps = len(s["maps"]) * len(s["lams"]) * len(s["anchors"]) * len(s["sampling"]) * s["draws"]
         held_out = min(s["eval_size"], data.test_size)
         if plan.do == "layers":
-            return held_out * maps * len(self.layers(plan.model1)) * len(self.layers(plan.model2)) / 2
+            return 0.75 * held_out * maps * len(self.layers(plan.model1)) * len(self.layers(plan.model2))
         share = 1 if s["control_draws"] is None else min(1, s["control_draws"] / s["draws"])
         return 3 * min(s["pool_size"] or data.train_size, data.train_size) + held_out * maps * (1 + 5 * share)
 

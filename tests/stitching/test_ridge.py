@@ -1,11 +1,14 @@
 """The ridge: against the normal equations, an augmented least squares, explicit refits, and scikit-learn."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from made_up_latents import planted, two_views
 from sklearn.kernel_ridge import KernelRidge
 
-from helpers.stitching import StitchError, fit, fit_path, gcv, loo
+from helpers.stitching import KINDS as ALL_KINDS
+from helpers.stitching import StitchError, fit, fit_path, gcv, loo, path_from
 
 KINDS = ("linear", "affine", "kernel")
 
@@ -70,6 +73,28 @@ def test_all_lambdas_of_one_decomposition_are_one_fit_each(kind, n):
         one = fit(kind, source, target, lam)
         assert one.lam == found.lam
         np.testing.assert_allclose(found(source), one(source), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [7, 40])
+def test_one_source_is_decomposed_once_for_all_its_targets(kind, n, monkeypatch):
+    source, target = two_views(n, 10, 4)
+    row, decomposed = ALL_KINDS[kind], []
+    spectrum = lambda x, y, **given: (decomposed.append(1), row.spectrum(x, y, **given))[1]  # noqa: E731
+    alone = {}
+    targets = [target, target[:, :1] ** 2 + 7, 0 * target + 0.1, target[::-1].copy()]
+    for i, one in enumerate(targets):
+        alone[i] = {lam: fit(kind, source, one, lam) for lam in (0.1, "gcv")}
+    monkeypatch.setitem(ALL_KINDS, kind, dataclasses.replace(row, spectrum=spectrum))
+    path = path_from(kind, source)
+    for i, one in enumerate(targets):
+        for lam, found in path(one, [0.1, "gcv"]).items():
+            assert found.lam == alone[i][lam].lam
+            assert found.sizes == (10, one.shape[1])
+            np.testing.assert_allclose(found(source), alone[i][lam](source), rtol=0, atol=1e-10)
+    assert len(decomposed) == 1
+    with pytest.raises(StitchError, match="different images"):
+        path(target[1:], [0.1])
 
 
 @pytest.mark.parametrize("kind", ["linear", "affine"])

@@ -11,12 +11,15 @@ import torch
 from scipy.stats import ortho_group
 
 from helpers.stitching import (
+    Described,
     StitchError,
     cka,
     layer_by_layer,
     mutual_neighbours,
     principal_angles,
+    principal_cosine,
     procrustes_distance,
+    similarities,
 )
 
 
@@ -69,6 +72,7 @@ MEASURES = {
     "cka": cka,
     "biased cka": lambda x, y: cka(x, y, unbiased=False),
     "angles": lambda x, y: principal_angles(x, y).tolist(),
+    "cosine": principal_cosine,
     "neighbours": lambda x, y: mutual_neighbours(x, y, 3),
     "procrustes": procrustes_distance,
 }
@@ -91,7 +95,7 @@ def test_two_layers_are_as_alike_as_the_same_two_the_other_way_round(measure):
     assert measure(x, y) == pytest.approx(measure(y, x), abs=1e-10)
 
 
-NOTHING = {"cka": 0, "biased cka": 0, "angles": [math.pi / 2], "neighbours": 0, "procrustes": 2}
+NOTHING = {"cka": 0, "biased cka": 0, "angles": [math.pi / 2], "cosine": 0, "neighbours": 0, "procrustes": 2}
 
 
 @pytest.mark.parametrize("name", MEASURES)
@@ -129,6 +133,23 @@ def test_principal_angles_are_those_of_the_centred_column_spaces(sizes):
     assert len(expected) == min(sizes)
     repeated = np.hstack([x, x, 0 * x])
     assert principal_angles(repeated, y) == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.parametrize("sizes", [(3, 5), (5, 3), (1, 1), (4, 40)])
+def test_the_mean_cosine_is_the_mean_canonical_correlation(sizes):
+    x, y = latents(30, *sizes)
+    y[:, 0] += x[:, 0]
+    centred = [z - z.mean(0) for z in (x, y)]
+    xx, yy, xy = (one.T @ other for one, other in [(centred[0],) * 2, (centred[1],) * 2, centred])
+    squared = np.linalg.eigvals(np.linalg.pinv(xx) @ xy @ np.linalg.pinv(yy) @ xy.T).real  # Hotelling 1936
+    correlations = np.sqrt(np.clip(np.sort(squared)[::-1][: min(sizes)], 0, None))
+    assert principal_cosine(x + 3, y) == pytest.approx(correlations.mean(), abs=1e-6)
+    assert principal_cosine(x, y) == pytest.approx(np.cos(principal_angles(x, y)).mean(), abs=1e-9)
+
+
+def test_the_mean_cosine_of_independent_latents_is_near_the_root_of_size_over_images():
+    found = np.array([principal_cosine(*latents(1000, 10, 40, seed=seed)) for seed in range(40)])
+    assert 0.9 * math.sqrt(40 / 1000) < found.mean() < math.sqrt(40 / 1000)
 
 
 def neighbours_by_brute_force(x, y, k):
@@ -171,6 +192,27 @@ def test_procrustes_distance_beside_scipy():
     assert procrustes_distance(x, np.hstack([x, np.zeros((30, 3))]) @ ortho_group.rvs(7, random_state=0)) < 1e-9
 
 
+@pytest.mark.parametrize("n", [4, 13, 30, 60])
+def test_layers_described_once_are_as_alike_as_each_function_says(n, monkeypatch):
+    monkeypatch.setattr("helpers.stitching.similarity.BLOCK", 11)
+    x, y, z = latents(n, 3, 4, 70)
+    y[:, :3] += x
+    layers = {"x": x, "y": torch.tensor(y, dtype=torch.float32), "z": z, "tied": np.round(x), "constant": 0 * x + 0.1}
+    described = {name: Described(layer) for name, layer in layers.items()}
+    for one, other in itertools.product(layers, layers):
+        a, b = layers[one], layers[other]
+        assert similarities(described[one], described[other]) == pytest.approx(
+            {
+                "cka": cka(a, b),
+                "principal_cosine": principal_cosine(a, b),
+                "mutual_neighbours": mutual_neighbours(a, b, min(10, n // 2)),
+                "procrustes_distance": procrustes_distance(a, b),
+            },
+            abs=1e-9,
+        )
+    assert list(similarities(described["x"], described["y"], ["cka"])) == ["cka"]
+
+
 def test_layer_by_layer_asks_for_every_pair():
     a, b = latents(20, 2, 3), latents(20, 4, 5, 6, seed=1)
     expected = [[cka(x, y) for y in b] for x in a]
@@ -185,6 +227,8 @@ def test_layer_by_layer_asks_for_every_pair():
     [
         (lambda x, y: cka(x[:3], y[:3]), ["3 images", "4 or more", "unbiased=False"]),
         (lambda x, y: cka(x, y[:5]), ["different images"]),
+        (lambda x, y: Described(x[:3]), ["3 images", "4 or more"]),
+        (lambda x, y: similarities(Described(x), Described(y[:5])), ["30 and of 5 images"]),
         (lambda x, y: mutual_neighbours(x, y, 30), ["30", "1 to 29"]),
         (lambda x, y: mutual_neighbours(x, y, 0), ["1 to 29"]),
         (lambda x, y: mutual_neighbours(x, y, 2.5), ["2.5", "whole number"]),

@@ -1,5 +1,6 @@
 """The stitching study: a pair worked out by hand, what is written, and going on after whatever has happened."""
 
+import gzip
 import itertools
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from helpers import files, lanes, manifests, study_tables
 from helpers.checks import ConfigError
 from helpers.config import SweepConfig
 from helpers.networks import DeepMLP, conv_autoencoder, drawn
-from helpers.stitching import choose, cka
+from helpers.stitching import choose, cka, mutual_neighbours, principal_cosine, procrustes_distance
 from helpers.stitching_study import log, models, stitches, tasks
 from helpers.stitching_study.settings import models_of
 from helpers.stitching_study.study import StitchingStudy
@@ -198,40 +199,165 @@ def test_classes_that_a_model_has_not_seen_are_marked_and_shared_ones_give_the_a
     assert set(test.labels.tolist()) == set(range(10))
 
 
-def test_every_layer_of_a_run_is_stitched_to_every_layer_of_another(tmp_path):
-    sweep = {
-        "dataset": "digits",
-        "train_size": 300,
-        "test_size": 80,
-        "layers_list": [2],
-        "init_types": ["he_normal", "zero"],
-    }
-    sweep |= {
-        "activations": ["relu"],
-        "seeds": [0, 1],
-        "hidden_size": 16,
-        "num_epochs": 20,
-        "lr": 0.1,
-        "batch_size": 32,
-    }
-    parts = {"s": {"what": "sweep", "sweep": sweep, "pairs": ["seeds", "self"], "anchors": [100], "draws": 1}}
-    study = study_of(tmp_path / "study", parts, maps=["affine"], lams=["gcv"])
-    layers = study.run().layers
-    assert len(layers) == 4 * (4 + 4)
-    assert not layers.duplicated(["task", "layer1", "layer2"]).any()
+SWEEP = {"dataset": "digits", "train_size": 300, "test_size": 80, "layers_list": [2], "activations": ["relu"]}
+SWEEP |= {"init_types": ["he_normal", "zero"], "seeds": [0, 1], "hidden_size": 16, "lr": 0.1, "batch_size": 32}
+SWEEP |= {"num_epochs": 20}
+RUNS = {"what": "sweep", "sweep": SWEEP, "pairs": ["seeds", "self"], "maps": ["affine"], "anchors": [100], "draws": 1}
+
+
+@pytest.fixture(scope="module")
+def by_layer(tmp_path_factory):
+    """(a finished study of runs stitched layer by layer, its `layers`)."""
+    study = study_of(tmp_path_factory.mktemp("by_layer") / "study", {"s": {**RUNS, "lams": ["gcv", 0.1]}})
+    return study, study.run().layers
+
+
+def test_every_layer_of_a_run_is_stitched_to_every_layer_of_another(by_layer):
+    study, layers = by_layer
+    assert len(layers) == 2 * 4 * (4 + 4)
+    assert not layers.duplicated(["task", "layer1", "layer2", "lambda"]).any()
     dead = layers.model2.str.startswith("zero")
     assert (layers.learned_2 == ~dead).all()
     assert (layers[dead].r2 == 0).all()
-    assert (layers[dead].cka == 0).all()
+    assert (layers[dead][["cka", "cka_pixels", "cka_untrained", "principal_cosine"]] == 0).all(axis=None)
     living = layers[~dead & (layers.model1 == layers.model2) & (layers.layer1 == layers.layer2)]
-    np.testing.assert_allclose(living[["r2", "cka"]], 1, atol=1e-4)  # onto itself
+    living = living[living["lambda"] == "gcv"]
+    np.testing.assert_allclose(living[["r2", "cka", "principal_cosine"]], 1, atol=1e-4)  # onto itself
     np.testing.assert_allclose(living.accuracy, living.accuracy_2, atol=0.03)
     a, b = (study.worker.trained(model) for model in models_of(study.settings)[:2])
     x = study.worker.data(models_of(study.settings)[0]).x_test
     with torch.no_grad():
         h = [torch.relu(net.hidden[0](x)) for net in (a, b)]
     row = layers[(layers.model1 != layers.model2) & ~dead & (layers.layer1 == "0") & (layers.layer2 == "0")].iloc[:1]
-    assert row.cka.item() == pytest.approx(cka(*h), rel=1e-4)
+    expected = [cka(*h), principal_cosine(*h), mutual_neighbours(*h, 10), procrustes_distance(*h)]
+    np.testing.assert_allclose(row[log.SIMILARITY].squeeze().astype(float), expected, rtol=1e-4, atol=1e-5)
+
+
+def ridge_by_hand(source, target, lam, at):
+    """The affine ridge from its normal equations."""
+    mean, target_mean = source.mean(0), target.mean(0)
+    x = source - mean
+    unit = (x**2).sum() / min(x.shape)
+    return target_mean + (at - mean) @ np.linalg.solve(
+        x.T @ x + lam * unit * np.eye(x.shape[1]), x.T @ (target - target_mean)
+    )
+
+
+@torch.no_grad()
+def test_what_has_learned_nothing_is_mapped_by_hand_to_the_same_layers(by_layer):
+    study, layers = by_layer
+    model = models_of(study.settings)[0]
+    data, net = study.worker.data(model), study.worker.trained(model)
+    untrained = study.worker.network(model)
+    index = choose("random", 100, latents=data.x_train, seed=0)
+
+    def after(net, x, layer):
+        for linear in net.hidden[: layer + 1]:
+            x = torch.relu(linear(x))
+        return x
+
+    answers, labels = net(data.x_test).argmax(1), data.y_test
+    rows = layers[(layers.model1 == model.run) & (layers.model2 == model.run) & (layers["lambda"] == "0.1")]
+    assert len(rows) == 4
+    for row in rows.itertuples():
+        target = [after(net, x, int(row.layer2)).double().numpy() for x in (data.x_train[index], data.x_test)]
+        plain = [after(untrained, x, int(row.layer1)) for x in (data.x_train[index], data.x_test)]
+        for control, (known, new) in {
+            "pixels": (data.x_train[index], data.x_test),
+            "untrained": plain,
+        }.items():
+            mapped = ridge_by_hand(known.double().numpy(), target[0], 0.1, new.double().numpy())
+            h = torch.tensor(mapped, dtype=torch.float32)
+            for linear in net.hidden[int(row.layer2) + 1 :]:
+                h = torch.relu(linear(h))
+            said = net.output(h).argmax(1)
+            around = target[1] - target[1].mean(0)
+            means = np.stack([target[1][labels == c].mean(0) for c in range(10)])
+            left = ((mapped - target[1]) ** 2).sum()
+            expected = {
+                "cka": cka(new, target[1]),
+                "r2": 1 - left / (around**2).sum(),
+                "r2_within": 1 - left / ((target[1] - means[labels]) ** 2).sum(),
+                "accuracy": (said == labels).double().mean(),
+                "agreement_on_errors": (said == answers)[answers != labels].double().mean(),
+            }
+            for measure, value in expected.items():
+                tolerance = 0.015 if "a" in measure[0] else 1e-3  # one image of 80 may fall to the other side
+                assert getattr(row, f"{measure}_{control}") == pytest.approx(float(value), abs=tolerance), measure
+    # what one layer2 gets out of the pixels is the same whatever layer1 is; and so it is of other networks before it
+    of_pixels = layers.groupby(["model2", "layer2", "lambda"])[[f"{name}_pixels" for name in log.OF_LAYERS]]
+    assert (of_pixels.nunique() <= 1).all(axis=None)
+
+
+def test_controls_take_one_evaluation_a_cell_and_those_of_the_pixels_are_made_once(by_layer, monkeypatch, tmp_path):
+    folder = shutil.copytree(by_layer[0].folder, tmp_path / "study")
+    evaluated, evaluate = [], stitches.evaluate_many
+    monkeypatch.setattr(stitches, "evaluate_many", lambda p, z: (evaluated.append(len(z)), evaluate(p, z))[1])
+    study_of(folder, {"s": {**RUNS, "lams": ["gcv", 0.1, 1.0]}}).run()
+    # pairs: two layers of one, two of the other; its own, the untrained one's, and the pixels' when layer1 is the first
+    assert evaluated == [3, 3, 2, 2] * 8
+
+
+def test_more_anchors_keep_the_layers_that_are_there(by_layer, tmp_path):
+    folder = shutil.copytree(by_layer[0].folder, tmp_path / "study")
+    longer = {"s": {**RUNS, "lams": ["gcv", 0.1], "anchors": [50, 100]}}
+    study_of(folder, longer).run()
+    assert_same(tables_of(folder), tables_of_run(tmp_path / "whole", longer))
+
+
+def older(folder, columns):
+    """The study in a folder as one that was made before there were these columns, in tables and states alike."""
+    for path in (folder / "state" / "rows").glob("*.json"):
+        record = study_tables.read_rows_of(path)
+        for rows in record["rows"].values():
+            for row, name in itertools.product(rows, columns):
+                row.pop(name, None)
+        study_tables.write_rows_of(folder, path.stem, record)
+    manifest = manifests.read(folder)
+    for table in ("pairs", "layers"):
+        path = log.LAYOUT.table_file(folder, table)
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns=columns, errors="ignore")
+        path.write_bytes(gzip.compress(frame.to_csv(index=False).encode(), mtime=0))
+        manifest["tables"][table] = files.checksum(path.read_bytes())
+    manifests.write(folder, manifest)
+
+
+NEW = [*log.SIMILARITY[1:], *(f"{name}_{control}" for name in log.OF_LAYERS for control in log.UNLEARNED)]
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_an_older_table_of_layers_is_read_and_a_pair_that_grows_is_made_anew(published, by_layer, tmp_path):
+    folder = shutil.copytree(by_layer[0].folder, tmp_path / "study")
+    whole = tables_of(folder)
+    older(folder, NEW)
+    if published:
+        shutil.rmtree(folder / "state")
+    study = study_of(folder, {"s": {**RUNS, "lams": ["gcv", 0.1]}})
+    assert study.left == []
+    layers = study.run().layers
+    assert layers[NEW].isna().all(axis=None)
+    assert layers.accuracy.notna().all()
+    study_of(folder, {"s": {**RUNS, "lams": ["gcv", 0.1, 1.0]}}).run()
+    grown = tables_of(folder)["layers"]
+    assert (grown[NEW[0]] != "").all()
+    assert_same({"layers": grown[grown["lambda"] != "1"]}, whole)
+
+
+def test_an_older_table_of_pairs_is_read_and_a_pair_that_grows_is_made_anew(copy):
+    whole = tables_of(copy)
+    older(copy, log.SIMILARITY)
+    assert study_of(copy).run().pairs.cka.isna().all()
+    study_of(copy, {"toy": {**TWO["toy"], "lams": ["gcv", 0.0, 1.0]}}).run()
+    grown = tables_of(copy)["pairs"]
+    assert_same({"pairs": grown[grown["lambda"] != "1"]}, whole)
+
+
+def test_two_networks_are_as_alike_in_every_row(finished):
+    pairs, test = log.load_study(finished).pairs, study_of(finished).pair("toy", A, B)[1]
+    both = test.source, test.target
+    expected = [cka(*both), principal_cosine(*both), mutual_neighbours(*both, 10), procrustes_distance(*both)]
+    own = pairs[pairs.task == THERE][log.SIMILARITY]
+    np.testing.assert_allclose(own, [expected] * len(own), rtol=1e-4)
 
 
 def test_a_model_that_diverges_leaves_a_row_that_says_so(tmp_path):
