@@ -204,6 +204,13 @@ class Lanes:
         torch.set_num_threads(self.cores)
 
 
+def where(device, cluster, left):
+    """Where so many tasks that are left are worked on, in words; of none, that nothing is."""
+    if not left:
+        return "nothing is left to do"
+    return f"on {files.device_name(device)}, {cluster or f'{Lanes(device, left).count} at a time'}"
+
+
 def become_lane(device, cores):
     """Set this new thread up to train on so many cores, or on a CUDA stream of its own."""
     if device.type == "cpu":

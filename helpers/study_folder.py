@@ -4,10 +4,13 @@ While a study goes on, each finished task has a file of its own with its rows, s
 are written from these; a task that is in the manifest alone, as in a folder that is published, has its rows in them.
 """
 
+from collections import Counter
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from helpers import files, lanes, manifests
 from helpers.checks import ConfigError, shown
@@ -18,6 +21,7 @@ from helpers.study_tables import read_rows_of, read_weights, rows_file, weights_
 from helpers.sweep.folder import explained
 
 KEPT = ("from", "about", "mark", "weights")  # of a finished task, in the manifest; its file of rows has more
+MOST_NEWS = 4  # tasks of which a line of progress tells
 
 
 class StudyFolder:
@@ -237,6 +241,11 @@ class StudyFolder:
         known = {need: self.known_of(need) for need in plan.needs}
         return {"plan": plan, "from": made_from, "known": known}
 
+    def task(self, plan, steps, cost):
+        """A plan as a `lanes.Task`, at the step that its saved state has reached."""
+        done = self.step_of_state(plan)
+        return lanes.Task(plan.key, self.what(plan), cost, steps, done if done <= steps else -1)
+
     def record_results(self, plan, results):
         """Write what a task has given, and forget its state."""
         for name, place in self.layout.kept.items():
@@ -302,13 +311,27 @@ def checksum_of(weights):
 # ---- running a study
 
 
-def run(study, load, phases, origin, news, what, smaller):
+def described(study, words):
+    """What is asked for and what is finished, in two lines.
+
+    study  as `run` takes it
+    words  {what plans `do`: what so many of them are called}
+    """
+    plans, left = study.settings.plans, study.left
+    counts = Counter(plan.do for plan in plans)
+    listed = ", ".join(f"{count} {words.get(do, do)}" for do, count in counts.items())
+    return f"{len(plans)} tasks ({listed}); {len(plans) - len(left)} of {len(plans)} are finished\n" + lanes.where(
+        study.device, study.cluster, len(left)
+    )
+
+
+def run(study, load, phases, smaller, packages=()):
     """Work on what is left of a study, and return it whole, as `load(folder)` gives it.
 
-    study    as `work.work_on` takes it, with `folder` and cost_of(plan); plans have a `phase` from 0 to phases - 1,
-             which are worked on one after another
-    origin   () -> versions, device, machine, as `files.provenance` has it
-    what, smaller  the study, and what takes less memory, in the words of an error
+    study     as `work.work_on` takes it, with `folder` and cost_of(plan); plans have a `phase` from 0 to phases - 1,
+              which are worked on one after another
+    smaller   what takes less memory, in the words of an error
+    packages  those that decide numbers beside `files.VERSIONS`
 
     Interrupted, it goes on from each task's last step when it is started again. A finished study is only read.
     """
@@ -319,14 +342,29 @@ def run(study, load, phases, origin, news, what, smaller):
             with suppress(OSError, files.LockedError), files.locked(study.folder):
                 there.set_aside()
         return load(study.folder)
-    with explained(what, study.folder, "a task", smaller), files.locked(study.folder):
+    with explained("the study", study.folder, "a task", smaller), files.locked(study.folder):
         there.check()
-        there.begin(origin())
+        there.begin(_origin(study.device, packages))
         for phase in range(phases):
             left = there.left
             now, later = ([plan for plan in left if test(plan.phase)] for test in (phase.__eq__, phase.__lt__))
             if now and not study.stop.is_set():
-                work_on(study, now, news, sum(map(study.cost_of, later)))
+                work_on(study, now, _news, sum(map(study.cost_of, later)))
                 there.write_tables(complete=False)
         there.write_tables(complete=not (study.stop.is_set() or there.left))
     return load(study.folder)
+
+
+def _origin(device, packages):
+    """Versions, device, machine and threads."""
+    origin = files.provenance(device)
+    versions = {**origin["versions"], **{name: version(name) for name in packages}}
+    return {**origin, "versions": versions, "threads": torch.get_num_threads()}
+
+
+def _news(events):
+    """The latest events alone."""
+    latest = events[-MOST_NEWS:]
+    said = [f"{event.task} {event.step}/{event.steps}" for event in latest]
+    figures = [" ".join(f"{key} {value:.4g}" for key, value in event.figures.items()) for event in latest]
+    return [" ".join(filter(None, both)) for both in zip(said, figures, strict=True)]

@@ -67,6 +67,17 @@ def killed_before_all(study, monkeypatch):
         study.run()
 
 
+# ---- what is said before a start
+
+
+def test_a_study_says_what_is_asked_for_and_where_it_works_as_long_as_something_is_left(folder):
+    asked, where = ToyStudy(folder, {"p": 1, "q": 2}).describe().splitlines()
+    assert asked == "12 tasks (6 draw, 6 sums); 6 of 12 are finished"
+    assert where == "on cpu, 1 at a time"  # in the tests' one thread
+    finished = ToyStudy(folder, {"p": 1}).describe().splitlines()
+    assert finished == ["6 tasks (3 draw, 3 sums); 6 of 6 are finished", "nothing is left to do"]
+
+
 # ---- lists that grow
 
 

@@ -30,11 +30,15 @@ class Plan:
     phase: int = 0
     needs: tuple = ()
 
+    @property
+    def do(self):
+        return ("draw", "sum")[self.phase]
+
     def columns(self, table):
         return {"part": self.part}
 
     def to_dict(self):
-        return {"do": "draw", "key": self.key, "settings": {}, "maps": {"draws": self.draws}}
+        return {"do": self.do, "key": self.key, "settings": {}, "maps": {"draws": self.draws}}
 
 
 class Work:
@@ -100,11 +104,13 @@ class ToyStudy:
         return 1.0
 
     def task(self, plan):
-        return lanes.Task(plan.key, self.there.what(plan), 1.0, 1, self.there.step_of_state(plan))
+        return self.there.task(plan, steps=1, cost=1.0)
+
+    def describe(self):
+        return study_folder.described(self, {"sum": "sums"})
 
     def run(self):
-        origin = {"versions": {}, "device": "cpu", "machine": "toy"}
-        return study_folder.run(self, LAYOUT.load, 2, lambda: origin, lambda events: [], "the study", "fewer draws")
+        return study_folder.run(self, LAYOUT.load, 2, "fewer draws")
 
 
 def covers(there, here):

@@ -113,8 +113,7 @@ class Study:
         return (
             f"{len(s.networks)} networks ({', '.join(names)}), {len(s.surfaces)} surfaces ({listed}), "
             f"{len(s.curves)} curvatures; {count - len(left)} of {count} are finished\n"
-            f"on {files.device_name(self.device)}, "
-            + (f"{lanes.Lanes(self.device, len(left)).count} at a time" if self.cluster is None else self.cluster)
+            + lanes.where(self.device, self.cluster, len(left))
         )
 
     def run(self):

@@ -8,14 +8,10 @@ What is finished is kept, what was interrupted goes on: an ensemble and a curve 
 their last block of draws.
 """
 
-from collections import Counter
 from pathlib import Path
 
-import torch
-
-from helpers import files, lanes, study_folder
+from helpers import lanes, study_folder
 from helpers.config import SweepConfig, resolve_device
-from helpers.lanes import Task
 from helpers.path_study import log
 from helpers.path_study.curves import square
 from helpers.path_study.settings import AXES, cells_of, study_settings
@@ -23,7 +19,7 @@ from helpers.path_study.tasks import PathWorker, about, cost_of, needs_jax, step
 from helpers.study_folder import StudyFolder
 from helpers.usual_torch import usual_torch
 
-MOST_NEWS = 4  # tasks of which a line of progress tells
+WORDS = {"members": "ensembles", "run": "runs of a sweep", "curve": "curves", "line": "exact lines"}
 PHASES = 4
 
 
@@ -83,53 +79,18 @@ class PathStudy:
 
     def describe(self):
         """What is asked for and what is finished, in two lines."""
-        plans, left = self.settings.plans, self.left
-        counts = Counter(plan.do for plan in plans)
-        listed = ", ".join(f"{count} {WORDS.get(do, do)}" for do, count in counts.items())
-        where = f"{lanes.Lanes(self.device, len(left)).count} at a time" if self.cluster is None else self.cluster
-        return (
-            f"{len(plans)} tasks ({listed}); {len(plans) - len(left)} of {len(plans)} are finished\n"
-            f"on {files.device_name(self.device)}, {where}"
-        )
+        return study_folder.described(self, WORDS)
 
     def run(self):
         """Work on what is left, and return the whole study, a `log.StudyResults`.
 
         Interrupted, it goes on from each task's last step when it is started again. A finished study is only read.
         """
-        return study_folder.run(
-            self,
-            log.load_study,
-            PHASES,
-            lambda: origin_of(self.device, any(map(needs_jax, self.settings.plans))),
-            _news,
-            "the study",
-            "fewer rows, members or chains",
-        )
+        packages = ("jax", "blackjax") if any(map(needs_jax, self.settings.plans)) else ()
+        return study_folder.run(self, log.load_study, PHASES, "fewer rows, members or chains", packages)
 
     def cost_of(self, plan):
         return cost_of(plan, self.worker)
 
     def task(self, plan):
-        steps, done = steps_of(plan, self.worker), self.there.step_of_state(plan)
-        return Task(plan.key, self.there.what(plan), self.cost_of(plan), steps, done if done <= steps else -1)
-
-
-WORDS = {"members": "ensembles", "run": "runs of a sweep", "curve": "curves", "line": "exact lines"}
-
-
-def origin_of(device, chains):
-    """Versions, device and machine; with those of JAX and BlackJAX where there are chains."""
-    origin = files.provenance(device)
-    if chains:
-        from importlib.metadata import version
-
-        origin["versions"] |= {name: version(name) for name in ("jax", "blackjax")}
-    return {**origin, "threads": torch.get_num_threads()}
-
-
-def _news(events):
-    """The latest events alone."""
-    said = [f"{event.task} {event.step}/{event.steps}" for event in events[-MOST_NEWS:]]
-    figures = [" ".join(f"{key} {value:.4g}" for key, value in e.figures.items()) for e in events[-MOST_NEWS:]]
-    return [" ".join(filter(None, both)) for both in zip(said, figures, strict=True)]
+        return self.there.task(plan, steps_of(plan, self.worker), self.cost_of(plan))

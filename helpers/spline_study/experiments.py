@@ -297,9 +297,7 @@ class Study:
         names, left = list(dict.fromkeys(e.name for e in self.experiments)), len(self.left)
         return (
             f"{len(self.experiments)} networks: {len(names)} experiments ({', '.join(names)}); "
-            f"{len(self.experiments) - left} are finished\n"
-            f"on {files.device_name(self.device)}, "
-            + (f"{lanes.Lanes(self.device, left).count} at a time" if self.cluster is None else self.cluster)
+            f"{len(self.experiments) - left} are finished\n" + lanes.where(self.device, self.cluster, left)
         )
 
     def run(self):

@@ -10,21 +10,16 @@ and what is asked for no more stays. Another eval_size, pool_size, control_draws
 other settings of a map its rows; what decides weights, as lr, cannot change in a folder.
 """
 
-from collections import Counter
 from pathlib import Path
 
-import torch
-
-from helpers import files, lanes, study_folder
+from helpers import lanes, study_folder
 from helpers.config import SweepConfig, resolve_device
-from helpers.lanes import Task
 from helpers.stitching_study import log
 from helpers.stitching_study.settings import AXES, covers, models_of, study_settings
 from helpers.stitching_study.tasks import StitchWorker, about
 from helpers.study_folder import StudyFolder
 from helpers.usual_torch import usual_torch
 
-MOST_NEWS = 4  # tasks of which a line of progress tells
 WORDS = {"model": "models", "pair": "pairs", "layers": "pairs of runs, layer by layer"}
 
 
@@ -91,14 +86,7 @@ class StitchingStudy:
 
     def describe(self):
         """What is asked for and what is finished, in two lines."""
-        plans, left = self.settings.plans, self.left
-        counts = Counter(plan.do for plan in plans)
-        listed = ", ".join(f"{count} {WORDS[do]}" for do, count in counts.items())
-        where = f"{lanes.Lanes(self.device, len(left)).count} at a time" if self.cluster is None else self.cluster
-        return (
-            f"{len(plans)} tasks ({listed}); {len(plans) - len(left)} of {len(plans)} are finished\n"
-            f"on {files.device_name(self.device)}, {where}"
-        )
+        return study_folder.described(self, WORDS)
 
     def run(self):
         """Work on what is left, and return the whole study, a `log.StudyResults`.
@@ -106,21 +94,10 @@ class StitchingStudy:
         Interrupted, it goes on from each task's last step when it is started again. A finished study is only read.
         """
         smaller = "a smaller pool_size, eval_size or batch_size, or layers of fewer units"
-        return study_folder.run(self, log.load_study, 2, self._origin, _news, "the study", smaller)
-
-    def _origin(self):
-        return {**files.provenance(self.device), "threads": torch.get_num_threads()}
+        return study_folder.run(self, log.load_study, 2, smaller)
 
     def cost_of(self, plan):
         return self.worker.cost_of(plan)
 
     def task(self, plan):
-        steps, done = self.worker.steps_of(plan), self.there.step_of_state(plan)
-        return Task(plan.key, self.there.what(plan), self.cost_of(plan), steps, done if done <= steps else -1)
-
-
-def _news(events):
-    """The latest events alone."""
-    said = [f"{event.task} {event.step}/{event.steps}" for event in events[-MOST_NEWS:]]
-    figures = [" ".join(f"{key} {value:.4g}" for key, value in e.figures.items()) for e in events[-MOST_NEWS:]]
-    return [" ".join(filter(None, both)) for both in zip(said, figures, strict=True)]
+        return self.there.task(plan, self.worker.steps_of(plan), self.cost_of(plan))
