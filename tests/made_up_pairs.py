@@ -8,10 +8,11 @@ from sklearn.datasets import load_digits
 
 
 class Halves(NamedTuple):
-    """Two functions: images -> latents -> output."""
+    """Two functions: images -> latents -> output; and what that is, where it says so."""
 
     encode: object
     decode: object
+    gives: str | None = None
 
     def decode_many(self, zs):
         return self.decode(zs.flatten(0, 1)).unflatten(0, zs.shape[:2])
@@ -49,4 +50,4 @@ def classifier(seed, size=40, rows=600):
 def autoencoder(seed, size=30, rows=600):
     """Random features with a linear decoder by least squares."""
     encode, (x, _) = features(seed, size), digits()
-    return Halves(encode, affine(encode(x[:rows]), x[:rows]))
+    return Halves(encode, affine(encode(x[:rows]), x[:rows]), "images")

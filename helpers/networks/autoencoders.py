@@ -110,6 +110,7 @@ class ConvAutoencoder(nn.Module):
     """
 
     chunk = CHUNK
+    gives = "images"
 
     def __init__(self, row, image_shape, latent, sizes):
         super().__init__()
@@ -160,6 +161,8 @@ class VAE(nn.Module):
 
     sizes  units of the encoder's hidden layers
     """
+
+    gives = "images"
 
     def __init__(self, row, image_shape, latent, sizes, beta):
         super().__init__()

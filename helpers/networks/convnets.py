@@ -201,6 +201,7 @@ class ResNet(nn.Module):
     """
 
     chunk = CHUNK
+    gives = "classes"
 
     def __init__(self, row, classes, channels, image_shape, first, stages, shortcut):
         super().__init__()
@@ -236,6 +237,7 @@ class VGG(nn.Module):
     """
 
     chunk = CHUNK
+    gives = "classes"
 
     def __init__(self, row, classes, channels, image_shape, sizes, batch_norm, dropout):
         super().__init__()
@@ -269,6 +271,7 @@ class SmallConvNet(nn.Module):
     """
 
     chunk = CHUNK
+    gives = "classes"
 
     def __init__(self, row, classes, image_shape, sizes):
         super().__init__()

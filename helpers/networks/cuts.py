@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from helpers.checks import ConfigError, meant, refuse, shown, whole
+from helpers.checks import ConfigError, meant, one_of, optional, refuse, shown, whole
 from helpers.data import DataError
 from helpers.lanes import is_out_of_memory
 from helpers.networks.autoencoders import VAE, ConvAutoencoder
@@ -26,6 +26,7 @@ from helpers.networks.gaussian import GaussianMLP
 from helpers.networks.mlp import DeepMLP
 from helpers.networks.vit import ViT
 
+GIVES = ("images", "classes")
 CHUNK = 2048  # rows that pass at once through a network that does not say its own
 
 
@@ -58,6 +59,8 @@ def cut(net, layer):
     functions = [function for _, function in parts]
     found = Cut(_in_turn(functions[:at]), _in_turn(functions[at:]), [net], getattr(net, "chunk", CHUNK), _inputs(net))
     found.net, found.layer = net, wanted
+    gives = getattr(net, "gives", None)
+    found.gives = gives if isinstance(gives, str) and gives in GIVES else None
     return found
 
 
@@ -65,6 +68,7 @@ class Cut:
     """Two halves of a network, made by `cut` or `Cut.of`.
 
     net, layer  what was cut; None for two functions
+    gives       what comes out: "images", "classes", or None where nobody has said it; a network says it as `net.gives`
 
     Numbers of another floating-point type, and on another device, become those of the network. The network computes in
     evaluation mode and without gradients, and is then again as it was; where several threads cut one network, it is to
@@ -73,12 +77,12 @@ class Cut:
 
     def __init__(self, first, rest, modules=(), chunk=CHUNK, example=None):
         self.first, self.rest, self.modules, self.chunk = first, rest, list(modules), chunk
-        self.net = self.layer = None
+        self.net = self.layer = self.gives = None
         self._example, self._shape, self._strides = example, None, None
 
     @classmethod
-    def of(cls, encode, decode, chunk=CHUNK):
-        """The Cut of two functions, x -> latents and latents -> output.
+    def of(cls, encode, decode, chunk=CHUNK, gives=None):
+        """The Cut of two functions, x -> latents and latents -> output; `gives` as above.
 
         What is a module, or a method of one, is in evaluation mode while it computes; of other functions nothing is
         known, and numbers come to them as they are. Raises ConfigError.
@@ -87,8 +91,11 @@ class Cut:
             if not callable(function):
                 refuse(key, function, "a function of a tensor, as a module or a method of one")
         whole(1)("chunk", chunk)
+        optional(one_of(*GIVES))("gives", gives)
         owners = [getattr(function, "__self__", function) for function in (encode, decode)]
-        return cls(encode, decode, [owner for owner in owners if isinstance(owner, nn.Module)], chunk)
+        found = cls(encode, decode, [owner for owner in owners if isinstance(owner, nn.Module)], chunk)
+        found.gives = gives
+        return found
 
     @property
     def latent_shape(self):

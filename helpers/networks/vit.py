@@ -97,6 +97,7 @@ class ViT(nn.Module):
     """Patches as tokens, blocks, the mean over the tokens, layer norm, and a linear layer: see `vit`."""
 
     chunk = CHUNK
+    gives = "classes"
 
     def __init__(self, row, classes, image_shape, patch, dim, depth, heads):
         super().__init__()

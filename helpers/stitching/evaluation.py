@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from helpers.checks import shown
 from helpers.lanes import is_out_of_memory
-from helpers.networks.cuts import as_numbers
+from helpers.networks.cuts import GIVES, as_numbers
 from helpers.stitching.latents import StitchError, checked, checked_cut, checked_labels, positions
 
 KEPT = 0.1  # of the images: the best and the worst
@@ -79,14 +79,13 @@ def pair_of(cut_a, cut_b, x, labels=None, gives=None):
     """The `Pair` of two cut networks on images x (n, ...) and their classes (n,).
 
     x      a tensor or an array of floating-point numbers
-    gives  "images" or "classes", what both networks give; where left out, one that gives as many numbers as an image
-           has pixels gives images, and any other classes
+    gives  "images" or "classes": what a network gives whose cut does not say so, as those of our autoencoders and
+           convolutional networks do; where left out, it gives classes if they are not as many as an image has pixels
 
-    Raises StitchError for latents that are not finite or of other lengths, and for classes without labels or with
-    labels beyond the network's outputs.
+    Raises StitchError for latents that are not finite or of other lengths, for classes without labels or with labels
+    beyond the network's outputs, and for as many numbers as pixels of which nobody says what they are.
     """
-    if gives not in (None, "images", "classes"):
-        raise StitchError(f"gives is {shown(gives)}; allowed is 'images', 'classes' or None")
+    _check_gives("gives", gives)
     checked_cut(cut_a, "first")
     checked_cut(cut_b, "second")
     x = as_numbers(x, "the images")
@@ -101,7 +100,7 @@ def pair_of(cut_a, cut_b, x, labels=None, gives=None):
                 f"the {what} network gave {len(latents)} latents for {len(x)} images; allowed is one row an image"
             )
         output = cut.decode(latents)
-        kind = gives or ("images" if output[0].numel() == x[0].numel() else "classes")
+        kind = _kind_of(cut, gives, output, x, what)
         if kind == "images" and output[0].numel() != x[0].numel():
             raise StitchError(
                 f"the {what} network gives {output[0].numel()} numbers an image; allowed are the {x[0].numel()} of an "
@@ -210,6 +209,23 @@ def _numbers_of_map(found, what):
         said = " ".join(str(error).split())[:100]
         raise StitchError(f"{what} gives a {type(found).__name__} ({said}); allowed are latents (n, d2)") from None
     return tensor
+
+
+def _check_gives(key, gives):
+    if not (gives is None or (isinstance(gives, str) and gives in GIVES)):
+        raise StitchError(f"{key} is {shown(gives)}; allowed is {', '.join(map(repr, GIVES))} or None")
+
+
+def _kind_of(cut, gives, output, x, what):
+    """What a network gives, as its cut or else the caller says: as many classes as pixels look like images."""
+    own, outputs = getattr(cut, "gives", None), output[0].numel()
+    _check_gives(f"gives of the {what} network", own)
+    if own is None and gives is None and outputs == x[0].numel():
+        raise StitchError(
+            f"the {what} network gives {outputs} numbers an image, as many as an image has pixels; say what they are, "
+            "gives='images' or gives='classes'"
+        )
+    return own or gives or "classes"
 
 
 def _check_classes(labels, output, what):

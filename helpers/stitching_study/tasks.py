@@ -16,7 +16,7 @@ from helpers.networks import build, cut, layers_of
 from helpers.path_study.settings import sweep_of
 from helpers.stitching import StitchError, choose
 from helpers.stitching_study.models import RunTrained, Trained, data_of, images_of, network_of
-from helpers.stitching_study.settings import GROW, data_name, maps_alike
+from helpers.stitching_study.settings import AUTOENCODERS, GROW, data_name, maps_alike
 from helpers.stitching_study.stitches import Layers, Nothing, Stitching, of_maps, pairs_of, steps_of
 from helpers.study_tables import StudyError, read_rows_of, read_weights, rows_file, weights_file
 
@@ -58,8 +58,11 @@ class StitchWorker:
         data = self.data(model)
         if model.run:
             config = self.config_of(model).fitted_to(data)
-            return build(config, config.named[model.run])
-        return network_of(model, data)
+            net = build(config, config.named[model.run])
+        else:
+            net = network_of(model, data)
+        net.gives = "images" if model.network in AUTOENCODERS else "classes"  # an mlp alone does not know
+        return net
 
     def trained(self, model):
         """The network of a model with the weights of its training. Raises StudyError, DamagedError."""

@@ -10,7 +10,20 @@ from made_up_pairs import Halves, affine, autoencoder, classifier, digits
 from sklearn.metrics import r2_score
 from torch.nn import functional
 
+from helpers.checks import ConfigError
 from helpers.data import DataError
+from helpers.networks import (
+    Cut,
+    DeepMLP,
+    conv_autoencoder,
+    cut,
+    layers_of,
+    resnet14,
+    small_convnet,
+    vae,
+    vgg11,
+    vit,
+)
 from helpers.stitching import Stitched, StitchError, evaluate, evaluate_many, pair_of
 
 X, Y = digits()
@@ -146,7 +159,7 @@ def test_images_need_no_labels_and_numbers_by_class_are_then_left_out():
 
 
 def test_latents_of_b_that_are_constant_are_explained_by_nothing():
-    dead = Halves(lambda x: torch.full((len(x), 3), 0.1), lambda z: torch.full((len(z), 64), 0.2))
+    dead = Halves(lambda x: torch.full((len(x), 3), 0.1), lambda z: torch.full((len(z), 64), 0.2), "images")
     found = evaluate(autoencoder(1), lambda z: torch.full((len(z), 3), 0.1), dead, X[HELD_OUT], Y[HELD_OUT])
     assert found["latent_r2"] == found["latent_r2_within"] == 0
 
@@ -159,11 +172,44 @@ def test_a_head_without_errors_has_no_agreement_on_them():
     assert math.isnan(found["agreement_on_errors"])
 
 
-def test_two_inputs_and_two_classes_are_classes_where_it_is_asked():
-    moons = Halves(lambda x: x, lambda z: z)
-    x, y = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.2, 0.1]]), [1, 0, 1]
-    assert math.isnan(evaluate(moons, lambda z: z, moons, x, y)["accuracy_2"])
-    assert evaluate(moons, lambda z: z, moons, x, y, gives="classes")["accuracy_2"] == pytest.approx(2 / 3)
+def test_as_many_outputs_as_pixels_are_images_or_classes_by_what_is_said_alone():
+    moons, x, y = Halves(lambda x: x, lambda z: z), torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.2, 0.1]]), [1, 0, 1]
+    for labels in (y, None):
+        with pytest.raises(StitchError, match=r"the first network gives 2 .* gives='images' or gives='classes'$"):
+            pair_of(moons, moons, x, labels)
+    said = evaluate(moons, lambda z: z, moons, x, y, gives="classes")
+    assert said["accuracy_2"] == pytest.approx(2 / 3)
+    own = moons._replace(gives="classes")
+    assert flat(evaluate(own, lambda z: z, own, x, y)) == pytest.approx(flat(said), nan_ok=True)
+    mixed = evaluate(own, lambda z: z, moons, x, y, gives="images")  # for the one that does not say it itself
+    assert mixed["accuracy_1"] == pytest.approx(2 / 3)
+    assert mixed["mse_2"] == mixed["mse_stitched"] == 0
+    with pytest.raises(StitchError, match="gives of the second network is 'labels'; allowed is 'images', 'classes' or"):
+        pair_of(own, moons._replace(gives="labels"), x, y)
+
+
+def test_our_autoencoders_and_convolutional_networks_say_what_they_give():
+    x, y = torch.rand(12, 16, generator=torch.Generator().manual_seed(0)), torch.arange(12)
+    image = {"image_shape": (1, 4, 4)}
+    ours = [conv_autoencoder(**image, latent=3, base=1), vae(**image, latent=3)]
+    ours += [resnet14(**image, classes=16, width=0.125), small_convnet(**image, classes=16, width=0.125)]
+    ours += [vit(**image, classes=16, patch=2), vgg11(image_shape=(1, 4, 4), classes=16, width=0.125)]
+    kinds = []
+    for net in ours:
+        part = cut(net.eval(), layers_of(net)[-1])
+        kinds.append(pair_of(part, part, x, y).kind_1)
+    assert kinds == ["images"] * 2 + ["classes"] * 4
+    for net in (torch.nn.Sequential(torch.nn.Linear(16, 3), torch.nn.Linear(3, 16)), DeepMLP(16, 3, 16, 1, "relu")):
+        part = cut(net, "0")
+        with pytest.raises(StitchError, match="16 numbers an image, as many as an image has pixels"):
+            pair_of(part, part, x, y)
+        assert pair_of(part, part, x, y, gives="images").kind_2 == "images"
+        part.gives = "classes"
+        assert pair_of(part, part, x, y).kind_2 == "classes"
+        two = Cut.of(part.encode, part.decode, gives="images")
+        assert pair_of(part, two, x, y).kind_2 == "images"
+    with pytest.raises(ConfigError, match="gives is 'pictures'"):
+        Cut.of(part.encode, part.decode, gives="pictures")
 
 
 def test_images_in_their_shape_are_measured_as_rows_are():

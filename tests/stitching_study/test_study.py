@@ -146,6 +146,21 @@ def test_rows_of_classifiers_are_what_stitching_by_hand_gives(tmp_path):
     assert rows.accuracy_label_noise.notna().all()
 
 
+def test_classifiers_of_as_many_classes_as_pixels_are_no_autoencoders(tmp_path):
+    rng, y = np.random.default_rng(0), np.arange(40) % 4
+    x = 40 * np.eye(4, dtype=np.uint8)[y].reshape(-1, 2, 2) + rng.integers(0, 20, (40, 2, 2), np.uint8)
+    np.savez(tmp_path / "four.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
+    own = {"datasets": [f"arrays:{tmp_path / 'four.npz'}"], "train_size": None, "test_size": None, "layers": ["0"]}
+    own |= {"anchors": [20], "draws": 1}
+    results = study_of(tmp_path / "study", {"four": {**MLPS["heads"], **own}}, num_epochs=1).run()
+    assert results.pairs.accuracy_stitched.between(0, 1).all()
+    assert results.pairs.mse_1.isna().all()
+    sweep = {"dataset": own["datasets"][0], "layers_list": [1], "init_types": ["he_normal"], "activations": ["relu"]}
+    sweep |= {"seeds": [0, 1], "hidden_size": 6, "num_epochs": 1, "batch_size": 20}
+    runs = {"runs": {"what": "sweep", "sweep": sweep, "pairs": ["seeds"], "anchors": [20], "draws": 1}}
+    assert study_of(tmp_path / "runs", runs).run().layers.accuracy.between(0, 1).all()
+
+
 # ---- what is written
 
 
