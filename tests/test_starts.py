@@ -55,3 +55,20 @@ run.main([{str(tmp_path / "one.yaml")!r}])
     first, modules, *_ = done.stdout.splitlines()
     assert first.startswith("[1/1]")
     assert HEAVY & set(modules.split()) <= {"torch", "scipy"}
+
+
+def test_what_runs_notebooks_comes_without_the_grammars_of_addresses():
+    """Half of the time until a batch runs; later imports find them, and a broken notebook is still seen."""
+    script = """
+import sys
+from helpers.batch.jobs import import_papermill
+import_papermill()
+assert not {"rfc3987_syntax", "lark"} & set(sys.modules)
+import nbformat, rfc3987_syntax
+try:
+    nbformat.validate({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]})
+except nbformat.ValidationError:
+    print("seen")
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "seen\n"

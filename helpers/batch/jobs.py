@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -212,6 +213,24 @@ def set_aside(job, now=None):
 # ---- running it
 
 
+def import_papermill():
+    """papermill, which takes a second to import, without what takes as long again and is never asked.
+
+    It checks notebooks by jsonschema, which builds the grammars of rfc3987-syntax where JupyterLab has installed
+    it: they are for addresses, and the schema of a notebook has none.
+    """
+    grammars = "rfc3987_syntax"
+    hidden = grammars not in sys.modules
+    if hidden:
+        sys.modules[grammars] = None  # an import of it now raises ImportError, and jsonschema does without
+    try:
+        import papermill
+    finally:
+        if hidden:
+            del sys.modules[grammars]
+    return papermill
+
+
 def execute(job, origin, watch):
     """Run a notebook with papermill, and keep its copy as `job.executed`. Returns the seconds it took.
 
@@ -222,7 +241,7 @@ def execute(job, origin, watch):
     Raises BatchError where the notebook refuses what it was given, NotebookError where it fails: its copy is then kept
     as `job.failed`.
     """
-    import papermill  # takes a second
+    papermill = import_papermill()
     from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import CellTimeoutError
 
