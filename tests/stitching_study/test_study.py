@@ -198,20 +198,42 @@ def test_controls_of_fewer_draws_leave_the_others_empty(tmp_path):
     assert pairs.mse_mean_image.notna().all()
 
 
-def test_classes_that_a_model_has_not_seen_are_marked_and_shared_ones_give_the_anchors(tmp_path):
-    parts = {"part": {"what": "autoencoders", "seeds": [0], "classes": ["all", [0, 1, 2, 3, 4]], "draws": 1}}
-    parts["part"] |= {"anchor_classes": "shared", "lams": ["gcv"], "anchors": [20], "maps": ["affine"]}
-    study = study_of(tmp_path / "study", parts)
-    results = study.run()
+def test_anchors_are_of_shared_classes_or_of_all_and_unseen_classes_are_measured(tmp_path):
+    own = {"what": "autoencoders", "seeds": [0], "classes": ["all", [0, 1, 2, 3, 4]], "draws": 1}
+    own |= {"lams": [0.0], "anchors": [20], "maps": ["affine"]}
+    study = study_of(tmp_path / "study", {name: {**own, "anchor_classes": name} for name in ("all", "shared")})
+    results, d = study.run(), data()
     assert set(results.pairs.differ) == {"classes"}
+    assert len(results.models) == 2  # of both parts
+    assert results.pairs.groupby("part").anchor_classes.unique().str.join("") .to_dict() == {
+        "all": "all", "shared": "shared"
+    }  # fmt: skip
     seen = results.classes[["class", "seen_1", "seen_2"]].drop_duplicates()
     assert {(c, a, b) for c, a, b in seen.itertuples(index=False)} == {
         *((c, True, True) for c in range(5)), *((c, False, True) for c in range(5, 10)),
         *((c, True, False) for c in range(5, 10)),
     }  # fmt: skip
-    train, test = study.pair("part", *results.models.model)
-    assert set(train.labels.tolist()) == set(range(5))
-    assert set(test.labels.tolist()) == set(range(10))
+    a, b = (study.worker.trained(model) for model in models_of(study.settings))
+    for part, pool in (("all", torch.arange(120)), ("shared", torch.where(d.y_train < 5)[0])):
+        assert set(study.pair(part, *results.models.model)[0].labels.tolist()) == set(d.y_train[pool].tolist())
+        index = pool[choose("equally", 20, labels=d.y_train[pool], seed=0)]
+        with torch.no_grad():
+            source, target = (net.encode(d.x_train[index]).double().numpy() for net in (a, b))
+            z = with_ones(a.encode(d.x_test).double().numpy()) @ np.linalg.lstsq(with_ones(source), target)[0]
+            error = (b.decode(torch.tensor(z, dtype=torch.float32)) - d.x_test).square().mean(1)
+        here = results.classes[(results.classes.part == part) & (results.classes.model1 == results.models.model[0])]
+        by_class = here.set_index("class").mse_stitched
+        assert set(by_class.index) == set(range(10))
+        for c in range(10):
+            assert by_class[c] == pytest.approx(error[d.y_test == c].mean().item(), rel=1e-3), (part, c)
+
+
+def test_shared_classes_are_those_that_both_models_have_seen(tmp_path):
+    parts = {"part": {**TWO["toy"], "anchor_classes": "shared", "seeds": [0], "classes": [[0, 1, 2], [1, 2, 5]]}}
+    study = study_of(tmp_path / "study", parts)
+    pool, held_out = study.worker.images(study.settings.plans[-1])
+    assert set(data().y_train[pool].tolist()) == {1, 2}
+    assert set(data().y_test[held_out].tolist()) == set(range(10))
 
 
 SWEEP = {"dataset": "digits", "train_size": 300, "test_size": 80, "layers_list": [2], "activations": ["relu"]}
