@@ -317,15 +317,11 @@ def load(path):
         with np.load(io.BytesIO(packed.read(path)), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         about = json.loads(str(arrays.pop("about")))
-        if any(array.dtype.kind != "f" or array.ndim > 2 for array in arrays.values()):
-            raise ValueError("arrays of another kind")
         if about.pop("format") != FORMAT:
             raise ValueError("another format")
         about |= {name: tuple(about[name]) for name in ("sizes", "history")}
         found = Map(arrays=arrays, **about)
-        answer = found(np.zeros((1, found.sizes[0])))
-        if answer.shape != (1, found.sizes[1]) or not np.isfinite(answer).all():
-            raise ValueError("arrays of other sizes")
+        _check_read(found)
     except FileNotFoundError:
         raise
     except (*files.WRONG_KINDS, NotImplementedError, RecursionError, *packed.DAMAGE) as error:
@@ -333,6 +329,37 @@ def load(path):
             f"{path} holds no map that can be read: it is damaged, or another file; fit the map again and save it"
         ) from error
     return found
+
+
+# of the arrays of all kinds: d1 and d2 are the map's sizes, n and h one number each
+SHAPES = {"A": ("d1", "d2"), "offset": ("d2",), "A_back": ("d2", "d1"), "offset_back": ("d1",), "scale": ()}
+SHAPES |= {"centres": ("n", "d1"), "weights": ("n", "d2"), "length": ()}
+SHAPES |= {"x_mean": ("d1",), "x_sd": ("d1",), "W1": ("d1", "h"), "b1": ("h",), "W2": ("h", "d2"), "b2": ("d2",)}
+SHAPES |= {"mlp_offset": ("d2",), "mean": ("d1",), "precision": ("d1", "d1"), "anchors": (), "sigma2": (), "p_net": ()}
+ABOUT_CHECKS = {
+    "kind": checks.one_of(*KINDS),
+    "lam": checks.optional(checks.non_negative),
+    "anchors": checks.whole(1),
+    "note": lambda key, value: checks.text(key, value or "none"),
+    "history": lambda key, values: [checks.number(key, value) for value in values],
+    "sizes": lambda key, values: [checks.whole(1)(key, value) for value in values],
+}
+
+
+def _check_read(found):
+    """Raise one of `files.WRONG_KINDS` for what no fit has made."""
+    for name, check in ABOUT_CHECKS.items():
+        check(name, getattr(found, name))
+    if not found.settings.keys() <= KINDS[found.kind].settings.keys():
+        raise ValueError("settings of another kind")
+    known = dict(zip(("d1", "d2"), found.sizes, strict=True))
+    for name, array in found.arrays.items():
+        shape = tuple(known.setdefault(key, size) for key, size in zip(SHAPES[name], array.shape, strict=True))
+        if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
+            raise ValueError(f"{name} of another kind")
+    found(np.zeros((1, found.sizes[0])))
+    if found.kind == "decoupled":
+        found.backward(np.zeros((1, found.sizes[1])))
 
 
 def file_name(pair, kind, n, lam, sampling):

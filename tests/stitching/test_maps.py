@@ -1,5 +1,6 @@
 """All kinds of maps alike: number types, files, bad input, the corners of few and strange anchors."""
 
+import json
 import re
 
 import numpy as np
@@ -102,6 +103,49 @@ def test_a_damaged_or_foreign_file_is_one_sentence(tmp_path):
         load(tmp_path)
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "none.npz")
+
+
+WRONG_ABOUT = {
+    "kind": ["affin", 3, None],
+    "lam": ["gcv", -1, [1], True],
+    "settings": [[], 3, {"seps": 1}],
+    "sizes": [[5, 3], [4, 5], [5], [5, 4, 3], ["a", "b"], [5.0, 4.0], 5],
+    "anchors": ["many", 0, 2.5],
+    "note": [3],
+    "history": [["a"], 3],
+    "format": ["plumbline map 0"],
+    "new": [1],
+}
+
+
+@pytest.mark.parametrize("kind", ["decoupled", "kernel", "adaptive"])
+def test_a_file_in_which_anything_is_of_another_kind_is_one_sentence(kind, tmp_path):
+    """Whole files, with one array or one word that no fit has written."""
+    path = tmp_path / "map.npz"
+    quick(kind, *two_views(12, 5, 4)).save(path)
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    about = json.loads(str(arrays.pop("about")))
+
+    def refused(arrays, about):
+        np.savez(path, **arrays, **({} if about is None else {"about": np.array(json.dumps(about))}))
+        with pytest.raises(StitchError, match=rf"^{re.escape(str(path))} holds no map that can be read: [^\n]*$"):
+            load(path)
+
+    for name, array in arrays.items():
+        rest = {other: value for other, value in arrays.items() if other != name}
+        wrong = [array.astype(np.float32), array * np.nan, array + 1j, array.astype(str), array[None]]
+        wrong += [array[:-1], array[:1], array[..., :-1]] if array.ndim else []
+        for other in wrong:
+            refused({**rest, name: other}, about)
+        refused(rest, about)
+    refused({**arrays, "B": np.eye(2)}, about)
+    refused(arrays, None)
+    for name in about.keys() - {"note"}:
+        refused(arrays, {key: value for key, value in about.items() if key != name})
+    for name, values in WRONG_ABOUT.items():
+        for value in values:
+            refused(arrays, {**about, name: value})
 
 
 def test_names_of_files_are_legal_and_apart():
