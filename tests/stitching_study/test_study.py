@@ -229,7 +229,8 @@ def test_anchors_are_of_shared_classes_or_of_all_and_unseen_classes_are_measured
 
 
 def test_shared_classes_are_those_that_both_models_have_seen(tmp_path):
-    parts = {"part": {**TWO["toy"], "anchor_classes": "shared", "seeds": [0], "classes": [[0, 1, 2], [1, 2, 5]]}}
+    parts = {"part": {**TWO["toy"], "anchor_classes": "shared", "seeds": [0], "anchors": [12]}}
+    parts["part"]["classes"] = [[0, 1, 2], [1, 2, 5]]
     study = study_of(tmp_path / "study", parts)
     pool, held_out = study.worker.images(study.settings.plans[-1])
     assert set(data().y_train[pool].tolist()) == {1, 2}
