@@ -1,6 +1,7 @@
 """The stack against what it stands for: lone networks, autograd and torch.optim."""
 
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -94,22 +95,30 @@ def precision(request):
         yield name
 
 
+@pytest.fixture(scope="module")
+def trained_alone(digits):
+    """A function, (optimizer, run) -> (network, figures) after the ten steps, trained once for both ways of a stack."""
+
+    @cache
+    def trained(optimizer, run):
+        config, data = digits(optimizer=optimizer)
+        net = networks.build(config, run, torch.float64)
+        steps = TORCH_OPTIMIZERS[optimizer](net.parameters(), run.lr)
+        return net, train_alone(net, steps, data, [index[run.seed] for index in batches(data)])
+
+    return trained
+
+
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)
-def pair(request, digits):
+def pair(request, digits, trained_alone):
     """A stack after ten steps, and the same networks trained alone, in the stack's order."""
     optimizer, activation, by = request.param
     config, data = digits(optimizer=optimizer)
     runs = [Run(init, activation, layers, seed, lr) for (init, layers, seed), lr in zip(RUNS, LRS, strict=True)]
-    indices = batches(data)
     with without_kernel() if by == "torch" else nullcontext():
-        stack = train(Stack(config, runs), data, indices)
+        stack = train(Stack(config, runs), data, batches(data))
     assert (stack.kernel is None) == (by == "torch" or mlp_kernel.library(torch.float64) is None)
-    nets, figures = [], []
-    for run in stack.runs:
-        net = networks.build(config, run, torch.float64)
-        steps = TORCH_OPTIMIZERS[optimizer](net.parameters(), run.lr)
-        figures.append(train_alone(net, steps, data, [index[run.seed] for index in indices]))
-        nets.append(net)
+    nets, figures = zip(*(trained_alone(optimizer, run) for run in stack.runs), strict=True)
     return SimpleNamespace(stack=stack, data=data, nets=nets, figures=np.array(figures))
 
 
