@@ -56,5 +56,6 @@ def layers(depth=10, dead=False):
     for one, two in itertools.product(range(depth), range(depth)):
         alike = 0.0 if dead and one else 1 - abs(one - two) / depth
         row = {"layer1": str(one), "layer2": str(two), "cka": alike, "r2": alike - 0.2, "accuracy": 0.1 + 0.85 * alike}
+        row |= {"accuracy_pixels": 0.9 - 0.02 * two, "accuracy_untrained": 0.85 - 0.05 * one, "accuracy_2": 0.96}
         rows.append(row | {"pair": "nearly dead to living" if dead else "living to living"})
     return pd.DataFrame(rows)

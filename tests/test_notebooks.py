@@ -339,7 +339,8 @@ def test_stitching_stitches_networks_and_answers_its_questions(tmp_path):
     figures = {path.stem for path in (save_dir / "figures").glob("*.png")}
     assert figures == {
         "controls", "mse_stitched_num_samples", "peak", "mse_stitched_lambda", "mse_by_sampling", "latents_pca",
-        "latents_tsne", "images", "matrix", "accuracy", "differ", "classes", "layers_sweep", "architectures",
+        "latents_tsne", "images", "matrix", "accuracy", "differ", "similarity", "classes", "layers_sweep",
+        "architectures",
     }  # fmt: skip
     assert len(pictures(outputs)) == len(figures)
     study = stitching.load_study(save_dir)

@@ -16,7 +16,7 @@ from helpers.figures import COLOURS, STYLE, Picture, grid_of_subplots, line_with
 from helpers.stitching.latents import StitchError
 from helpers.stitching.maps import KINDS
 from helpers.stitching.rotations import eigenvalues, rotation_part
-from helpers.stitching.spread import LEVEL, interval, intervals
+from helpers.stitching.spread import LEVEL, PAIR, interval, intervals
 
 LABELS = {
     "mse_stitched": "mean squared error a pixel",
@@ -28,7 +28,11 @@ LABELS = {
     "latent_r2": "$R^2$ of B's latents, held out",
     "latent_r2_within": "$R^2$ of B's latents within classes",
     "cka": "unbiased linear CKA",
+    "principal_cosine": "mean cosine of the principal angles",
+    "mutual_neighbours": "share of nearest neighbours in common",
+    "procrustes_distance": "Procrustes distance",
     "r2": "$R^2$ of B's latents, held out",
+    "r2_within": "$R^2$ of B's latents within classes",
     "excess": "error of the stitched network over B's own",
     "lost": "B's accuracy minus the stitched network's",
     "num_samples": "anchors",
@@ -47,6 +51,7 @@ CONTROLS = (
 )
 IN_WORDS = {
     "mean_image": "mean image",
+    "pixels": "pixels",
     "class_means": "class means",
     "identity": "no map",
     "self": "B to itself",
@@ -58,6 +63,9 @@ IN_WORDS = {
     "mlp": "MLP",
     "stitched": "stitched, A to B",
 }
+# which way the measures without a map go: up or down for layers that are more alike
+LIKENESS = {"cka": 1, "principal_cosine": 1, "mutual_neighbours": 1, "procrustes_distance": -1}
+ALIKE = 5  # decimals: what differs by less is equal, since tables have six digits
 PARENTS = {"1": "network A", "2": "network B"}  # columns mse_1, mse_2
 DASHES = ("-", "--", "-.", ":")
 MOST_DRAWN = 1000  # latents of a scatter plot: more only hide each other
@@ -183,7 +191,7 @@ def _lines_at(axes, table, x, number, controls):
 
 def _dashes(control):
     """The line style of a parent or control, the same in every subplot and figure."""
-    return DASHES[(*PARENTS, *CONTROLS).index(control) % len(DASHES)]
+    return DASHES[(*PARENTS, *CONTROLS, "pixels").index(control) % len(DASHES)]
 
 
 def _write_ends(axes, ends):
@@ -345,6 +353,51 @@ def by_class(classes, sentence, *, number="mse", seen=None, name="classes", titl
     _legend_below(figure, axes)
     _heading(figure, title)
     return Picture(name, figure, sentence)
+
+
+def likeness(table, cost, sentence, *, by="change", name="similarity", title=""):
+    """How alike latents are without a map, against what stitching costs: a subplot a measure, a dot a pair.
+
+    Both less their means over the pairs that have the same B, on which what stitching costs depends most.
+
+    table  rows of `pairs`: the measures, the cost, and `by`, which gives a dot its colour
+    """
+    known = _known(table, tuple(LIKENESS))
+    figure, axes = _grid(len(known), 2, width=3.6, height=2.5, sharey=True)
+    kinds = list(dict.fromkeys(table[by]))
+    for measure, ax in zip(known, axes, strict=True):
+        for kind, dots in of_same_b(table, measure, cost, by).groupby(by, sort=False):
+            ax.plot(dots[measure], dots[cost], ls="", ms=4.5, alpha=0.8, label=str(kind), **style_of(kinds, kind))
+        rho = in_order(of_same_b(table, measure, cost), measure, cost)
+        ax.set(xlabel=label(measure), title=f"rank correlation {rho:.2f}" if np.isfinite(rho) else "")
+        if ax.get_subplotspec().is_first_col():
+            ax.set_ylabel(wrapped(label(cost), 30))
+    _legend_below(figure, axes[0], columns=4)
+    _heading(figure, f"{title}; less the means over pairs with the same B".removeprefix("; "))
+    return Picture(name, figure, sentence)
+
+
+def in_order(table, measure, cost):
+    """Rank correlation (Spearman's) over pairs of a measure with what stitching costs: 1 where more alike costs less.
+
+    A pair is the mean over its draws. NaN for fewer than three pairs, and where one of both is constant.
+    """
+    ranks = _by_pair(table, measure, cost)[[measure, cost]].rank()
+    return -LIKENESS.get(measure, 1) * float(ranks.corr().loc[measure, cost]) if len(ranks) > 2 else float("nan")
+
+
+def of_same_b(table, measure, cost, *kept):
+    """A row a pair: both columns less their means over the pairs with the same B; a B of one pair has none."""
+    pairs = _by_pair(table, measure, cost, *kept)
+    same = pairs.groupby([name for name in PAIR if name in pairs and name[-1] != "1"], dropna=False)
+    centred = (pairs[[measure, cost]] - same[[measure, cost]].transform("mean")).round(ALIKE)
+    return pairs.assign(**centred)[same[cost].transform("count") > 1]
+
+
+def _by_pair(table, measure, cost, *kept):
+    known = [name for name in PAIR if name in table]
+    pairs = table.groupby([*known, *kept], dropna=False, sort=False)[[measure, cost]].mean().dropna()
+    return pairs.round(ALIKE).reset_index()
 
 
 # ---- latents and images
@@ -511,8 +564,40 @@ def layers(table, sentence, *, numbers=("cka", "r2", "accuracy"), panels=None, n
                 ax.set_ylabel(f"{wrapped(str(value), 26)}\n\nlayer of A")
             if i == 0:
                 ax.set_title(label(number))
-        figure.colorbar(image, ax=list(axes[:, j]), aspect=25, extend="min" if below else "neither")
+        bar = {"fraction": 0.06, "aspect": 22 * len(shown)}  # as high as the column, and not wider for more rows
+        figure.colorbar(image, ax=list(axes[:, j]), extend="min" if below else "neither", **bar)
     _heading(figure, title)
+    return Picture(name, figure, sentence)
+
+
+def by_layer(table, sentence, *, numbers=("accuracy", "r2_within"), by="differ", name="by_layer", title=""):
+    """Two runs at the same layer, against depth: a subplot a number, a line a kind of pair, controls in grey.
+
+    table  rows of `layers`: layer1, `by`, the numbers and their controls, "accuracy_pixels", ...; accuracy_2 is B's own
+    """
+    known = _known(table, numbers)
+    table = table.assign(depth=table.layer1.astype(int))
+    figure, axes = _grid(len(known), 2, width=4.4, height=3.0)
+    kinds, ends = list(dict.fromkeys(table[by])), {}
+    for number, ax in zip(known, axes, strict=True):
+        for kind in kinds:
+            own = table[table[by] == kind].dropna(subset=number)
+            if len(own):
+                line = {"label": str(kind), "lw": 1.5, "ms": 4.5, **style_of(kinds, kind)}
+                line_with_band(ax, *intervals(own, "depth", number), **line)
+        ends[ax] = _lines_at(ax, table, "depth", number, ("2", "pixels", "untrained"))
+        ax.set(xlabel="layer of A and of B", ylabel=label(number))
+        whole_ticks(ax.xaxis, 10)
+        drawn = [np.asarray(line.get_ydata(), float) for line in ax.lines]
+        if number.startswith("r2"):
+            _no_lower(ax, drawn)
+        elif number == "accuracy":  # which no band can make better than 1, or much worse than all lines
+            ax.set_ylim(max(-0.02, min(map(np.nanmin, drawn)) - 0.08), 1.02)
+    _legend_below(figure, *axes, title="what differs")
+    _heading(figure, title)
+    figure.draw_without_rendering()  # so that limits and heights are known
+    for ax, those in ends.items():
+        _write_ends(ax, those)
     return Picture(name, figure, sentence)
 
 

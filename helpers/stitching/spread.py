@@ -62,13 +62,12 @@ def _over_networks(table, statistic):
 
 
 def _over_draws(table, statistic):
-    """The interval over draws of anchors, or rows where there are none."""
-    draws = (
-        [rows for _, rows in table.groupby("draw")]
-        if "draw" in table
-        else [table[i : i + 1] for i in range(len(table))]
-    )
-    return statistic(table), *of_values([statistic(rows) for rows in draws])[1:]
+    """The interval over draws of anchors; over rows where they are of no networks, as numbers by themselves."""
+    if "draw" in table:
+        parts = [rows for _, rows in table.groupby("draw")]
+    else:
+        parts = [] if "model1" in table else [table[i : i + 1] for i in range(len(table))]
+    return statistic(table), *of_values([statistic(rows) for rows in parts])[1:]
 
 
 def _names(table, column):

@@ -87,6 +87,18 @@ def dying(results):
     return findings.dying(_layers(results))
 
 
+def unlearned(results):
+    return findings.unlearned(_layers(results))
+
+
+def likeness(results):
+    found = []
+    for table in (affine(_images(results)), affine(_classes(results))):
+        several = rows.with_several(rows.measured_without_map(table), "differ")
+        found += rows.each(several, findings.alike)
+    return found
+
+
 def stops(results):
     return findings.stops(_layers(results))
 
@@ -107,11 +119,13 @@ QUESTIONS = {
     "How many anchors does a map need?": anchors,
     "Does it matter in what two networks differ?": differences,
     "Does a map between two activations lose more than one between two seeds?": activations,
+    "Do measures without a map order pairs as the loss of the map does?": likeness,
     "Does it hold on classes that one of them never saw?": unseen,
     "Which anchors are worth it?": sampling,
     "Where do the layers of two living runs fit?": living,
     "Where does a run fail that has not learned?": dying,
-    "At which layer does a deep network stop adding anything?": stops,
+    "How much more is in a layer of a run that has learned than in pixels and untrained layers?": unlearned,
+    "Behind how many layers is a map to a run's last one as good as the run?": stops,
     "How far do architectures fit?": architectures,
 }
 

@@ -6,16 +6,25 @@ differences, leave out one network at a time (`helpers.stitching.spread`). Verdi
 """
 
 import numpy as np
+import pandas as pd
 
 from helpers import words
-from helpers.path_study.verdicts import ABOVE, BELOW, EVEN, beside, of_interval, together
-from helpers.stitching.figures import control_in_words, in_words
+from helpers.path_study import verdicts
+from helpers.path_study.verdicts import ABOVE, BELOW, EVEN, of_interval, together
+from helpers.stitching.figures import LIKENESS, control_in_words, in_order, in_words, of_same_b
 from helpers.stitching.spread import LEVEL, counted, interval, jackknife, mean_over_pairs
 from helpers.stitching_study import rows
+from helpers.stitching_study.log import UNLEARNED
 
 CLOSE = 1.1  # of B's own error: "within 10 %"
 ALIKE = 1.01  # errors that lambda does not change
 ONE_POINT = 0.01  # of accuracy
+SIMILARITY_IN_WORDS = {
+    "cka": "CKA",
+    "principal_cosine": "mean cosine of the principal angles",
+    "mutual_neighbours": "nearest neighbours in common",
+    "procrustes_distance": "Procrustes distance",
+}
 PUBLISHED = "Published accuracies: 99.3 % within an architecture, 66.8 to 96.1 % across."  # other data, other sizes
 
 
@@ -47,7 +56,7 @@ def compared(what, comparisons):
     said = []
     for name, table, found, expected in comparisons:
         own = [counted(table)] if len(counts) > 1 else []
-        said.append((f"{name} {_in_words(found, beside=own)}", beside(of_interval(*found), expected)))
+        said.append((f"{name} {_in_words(found, beside=own)}", verdicts.beside(of_interval(*found), expected)))
     return together(f"{what} ({counts[0]})" if len(counts) == 1 else what, said)
 
 
@@ -353,11 +362,39 @@ def unseen(classes):
     return f"Mean squared error a pixel {'; '.join(parts)}: {ratios[0]:.2f} and {ratios[1]:.2f} times B's own."
 
 
+def alike(table):
+    """Whether measures without a map order pairs of networks as what stitching costs does; "" for too few pairs."""
+    if table.empty:
+        return ""
+    table, cost = excess(table)
+    orders = {}
+    for name in (*LIKENESS, "latent_r2_within"):
+        one_b = of_same_b(table, name, cost)
+        orders[name] = in_order(one_b, name, cost), in_order(table, name, cost)
+    of_map = orders.pop("latent_r2_within")
+    orders = {name: both for name, both in orders.items() if np.isfinite(both).all()}
+    if not orders:
+        return ""
+    ranked = sorted(orders, key=orders.get, reverse=True)
+    parts = [f"{SIMILARITY_IN_WORDS[name]} {orders[name][0]:.2f} ({orders[name][1]:.2f})" for name in ranked]
+    what = {"excess": "the error of the stitched network over B's own", "lost": "the accuracy that stitching loses"}
+    said = (
+        f"Rank correlation of likeness without a map with {what[cost]} (1: the more alike, the less), over "
+        f"{rows.pairs_in(table)} ordered pairs, each less the mean of those with the same B (in brackets as they are): "
+        f"{words.listed(parts)}"
+    )
+    if len(orders) == len(LIKENESS):
+        said += f", last {'as' if ranked[-1] == 'principal_cosine' else 'not as'} expected (the angles)"
+    if np.isfinite(of_map).all():
+        said += f"; of the map's own R^2 within classes {of_map[0]:.2f} ({of_map[1]:.2f})"
+    return f"{said}."
+
+
 # ---- 8: layer by layer
 
 
 def layers(table):
-    """Of one pair or several: the best layer of B for each of A, and where a deep network stops adding anything."""
+    """Of one pair or several: each layer of A at the same layer of B, and where accuracy stops rising."""
     parts = []
     for both, own in table.groupby(["model1", "model2"], sort=False):
         own = own.assign(at1=own.layer1.astype(int), at2=own.layer2.astype(int))
@@ -367,27 +404,41 @@ def layers(table):
         near_it = same.index[same.accuracy >= same.accuracy.max() - ONE_POINT]
         reached = from_on(same.index, near_it)
         since = "at none from which on it stays" if reached is None else f"from layer {reached} of {same.index[-1]} on"
+        ends = [
+            f"{words.number(same.accuracy[at])}{beside(same.loc[[at]], 'accuracy', '.3g')} at layer {at}"
+            for at in dict.fromkeys((same.index[0], same.index[-1]))
+        ]
         parts.append(
             f"{' to '.join(both)}: layer to same layer CKA {words.span(same.cka)}, R^2 {words.span(same.r2)}; "
-            f"accuracy {words.number(same.accuracy.iloc[0])} at layer {same.index[0]}, within one point of its highest "
-            f"({words.number(same.accuracy.max())}) {since}"
+            f"accuracy {words.listed(ends)}, within one point of its highest ({words.number(same.accuracy.max())}) "
+            f"{since}"
         )
     return ". ".join(parts) + "." if parts else ""
 
 
+def beside(table, measure, form=".2f", minus=None):
+    """ " (pixels 0.61, untrained 0.55)": means of what has learned nothing; empty where no control stands beside.
+
+    minus  a column that is taken off
+    """
+    less = 0 if minus is None else table[minus]
+    there = {control: table[f"{measure}_{control}"] - less for control in UNLEARNED if f"{measure}_{control}" in table}
+    parts = [f"{name} {words.number(v.mean(), form)}" for name, v in there.items() if v.notna().any()]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
 def living(table):
-    """Layer by layer between different runs that have both learned."""
-    table, found = rows.between(table), []
-    table = table[table.learned_1.astype(bool) & table.learned_2.astype(bool)] if len(table) else table
-    for (part, differ), own in table.groupby(["part", "differ"], sort=False):
-        same = own[own.layer1 == own.layer2]
+    """Layer by layer between different runs that have both learned, beside what has learned nothing."""
+    found = []
+    for (part, differ), same in rows.living_at_one_depth(table).groupby(["part", "differ"], sort=False):
         number = words.counted(rows.pairs_in(same.drop(columns=["layer1", "layer2"])), "ordered pair")
         by_layer = same.groupby(same.layer1.astype(int))
         first, *_, last = [*by_layer.groups] if len(by_layer) > 1 else [*by_layer.groups] * 2
         parts = [
-            f"layer {at}: CKA {words.mean_of(mine.cka, '.2f')}, R^2 within classes "
-            f"{words.mean_of(mine.r2_within, '.2f')}, accuracy "
+            f"layer {at}: CKA {words.mean_of(mine.cka, '.2f')}{beside(mine, 'cka')}, R^2 within classes "
+            f"{words.mean_of(mine.r2_within, '.2f')}{beside(mine, 'r2_within')}, accuracy "
             f"{words.mean_of(mine.accuracy - mine.accuracy_2, '+.3f', '.3f')} against the second's own"
+            f"{beside(mine, 'accuracy', '+.3f', minus='accuracy_2')}"
             for at, mine in by_layer
             if at in (first, last)
         ]
@@ -396,7 +447,7 @@ def living(table):
 
 
 def dying(table):
-    """What is left where the first run of a pair, or the second, has not learned."""
+    """What is left where the first run of a pair, or the second, has not learned, beside what has learned nothing."""
     table, found = rows.between(table), []
     same = table[table.layer1 == table.layer2]
     one, two = same.learned_1.astype(bool), same.learned_2.astype(bool)
@@ -405,33 +456,77 @@ def dying(table):
             number = words.counted(rows.pairs_in(own.drop(columns=["layer1", "layer2"])), "ordered pair")
             found.append(
                 f"Where the {what} run has not learned and the other has ({number}): accuracy "
-                f"{words.mean_of(own.accuracy, '.3f')} over layers and pairs, R^2 within classes "
-                f"{words.mean_of(own.r2_within, '.2f')}, CKA {words.mean_of(own.cka, '.2f')}."
+                f"{words.mean_of(own.accuracy, '.3f')}{beside(own, 'accuracy', '.3f')} over layers and pairs, R^2 "
+                f"within classes {words.mean_of(own.r2_within, '.2f')}{beside(own, 'r2_within')}, CKA "
+                f"{words.mean_of(own.cka, '.2f')}{beside(own, 'cka')}."
             )
     return found
 
 
 def stops(table):
-    """From which layer on a run adds nothing: its layers stitched to its own last one, each within a point of it."""
-    found, reached = [], {}
+    """Behind how many layers an affine map to a run's own last one is within a point of the run; the pixels count as 0.
+
+    Of depth this says only so much as the pixels and the untrained layers leave: both stand beside it.
+    """
+    found, runs = [], {}
     table = table[(table.model1 == table.model2) & table.learned_1.astype(bool)]
     for _, own in table.groupby(["part", "dataset", "model1"], sort=False):
         depth = own.layer2.astype(int).max() + 1
         last = own[own.layer2.astype(int) == depth - 1]
-        means = last.groupby(last.layer1.astype(int)).accuracy.mean()
-        if len(means) > 1:
-            close = means.index[means >= last.accuracy_2.iloc[0] - ONE_POINT]
-            first = from_on(means.index, close)
-            key = (last.activation1.iloc[0], depth, len(means))
-            reached.setdefault(key, []).append(depth if first is None else first + 1)
-    for (activation, depth, tried), layers in sorted(reached.items()):
+        lost = last.accuracy_2.iloc[0] - last[["accuracy", "accuracy_pixels", "accuracy_untrained"]]
+        lost = lost.groupby(last.layer1.astype(int) + 1).mean().round(6)  # by layer, from 1
+        if len(lost) > 1:
+            of = {0: lost.accuracy_pixels.iloc[0], **lost.accuracy}
+            first = from_on(of, [at for at, less in of.items() if less <= ONE_POINT])
+            key = (last.activation1.iloc[0], depth, len(lost))
+            runs.setdefault(key, []).append((depth if first is None else first, of[0], lost.accuracy_untrained))
+    for (activation, depth, tried), those in sorted(runs.items(), key=lambda run: run[0]):
+        layers, of_pixels, untrained = zip(*those, strict=True)
         of = "" if tried == depth else f" ({tried} of them tried)"
-        found.append(
-            f"{activation}, {depth} hidden layers{of}: {np.median(layers):g} suffice (median of "
-            f"{words.counted(len(layers), 'run')}, {words.span(layers, '.0f')}): from there an affine map to the last "
-            "layer is within one point of the run's own accuracy."
+        counts = "" if np.isnan(of_pixels).any() else "; the pixels count as 0"
+        said = (
+            f"{activation}, {depth} hidden layers{of}: behind {np.median(layers):g} of them (median of "
+            f"{words.counted(len(layers), 'run')}, {words.span(layers, '.0f')}{counts}) and behind any more an affine "
+            "map to the run's own last layer is within one point of the run's accuracy."
         )
+        if counts:
+            untrained = pd.concat(untrained, axis=1)
+            said += (
+                f" The pixels lose {words.mean_of(of_pixels)} of it and suffice in "
+                f"{words.share(np.array(of_pixels) <= ONE_POINT)}; before training the first layer loses "
+                f"{words.mean_of(untrained.iloc[0])} and the last {words.mean_of(untrained.iloc[-1])}, and in "
+                f"{words.share(untrained.min() <= ONE_POINT)} some layer suffices."
+            )
+        found.append(said)
     return found
+
+
+def unlearned(table):
+    """How much more of a layer one run gives of another's than pixels and untrained layers do: first, middle, last."""
+    found = []
+    for part, own in rows.beside_unlearned(rows.living_at_one_depth(table)).groupby("part", sort=False):
+        depth = own.layer1.astype(int)
+        at = np.unique(depth)
+        for measure, what in (("accuracy", "accuracy"), ("r2_within", "R^2 within classes")):
+            best = own[[f"{measure}_{control}" for control in UNLEARNED]].max(axis=1)
+            more = own.assign(more=own[measure] - best)
+            gaps = [
+                (f"layer {i}", here, interval(here, "more"), ABOVE if i == at[-1] else None)
+                for i, here in ((i, more[depth == i]) for i in dict.fromkeys((at[0], at[len(at) // 2], at[-1])))
+            ]
+            same = f"{part}: {what} from one run that has learned to the same layer of another, minus the better of"
+            found.append(compared(f"{same} pixels and untrained layers", gaps))
+    return found
+
+
+def older(table):
+    """A sentence for a table that was made before there were all columns; else an empty one."""
+    if len(table) == 0 or len(rows.measured_without_map(table)):
+        return ""
+    return (
+        "This table was made before likeness without a map, and maps from pixels and untrained layers, were measured: "
+        'CONFIG "resume": False makes it anew.'
+    )
 
 
 # ---- 9: architectures

@@ -163,6 +163,22 @@ def between(layers):
     return layers[layers.model1 != layers.model2]
 
 
+def living_at_one_depth(layers):
+    """The same layer of two different runs that have both learned."""
+    learned = layers.learned_1.eq(True) & layers.learned_2.eq(True)
+    return between(layers[learned & (layers.layer1 == layers.layer2)])
+
+
+def beside_unlearned(layers):
+    """The rows with maps from pixels and untrained layers beside them: older tables have none."""
+    return layers[layers.accuracy_pixels.notna() & layers.accuracy_untrained.notna()]
+
+
+def measured_without_map(table):
+    """The rows that say how alike the latents are without a map: those of older tables do not."""
+    return table[table.procrustes_distance.notna()]
+
+
 def named_pairs(layers):
     """The same with a column `pair`, "A to B"."""
     return layers.assign(pair=layers.model1 + " to " + layers.model2)

@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from helpers.stitching import StitchError, figures
 
@@ -175,3 +176,72 @@ def test_a_control_has_one_line_style_in_every_subplot():
     ]
     assert len(styles) == 3
     assert styles[0] == styles[1] == styles[2] != set()
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 5])
+def test_a_colour_bar_is_as_high_as_the_column_of_maps_beside_it(pairs):
+    tables = [made_up_stitches.layers(6).assign(pair=f"p{i}") for i in range(pairs)]
+    picture = figures.layers(pd.concat(tables), "s", panels="pair", numbers=("cka", "accuracy"))
+    picture.figure.draw_without_rendering()
+    bars = [axes for axes in picture.figure.axes if axes.get_label() == "<colorbar>"]
+    maps = [axes.get_position() for axes in picture.figure.axes if axes not in bars]
+    for bar in bars:
+        assert bar.get_position().y0 == pytest.approx(min(box.y0 for box in maps), abs=1e-3)
+        assert bar.get_position().y1 == pytest.approx(max(box.y1 for box in maps), abs=1e-3)
+        assert bar.get_position().width * picture.figure.get_figwidth() < 0.2  # inches
+
+
+def test_the_same_layers_stand_above_what_has_learned_nothing():
+    table = made_up_stitches.layers(10)
+    table = pd.concat([table.assign(model1=f"a{i}", model2=f"b{i}", differ="seed") for i in range(3)])
+    table.loc[table.model1 == "a0", "accuracy"] -= 0.03
+    table = table.assign(r2_within=-3.0, r2_within_pixels=-5.0)[table.layer1 == table.layer2]
+    accuracy, within = figures.by_layer(table, "s").figure.axes
+    x, y = line(accuracy, "seed").get_data()
+    assert list(x) == list(range(10))
+    np.testing.assert_allclose(y, 0.95 - 0.01)
+    grey = {tuple(np.round(one.get_ydata(), 6)) for one in accuracy.lines if one.get_label() != "seed"}
+    assert tuple(np.round(0.9 - 0.02 * np.arange(10), 6)) in grey  # pixels
+    assert tuple(np.round(0.85 - 0.05 * np.arange(10), 6)) in grey  # untrained
+    names = [text.get_text() for text in accuracy.texts]
+    assert set(names) == {"network B", "pixels", "untrained A"}
+    assert [text.get_text() for text in within.texts] == ["pixels (-5)"]
+    assert accuracy.get_ylim()[1] == pytest.approx(1.02)
+
+
+def alike(costs):
+    """Pairs of six A's with two B's, the second of which costs much more: within a B likeness falls with cost."""
+    order = np.arange(6)
+    made = [
+        {"model1": f"a{i}", "model2": f"b{j}", "change": "seed" if i < 3 else "init", "cka": 0.9 - 0.1 * costs[i] + j,
+         "procrustes_distance": 0.1 + 0.01 * i, "mutual_neighbours": 0.5, "excess": 1 + costs[i] + 5 * j, "draw": draw}
+        for i in order for j in range(2) for draw in range(2)
+    ]  # fmt: skip
+    return pd.DataFrame(made)
+
+
+def test_a_rank_correlation_is_1_where_the_more_alike_always_costs_less():
+    costs = np.array([0.0, 2.0, 1.0, 4.0, 3.0, 9.0])
+    table = alike(costs)
+    assert figures.in_order(figures.of_same_b(table, "cka", "excess"), "cka", "excess") == pytest.approx(1)
+    assert figures.in_order(table, "cka", "excess") < 0  # that a B which costs more has larger CKA says nothing of A
+    within = figures.of_same_b(table, "procrustes_distance", "excess")
+    expected = stats.spearmanr(np.arange(6), costs).statistic
+    assert figures.in_order(within, "procrustes_distance", "excess") == pytest.approx(expected)
+    assert np.isnan(figures.in_order(table, "mutual_neighbours", "excess"))  # the same for all
+    assert np.isnan(figures.in_order(table[table.model1 == "a0"], "cka", "excess"))  # two pairs
+    assert len(figures.of_same_b(table[table.model1 == "a0"], "cka", "excess")) == 0
+
+
+def test_likeness_is_drawn_a_dot_a_pair_less_the_mean_of_its_b():
+    costs = np.array([0.0, 2.0, 1.0, 4.0, 3.0, 9.0])
+    picture = figures.likeness(alike(costs), "excess", "s")
+    axes = picture.figure.axes
+    assert [ax.get_xlabel() for ax in axes] == [
+        figures.LABELS[name] for name in ("cka", "mutual_neighbours", "procrustes_distance")
+    ]
+    assert axes[0].get_title() == "rank correlation 1.00"
+    assert axes[1].get_title() == ""
+    x, y = line(axes[0], "init").get_data()
+    np.testing.assert_allclose(sorted(y), np.repeat(np.sort(costs[3:] - costs.mean()), 2), atol=1e-5)
+    np.testing.assert_allclose(x, -0.1 * y, atol=1e-5)

@@ -35,7 +35,7 @@ def pairs():
         loss = (1.5 if a[0] != b[0] else 1.1) + 0.01 * (a[1] - b[1]) + 0.001 * draw + (1 if n == 20 else 0)
         row = {"model1": "".join(map(str, a)), "model2": "".join(map(str, b)), "differ": differ, "draw": draw}
         row |= {"num_samples": n, "mse_1": 0.02, "mse_2": 0.02, "mse_stitched": 0.02 * loss, "mse_class_means": 0.05}
-        found.append({**row, "mse_mean_image": 0.06})
+        found.append({**row, "mse_mean_image": 0.06, "cka": 1 / loss, "procrustes_distance": 0.3})
     return found
 
 
@@ -49,6 +49,7 @@ def layers():
             row = {"model1": one, "model2": two, "layer1": str(layer1), "layer2": str(layer2), "differ": "seed"}
             row |= {"num_samples": 500, "draw": 0, "accuracy": accuracy, "accuracy_1": 0.95, "accuracy_2": 0.95}
             row |= {"cka": 0.8 if living else 0.0, "r2": 0.7, "r2_within": 0.5 if living else 0.0}
+            row |= {"accuracy_pixels": 0.9, "accuracy_untrained": 0.8, "r2_within_pixels": 0.4}
             found.append({**row, "learned_1": one != "dead", "learned_2": two != "dead"})
     burst = {"model1": "a", "model2": "burst", "layer1": "", "layer2": "", "differ": "init", "note": "burst diverged"}
     return [*found, burst]
@@ -78,11 +79,15 @@ def test_each_question_is_answered_from_its_own_rows(results):
     assert "as expected, above 0 at 95% confidence" in said
     said = found["Where do the layers of two living runs fit?"]
     assert "differ in seed (2 ordered pairs), layer 0: CKA 0.80 +- 0.00" in said
-    assert "accuracy -0.350 +- 0.000 against the second's own; layer 3" in said
+    assert "accuracy -0.350 +- 0.000 against the second's own (pixels -0.050, untrained -0.150); layer 3" in said
     said = found["Where does a run fail that has not learned?"]
-    assert said.count("accuracy 0.100 +- 0.000") == 2
-    said = found["At which layer does a deep network stop adding anything?"]
-    assert said.startswith("relu, 4 hidden layers: 3 suffice (median of 2 runs, 3)")
+    assert said.count("accuracy 0.100 +- 0.000 (pixels 0.900, untrained 0.800)") == 2
+    said = found["Behind how many layers is a map to a run's last one as good as the run?"]
+    assert said.startswith("relu, 4 hidden layers: behind 3 of them (median of 2 runs, 3; the pixels count as 0)")
+    said = found["How much more is in a layer of a run that has learned than in pixels and untrained layers?"]
+    assert "layer 2 0.1 and layer 3 0.1, undecided, fewer than two pairs" in said
+    said = found["Do measures without a map order pairs as the loss of the map does?"]
+    assert "CKA 0.98 (1.00)." in said
 
 
 def test_the_short_answer_is_of_networks_that_differ_in_their_seed_alone(results):

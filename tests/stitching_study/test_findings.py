@@ -1,5 +1,7 @@
 """Sentences from made-up tables: the numbers in them, over what they are means, and which rows they are about."""
 
+import itertools
+
 import made_up_stitches
 import numpy as np
 import pandas as pd
@@ -137,6 +139,87 @@ def test_layers_say_from_where_on_nothing_is_added():
     table["accuracy"] = table.layer1.astype(int).map(lambda i: min(0.95, 0.8 + 0.05 * i))
     said = findings.layers(table)
     assert "within one point of its highest (0.95) from layer 3 of 9" in said
+    assert (
+        "accuracy 0.8 (pixels 0.9, untrained 0.85) at layer 0 and 0.95 (pixels 0.72, untrained 0.4) at layer 9" in said
+    )
+
+
+def by_layer(*runs, depth=4, pixels=0.93):
+    """Rows of `layers`: of runs with themselves, and one to another; each a name, and accuracies from its layers."""
+    rows = []
+    for (one, accuracies), (two, _) in itertools.product(runs, runs):
+        for i, j in itertools.product(range(depth), range(depth)):
+            row = {"part": "p", "dataset": "d", "model1": one, "model2": two, "activation1": "relu", "differ": "seed"}
+            row |= {"layer1": str(i), "layer2": str(j), "accuracy": accuracies[i], "accuracy_1": 0.95}
+            row |= {"accuracy_2": 0.95, "learned_1": True, "learned_2": True, "cka": 0.8, "r2": 0.7, "r2_within": 0.5}
+            row |= {"cka_pixels": 0.4, "cka_untrained": 0.3, "r2_within_pixels": 0.45 - 0.2 * j}
+            row |= {"r2_within_untrained": -1.0, "accuracy_pixels": pixels, "accuracy_untrained": 0.94 - 0.1 * i}
+            rows.append({**row, "procrustes_distance": 0.2})
+    return pd.DataFrame(rows)
+
+
+TWO = (("a", [0.9, 0.95, 0.95, 0.95]), ("b", [0.95, 0.9, 0.95, 0.95]))
+
+
+def test_how_many_layers_suffice_counts_the_pixels_as_0_and_says_what_has_learned_nothing():
+    (said,) = findings.stops(by_layer(*TWO))
+    assert said.startswith(
+        "relu, 4 hidden layers: behind 2.5 of them (median of 2 runs, 2 to 3; the pixels count as 0)"
+    )
+    assert "The pixels lose 0.020 +- 0.000 of it and suffice in 0 of 2;" in said
+    assert "the first layer loses 0.010 +- 0.000 and the last 0.310 +- 0.000, and in 2 of 2 some layer suffices" in said
+    (said,) = findings.stops(by_layer(("a", [0.95] * 4), ("b", [0.95] * 4), pixels=0.945))
+    assert "behind 0 of them (median of 2 runs, 0; the pixels count as 0)" in said
+    assert "suffice in 2 of 2" in said
+    (said,) = findings.stops(by_layer(*TWO, pixels=0.95))
+    assert "behind 2.5 of them" in said  # the pixels do, and then a layer does not
+
+
+def test_layers_of_older_tables_have_no_controls_and_one_sentence_says_so():
+    table = by_layer(*TWO)
+    table[[name for name in table if name.endswith(("pixels", "untrained", "distance"))]] = np.nan
+    (said,) = findings.stops(table)
+    assert "behind 2.5 of them (median of 2 runs, 2 to 3) and" in said
+    assert "pixels" not in said + "".join([*findings.living(table), *findings.dying(table), findings.layers(table)])
+    assert findings.unlearned(table) == []
+    assert '"resume": False makes it anew' in findings.older(table)
+    assert findings.older(by_layer(*TWO)) == findings.older(table[:0]) == ""
+
+
+def test_what_a_layer_has_learned_is_what_stands_above_both_controls():
+    (living,) = findings.living(by_layer(*TWO))
+    assert "layer 0: CKA 0.80 +- 0.00 (pixels 0.40, untrained 0.30)" in living
+    assert "R^2 within classes 0.50 +- 0.00 (pixels -0.15, untrained -1.00)" in living  # at layer 3
+    assert "against the second's own (pixels -0.020, untrained -0.310)." in living
+    three = by_layer(*TWO, ("c", [0.93, 0.95, 0.95, 0.95]))
+    uneven = three.assign(r2_within=three.r2_within + 1e-3 * (three.model1 == "a"))
+    accuracy, within = findings.unlearned(uneven)
+    assert "(6 ordered pairs of 3 networks): layer 0 -0.0133 (" in accuracy  # 0.9, 0.95, 0.93 less 0.94, the better's
+    assert "layer 0 0.0503 (" in within  # 0.5 and 0.501 less 0.45
+    assert "layer 3 0.65 (0.649 to 0.652), as expected, above 0" in within
+    table = by_layer(*TWO)
+    dead = table.assign(learned_1=table.model1 == "a", learned_2=table.model2 == "a")
+    assert findings.unlearned(dead) == []
+    assert "accuracy 0.938 +- 0.025 (pixels 0.930, untrained 0.790) over layers" in findings.dying(dead)[0]
+
+
+def test_likeness_is_held_against_pairs_with_the_same_b():
+    """CKA orders the A's of each B as their cost does, though the B that costs most has the largest CKA."""
+    made = [
+        {"part": "p", "dataset": "d", "model1": f"a{i}", "model2": f"b{j}", "layer1": "latent", "layer2": "latent",
+         "mse_2": 0.02, "mse_stitched": 0.02 * (1 + 0.1 * i + j), "cka": 0.5 - 0.01 * i + 0.1 * j,
+         "principal_cosine": 0.3 + 0.01 * i, "mutual_neighbours": 0.5 - 0.01 * [0, 2, 1, 3][i],
+         "procrustes_distance": 0.2 + 0.01 * [0, 3, 2, 1][i], "latent_r2_within": 0.9 - 0.1 * i}
+        for i in range(4) for j in range(3)
+    ]  # fmt: skip
+    said = findings.alike(pd.DataFrame(made))
+    assert "over B's own (1: the more alike, the less), over 12 ordered pairs" in said
+    assert "CKA 1.00 (-" in said
+    assert "nearest neighbours in common 0.80 (" in said  # 1 - 6 * 2 / (4 * 15)
+    assert "Procrustes distance 0.20 (" in said  # 1 - 6 * 8 / (4 * 15)
+    assert "and mean cosine of the principal angles -1.00 (" in said
+    assert "last as expected" in said
+    assert findings.alike(pd.DataFrame(made[:2])) == ""
 
 
 def test_the_pairs_that_tell_most_are_those_of_runs_that_have_learned():

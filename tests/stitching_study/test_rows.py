@@ -63,3 +63,15 @@ def test_the_first_map_stays_where_no_lambda_was_chosen_by_gcv():
     table = table.assign(**{"lambda": table["lambda"].where(table.mapping == "affine", "")})
     assert set(rows.usual(table).mapping) == {"affine"}
     assert set(rows.usual(table, "mapping").mapping) == {"affine", "orthogonal"}
+
+
+def test_one_depth_of_two_living_runs():
+    made = [("a", "b", "0", "0", True, True), ("a", "b", "0", "1", True, True), ("a", "a", "0", "0", True, True)]
+    made += [("a", "c", "1", "1", True, False), ("c", "a", "1", "1", False, True), ("a", "d", "", "", None, None)]
+    own = pd.DataFrame(made, columns=["model1", "model2", "layer1", "layer2", "learned_1", "learned_2"])
+    assert list(rows.living_at_one_depth(own).index) == [0]
+
+
+def test_older_tables_have_nothing_beside_their_numbers():
+    own = table(accuracy_pixels=[0.9, np.nan], accuracy_untrained=[0.8, np.nan], procrustes_distance=[0.1, np.nan])
+    assert list(rows.beside_unlearned(own).index) == list(rows.measured_without_map(own).index) == [0]
