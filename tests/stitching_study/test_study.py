@@ -240,7 +240,8 @@ def test_shared_classes_are_those_that_both_models_have_seen(tmp_path):
 SWEEP = {"dataset": "digits", "train_size": 300, "test_size": 80, "layers_list": [2], "activations": ["relu"]}
 SWEEP |= {"init_types": ["he_normal", "zero"], "seeds": [0, 1], "hidden_size": 16, "lr": 0.1, "batch_size": 32}
 SWEEP |= {"num_epochs": 20}
-RUNS = {"what": "sweep", "sweep": SWEEP, "pairs": ["seeds", "self"], "maps": ["affine"], "anchors": [100], "draws": 1}
+RUNS = {"what": "sweep", "sweep": SWEEP, "pairs": ["seeds", "self"], "maps": ["affine"], "draws": 1}
+RUNS |= {"anchors": [60, 100]}
 
 
 @pytest.fixture(scope="module")
@@ -252,8 +253,8 @@ def by_layer(tmp_path_factory):
 
 def test_every_layer_of_a_run_is_stitched_to_every_layer_of_another(by_layer):
     study, layers = by_layer
-    assert len(layers) == 2 * 4 * (4 + 4)
-    assert not layers.duplicated(["task", "layer1", "layer2", "lambda"]).any()
+    assert len(layers) == 2 * 2 * 4 * (4 + 4)
+    assert not layers.duplicated(["task", "layer1", "layer2", "lambda", "num_samples"]).any()
     dead = layers.model2.str.startswith("zero")
     assert (layers.learned_2 == ~dead).all()
     assert (layers[dead].r2 == 0).all()
@@ -287,7 +288,7 @@ def test_what_has_learned_nothing_is_mapped_by_hand_to_the_same_layers(by_layer)
     model = models_of(study.settings)[0]
     data, net = study.worker.data(model), study.worker.trained(model)
     untrained = study.worker.network(model)
-    index = choose("random", 100, latents=data.x_train, seed=0)
+    anchors = {n: choose("random", n, latents=data.x_train, seed=0) for n in RUNS["anchors"]}
 
     def after(net, x, layer):
         for linear in net.hidden[: layer + 1]:
@@ -296,8 +297,9 @@ def test_what_has_learned_nothing_is_mapped_by_hand_to_the_same_layers(by_layer)
 
     answers, labels = net(data.x_test).argmax(1), data.y_test
     rows = layers[(layers.model1 == model.run) & (layers.model2 == model.run) & (layers["lambda"] == "0.1")]
-    assert len(rows) == 4
+    assert len(rows) == 2 * 4
     for row in rows.itertuples():
+        index = anchors[row.num_samples]
         target = [after(net, x, int(row.layer2)).double().numpy() for x in (data.x_train[index], data.x_test)]
         plain = [after(untrained, x, int(row.layer1)) for x in (data.x_train[index], data.x_test)]
         for control, (known, new) in {
@@ -323,7 +325,9 @@ def test_what_has_learned_nothing_is_mapped_by_hand_to_the_same_layers(by_layer)
                 tolerance = 0.015 if "a" in measure[0] else 1e-3  # one image of 80 may fall to the other side
                 assert getattr(row, f"{measure}_{control}") == pytest.approx(float(value), abs=tolerance), measure
     # what one layer2 gets out of the pixels is the same whatever layer1 is; and so it is of other networks before it
-    of_pixels = layers.groupby(["model2", "layer2", "lambda"])[[f"{name}_pixels" for name in log.OF_LAYERS]]
+    of_pixels = layers.groupby(["model2", "layer2", "lambda", "num_samples"])[
+        [f"{name}_pixels" for name in log.OF_LAYERS]
+    ]
     assert (of_pixels.nunique() <= 1).all(axis=None)
 
 
@@ -333,12 +337,12 @@ def test_controls_take_one_evaluation_a_cell_and_those_of_the_pixels_are_made_on
     monkeypatch.setattr(stitches, "evaluate_many", lambda p, z: (evaluated.append(len(z)), evaluate(p, z))[1])
     study_of(folder, {"s": {**RUNS, "lams": ["gcv", 0.1, 1.0]}}).run()
     # pairs: two layers of one, two of the other; its own, the untrained one's, and the pixels' when layer1 is the first
-    assert evaluated == [3, 3, 2, 2] * 8
+    assert evaluated == [2 * n for n in (3, 3, 2, 2)] * 8  # two numbers of anchors
 
 
 def test_more_anchors_keep_the_layers_that_are_there(by_layer, tmp_path):
     folder = shutil.copytree(by_layer[0].folder, tmp_path / "study")
-    longer = {"s": {**RUNS, "lams": ["gcv", 0.1], "anchors": [50, 100]}}
+    longer = {"s": {**RUNS, "lams": ["gcv", 0.1], "anchors": [60, 80, 100]}}
     study_of(folder, longer).run()
     assert_same(tables_of(folder), tables_of_run(tmp_path / "whole", longer))
 
