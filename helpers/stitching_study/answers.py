@@ -10,7 +10,7 @@ import pandas as pd
 
 from helpers import study_answers
 from helpers.path_study.verdicts import ABOVE
-from helpers.stitching_study import findings, rows
+from helpers.stitching_study import findings, layer_findings, rows
 from helpers.stitching_study.log import is_finished, load_study
 
 TITLE = "What have networks in common that are trained apart?"
@@ -80,15 +80,15 @@ def sampling(results):
 
 
 def living(results):
-    return findings.living(_layers(results))
+    return layer_findings.living(_layers(results))
 
 
 def dying(results):
-    return findings.dying(_layers(results))
+    return layer_findings.dying(_layers(results))
 
 
 def unlearned(results):
-    return findings.unlearned(_layers(results))
+    return layer_findings.unlearned(_layers(results))
 
 
 def likeness(results):
@@ -100,7 +100,7 @@ def likeness(results):
 
 
 def stops(results):
-    return findings.stops(_layers(results))
+    return layer_findings.stops(_layers(results))
 
 
 def _layers(results):

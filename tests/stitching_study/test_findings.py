@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from helpers.stitching_study import findings, rows
+from helpers.stitching_study import findings, layer_findings, rows
 
 PAIRS = made_up_stitches.pairs()
 AFFINE = PAIRS[PAIRS.mapping == "affine"]
@@ -137,7 +137,7 @@ def test_changes_name_what_b_has_and_a_has_not():
 def test_layers_say_from_where_on_nothing_is_added():
     table = made_up_stitches.layers(10).assign(model1="a", model2="b")
     table["accuracy"] = table.layer1.astype(int).map(lambda i: min(0.95, 0.8 + 0.05 * i))
-    said = findings.layers(table)
+    said = layer_findings.layers(table)
     assert "within one point of its highest (0.95) from layer 3 of 9" in said
     assert (
         "accuracy 0.8 (pixels 0.9, untrained 0.85) at layer 0 and 0.95 (pixels 0.72, untrained 0.4) at layer 9" in said
@@ -162,45 +162,47 @@ TWO = (("a", [0.9, 0.95, 0.95, 0.95]), ("b", [0.95, 0.9, 0.95, 0.95]))
 
 
 def test_how_many_layers_suffice_counts_the_pixels_as_0_and_says_what_has_learned_nothing():
-    (said,) = findings.stops(by_layer(*TWO))
+    (said,) = layer_findings.stops(by_layer(*TWO))
     assert said.startswith(
         "relu, 4 hidden layers: behind 2.5 of them (median of 2 runs, 2 to 3; the pixels count as 0)"
     )
     assert "The pixels lose 0.020 +- 0.000 of it and suffice in 0 of 2;" in said
     assert "the first layer loses 0.010 +- 0.000 and the last 0.310 +- 0.000, and in 2 of 2 some layer suffices" in said
-    (said,) = findings.stops(by_layer(("a", [0.95] * 4), ("b", [0.95] * 4), pixels=0.945))
+    (said,) = layer_findings.stops(by_layer(("a", [0.95] * 4), ("b", [0.95] * 4), pixels=0.945))
     assert "behind 0 of them (median of 2 runs, 0; the pixels count as 0)" in said
     assert "suffice in 2 of 2" in said
-    (said,) = findings.stops(by_layer(*TWO, pixels=0.95))
+    (said,) = layer_findings.stops(by_layer(*TWO, pixels=0.95))
     assert "behind 2.5 of them" in said  # the pixels do, and then a layer does not
 
 
 def test_layers_of_older_tables_have_no_controls_and_one_sentence_says_so():
     table = by_layer(*TWO)
     table[[name for name in table if name.endswith(("pixels", "untrained", "distance"))]] = np.nan
-    (said,) = findings.stops(table)
+    (said,) = layer_findings.stops(table)
     assert "behind 2.5 of them (median of 2 runs, 2 to 3) and" in said
-    assert "pixels" not in said + "".join([*findings.living(table), *findings.dying(table), findings.layers(table)])
-    assert findings.unlearned(table) == []
+    assert "pixels" not in said + "".join(
+        [*layer_findings.living(table), *layer_findings.dying(table), layer_findings.layers(table)]
+    )
+    assert layer_findings.unlearned(table) == []
     assert '"resume": False makes it anew' in findings.older(table)
     assert findings.older(by_layer(*TWO)) == findings.older(table[:0]) == ""
 
 
 def test_what_a_layer_has_learned_is_what_stands_above_both_controls():
-    (living,) = findings.living(by_layer(*TWO))
+    (living,) = layer_findings.living(by_layer(*TWO))
     assert "layer 0: CKA 0.80 +- 0.00 (pixels 0.40, untrained 0.30)" in living
     assert "R^2 within classes 0.50 +- 0.00 (pixels -0.15, untrained -1.00)" in living  # at layer 3
     assert "against the second's own (pixels -0.020, untrained -0.310)." in living
     three = by_layer(*TWO, ("c", [0.93, 0.95, 0.95, 0.95]))
     uneven = three.assign(r2_within=three.r2_within + 1e-3 * (three.model1 == "a"))
-    accuracy, within = findings.unlearned(uneven)
+    accuracy, within = layer_findings.unlearned(uneven)
     assert "(6 ordered pairs of 3 networks): layer 0 -0.0133 (" in accuracy  # 0.9, 0.95, 0.93 less 0.94, the better's
     assert "layer 0 0.0503 (" in within  # 0.5 and 0.501 less 0.45
     assert "layer 3 0.65 (0.649 to 0.652), as expected, above 0" in within
     table = by_layer(*TWO)
     dead = table.assign(learned_1=table.model1 == "a", learned_2=table.model2 == "a")
-    assert findings.unlearned(dead) == []
-    assert "accuracy 0.938 +- 0.025 (pixels 0.930, untrained 0.790) over layers" in findings.dying(dead)[0]
+    assert layer_findings.unlearned(dead) == []
+    assert "accuracy 0.938 +- 0.025 (pixels 0.930, untrained 0.790) over layers" in layer_findings.dying(dead)[0]
 
 
 def test_likeness_is_held_against_pairs_with_the_same_b():
@@ -231,7 +233,7 @@ def test_the_pairs_that_tell_most_are_those_of_runs_that_have_learned():
     table.loc[table.model2 == "burst", ["layer1", "accuracy"]] = "", np.nan
     told = rows.telling_pairs(rows.named_pairs(rows.stitched(table)), most=3)
     assert set(told.pair) == {"a to b", "a to c", "a to x"}
-    findings.layers(told)  # a row without layers has none to speak of
+    layer_findings.layers(told)  # a row without layers has none to speak of
 
 
 def test_architectures_stand_beside_what_is_published():
