@@ -16,7 +16,7 @@ def layers(table):
     parts = []
     for both, own in table.groupby(["model1", "model2"], sort=False):
         own = own.assign(at1=own.layer1.astype(int), at2=own.layer2.astype(int))
-        same = own[own.at1 == own.at2].set_index("at1").sort_index()
+        same = own[own.at1 == own.at2].groupby("at1").mean(numeric_only=True)  # over maps and draws
         if same.empty:
             continue
         near_it = same.index[same.accuracy >= same.accuracy.max() - ONE_POINT]

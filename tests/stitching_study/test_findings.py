@@ -138,6 +138,8 @@ def test_layers_say_from_where_on_nothing_is_added():
     table = made_up_stitches.layers(10).assign(model1="a", model2="b")
     table["accuracy"] = table.layer1.astype(int).map(lambda i: min(0.95, 0.8 + 0.05 * i))
     said = layer_findings.layers(table)
+    draws = [table.assign(draw=0, accuracy=table.accuracy - 0.02), table.assign(draw=1, accuracy=table.accuracy + 0.02)]
+    assert layer_findings.layers(pd.concat(draws)) == said
     assert "within one point of its highest (0.95) from layer 3 of 9" in said
     assert (
         "accuracy 0.8 (pixels 0.9, untrained 0.85) at layer 0 and 0.95 (pixels 0.72, untrained 0.4) at layer 9" in said
