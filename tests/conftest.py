@@ -49,6 +49,7 @@ def pytest_configure(config):
     # wants: small products then cost several times what they do alone. Read when torch and NumPy are loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch and the C files
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy and SciPy, whose threads have no such policy
+    sys.modules.setdefault("rfc3987_syntax", None)  # see helpers.batch.jobs.import_papermill
     os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     if config.getoption("--perturb"):
         sys.path.insert(0, str(TESTS / "perturb"))
