@@ -18,6 +18,7 @@ PACKAGES = ("helpers", "courselib")
 # batch nobody does; what it trains with, the notebook imports itself. `helpers` has the table of floors, which grows
 # with every new file. Figures count: an executed notebook holds them.
 WITHOUT_EFFECT = ("helpers", "helpers.widgets.live")
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 PARSING, TRIES = threading.Lock(), 20
 MAGIC = re.compile(r"\s*([%!?]|[\w.]+\?+\s*$)")
 
@@ -65,22 +66,24 @@ def changed(there, here):
 
 @lru_cache(maxsize=1000)
 def _fingerprint(path, text):
-    bare = repr(_bare(parsed(text))) if path.endswith(".py") else _bare_c(text)
+    bare = _bare(parsed(text)) if path.endswith(".py") else _bare_c(text)
     return files.checksum(bare)
 
 
 def _bare(node):
-    """A syntax tree as nested lists, without docstrings, positions, and fields that are empty: versions of Python
-    differ in these."""
+    """A syntax tree as the text of nested lists, without docstrings, positions, and fields that are empty: versions of
+    Python differ in these. Texts are joined since lists of lists take twice as long."""
     if isinstance(node, list):
-        return [_bare(part) for part in node]
+        return f"[{', '.join(map(_bare, node))}]"
     if not isinstance(node, ast.AST):
-        return node
-    fields = dict(ast.iter_fields(node))
-    documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    if documented and ast.get_docstring(node, clean=False) is not None:
-        fields["body"] = fields["body"][1:]
-    return [type(node).__name__, *((name, _bare(part)) for name, part in fields.items() if part not in (None, []))]
+        return repr(node)
+    parts = [repr(type(node).__name__)]
+    for name, part in ast.iter_fields(node):
+        if name == "body" and isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            part = part[1:]
+        if part not in (None, []):
+            parts.append(f"({name!r}, {_bare(part)})")
+    return f"[{', '.join(parts)}]"
 
 
 def _bare_c(text):
