@@ -1,9 +1,11 @@
 """What is opened often starts without heavy packages: they are counted, in a fresh process."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from helpers import ROOT
 
@@ -72,3 +74,11 @@ except nbformat.ValidationError:
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "seen\n"
+
+
+def test_numpy_has_the_threads_that_conftest_gives_it():
+    """It reads their number once, when it is loaded: an import too early would leave cores to threads that wait."""
+    import numpy  # noqa: F401
+
+    found = {pool["num_threads"] for pool in threadpool_info() if pool["internal_api"] == "openblas"}
+    assert found <= {int(os.environ["OPENBLAS_NUM_THREADS"])}  # none where NumPy has another library
