@@ -370,6 +370,7 @@ def likeness(table, cost, sentence, *, by="change", name="similarity", title="")
             ax.plot(dots[measure], dots[cost], ls="", ms=4.5, alpha=0.8, label=str(kind), **style_of(kinds, kind))
         rho = in_order(of_same_b(table, measure, cost), measure, cost)
         ax.set(xlabel=label(measure), title=f"rank correlation {rho:.2f}" if np.isfinite(rho) else "")
+        ax.locator_params(axis="x", nbins=5)
         if ax.get_subplotspec().is_first_col():
             ax.set_ylabel(wrapped(label(cost), 30))
     _legend_below(figure, axes[0], columns=4)
