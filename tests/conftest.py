@@ -37,6 +37,13 @@ LONG = (
     "sweep/test_training.py",
 )
 
+# Test files run side by side. By default a thread that waits for others keeps its core busy, which another file wants:
+# small products then cost several times what they do alone. Read when torch and NumPy are loaded, as by the conftest.py
+# of a folder.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch and the C files
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy and SciPy, whose threads have no such policy
+sys.modules.setdefault("rfc3987_syntax", None)  # see helpers.batch.jobs.import_papermill
+
 
 def pytest_addoption(parser):
     group = parser.getgroup("other processors")
@@ -49,11 +56,6 @@ def pytest_configure(config):
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a job of a script's background
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup
-    # Test files run side by side. By default a thread that waits for others keeps its core busy, which another file
-    # wants: small products then cost several times what they do alone. Read when torch and NumPy are loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch and the C files
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy and SciPy, whose threads have no such policy
-    sys.modules.setdefault("rfc3987_syntax", None)  # see helpers.batch.jobs.import_papermill
     os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     if config.getoption("--perturb"):
         sys.path.insert(0, str(TESTS / "perturb"))
