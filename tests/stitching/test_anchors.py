@@ -56,6 +56,12 @@ def test_classes_give_the_same_number(strategy):
         assert counts.max() - counts.min() <= (n % 6 > 0)
 
 
+def test_which_class_gives_one_more_is_drawn():
+    labels = np.repeat([0, 1, 2], 50)
+    counts = [np.bincount(labels[choose("equally", 4, labels=labels, seed=seed)]) for seed in range(30)]
+    assert {count.argmax() for count in counts} == {0, 1, 2}
+
+
 def test_where_a_class_has_no_more_images_the_others_give_more():
     labels = np.array([0] * 2 + [1] * 10 + [2] * 10)
     assert np.bincount(labels[choose("equally", 12, labels=labels)]).tolist() == [2, 5, 5]
@@ -85,10 +91,20 @@ def test_best_classes_have_the_smallest_errors_and_worst_the_largest():
     assert best < errors.mean() < worst
 
 
+@pytest.mark.parametrize(("classes", "taken"), [(10, 5), (5, 3), (2, 1)])
+def test_best_and_worst_classes_are_half_of_them_rounded_up(classes, taken):
+    labels = np.repeat(np.arange(classes), 4)
+    for strategy, expected in (("best_classes", range(taken)), ("worst_classes", range(classes - taken, classes))):
+        found = choose(strategy, 4 * taken, labels=labels, errors=labels.astype(float))
+        assert set(labels[found]) == set(expected)
+
+
 def test_errors_count_by_their_mean_over_a_class_not_image_by_image():
     labels, errors = np.repeat([0, 1], 10), np.ones(20)
     errors[0], errors[1:10] = 0.0, 2.0  # the best single image lies in the worse class
     assert set(labels[choose("best_classes", 5, labels=labels, errors=errors)]) == {1}
+    errors[:10] = [5.0, *[0.0] * 9]  # and the worst in the better one
+    assert set(labels[choose("best_classes", 5, labels=labels, errors=errors)]) == {0}
 
 
 def hull_by_layers(points, n):
@@ -118,6 +134,12 @@ def test_convex_hull_looks_along_the_principal_components():
     points = centred @ np.linalg.svd(centred, full_matrices=False)[2][:4].T  # PCA by hand
     corners = set(ConvexHull(points).vertices)
     assert set(choose("convex_hull", len(corners), latents=wide)) == corners
+
+
+def test_corners_are_the_same_whatever_the_units_of_the_directions():
+    points = LATENTS[:, :3]
+    stretched = points * [1.0, 1e-2, 1e-4] + 7
+    assert np.array_equal(choose("convex_hull", 60, latents=stretched), choose("convex_hull", 60, latents=points))
 
 
 FLAT = {
@@ -271,6 +293,12 @@ def test_an_encoder_that_mixes_images_up_is_noticed(encode, n, second):
         return  # a shuffle of two or three may change nothing
     with pytest.raises(StitchError, match=f"the {'second' if second else 'first'} network gives .* of {min(n, 256)} "):
         paired(*cuts, digits()[0], np.arange(n))
+
+
+def test_what_another_batch_may_move_is_a_share_of_the_spread_wherever_latents_lie():
+    far = Halves(lambda x: ENCODE(x) + 30 + 0.5 * torch.randn(len(x), 9), None)
+    with pytest.raises(StitchError, match=r"the first network gives .* another latent"):
+        paired(far, far, digits()[0], np.arange(300))
 
 
 def test_rounding_in_another_batch_is_no_mixing_up():

@@ -109,6 +109,38 @@ def test_no_anchor_keeps_its_partner_whatever_the_seed(n):
         assert not (fit.calls[1][1] == anchors.target[:n]).all(1).any()
 
 
+def test_a_seed_decides_what_is_shuffled_and_the_noise_and_nothing_else():
+    anchors, held_out = parts(autoencoder(1), autoencoder(2), n=40)
+    first, same, other = (control_latents(affine, anchors, held_out, seed=seed) for seed in (3, 3, 4))
+    for name in ("identity", "self", "shuffled", "label_noise"):
+        assert torch.equal(first[name], same[name])
+        assert torch.equal(first[name], other[name]) == (name in ("identity", "self")), name
+
+
+def test_label_noise_of_anchors_and_of_images_held_out_is_drawn_apart_around_the_same_centres():
+    pair, came = parts(autoencoder(1), autoencoder(2), n=40)[0], []
+
+    def fit(source, target):
+        def map(z):
+            came.append((source, z))
+            return torch.zeros_like(target)
+
+        return map
+
+    control_latents(fit, pair, pair)  # the same images: their labels are the same
+    known, new = came[-1]
+    assert (known != new).all()
+    noise = known - new  # of standard deviation 0.1 in each, around one centre; 10 % are 5 standard errors
+    assert float(noise.square().mean()) ** 0.5 == pytest.approx(2**0.5 * 0.1, rel=0.1)
+    assert known.std() > 0.5
+
+
+def test_noise_around_a_centre_is_of_the_seed():
+    apart = [torch.diff(label_noise([3, 3], 5, seed=seed), dim=0) for seed in (0, 1)]
+    assert (apart[0] != apart[1]).all()
+    assert torch.allclose(apart[0], torch.diff(label_noise([7, 7], 5, seed=0), dim=0))
+
+
 def test_what_is_no_fit_no_pair_and_no_seed_is_one_sentence():
     anchors, held_out = parts(autoencoder(1), autoencoder(2), n=10)
     for given, words in (
@@ -124,6 +156,16 @@ def test_what_is_no_fit_no_pair_and_no_seed_is_one_sentence():
         control_columns(affine, anchors, held_out, untrained=3)
     with pytest.raises(StitchError, match="size is None"):
         label_noise(Y, None)
+
+
+def test_controls_of_images_are_of_those_held_out():
+    anchors, held_out = parts(autoencoder(1), autoencoder(2))
+    found = control_columns(affine, anchors, held_out)
+    x, y = held_out.x.double().numpy(), held_out.labels.numpy()
+    assert found["mse_mean_image"] == pytest.approx(((x - x.mean(0)) ** 2).mean())
+    assert found["mse_class_means"] == pytest.approx(
+        np.mean([((x[i] - x[y == y[i]].mean(0)) ** 2).mean() for i in range(len(x))])
+    )
 
 
 def test_what_cannot_be_had_is_not_known():

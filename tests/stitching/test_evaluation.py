@@ -212,6 +212,19 @@ def test_our_autoencoders_and_convolutional_networks_say_what_they_give():
         Cut.of(part.encode, part.decode, gives="pictures")
 
 
+def test_the_tenth_of_a_few_images_is_one_of_them():
+    cut_a, cut_b = cuts("images", "images")
+    stitch = fitted(cut_a, cut_b, 60)
+    for n in (1, 4):
+        x = X[1500 : 1500 + n]
+        errors = {cut: (cut.decode(cut.encode(x)) - x).square().mean(1) for cut in (cut_a, cut_b)}
+        stitched = (cut_b.decode(stitch(cut_a.encode(x))) - x).square().mean(1)
+        found = evaluate(cut_a, stitch, cut_b, x)
+        for number, own in zip("12", errors.values(), strict=True):
+            assert found[f"top_kept_{number}"] == float(own.argmin() == stitched.argmin())
+            assert found[f"low_kept_{number}"] == float(own.argmax() == stitched.argmax())
+
+
 def test_images_in_their_shape_are_measured_as_rows_are():
     cut_a, cut_b = cuts("images", "images")
     stitch = fitted(cut_a, cut_b, 60)
@@ -229,6 +242,7 @@ GOOD = {"x": X[:20], "labels": Y[:20]}
         (("images", "classes"), None, {"labels": None}, ["second", "10 numbers", "labels="]),
         (("classes", "images"), None, {"labels": None}, ["first", "labels="]),
         (("images", "classes"), None, {"labels": Y[:20] + 5}, ["second", "0 to 9", "14"]),
+        (("images", "classes"), None, {"labels": Y[:20] + 1}, ["labels go from 1 to 10", "10 classes"]),
         (("images", "images"), None, {"labels": Y[:19]}, ["19 labels", "20 images"]),
         (("images", "images"), None, {"labels": X[:20, 20]}, ["not whole"]),
         (("images", "classes"), None, {"gives": "images"}, ["10 numbers", "64", "gives='classes'"]),

@@ -44,10 +44,11 @@ def hsic_by_pairs(K, L):
     return sum((H @ K @ H)[i, j] * L[i, j] for i in range(n) for j in range(n))
 
 
+@pytest.mark.parametrize("n", [4, 7])  # the fewest that unbiased CKA is of
 @pytest.mark.parametrize("size", [2, 9])  # fewer and more numbers than images
 @pytest.mark.parametrize(("unbiased", "hsic"), [(True, hsic_by_quadruples), (False, hsic_by_pairs)])
-def test_cka_is_the_ratio_of_explicit_sums(unbiased, hsic, size):
-    x, y = latents(7, size, 3)
+def test_cka_is_the_ratio_of_explicit_sums(unbiased, hsic, size, n):
+    x, y = latents(n, size, 3)
     y[:, 0] += x[:, 0]
     K, L = (x + 5) @ (x + 5).T, y @ y.T  # a shift of x is no part of CKA
     expected = hsic(K, L) / math.sqrt(hsic(K, K) * hsic(L, L))
@@ -220,6 +221,7 @@ def test_layer_by_layer_asks_for_every_pair():
     assert layer_by_layer(dict(zip("01", a, strict=True)), dict(zip("012", b, strict=True))).tolist() == expected
     distances = layer_by_layer(a, b, procrustes_distance)
     assert distances[1, 2] == procrustes_distance(a[1], b[2])
+    assert layer_by_layer(a, b, lambda x, y: 10 * x.shape[1] + y.shape[1]).tolist() == [[24, 25, 26], [34, 35, 36]]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ import itertools
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.stitching_study import answers, log
+from helpers.stitching_study import answers, findings, log, rows
 
 USUAL = {"part": "p", "dataset": "digits", "sampling": "equally", "mapping": "affine", "lambda": "gcv"}
 USUAL |= {
@@ -95,6 +96,70 @@ def test_the_short_answer_is_of_networks_that_differ_in_their_seed_alone(results
     seeds = results.pairs[(results.pairs.differ == "seed") & (results.pairs.num_samples == 100)]
     assert f"{(seeds.mse_stitched / seeds.mse_2).mean():.3g} " in said
     assert said.startswith("Autoencoders that differ in their seed: ")
+
+
+def test_the_short_answer_is_of_all_studies_together(results):
+    worse = SimpleNamespace(**{**vars(results), "pairs": results.pairs.assign(part="q")})
+    worse.pairs["mse_stitched"] *= 3
+    both = pd.concat([results.pairs, worse.pairs])
+    seeds = both[(both.differ == "seed") & (both.num_samples == 100)]
+    assert f"{(seeds.mse_stitched / seeds.mse_2).mean():.3g} " in answers.answer([results, worse])
+
+
+def classifiers(results):
+    """The same pairs, of classifiers: those that differ in the activation as well lose more."""
+    lost = 0.3 * results.pairs.differ.str.contains("activation") + 0.01 * results.pairs.draw
+    numbers = {"accuracy_1": 0.9, "accuracy_2": 0.9, "accuracy_stitched": 0.88 - lost, "latent_r2_within": 0.5 - lost}
+    numbers |= {"agreement_on_errors": 0.6 - lost, "accuracy_label_noise": 0.99}
+    images = [name for name in results.pairs if name.startswith("mse_")]
+    return results.pairs.assign(**dict.fromkeys(images, np.nan), network1="mlp", network2="mlp", **numbers)
+
+
+def test_answers_are_of_affine_maps_whatever_others_come_first(results):
+    others = [results.pairs.assign(mapping=kind, mse_stitched=1.0) for kind in ("linear", "kernel")]
+    answered = answers.answers(results), answers.answer([results])
+    results.pairs = pd.concat([*others, results.pairs])
+    assert set(answers.affine(results.pairs).mapping) == {"affine"}
+    assert answers.answer([results]) == answered[1]
+    question = "Does a map between two activations lose more than one between two seeds?"
+    assert answers.answers(results)[question] == answered[0][question]
+
+
+def test_anchors_are_counted_for_pairs_that_differ_in_their_seed_alone_and_for_every_map(results):
+    results.pairs = pd.concat([results.pairs, results.pairs.assign(mapping="kernel")], ignore_index=True)
+    own = results.pairs[results.pairs.differ == "seed"]
+    said = answers.answers(results)["How many anchors does a map need?"]
+    assert said == f"p ({rows.label(own)}): {findings.anchors(own)}"
+
+
+def test_samplings_are_compared_at_every_number_of_anchors(results):
+    worse = results.pairs.assign(sampling="random", mse_stitched=results.pairs.mse_stitched * 1.2)
+    results.pairs = own = pd.concat([results.pairs, worse], ignore_index=True)
+    said = answers.answers(results)["Which anchors are worth it?"]
+    assert said == f"p ({rows.label(own)}): {' '.join(findings.strategies(own))}"
+
+
+def test_what_an_accuracy_is_worth_is_asked_of_pairs_that_differ_in_their_seed_alone(results):
+    results.pairs = classifiers(results)
+    own = results.pairs[(results.pairs.differ == "seed") & (results.pairs.num_samples == 100)]
+    said = answers.answers(results)["What is an accuracy worth?"]
+    assert said == f"p ({rows.label(own)}): {findings.accuracies(own)}"
+    assert answers.answer([results]) == f"Classifiers that differ in their seed: {findings.in_short(own)}"
+    assert "relu to tanh" in answers.answers(results)["Does it matter in what two networks differ?"]
+    assert "How far do architectures fit?" not in answers.answers(results)  # all are of one
+
+
+def test_unseen_classes_are_those_of_pairs_of_which_a_alone_has_not_seen_them(results):
+    found = []
+    for (one, two), c, mapping in itertools.product(itertools.permutations("abc", 2), range(4), ("linear", "affine")):
+        seen = {"seen_1": one != "a" or c < 2, "seen_2": two != "a" or c < 2}
+        row = {"model1": one, "model2": two, "differ": "classes", "num_samples": 100, "draw": 0, "class": c, **seen}
+        loss = 3 if mapping == "linear" else 1.5 if seen["seen_1"] else 2
+        found.append({**row, "mapping": mapping, "mse_1": 0.02, "mse_2": 0.02, "mse_stitched": 0.02 * loss})
+    results.classes = table("classes", found)
+    own = results.classes[(results.classes.model1 == "a") & (results.classes.mapping == "affine")]
+    said = answers.answers(results)["Does it hold on classes that one of them never saw?"]
+    assert said == f"p ({rows.label(own)}): {findings.unseen(own)}"
 
 
 def test_a_study_of_nothing_answers_nothing(results):
