@@ -46,7 +46,7 @@ def beside(found, expected=None):
     if expected is None or found in (ONE, ALIKE):
         return found
     if found == expected == EVEN:
-        return f"not against what was expected, {found}"
+        return f"as expected no difference that is seen, {found}"
     if found == expected:
         return f"as expected, {found}"
     return f"{'undecided,' if found == EVEN else 'not as expected,'} {found} (expected: {EXPECTED[expected]})"

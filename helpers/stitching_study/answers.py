@@ -6,10 +6,9 @@ writes answers.csv there, a row a question and study, and manifest.json, whose `
 question of all of them: whether networks that are trained apart have learned the same thing.
 """
 
-import pandas as pd
-
 from helpers import study_answers
 from helpers.path_study.verdicts import ABOVE
+from helpers.stitching.spread import networks_in
 from helpers.stitching_study import findings, layer_findings, rows
 from helpers.stitching_study.log import is_finished, load_study
 
@@ -34,11 +33,12 @@ def affine(table):
 
 
 def controls(results):
-    return rows.each(affine(_images(results)), findings.controls)
+    return rows.each(rows.of_one_kind(affine(_images(results))), findings.controls)
 
 
 def labels(results):
-    return rows.each(affine(rows.apart_by_seed(_classes(results))), findings.accuracies)
+    table = affine(rows.apart_by_seed(_classes(results)))
+    return rows.each(table, findings.accuracies, [*rows.SHARED, "network1", "network2"])
 
 
 def anchors(results):
@@ -51,22 +51,24 @@ def anchors(results):
 def differences(results):
     found = []
     for table in (affine(_images(results)), affine(_classes(results))):
-        changed = rows.changes(rows.with_several(table, "differ"), results.models)
+        changed = rows.with_several(rows.changes(table, results.models), "differ")
         found += rows.each(changed, lambda own: findings.differences(own, "change"))
     return found
 
 
 def activations(results):
-    """Whether a map between two activations loses more than one between two seeds, both of other seeds."""
-    found = []
-    for table in (affine(_images(results)), affine(_classes(results))):
-        if len(table) and {"seed", "activation, seed"} <= {*table.differ}:
-            table, cost = findings.excess(table)
-            gap = findings.beyond_seed(table, cost, "activation, seed")
-            own = table[table.differ == "activation, seed"]
-            what = "Loss between activations minus the mean between seeds, of the same kind of B"
-            found.append(findings.compared(what, [("both directions", own, gap, ABOVE)]))
-    return found
+    """Whether a map between two activations loses more than one between two seeds, in both directions together."""
+
+    def said(table):
+        table, cost = findings.excess(table.replace({"differ": {"activation, seed": "activation"}}))
+        own = table[table.differ == "activation"]
+        if own.empty or not (table.differ == "seed").any():
+            return ""
+        gap = findings.beyond_seed(table, cost, "activation")
+        what = "Loss between activations minus the mean between seeds, of the same kind of B"
+        return findings.compared(what, [("both directions", own, gap, ABOVE)])
+
+    return [one for table in (_images, _classes) for one in rows.each(affine(table(results)), said)]
 
 
 def unseen(results):
@@ -104,7 +106,7 @@ def stops(results):
 
 
 def _layers(results):
-    return affine(rows.stitched(results.layers))
+    return rows.of_runs(results)
 
 
 def architectures(results):
@@ -149,14 +151,14 @@ def answer(those):
     """The answer to QUESTION, from affine maps between networks that differ in their seed alone; "" without any."""
     if not those:
         return ""
-    images, classes = (
-        affine(rows.apart_by_seed(pd.concat([of(results) for results in those]))) for of in (_images, _classes)
-    )
     found = []
-    if len(images):
-        found.append(f"Autoencoders that differ in their seed: {findings.in_short(images)}")
-    if len(classes):
-        found.append(f"Classifiers that differ in their seed: {findings.in_short(classes)}")
+    for what, of in (("Autoencoders", _images), ("Classifiers", _classes)):
+        tables = (affine(of(results)) for results in those)
+        parts = [own for table in tables for _, own in table[table.differ == "seed"].groupby(rows.SHARED)]
+        parts = [rows.of_one_kind(own) for own in parts]
+        if parts:  # not one mean over parts with other anchors, sizes and controls: the part that says most
+            most = max(parts, key=lambda own: (own.latent_r2_within_label_noise.notna().any(), networks_in(own)))
+            found.append(f"{what} that differ in their seed ({rows.label(most)}): {findings.in_short(most)}")
     return " ".join(found)
 
 

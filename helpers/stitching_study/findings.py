@@ -10,7 +10,7 @@ import numpy as np
 from helpers import words
 from helpers.path_study.verdicts import ABOVE, BELOW, EVEN, beside, of_interval, together
 from helpers.stitching.figures import LIKENESS, control_in_words, in_order, in_words, of_same_b
-from helpers.stitching.spread import LEVEL, counted, interval, jackknife, mean_over_pairs
+from helpers.stitching.spread import LEVEL, counted, interval, jackknife, leaves_networks_out, mean_over_pairs
 from helpers.stitching_study import rows
 
 CLOSE = 1.1  # of B's own error: "within 10 %"
@@ -26,7 +26,7 @@ PUBLISHED = "Published accuracies: 99.3 % within an architecture, 66.8 to 96.1 %
 
 
 def mean(table, number, form=".3g"):
-    """ "0.0241 (95 % of it: 0.0236 to 0.0246)": a mean with its confidence interval."""
+    """ "0.0241 (0.0236 to 0.0246)": a mean with its confidence interval."""
     return _in_words(interval(table, number), form)
 
 
@@ -43,6 +43,15 @@ def _value(table, number):
     return mean_over_pairs(table[np.isfinite(table[number].astype(float))], number)
 
 
+def _came_out(table, found, expected):
+    """How a difference came out; what draws of anchors alone tell is no verdict on other networks."""
+    if not np.isfinite(found[1]):
+        return "undecided, too few networks to leave one out"
+    if not leaves_networks_out(table):
+        return f"{of_interval(*found)} over draws, which say nothing of other networks"
+    return beside(of_interval(*found), expected)
+
+
 def compared(what, comparisons):
     """One sentence of several differences: each with its interval, and how it came out.
 
@@ -53,7 +62,7 @@ def compared(what, comparisons):
     said = []
     for name, table, found, expected in comparisons:
         own = [counted(table)] if len(counts) > 1 else []
-        said.append((f"{name} {_in_words(found, beside=own)}", beside(of_interval(*found), expected)))
+        said.append((f"{name} {_in_words(found, beside=own)}", _came_out(table, found, expected)))
     return together(f"{what} ({counts[0]})" if len(counts) == 1 else what, said)
 
 
@@ -327,7 +336,7 @@ def beyond_seed(table, cost, what, by="differ"):
     cost  a column, as `excess` gives it
     what  a value of the column `by`
     """
-    kind = table.model2.str.replace(r"--s\d+$", "", regex=True) + table.layer2.astype(str)
+    kind = table.model2.map(rows.kind_of) + table.layer2.astype(str)
     table = table.assign(_kind=kind)[table[by].isin(["seed", what])]
     table = table[table._kind.isin(table._kind[table[by] == "seed"])]
 
@@ -438,6 +447,7 @@ def kept(images):
     """Whether the images that are stitched best and worst are those that B does best and worst."""
     by_chance = 0.1
     parts = [
-        f"{what} {mean(images, column, '.2f')}" for what, column in (("best", "top_kept_2"), ("worst", "low_kept_2"))
+        f"of the tenth of images that it does {what} {mean(images, column, '.2f')}"
+        for what, column in (("best", "top_kept_2"), ("worst", "low_kept_2"))
     ]
-    return f"Of the stitched network's tenth of {' and of '.join(parts)} are B's too, by chance {by_chance}."
+    return f"Share that B has in common with the stitched network: {'; '.join(parts)} ({by_chance} by chance)."

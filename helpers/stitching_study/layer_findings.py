@@ -5,6 +5,7 @@ import pandas as pd
 
 from helpers import words
 from helpers.path_study.verdicts import ABOVE
+from helpers.stitching.figures import in_words
 from helpers.stitching.spread import interval
 from helpers.stitching_study import rows
 from helpers.stitching_study.findings import ONE_POINT, compared, from_on
@@ -21,7 +22,7 @@ def layers(table):
             continue
         near_it = same.index[same.accuracy >= same.accuracy.max() - ONE_POINT]
         reached = from_on(same.index, near_it)
-        since = "at none from which on it stays" if reached is None else f"from layer {reached} of {same.index[-1]} on"
+        since = "at no layer to stay" if reached is None else f"from layer {reached} of {same.index[-1]} on"
         ends = [
             f"{words.number(same.accuracy[at])}{beside(same.loc[[at]], 'accuracy', '.3g')} at layer {at}"
             for at in dict.fromkeys((same.index[0], same.index[-1]))
@@ -48,7 +49,7 @@ def beside(table, measure, form=".2f", minus=None):
 def living(table):
     """Layer by layer between different runs that have both learned, beside what has learned nothing."""
     found = []
-    for (part, differ), same in rows.living_at_one_depth(table).groupby(["part", "differ"], sort=False):
+    for (part, depth, differ), same in rows.living_at_one_depth(table).groupby(["part", "depth", "differ"], sort=False):
         number = words.counted(rows.pairs_in(same.drop(columns=["layer1", "layer2"])), "ordered pair")
         by_layer = same.groupby(same.layer1.astype(int))
         first, *_, last = [*by_layer.groups] if len(by_layer) > 1 else [*by_layer.groups] * 2
@@ -60,8 +61,9 @@ def living(table):
             for at, mine in by_layer
             if at in (first, last)
         ]
-        found.append(f"{part}: two runs that have learned and differ in {differ} ({number}), {'; '.join(parts)}.")
-    return found
+        what = f"two runs of {depth} layers that have learned and differ in {differ}"
+        found.append(f"{part}: {what} ({number}), {'; '.join(parts)}.")
+    return found or ["No two different runs of one depth have learned."] * bool(len(table))
 
 
 def dying(table):
@@ -82,30 +84,32 @@ def dying(table):
 
 
 def stops(table):
-    """Behind how many layers an affine map to a run's own last one is within a point of the run; the pixels count as 0.
+    """Behind how many layers a map to a run's own last one is within a point of the run; the pixels count as 0.
 
     Of depth this says only so much as the pixels and the untrained layers leave: both stand beside it.
     """
     found, runs = [], {}
     table = table[(table.model1 == table.model2) & table.learned_1.astype(bool)]
     for _, own in table.groupby(["part", "dataset", "model1"], sort=False):
-        depth = own.layer2.astype(int).max() + 1
+        depth = own.depth.iloc[0]
         last = own[own.layer2.astype(int) == depth - 1]
+        if last.empty:  # its last layer was not asked for
+            continue
         lost = last.accuracy_2.iloc[0] - last[["accuracy", "accuracy_pixels", "accuracy_untrained"]]
         lost = lost.groupby(last.layer1.astype(int) + 1).mean().round(6)  # by layer, from 1
         if len(lost) > 1:
             of = {0: lost.accuracy_pixels.iloc[0], **lost.accuracy}
             first = from_on(of, [at for at, less in of.items() if less <= ONE_POINT])
-            key = (last.activation1.iloc[0], depth, len(lost))
+            key = (last.activation1.iloc[0], depth, len(lost), last.mapping.iloc[0])
             runs.setdefault(key, []).append((depth if first is None else first, of[0], lost.accuracy_untrained))
-    for (activation, depth, tried), those in sorted(runs.items(), key=lambda run: run[0]):
+    for (activation, depth, tried, mapping), those in sorted(runs.items(), key=lambda run: run[0]):
         layers, of_pixels, untrained = zip(*those, strict=True)
         of = "" if tried == depth else f" ({tried} of them tried)"
         counts = "" if np.isnan(of_pixels).any() else "; the pixels count as 0"
         said = (
             f"{activation}, {depth} hidden layers{of}: behind {np.median(layers):g} of them (median of "
-            f"{words.counted(len(layers), 'run')}, {words.span(layers, '.0f')}{counts}) and behind any more an affine "
-            "map to the run's own last layer is within one point of the run's accuracy."
+            f"{words.counted(len(layers), 'run')}, {words.span(layers, '.0f')}{counts}) and behind any more a map "
+            f"({in_words(mapping)}) to the run's own last layer is within one point of the run's accuracy."
         )
         if counts:
             untrained = pd.concat(untrained, axis=1)
@@ -122,16 +126,18 @@ def stops(table):
 def unlearned(table):
     """How much more of a layer one run gives of another's than pixels and untrained layers do: first, middle, last."""
     found = []
-    for part, own in rows.beside_unlearned(rows.living_at_one_depth(table)).groupby("part", sort=False):
-        depth = own.layer1.astype(int)
-        at = np.unique(depth)
+    learned = rows.beside_unlearned(rows.living_at_one_depth(table))
+    for (part, depth), own in learned.groupby(["part", "depth"], sort=False):
+        layer = own.layer1.astype(int)
+        at = np.unique(layer)
         for measure, what in (("accuracy", "accuracy"), ("r2_within", "R^2 within classes")):
             best = own[[f"{measure}_{control}" for control in UNLEARNED]].max(axis=1)
             more = own.assign(more=own[measure] - best)
             gaps = [
                 (f"layer {i}", here, interval(here, "more"), ABOVE if i == at[-1] else None)
-                for i, here in ((i, more[depth == i]) for i in dict.fromkeys((at[0], at[len(at) // 2], at[-1])))
+                for i, here in ((i, more[layer == i]) for i in dict.fromkeys((at[0], at[len(at) // 2], at[-1])))
             ]
-            same = f"{part}: {what} from one run that has learned to the same layer of another, minus the better of"
+            runs = f"one run of {depth} layers that has learned"
+            same = f"{part}: {what} from {runs} to the same layer of another, minus the better of"
             found.append(compared(f"{same} pixels and untrained layers", gaps))
     return found

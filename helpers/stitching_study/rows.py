@@ -1,5 +1,7 @@
 """Which rows of a stitching study's tables one picture or sentence is about, and what holds of them, in words."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -75,6 +77,8 @@ def label(table):
     parts = [str(table.dataset.iloc[0])] if table.dataset.nunique() == 1 else []
     both = {*table.network1, *table.network2} if "network1" in table else set()
     parts += [*both] if len(both) == 1 else []
+    sizes = {*table.latent1.dropna(), *table.latent2.dropna()} if "latent1" in table else set()
+    parts += [f"latent {size:g}" for size in sizes] if len(sizes) == 1 else []
     for name, form in (("mapping", "{}"), ("sampling", "sampling {}"), ("num_samples", "{} anchors")):
         if name in table and table[name].nunique() == 1:
             parts.append(form.format(in_words(table[name].iloc[0])))
@@ -127,8 +131,10 @@ def within_a_network(table):
 def changes(pairs, models):
     """The same with a column `change`, in what B differs from A: "relu to tanh", "latent 30 to 10", or "seed".
 
-    What differs beside the seed is named, whether or not the seeds are the same.
+    What differs beside the seed is named, whether or not the seeds are the same. Classifiers of two architectures are
+    left out: what is lost between them is above all how much better the one is, see section 9.
     """
+    pairs = pairs[(pairs.network1 == pairs.network2) | pairs.mse_stitched.notna()]
     known = models.drop_duplicates(["dataset", "model"]).set_index(["dataset", "model"])
 
     def change(dataset, one, two, differ):
@@ -138,6 +144,23 @@ def changes(pairs, models):
 
     columns = (pairs[name] for name in ("dataset", "model1", "model2", "differ"))
     return pairs.assign(change=[change(*row) for row in zip(*columns, strict=True)])
+
+
+def of_one_kind(table):
+    """The rows of each part's first kind of A and of B, where there are such of pairs that differ in their seed alone.
+
+    A mean over networks that differ in their latent size or architecture has an interval that is of none of them.
+    """
+    if table.empty:
+        return table
+    table = apart_by_seed(table)
+    kind = table.model1.map(kind_of) + " " + table.model2.map(kind_of)
+    return table[kind == kind.groupby([table[name] for name in SHARED]).transform("first")]
+
+
+def kind_of(model):
+    """The name of a model without its seed."""
+    return re.sub(r"--s\d+$", "", model)
 
 
 def apart_by_seed(table):
@@ -153,9 +176,15 @@ def unseen_by_a(classes):
     return classes[partly.astype(bool)]
 
 
-def stitched(layers):
-    """The rows of layers.csv.gz that have numbers: none has a pair of runs of which one diverged."""
-    return layers[layers.accuracy.notna()]
+def of_runs(results):
+    """The rows of layers.csv.gz of each part's first map and most anchors, with `pair`, "A to B", and `depth` of A.
+
+    Pairs of runs of which one diverged have no numbers, and are left out.
+    """
+    layers = usual(results.layers[results.layers.accuracy.notna()])
+    depths = results.models.drop_duplicates(["dataset", "model"]).set_index(["dataset", "model"]).layers
+    depth = [int(depths[both]) for both in zip(layers.dataset, layers.model1, strict=True)]
+    return layers.assign(pair=layers.model1 + " to " + layers.model2, depth=depth)
 
 
 def between(layers):
@@ -177,11 +206,6 @@ def beside_unlearned(layers):
 def measured_without_map(table):
     """The rows that say how alike the latents are without a map: those of older tables do not."""
     return table[table.procrustes_distance.notna()]
-
-
-def named_pairs(layers):
-    """The same with a column `pair`, "A to B"."""
-    return layers.assign(pair=layers.model1 + " to " + layers.model2)
 
 
 def telling_pairs(layers, most=5):

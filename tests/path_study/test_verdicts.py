@@ -29,7 +29,7 @@ def test_an_outcome_says_whether_it_was_expected():
     assert verdicts.outcome(high, ABOVE) == f"as expected, {ABOVE}"
     assert verdicts.outcome(high, BELOW) == f"not as expected, {ABOVE} (expected: below 0)"
     assert verdicts.outcome(high, EVEN) == f"not as expected, {ABOVE} (expected: no difference)"
-    assert verdicts.outcome(level, EVEN) == f"not against what was expected, {EVEN}"
+    assert verdicts.outcome(level, EVEN) == f"as expected no difference that is seen, {EVEN}"
     assert verdicts.outcome(level, ABOVE) == f"undecided, {EVEN} (expected: above 0)"
     assert verdicts.outcome([1.0], ABOVE) == ONE
 

@@ -84,7 +84,7 @@ def test_layers_and_draws_of_a_pair_are_one_value():
     twice = pd.concat([table.assign(layer1=layer, loss=table.loss + by) for layer, by in (("1", 0.5), ("3", -0.5))])
     np.testing.assert_allclose(spread.interval(twice, "loss"), spread.interval(table, "loss"))
     assert spread.counted(twice) == "6 ordered pairs of 3 networks"
-    assert spread.counted(table[:1].assign(draw=0)) == "1 pair, 1 draw"
+    assert spread.counted(table[:1].assign(draw=0)) == "1 ordered pair of 2 networks, over 1 draw"
 
 
 def test_a_network_of_another_data_set_is_another():

@@ -1,6 +1,7 @@
 """Sentences from made-up tables: the numbers in them, over what they are means, and which rows they are about."""
 
 import itertools
+from types import SimpleNamespace
 
 import made_up_stitches
 import numpy as np
@@ -72,8 +73,8 @@ def test_the_share_of_a_rotation_is_that_of_squares():
 
 def test_images_kept_are_the_best_and_then_the_worst():
     said = findings.kept(PAIRS.assign(top_kept_2=0.8, low_kept_2=0.3))
-    assert "tenth of best 0.80" in said
-    assert "of worst 0.30" in said
+    assert "that it does best 0.80" in said
+    assert "that it does worst 0.30" in said
 
 
 def test_maps_and_strategies_are_compared_draw_by_draw():
@@ -127,11 +128,13 @@ def test_changes_name_what_b_has_and_a_has_not():
             {**own, "model": "b", "activation": "tanh", "latent": 10.0, "classes": "0 1"},
         ]
     )
-    one = {"dataset": "d", "model1": "a", "model2": "b"}
+    one = {"dataset": "d", "model1": "a", "model2": "b", "network1": "conv", "network2": "conv", "mse_stitched": 0.1}
     pairs = pd.DataFrame([{**one, "differ": "seed"}, {**one, "differ": "activation, latent, seed"}])
-    back = {"dataset": "d", "model1": "b", "model2": "a", "differ": "classes"}
+    back = {**one, "model1": "b", "model2": "a", "differ": "classes"}
     found = rows.changes(pd.concat([pairs, pd.DataFrame([back])]), models).change
     assert list(found) == ["seed", "latent 30 to 10, relu to tanh", "classes 0 1 to all"]
+    mixed = pd.DataFrame([{**back, "network2": "vit"}, {**back, "network2": "vit", "mse_stitched": np.nan}])
+    assert len(rows.changes(mixed, models)) == 1  # of two architectures autoencoders alone
 
 
 def test_layers_say_from_where_on_nothing_is_added():
@@ -152,6 +155,7 @@ def by_layer(*runs, depth=4, pixels=0.93):
     for (one, accuracies), (two, _) in itertools.product(runs, runs):
         for i, j in itertools.product(range(depth), range(depth)):
             row = {"part": "p", "dataset": "d", "model1": one, "model2": two, "activation1": "relu", "differ": "seed"}
+            row |= {"depth": depth, "mapping": "affine"}
             row |= {"layer1": str(i), "layer2": str(j), "accuracy": accuracies[i], "accuracy_1": 0.95}
             row |= {"accuracy_2": 0.95, "learned_1": True, "learned_2": True, "cka": 0.8, "r2": 0.7, "r2_within": 0.5}
             row |= {"cka_pixels": 0.4, "cka_untrained": 0.3, "r2_within_pixels": 0.45 - 0.2 * j}
@@ -233,7 +237,10 @@ def test_the_pairs_that_tell_most_are_those_of_runs_that_have_learned():
     columns = ["model1", "model2", "differ", "learned_1", "learned_2"]
     table = pd.DataFrame([{**one, **dict(zip(columns, row, strict=True))} for row in made])
     table.loc[table.model2 == "burst", ["layer1", "accuracy"]] = "", np.nan
-    told = rows.telling_pairs(rows.named_pairs(rows.stitched(table)), most=3)
+    usual = {"part": "p", "dataset": "d", "mapping": "affine", "lambda": "gcv", "sampling": "random", "num_samples": 9}
+    models = pd.DataFrame({"dataset": "d", "model": ["a", "b", "x", "burst"], "layers": 3})
+    told = rows.telling_pairs(rows.of_runs(SimpleNamespace(layers=table.assign(**usual), models=models)), most=3)
+    assert set(told.depth) == {3}
     assert set(told.pair) == {"a to b", "a to c", "a to x"}
     layer_findings.layers(told)  # a row without layers has none to speak of
 
@@ -283,3 +290,30 @@ def test_a_kind_of_b_without_seeds_has_no_difference():
     table = table.assign(cost=[1.2, 1.1], differ=["activation, seed", "seed"])
     assert findings.beyond_seed(table, "cost", "activation, seed")[0] == pytest.approx(0.1)
     assert np.isnan(findings.beyond_seed(table[:1], "cost", "activation, seed")[0])
+
+
+def test_draws_of_two_networks_are_no_verdict_on_others():
+    two = PAIRS[
+        PAIRS.model1.isin(["conv_relu_s0", "conv_relu_s1"]) & PAIRS.model2.isin(["conv_relu_s0", "conv_relu_s1"])
+    ]
+    (few, *_) = findings.maps(rows.by_gcv(two))
+    assert "(2 ordered pairs of 2 networks, over 5 draws)" in few
+    assert "confidence over draws, which say nothing of other networks" in few or "the same over draws" in few
+    alone = findings.compared("Gap", [("one", two[:1], (1.0, np.nan, np.nan), None)])
+    assert "undecided, too few networks to leave one out" in alone
+
+
+def test_a_run_whose_last_layer_was_not_tried_says_nothing_of_it():
+    table = by_layer(*TWO)
+    assert layer_findings.stops(table.assign(depth=10)) == []
+    assert (
+        "a map (orthogonal) to the run's own last layer" in layer_findings.stops(table.assign(mapping="orthogonal"))[0]
+    )
+
+
+def test_runs_of_two_depths_are_told_apart():
+    both = pd.concat([by_layer(*TWO), by_layer(*((f"deep_{name}", of * 2) for name, of in TWO), depth=8)])
+    said = layer_findings.living(both)
+    assert [one.split(" that")[0] for one in said] == ["p: two runs of 4 layers", "p: two runs of 8 layers"]
+    assert layer_findings.living(both.assign(learned_1=False)) == ["No two different runs of one depth have learned."]
+    assert layer_findings.living(both[:0]) == []
