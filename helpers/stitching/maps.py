@@ -19,6 +19,7 @@ from helpers.usual_torch import usual_torch
 
 FORMAT = "plumbline map 1"
 LARGEST = 1e70  # latent: sums of fourth powers of larger ones overflow
+ORTHOGONAL = 1e-8  # of 1: how far from it lengths and products of orthonormal rows may be in a file
 LONGEST = 80  # characters of a network's name in that of a file
 
 
@@ -31,21 +32,25 @@ class Kind:
 
     fit       (x, y, lam, seed, **settings) -> Fit: float64 tensors (n, d1), (n, d2), lam a number or "gcv"
     apply     (arrays, settings, z) -> (m, d2)
+    arrays    the names of all arrays that its fit gives
     settings  {name: check}
     spectrum  (x, y, **settings) -> Spectrum, of those that are a ridge
+    holds     arrays -> whether they are of this kind, where their names and shapes alone do not tell
     """
 
     fit: Callable
     apply: Callable
+    arrays: frozenset
     settings: dict = field(default_factory=dict)
     spectrum: Callable | None = None
+    holds: Callable = lambda arrays: True
 
 
-def _of_ridge(spectrum, apply, settings=None):
+def _of_ridge(spectrum, apply, arrays, settings=None, **others):
     def fit_ridge(x, y, lam, seed, **given):
         return spectrum(x, y, **given).fit(lam)
 
-    return Kind(fit_ridge, apply, settings or {}, spectrum)
+    return Kind(fit_ridge, apply, arrays, settings or {}, spectrum, **others)
 
 
 def _affinely(arrays, settings, z):
@@ -92,21 +97,46 @@ def _both_ways(x, y, lam, seed, **settings):
     return decoupled.fit_decoupled(x, y, lam, **settings)
 
 
+def _without_offset(arrays):
+    return not arrays["offset"].any()
+
+
+def _is_scaled_rotation(arrays):
+    """Whether A is scale times a matrix with orthonormal rows or columns, up to rounding."""
+    a, scale = arrays["A"], float(arrays["scale"])
+    if abs(scale) < np.finfo(float).tiny:  # of a constant target
+        return bool((np.abs(a) <= np.finfo(float).tiny).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        q = a / scale
+        gram = q.T @ q if q.shape[0] >= q.shape[1] else q @ q.T
+        return bool((np.abs(gram - np.eye(len(gram))) < ORTHOGONAL).all())
+
+
 LAM = _or("gcv", checks.non_negative)
 OF_NET = {"hidden": checks.whole(1, 4096), "steps": checks.whole(0, 1_000_000), "lr": checks.positive}
+AFFINE = frozenset({"A", "offset"})
+NET = frozenset({"x_mean", "x_sd", "scale", "W1", "b1", "W2", "b2"})
 KINDS = {
-    "linear": _of_ridge(ridge.linear_spectrum, _affinely),
-    "affine": _of_ridge(ridge.affine_spectrum, _affinely),
-    "orthogonal": Kind(_orthogonally, _affinely),
-    "decoupled": Kind(_both_ways, _affinely, {"ridge": LAM, "rounds": checks.whole(1)}),
+    "linear": _of_ridge(ridge.linear_spectrum, _affinely, AFFINE, holds=_without_offset),
+    "affine": _of_ridge(ridge.affine_spectrum, _affinely, AFFINE),
+    "orthogonal": Kind(_orthogonally, _affinely, AFFINE | {"scale"}, holds=_is_scaled_rotation),
+    "decoupled": Kind(
+        _both_ways, _affinely, AFFINE | {"A_back", "offset_back"}, {"ridge": LAM, "rounds": checks.whole(1)}
+    ),
     "kernel": _of_ridge(
         ridge.kernel_spectrum,
         _by_kernel,
+        frozenset({"centres", "weights", "offset", "length"}),
         {"kernel": checks.one_of(*ridge.KERNELS), "length": _or("median", checks.positive)},
     ),
-    "mlp": Kind(nonlinear.fit_mlp, _by_net, OF_NET),
-    "mlp_linear": Kind(nonlinear.fit_mlp_linear, _affinely_and_by_net, OF_NET),
-    "adaptive": Kind(nonlinear.fit_adaptive, _where_certain, OF_NET),
+    "mlp": Kind(nonlinear.fit_mlp, _by_net, NET | {"offset"}, OF_NET),
+    "mlp_linear": Kind(nonlinear.fit_mlp_linear, _affinely_and_by_net, AFFINE | NET, OF_NET),
+    "adaptive": Kind(
+        nonlinear.fit_adaptive,
+        _where_certain,
+        AFFINE | NET | {"mlp_offset", "mean", "precision", "anchors", "sigma2", "p_net"},
+        OF_NET,
+    ),
 }
 
 
@@ -352,11 +382,15 @@ def _check_read(found):
         check(name, getattr(found, name))
     if not found.settings.keys() <= KINDS[found.kind].settings.keys():
         raise ValueError("settings of another kind")
+    if found.arrays.keys() != KINDS[found.kind].arrays or (found.lam is None) != (found.kind == "orthogonal"):
+        raise ValueError("arrays or lambda of another kind")
     known = dict(zip(("d1", "d2"), found.sizes, strict=True))
     for name, array in found.arrays.items():
         shape = tuple(known.setdefault(key, size) for key, size in zip(SHAPES[name], array.shape, strict=True))
         if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
             raise ValueError(f"{name} of another kind")
+    if not KINDS[found.kind].holds(found.arrays):
+        raise ValueError("arrays of another kind")
     found(np.zeros((1, found.sizes[0])))
     if found.kind == "decoupled":
         found.backward(np.zeros((1, found.sizes[1])))

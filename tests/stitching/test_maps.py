@@ -9,6 +9,7 @@ import torch
 from made_up_latents import planted, two_views
 
 from helpers.stitching import KINDS, StitchError, file_name, fit, fit_path, gcv, load, loo
+from helpers.stitching.maps import SHAPES
 
 QUICK = {kind: {"steps": 20} if "steps" in row.settings else {} for kind, row in KINDS.items()}
 
@@ -146,6 +147,41 @@ def test_a_file_in_which_anything_is_of_another_kind_is_one_sentence(kind, tmp_p
     for name, values in WRONG_ABOUT.items():
         for value in values:
             refused(arrays, {**about, name: value})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_with_the_name_of_another_kind_or_an_array_of_one_is_one_sentence(kind, tmp_path):
+    path, source, target = tmp_path / "map.npz", *two_views(12, 5, 4)
+    found = quick(kind, source, target)
+    assert found.arrays.keys() == KINDS[kind].arrays
+    found.save(path)
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    about = json.loads(str(arrays.pop("about")))
+    sizes = {"h": 3, "n": 12, "d1": 5, "d2": 4}
+    extra = {name: np.ones([sizes[size] for size in shape]) for name, shape in SHAPES.items() if name not in arrays}
+    wrong = [({**arrays, name: array}, about) for name, array in extra.items()]
+    wrong += [(arrays, about | {"kind": other}) for other in KINDS if (kind, other) not in ALIKE]
+    wrong += [(arrays, about | {"lam": 0.1 if about["lam"] is None else None})]
+    if kind == "affine":  # all that an orthogonal map has, but no rotation
+        wrong.append(({**arrays, "scale": np.array(1.0)}, about | {"kind": "orthogonal", "lam": None}))
+        wrong.append(({**arrays, "scale": np.array(0.0)}, about | {"kind": "orthogonal", "lam": None}))
+    for content, said in wrong:
+        np.savez(path, **content, about=np.array(json.dumps(said)))
+        with pytest.raises(StitchError, match=rf"^{re.escape(str(path))} holds no map that can be read: [^\n]*$"):
+            load(path)
+
+
+ALIKE = {(kind, kind) for kind in KINDS} | {("linear", "affine")}  # a linear map is affine, with an offset of 0
+
+
+@pytest.mark.parametrize("size", [1e-305, 1e-160, 0.0, 1.0, 1e60])
+@pytest.mark.parametrize(("d1", "d2"), [(5, 4), (4, 5)])
+def test_orthogonal_maps_of_any_scale_come_back(size, d1, d2, tmp_path):
+    source, target = two_views(12, d1, d2)
+    found = fit("orthogonal", source, target * size)
+    found.save(tmp_path / "map.npz")
+    assert (load(tmp_path / "map.npz")(source) == found(source)).all()
 
 
 def test_names_of_files_are_legal_and_apart():
