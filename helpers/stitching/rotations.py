@@ -18,9 +18,9 @@ def fit_orthogonal(x, y):
     turned; from d1 > d2 its columns are, and Q is the transpose of the rotation that turns Y to X, so a planted one is
     found where Y has all that X varies in. s is the least-squares scale of what comes out.
 
-    Where X'Y has a rank below the smaller size, as with anchors below latent size + 1, Q is free in the rest. The one
-    nearest to the identity (padded with zeros) is taken, so directions that the anchors say nothing about stay as they
-    are, and the note says so.
+    Where X'Y has a rank below the smaller size, as with anchors below latent size + 1 or with dead units, Q is free in
+    the rest. The one nearest to the identity (padded with zeros) is taken, so directions that the anchors say nothing
+    about stay as they are, and the note says so.
     """
     mean, target_mean = x.mean(0), y.mean(0)
     x, y = torch.where((x == x[0]).all(0), 0.0, x - mean), torch.where((y == y[0]).all(0), 0.0, y - target_mean)
@@ -30,7 +30,12 @@ def fit_orthogonal(x, y):
     scale = size / turned if turned > 0 else 1.0
     a = scale * rotation
     note, smaller = "", min(product.shape)
-    if rank < smaller:
+    if rank < min(len(x) - 1, smaller):  # which more anchors need not mend
+        note = (
+            f"not unique: the latents of both networks vary together in {rank} of {smaller} directions at these "
+            f"{len(x)} anchors; in the others, as of dead units, the rotation nearest to the identity is taken"
+        )
+    elif rank < smaller:
         note = (
             f"not unique: {len(x)} anchors fix {rank} of the {smaller} directions; in the others the rotation nearest "
             f"to the identity is taken, and {smaller + 1} anchors or more in general position fix all"

@@ -70,6 +70,16 @@ def test_one_anchor_more_than_latents_fixes_the_rotation():
     assert "7 of the 8" in fit("orthogonal", source[:8], target[:8]).note
 
 
+@pytest.mark.parametrize("dead", ["source", "target"])
+@pytest.mark.parametrize("n", [7, 40])
+def test_of_dead_units_the_note_asks_for_no_more_anchors(dead, n):
+    source, target = two_views(n, 16, 16)
+    (source if dead == "source" else target)[:, 5:] = 0.3
+    note = fit("orthogonal", source, target).note
+    assert f"vary together in 5 of 16 directions at these {n} anchors" in note
+    assert "or more" not in note
+
+
 def test_the_rotation_part_is_scipys_polar_factor_and_eigenvalues_are_its_characters():
     rng = np.random.default_rng(0)
     for shape in ((7, 7), (7, 4), (4, 7)):
