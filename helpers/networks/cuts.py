@@ -45,8 +45,14 @@ def layers_of(net):
     return [name for name, _ in _parts_of(net)[:-1]]
 
 
-def cut(net, layer):
-    """The Cut of a network at one of `layers_of(net)`. Raises ConfigError for another layer and another network."""
+def cut(net, layer, gives=None):
+    """The Cut of a network at one of `layers_of(net)`.
+
+    gives  "images" or "classes": what comes out of a network that does not say it itself, as `net.gives`
+
+    Raises ConfigError for another layer and another network, and where the network says that it gives something else.
+    """
+    optional(one_of(*GIVES))("gives", gives)
     parts = _parts_of(net)
     names = [name for name, _ in parts[:-1]]
     wanted = str(layer) if isinstance(layer, Integral) and not isinstance(layer, bool) else layer
@@ -59,8 +65,11 @@ def cut(net, layer):
     functions = [function for _, function in parts]
     found = Cut(_in_turn(functions[:at]), _in_turn(functions[at:]), [net], getattr(net, "chunk", CHUNK), _inputs(net))
     found.net, found.layer = net, wanted
-    gives = getattr(net, "gives", None)
-    found.gives = gives if isinstance(gives, str) and gives in GIVES else None
+    own = getattr(net, "gives", None)
+    own = own if isinstance(own, str) and own in GIVES else None
+    if own and gives and own != gives:
+        raise ConfigError(f"gives is {gives!r} and this {type(net).__name__} says {own!r}; allowed is what it says")
+    found.gives = own or gives
     return found
 
 
@@ -68,7 +77,8 @@ class Cut:
     """Two halves of a network, made by `cut` or `Cut.of`.
 
     net, layer  what was cut; None for two functions
-    gives       what comes out: "images", "classes", or None where nobody has said it; a network says it as `net.gives`
+    gives       what comes out: "images", "classes", or None where nobody has said it; a network says it as `net.gives`,
+                or `cut(net, layer, gives=...)` does
 
     Numbers of another floating-point type, and on another device, become those of the network. The network computes in
     evaluation mode and without gradients, and is then again as it was; where several threads cut one network, it is to

@@ -16,6 +16,7 @@ from helpers.networks.cuts import GIVES, as_numbers
 from helpers.stitching.latents import StitchError, checked, checked_cut, checked_labels, positions
 
 KEPT = 0.1  # of the images: the best and the worst
+EACH = "where the networks differ, one for each: gives=('classes', 'images'), or cut(net, layer, gives=...)"
 MOST_NUMBERS = 4_000_000  # of outputs held at once, 16 MB in float32: on a CPU larger pieces take twice as long
 
 
@@ -79,13 +80,15 @@ def pair_of(cut_a, cut_b, x, labels=None, gives=None):
     """The `Pair` of two cut networks on images x (n, ...) and their classes (n,).
 
     x      a tensor or an array of floating-point numbers
-    gives  "images" or "classes": what a network gives whose cut does not say so, as those of our autoencoders and
-           convolutional networks do; where left out, it gives classes if they are not as many as an image has pixels
+    gives  what the networks give whose cuts do not say so, as those of our autoencoders and convolutional networks do:
+           "images" or "classes" for both, or one for each, as ("classes", "images"), None for one that is left out.
+           What is left out gives classes if they are not as many as an image has pixels
 
-    Raises StitchError for latents that are not finite or of other lengths, for classes without labels or with labels
-    beyond the network's outputs, and for as many numbers as pixels of which nobody says what they are.
+    Raises StitchError for latents or outputs that are not finite, for latents of other lengths, for classes without
+    labels or with labels beyond the network's outputs, for as many numbers as pixels of which nobody says what they
+    are, and where `gives` is not what a cut says itself.
     """
-    _check_gives("gives", gives)
+    given = _of_each(gives)
     checked_cut(cut_a, "first")
     checked_cut(cut_b, "second")
     x = as_numbers(x, "the images")
@@ -100,15 +103,20 @@ def pair_of(cut_a, cut_b, x, labels=None, gives=None):
                 f"the {what} network gave {len(latents)} latents for {len(x)} images; allowed is one row an image"
             )
         output = cut.decode(latents)
-        kind = _kind_of(cut, gives, output, x, what)
+        kind = _kind_of(cut, given[number - 1], output, x, what)
         if kind == "images" and output[0].numel() != x[0].numel():
             raise StitchError(
                 f"the {what} network gives {output[0].numel()} numbers an image; allowed are the {x[0].numel()} of an "
-                "image, or gives='classes'"
+                f"image, or gives='classes' ({EACH})"
             )
         if kind == "classes":
             _check_classes(labels, output, what)
-        errors, answers = _errors(output[None], kind, x, labels)
+        errors, answers, bad = _errors(output[None], kind, x, labels)
+        if bad[0]:
+            raise StitchError(
+                f"the {what} network gives outputs that are not finite, or whose squares are not, for {int(bad[0])} of "
+                f"{len(x)} images; allowed are finite numbers, so look at the network or leave those images out"
+            )
         answers = None if answers is None else answers[0]
         found |= {"source" if number == 1 else "target": latents, f"kind_{number}": kind}
         found |= {f"errors_{number}": errors[0], f"answers_{number}": answers}
@@ -129,7 +137,8 @@ def evaluate_many(pair, maps):
     pair  on the images to measure by, none of which should be an anchor
     maps  functions (n, d1) -> (n, d2), or the latents (m, n, d2) that they give, or a list of both
 
-    Numbers are NaN where they have no meaning, as the accuracy of images or what asks for labels where none are.
+    Numbers are NaN where they have no meaning, as the accuracy of images, what asks for labels where none are, or R^2
+    of a single image. Raises StitchError for latents and outputs that are not finite: their accuracy would be a number.
 
     mse_1, mse_2, mse_stitched                 mean squared error a pixel, of A, of B, of the stitched network
     accuracy_1, accuracy_2, accuracy_stitched
@@ -156,7 +165,13 @@ def evaluate_many(pair, maps):
     at_once = max(1, MOST_NUMBERS // (len(pair) * size))
     for first in range(0, len(maps), at_once):
         latents = torch.stack([latents_of(i) for i in range(first, min(first + at_once, len(maps)))])
-        errors, answers = _errors(pair.cut_b.decode_many(latents), pair.kind_2, pair.x, pair.labels)
+        errors, answers, bad = _errors(pair.cut_b.decode_many(latents), pair.kind_2, pair.x, pair.labels)
+        for i in bad.nonzero().flatten().tolist():
+            raise StitchError(
+                f"map {first + i}: the stitched network gives outputs that are not finite, or whose squares are not, "
+                f"for {int(bad[i])} of {len(pair)} images; allowed are latents that network B can decode, as a map "
+                "with a larger lambda gives"
+            )
         pieces.append((_r2(latents, pair), errors, answers))
     if not pieces:
         return []
@@ -211,9 +226,23 @@ def _numbers_of_map(found, what):
     return tensor
 
 
-def _check_gives(key, gives):
+def _of_each(gives):
+    """What is said of the first network and of the second."""
+    if not isinstance(gives, tuple | list):
+        _check_gives("gives", gives, ", or one for each network, as ('classes', 'images')")
+        return gives, gives
+    if len(gives) != 2:
+        raise StitchError(
+            f"gives has {len(gives)} entries; allowed are two, one for each network, as ('classes', 'images')"
+        )
+    for number, own in enumerate(gives):
+        _check_gives(f"gives[{number}]", own)
+    return tuple(gives)
+
+
+def _check_gives(key, gives, more=""):
     if not (gives is None or (isinstance(gives, str) and gives in GIVES)):
-        raise StitchError(f"{key} is {shown(gives)}; allowed is {', '.join(map(repr, GIVES))} or None")
+        raise StitchError(f"{key} is {shown(gives)}; allowed is {', '.join(map(repr, GIVES))} or None{more}")
 
 
 def _kind_of(cut, gives, output, x, what):
@@ -223,7 +252,11 @@ def _kind_of(cut, gives, output, x, what):
     if own is None and gives is None and outputs == x[0].numel():
         raise StitchError(
             f"the {what} network gives {outputs} numbers an image, as many as an image has pixels; say what they are, "
-            "gives='images' or gives='classes'"
+            f"gives='images' or gives='classes' ({EACH})"
+        )
+    if own and gives and own != gives:
+        raise StitchError(
+            f"gives is {gives!r} for the {what} network, and its cut says {own!r}; allowed is what it says ({EACH})"
         )
     return own or gives or "classes"
 
@@ -243,23 +276,31 @@ def _check_classes(labels, output, what):
 
 
 def _errors(outputs, kind, x, labels):
-    """Errors (m, n) in float64 of outputs (m, n, ...), and the classes (m, n) they name, None of images."""
+    """Errors (m, n) in float64 of outputs (m, n, ...); the classes (m, n) they name, None of images; and for how many
+    images (m,) outputs or errors are not finite, where argmax would still name a class.
+    """
     outputs = outputs.flatten(2)
     if kind == "images":
-        return (outputs - x.flatten(1).to(outputs)).square_().mean(-1).double(), None
+        errors = (outputs - x.flatten(1).to(outputs)).square_().mean(-1).double()
+        return errors, None, (~torch.isfinite(errors)).sum(1)
+    bad = (~torch.isfinite(outputs)).any(-1).sum(1)
     log_probs = outputs.double().log_softmax(-1)
     own = labels.to(outputs.device).expand(outputs.shape[:2])[..., None]
-    return -log_probs.gather(-1, own)[..., 0], outputs.argmax(-1)
+    return -log_probs.gather(-1, own)[..., 0], outputs.argmax(-1), bad
 
 
 def _r2(latents, pair):
-    """R^2 (m,) over all images and within classes, of latents (m, n, d) against B's; 0 where B's are constant."""
+    """R^2 (m,) over all images and within classes, of latents (m, n, d) against B's; 0 where B's are constant.
+
+    NaN of a single image, and within classes where each has one: nothing can vary there.
+    """
     target = pair.target.double()
     left = ((latents.double() - target) ** 2).sum((1, 2)).cpu().numpy()
     within = np.full(len(latents), np.nan)
-    if pair.labels is not None:
+    if pair.labels is not None and len(pair.labels.unique()) < len(pair):
         within = _share(left, target - class_means(target, pair.labels), target)
-    return _share(left, target - target.mean(0), target), within
+    over_all = _share(left, target - target.mean(0), target) if len(pair) > 1 else np.full(len(latents), np.nan)
+    return over_all, within
 
 
 def _share(left, around, target):

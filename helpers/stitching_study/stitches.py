@@ -70,7 +70,8 @@ class Stitching:
         self.alike = similarities(Described(self.test.source), Described(self.test.target))
         self.controls = image_controls(self.test)
         if self.plan.settings["control_draws"] != 0:
-            self.as_it_is = control_numbers("identity", evaluate_many(self.test, [identity(self.test)])[0])
+            found = measured(self.test, [identity(self.test)])[0]
+            self.as_it_is = {} if isinstance(found, StitchError) else control_numbers("identity", found)
 
     def advance(self, stop=None):
         if self.step >= 0:
@@ -129,7 +130,7 @@ class Stitching:
         try:
             found = control_latents(fit, anchors, self.test, untrained=plain, seed=row["draw"])
         except StitchError as error:
-            row["note"] = f"{row['note']} No controls: {error}".strip()
+            row["note"] = _also(row, f"No controls: {error}")
             return {}
         del found["identity"]  # which is measured once
         there = {name: z.to(self.test.target) for name, z in found.items() if z is not None}
@@ -139,15 +140,19 @@ class Stitching:
         """Add the rows of maps whose latents have waited to be decoded together."""
         if not waiting:
             return
-        numbers = iter(
-            evaluate_many(self.test, [z.to(self.test.target) for _, those in waiting for z in those.values()])
-        )
+        numbers = iter(measured(self.test, [z.to(self.test.target) for _, those in waiting for z in those.values()]))
         for row, those in waiting:
             found = {name: next(numbers) for name in those}
             own = found.pop("")
+            if isinstance(own, StitchError):
+                rows["pairs"].append({**row, "note": _also(row, own)})
+                continue
             controls = self.controls | (self.as_it_is if found else {})
             for name, of in found.items():
-                controls |= control_numbers(name, of)
+                if isinstance(of, StitchError):
+                    row["note"] = _also(row, f"No {name}: {of}")
+                else:
+                    controls |= control_numbers(name, of)
             rows["pairs"].append({**row, **{name: own[name] for name in NUMBERS}, **controls})
             first = {name: row.get(name) for name in ("sampling", "mapping", "lambda", "lambda_used", "num_samples")}
             first["draw"] = row["draw"]
@@ -273,8 +278,13 @@ class Layers:
                         beside[name][key] = {"note": f"Without {name}: {row['note']}"}
                     if z is not None:
                         waiting.append((name, key, z.to(test.target)))
-        for (name, key, _), of in zip(waiting, evaluate_many(test, [z for *_, z in waiting]), strict=True):
-            if not name:
+        for (name, key, _), of in zip(waiting, measured(test, [z for *_, z in waiting]), strict=True):
+            if isinstance(of, StitchError):
+                if name:
+                    beside[name][key] = {"note": f"Without {name}: {of}"}
+                else:
+                    rows[key]["note"] = _also(rows[key], of)
+            elif not name:
                 rows[key] |= {column: of[there] for column, there in LAYER_NUMBERS.items()}
             else:
                 beside[name][key] = {f"{column}_{name}": of[LAYER_NUMBERS[column]] for column in OF_LAYERS[1:]}
@@ -425,6 +435,22 @@ def mapped(found, source):
     if not torch.isfinite(z).all():
         raise StitchError("the map gives NaN or infinity for images held out; allowed is one with a larger lambda")
     return z
+
+
+def measured(pair, latents):
+    """What `evaluate_many` gives for each of the latents, or a StitchError where network B's outputs are not finite."""
+    try:
+        return evaluate_many(pair, latents)
+    except StitchError as error:
+        if len(latents) == 1:
+            return [StitchError(str(error).removeprefix("map 0: "))]
+    half = len(latents) // 2  # those without numbers are few
+    return measured(pair, latents[:half]) + measured(pair, latents[half:])
+
+
+def _also(row, said):
+    """The note of a row with another sentence."""
+    return f"{row['note']} {said}".strip()
 
 
 def steps_of(plan, layers=None):

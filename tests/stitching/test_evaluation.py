@@ -175,17 +175,52 @@ def test_a_head_without_errors_has_no_agreement_on_them():
 def test_as_many_outputs_as_pixels_are_images_or_classes_by_what_is_said_alone():
     moons, x, y = Halves(lambda x: x, lambda z: z), torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.2, 0.1]]), [1, 0, 1]
     for labels in (y, None):
-        with pytest.raises(StitchError, match=r"the first network gives 2 .* gives='images' or gives='classes'$"):
+        with pytest.raises(
+            StitchError, match=r"the first network gives 2 .* gives='images' or gives='classes' \(where .*\)$"
+        ):
             pair_of(moons, moons, x, labels)
     said = evaluate(moons, lambda z: z, moons, x, y, gives="classes")
     assert said["accuracy_2"] == pytest.approx(2 / 3)
     own = moons._replace(gives="classes")
     assert flat(evaluate(own, lambda z: z, own, x, y)) == pytest.approx(flat(said), nan_ok=True)
-    mixed = evaluate(own, lambda z: z, moons, x, y, gives="images")  # for the one that does not say it itself
+    mixed = evaluate(own, lambda z: z, moons, x, y, gives=(None, "images"))
     assert mixed["accuracy_1"] == pytest.approx(2 / 3)
     assert mixed["mse_2"] == mixed["mse_stitched"] == 0
     with pytest.raises(StitchError, match="gives of the second network is 'labels'; allowed is 'images', 'classes' or"):
         pair_of(own, moons._replace(gives="labels"), x, y)
+
+
+def test_each_of_two_networks_has_what_is_said_of_it():
+    x, y = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.2, 0.1]]), [1, 0, 1]
+    net = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Identity())  # as many outputs as pixels
+    silent, classes, images = cut(net, "0"), cut(net, "0", gives="classes"), cut(net, "0", gives="images")
+    for both in (pair_of(silent, silent, x, y, gives=["classes", "images"]), pair_of(classes, images, x, y)):
+        assert (both.kind_1, both.kind_2) == ("classes", "images")
+        assert both.errors_2.tolist() == [0, 0, 0]
+        assert both.answers_1.tolist() == [1, 0, 0]
+    mixed = pair_of(images, silent, x, y, gives=("images", "classes"))
+    assert (mixed.kind_1, mixed.kind_2) == ("images", "classes")
+    for said, own, other in (("classes", classes, "images"), ("images", images, "classes")):
+        for both, gives, which in (((own, silent), other, "first"), ((images, own), (None, other), "second")):
+            with pytest.raises(
+                StitchError, match=f"gives is '{other}' for the {which} network, and its cut says '{said}'"
+            ):
+                pair_of(*both, x, y, gives=gives)
+    for gives, words in (
+        (("classes",), "gives has 1 entries; allowed are two"),
+        (("classes", "image"), r"gives\[1\] is 'image'; allowed is"),
+        (3, r"gives is 3; allowed is 'images', 'classes' or None, or one for each network"),
+    ):
+        with pytest.raises(StitchError, match=words):
+            pair_of(silent, silent, x, y, gives=gives)
+    with pytest.raises(ConfigError, match="gives is 'pictures'"):
+        cut(net, "0", gives="pictures")
+    net.gives = "images"
+    assert cut(net, "0", gives="images").gives == cut(net, "0").gives == "images"
+    with pytest.raises(
+        ConfigError, match="gives is 'classes' and this Sequential says 'images'; allowed is what it says"
+    ):
+        cut(net, "0", gives="classes")
 
 
 def test_our_autoencoders_and_convolutional_networks_say_what_they_give():
@@ -316,6 +351,43 @@ def test_latents_of_a_network_that_blew_up_are_named():
     short = Halves(lambda x: features_of(x)[1:], lambda z: z)
     with pytest.raises(StitchError, match="the second network gave 19 latents for 20 images"):
         pair_of(autoencoder(1), short, X[:20])
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("kind", MAKE)
+def test_outputs_that_are_not_finite_are_named_and_not_scored(kind, bad):
+    size, good = {"images": 64, "classes": 10}[kind], MAKE[kind](1)
+
+    def decode(z):  # one output of each image whose first latent is above 5
+        return torch.where((z[:, :1] > 5) & (torch.arange(size) == 3), bad, torch.zeros(len(z), size))
+
+    part = Halves(lambda x: torch.arange(len(x)).float()[:, None], decode, kind)
+    for number, both in (("first", (part, good)), ("second", (good, part))):
+        with pytest.raises(StitchError, match=f"^the {number} network gives outputs .* for 14 of 20 images; allowed"):
+            pair_of(*both, X[:20], Y[:20])
+    pair = pair_of(part, part, X[:6], Y[:6])
+    fine = torch.zeros(6, 1)
+    with pytest.raises(StitchError, match=r"^map 1: the stitched network gives outputs .* for 2 of 6 images; [^\n]*$"):
+        evaluate_many(pair, [fine, torch.tensor([0, 9, 0, 0, 9, 0.0])[:, None]])
+    assert len(evaluate_many(pair, [fine])) == 1
+
+
+def test_images_whose_squared_errors_overflow_are_refused():
+    loud = Halves(lambda x: x[:, :2], lambda z: torch.full((len(z), 64), 1e30), "images")
+    with pytest.raises(StitchError, match="whose squares are not, for 20 of 20 images"):
+        pair_of(autoencoder(1), loud, X[:20])
+
+
+def test_r2_of_a_single_image_and_within_classes_of_one_is_no_number():
+    cut_a, cut_b = cuts("images", "images")
+    stitch = fitted(cut_a, cut_b, 60)
+    alone = evaluate(cut_a, stitch, cut_b, X[:1], Y[:1])
+    assert math.isnan(alone["latent_r2"])
+    assert math.isnan(alone["latent_r2_within"])
+    digits_once = [int((c == Y).nonzero()[0]) for c in range(10)]
+    each = evaluate(cut_a, stitch, cut_b, X[digits_once], Y[digits_once])
+    assert math.isfinite(each["latent_r2"])
+    assert math.isnan(each["latent_r2_within"])
 
 
 def features_of(x):
