@@ -1,9 +1,10 @@
 """A study's plans on the engine: in this process or on a cluster, each result written as it comes."""
 
+import time
 from functools import partial
 
 from helpers import lanes
-from helpers.progress import Lines, Progress, Watched
+from helpers.progress import Lines, Meter, Progress, Watched
 
 
 def work_on(study, plans, news, later=0.0):
@@ -16,7 +17,7 @@ def work_on(study, plans, news, later=0.0):
     """
     by_key = {plan.key: plan for plan in plans}
     tasks = [study.task(plan) for plan in plans]
-    here, finished = sum(task.cost for task in tasks), []
+    here, finished, meter = sum(task.cost for task in tasks), [], Meter(tasks)
     lines, total = Watched(Lines(news, unit="tasks")), len(study.settings.plans)
     done = total - len(study.left)
 
@@ -27,7 +28,9 @@ def work_on(study, plans, news, later=0.0):
 
     def watch(event, fraction, eta):
         rest = here * (1 - fraction)
-        eta = eta if eta is None or rest <= 0 else eta * (rest + later) / rest
+        if later and eta is not None:  # the engine's is of these plans alone, and 0 at their end
+            spent, worked = time.perf_counter() - meter.started, meter.total - rest
+            eta = spent * (rest + later) / worked if worked > 0 else None
         lines(Progress(event, done + len(finished), total, fraction, eta))
 
     try:
