@@ -351,7 +351,7 @@ def run(study, load, phases, smaller, packages=()):
             if now and not study.stop.is_set():
                 work_on(study, now, _news, sum(map(study.cost_of, later)))
                 there.write_tables(complete=False)
-        there.write_tables(complete=not (study.stop.is_set() or there.left))
+        there.write_tables(complete=not there.left)
     return load(study.folder)
 
 

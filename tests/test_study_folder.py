@@ -78,6 +78,31 @@ def test_a_study_says_what_is_asked_for_and_where_it_works_as_long_as_something_
     assert finished == ["6 tasks (3 draw, 3 sums); 6 of 6 are finished", "nothing is left to do"]
 
 
+def test_a_study_that_is_stopped_in_its_last_task_is_finished(tmp_path, monkeypatch):
+    monkeypatch.setattr(lanes, "MOST_LANES", {"cpu": 1})
+    study = ToyStudy(tmp_path / "study", {"p": 1}, names=("a",))
+    monkeypatch.setattr(Work, "results", _stopping(study, Work.results, "p--a--sum"))
+    study.run()
+    assert study.describe().endswith("nothing is left to do")
+    assert manifests.read(study.folder)["finished"]
+    other = ToyStudy(tmp_path / "other", {"p": 1}, names=("a",))
+    monkeypatch.setattr(Work, "results", _stopping(other, Work.results, "p--a"))
+    other.run()
+    assert len(other.left) == 1
+    assert manifests.read(other.folder)["finished"] is None
+
+
+def _stopping(study, results, key):
+    """`results`, where the study is stopped in the task of a key."""
+
+    def stops(work):
+        if work.plan.key == key:
+            study.stop.at_step.set()
+        return results(work)
+
+    return stops
+
+
 # ---- lists that grow
 
 

@@ -145,7 +145,7 @@ class Study:
         work_on(self, trained, _news, later=sum(map(self._cost_of, drawn)))
         if not self.stop.is_set():
             work_on(self, [plan for plan in self.settings.drawn if self.there.is_to_be_drawn(plan)], _news)
-        self.there.finish(complete=not self.stop.is_set())
+        self.there.finish(complete=not self.left)
 
     def task(self, plan):
         steps = {Network: lambda: plan.config.num_epochs, CurvePlan: lambda: 1}

@@ -366,6 +366,24 @@ def test_a_killed_surface_goes_on_at_its_row(tmp_path, finished):
     assert not list((tmp_path / "state").glob("*.pt"))
 
 
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_study_is_finished_where_it_is_stopped_and_nothing_is_left(copy, left):
+    surfaces = {**RANDOM, "again": {"directions": "random", "width": 3}}
+    study = study_of(copy, surfaces=surfaces)
+    record = study.there.record_results
+
+    def stopping(plan, results):
+        record(plan, results)
+        if len(study.left) == left:
+            study.stop.at_step.set()
+
+    study.there.record_results = stopping
+    study.run()
+    is_whole = study.left == []
+    assert bool(manifests.read(copy)["finished"]) == is_whole
+    assert is_whole or left  # where one more is begun already, it is made
+
+
 def stop_at_row(study, key, row):
     """Let the study stop at once when this surface has drawn so many rows."""
     begin = study.worker.begin
