@@ -168,9 +168,9 @@ class SweepConfig:
         return {**self.__dict__, "rows": {}, "init_rows": {}}
 
     @classmethod
-    def from_dict(cls, config):
-        """Validate CONFIG and fill in what it leaves out. Raises ConfigError with one sentence."""
-        return _from_dict(cls, config)
+    def from_dict(cls, config, what="CONFIG"):
+        """Validate CONFIG and fill in what it leaves out. Raises ConfigError, one sentence, with `what` it is called."""
+        return _from_dict(cls, config, what)
 
     def to_dict(self):
         """The completed CONFIG, as plain lists, numbers and strings: `from_dict` of it gives the same again."""
@@ -495,10 +495,10 @@ def default_save_dir(dataset):
     )
 
 
-def _from_dict(cls, config):
+def _from_dict(cls, config, what):
     values = {
         key: value
-        for key, value in checked(config, CHECKS, "CONFIG", elsewhere=elsewhere.KEYS).items()
+        for key, value in checked(config, CHECKS, what, elsewhere=elsewhere.KEYS).items()
         if value is not None
     }
     values.setdefault("init_params", _init_params("init_params", {}))
@@ -519,7 +519,7 @@ def _from_dict(cls, config):
     dataset = values.get("dataset", "digits")
     suited = {**source_of(dataset).defaults, "save_dir": default_save_dir(dataset)}
     settings = cls(**{**suited, **values})
-    _check_runs(settings)
+    _check_runs(settings, what)
     bases = [params["base"] for params in settings.activation_params.values() if "base" in params]
     settings.rows.update({name: settings.activation(name) for name in settings.activations})
     settings.rows.update({name: ACTIVATIONS[name] for name in bases})
@@ -531,11 +531,11 @@ def _from_dict(cls, config):
     return settings
 
 
-def _check_runs(config):
+def _check_runs(config, what):
     """Raise ConfigError where the runs are too many or too long, or their files would not be files everywhere."""
     runs = math.prod(map(len, config.axes()))
     if runs > MOST_RUNS:
-        raise ConfigError(f"CONFIG asks for {runs:,} runs; allowed are up to {MOST_RUNS:,}: shorten a list")
+        raise ConfigError(f"{what} asks for {runs:,} runs; allowed are up to {MOST_RUNS:,}: shorten a list")
     deepest = max(config.layers_list)
     most = MOST_MEASURED // len(columns(deepest)) - 1
     if config.num_epochs > most:

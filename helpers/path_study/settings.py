@@ -118,11 +118,17 @@ def _sweep(key, value):
         return path(key, value)
     if not isinstance(value, dict):
         refuse(key, value, "a dict, the CONFIG of a sweep, or the folder of a sweep's results")
-    try:
-        SweepConfig.from_dict(value)
-    except ConfigError as error:
-        raise ConfigError(f"{key}: {error}") from error
+    _sweep_config(key, value)
     return plain(key, value)
+
+
+def _sweep_config(key, value):
+    """The SweepConfig of a sweep. Raises ConfigError, which begins with what the sweep is called."""
+    try:
+        return SweepConfig.from_dict(value, what=key)
+    except ConfigError as error:
+        said = str(error)
+        raise ConfigError(said if said.startswith(f"{key} ") else f"{key}: {said}") from error
 
 
 PART_CHECKS = {
@@ -330,10 +336,7 @@ def sweep_of(own, study):
         for key, values in chosen.items():
             if strange := [value for value in values if value not in given.get(key, values)]:
                 refuse(key, strange[0], f"a choice among those of {own['sweep']}: {', '.join(map(str, given[key]))}")
-    try:
-        return SweepConfig.from_dict({**with_later_keys(given), **beside, **chosen})
-    except ConfigError as error:
-        raise ConfigError(f"sweep: {error}") from error
+    return _sweep_config("sweep", {**with_later_keys(given), **beside, **chosen})
 
 
 def _sweep_plans(name, own, study):

@@ -86,7 +86,14 @@ def mtimes(folder):
         ({}, {"a": {"what": "posteriors", "k": [1], "spaces": ["tunnel"]}}, "asks for a tunnel around k = 1"),
         ({}, {"a": {"what": "curves", "network": "convnet"}}, "has a convnet for wave, which is a table"),
         ({}, {"a": {"what": "sweep", "sweep": "results/nowhere"}}, "sweep is 'results/nowhere', which cannot be read"),
-        ({}, {"a": {"what": "sweep", "sweep": {"epochs": 3}}}, "did you mean 'num_epochs'"),
+        (
+            {},
+            {"a": {"what": "sweep", "sweep": {"epochs": 3}}},
+            "PARTS['a']['sweep'] has no key 'epochs'; did you mean 'num_epochs'",
+        ),
+        ({"sweep": {"epochs": 3}}, {"a": {"what": "sweep"}}, "sweep has no key 'epochs'; did you mean 'num_epochs'"),
+        ({}, {"a": {"what": "sweep", "sweep": {"lr": -1}}}, "PARTS['a']['sweep']: lr is -1"),
+        ({}, {"a": {"what": "sweep", "sweep": {"seeds": [*range(10**4)]}}}, "PARTS['a']['sweep'] asks for "),
         ({}, {"A": LINE["toy"], "a": LINE["toy"]}, "PARTS names 'A' and 'a'"),
     ],
 )
@@ -94,6 +101,7 @@ def test_settings_that_cannot_be_used_are_refused_in_one_sentence(config, parts,
     with pytest.raises(ConfigError) as refused:
         study_settings({**SMALL, **config}, parts)
     assert words in str(refused.value)
+    assert not ("sweep" in words and "CONFIG" in str(refused.value))
 
 
 def test_more_training_rows_than_a_table_has_are_refused_before_anything_is_written(tmp_path):

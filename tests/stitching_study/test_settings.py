@@ -44,7 +44,14 @@ ONE = {"a": {"what": "autoencoders"}}
             "allowed is a list of seeds, inits, activations, self for sweep",
         ),
         ({}, {"a": {"what": "sweep", "sweep": "results/nowhere"}}, "sweep is 'results/nowhere', which cannot be read"),
-        ({}, {"a": {"what": "sweep", "sweep": {"epochs": 3}}}, "did you mean 'num_epochs'"),
+        (
+            {},
+            {"a": {"what": "sweep", "sweep": {"epochs": 3}}},
+            "STITCHES['a']['sweep'] has no key 'epochs'; did you mean 'num_epochs'",
+        ),
+        ({"sweep": {"epochs": 3}}, {"a": {"what": "sweep"}}, "sweep has no key 'epochs'; did you mean 'num_epochs'"),
+        ({}, {"a": {"what": "sweep", "sweep": {"lr": -1}}}, "STITCHES['a']['sweep']: lr is -1"),
+        ({}, {"a": {"what": "sweep", "sweep": {"seeds": [*range(10**4)]}}}, "STITCHES['a']['sweep'] asks for "),
         ({}, {"a": {"what": "autoencoders", "device": "cpu"}}, "is the same for all; it belongs into CONFIG"),
         ({}, {"A": ONE["a"], "a": ONE["a"]}, "STITCHES names 'A' and 'a'"),
         ({"datasets": ["mnits"]}, ONE, "did you mean 'mnist'?"),
@@ -55,6 +62,7 @@ def test_settings_that_cannot_be_used_are_refused_in_one_sentence(config, parts,
     with pytest.raises(ConfigError) as refused:
         study_settings(config, parts)
     assert words in str(refused.value)
+    assert not ("sweep" in words and "CONFIG" in str(refused.value))
     assert "\n" not in str(refused.value)
 
 
