@@ -169,7 +169,7 @@ class SweepConfig:
 
     @classmethod
     def from_dict(cls, config, what="CONFIG"):
-        """Validate CONFIG and fill in what it leaves out. Raises ConfigError, one sentence, with `what` it is called."""
+        """Validate CONFIG and fill in what it leaves out. Raises ConfigError, one sentence with its name, `what`."""
         return _from_dict(cls, config, what)
 
     def to_dict(self):

@@ -34,11 +34,12 @@ class StudyFolder:
     axes      keys of parts that a later start may change
     about     (what a worker is to do) -> plain JSON by which a state is recognised
     covers    (what a task was made for, as plain JSON, plan.to_dict()) -> whether that is enough
+    alike     keys in which all rows of a part agree, as no column has them or means are taken over them
     """
 
-    def __init__(self, path, settings, data, layout, axes, about, covers=agrees):
+    def __init__(self, path, settings, data, layout, axes, about, covers=agrees, alike=()):
         self.path, self.settings, self.data, self.manifest = Path(path), settings, data, {}
-        self.layout, self.axes, self.about, self.covers = layout, axes, about, covers
+        self.layout, self.axes, self.about, self.covers, self.alike = layout, axes, about, covers, alike
         self._say, self._anew = Once(), to_make_anew(settings)
         self._strange = []  # files that hold nothing of this study, to be set aside
         self._decide = {}  # {part that is asked for: the keys that decide what its tasks give}
@@ -277,7 +278,8 @@ class StudyFolder:
         complete  whether all is done
         """
         order = {plan.key: i for i, plan in enumerate(self.settings.plans)}
-        tasks = sorted(self._records, key=lambda task: (order.get(task, len(order)), task))
+        unlike = self._unlike(order)
+        tasks = sorted({*self._records} - unlike, key=lambda task: (order.get(task, len(order)), task))
         contents = {}
         for table in self.layout.own:
             rows = [row for task in tasks for row in self._records[task].get("rows", {}).get(table, [])]
@@ -290,6 +292,25 @@ class StudyFolder:
         known = {task: self._for_manifest(task, self._records[task], manifest["parts"]) for task in tasks}
         finished = files.now() if complete else None
         self._write_manifest({**manifest, "tasks": as_json(known), "tables": marks, "finished": finished})
+
+    def _unlike(self, asked):
+        """The tasks whose rows would be mixed with those of another kind; they stay in their files.
+
+        asked  the tasks that are asked for: these are made anew
+        """
+        found = {}
+        for task in {*self._records} - {*asked}:
+            part, of = as_json(self.settings.parts.get(part_of(task), {})), made_for(self._records[task].get("of", {}))
+            keys = [key for key in self.alike if key in part and key in of and of[key] != part[key]]
+            if keys:
+                found.setdefault((part_of(task), keys[0]), []).append(task)
+        for (part, key), tasks in sorted(found.items()):
+            count = f"{len(tasks)} task{'s' * (len(tasks) > 1)}"
+            self._say(
+                f"{count} of {self.layout.parts}[{part!r}], asked for no more, had another {key} than "
+                f"{shown(self.settings.parts[part][key])}: left out of the tables, kept in {self.states / 'rows'}"
+            )
+        return {task for tasks in found.values() for task in tasks}
 
 
 def part_of(task):

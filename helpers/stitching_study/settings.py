@@ -98,8 +98,10 @@ OF_TRAINING = ("train_size", "test_size", "num_epochs", "lr", "batch_size")  # a
 SIZES = {"conv": ("base",), "vae": ("beta",), "mlp": ("hidden_size",)}
 SIZES |= dict.fromkeys(("resnet14", "vgg11", "small_convnet"), ("width",))
 GROW = ("maps", "map_settings", "lams", "anchors", "sampling", "draws")  # what is made of them, a pair keeps
+ALIKE = ("eval_size", "pool_size", "control_draws", "anchor_classes")  # the same for all pairs of a part in the tables
 # keys that a later start may change: models and pairs are added, and of a pair what GROW adds; what is asked for no
-# more stays in the tables. Where another of OF_PAIRS differs, as eval_size, or a map's settings, that is made anew
+# more stays in the tables, but for pairs of another ALIKE. Where another of OF_PAIRS differs, as eval_size, or a map's
+# settings, that is made anew
 AXES = ("datasets", *LISTS, "models", *OF_PAIRS, *CHOICES)
 
 

@@ -6,8 +6,9 @@
 
 What is finished is kept, what was interrupted goes on: a training at its last epoch, a pair at its last draw. A later
 start may ask for more models, pairs, maps, lambdas, anchors, samplings and draws: what is new is made, no row twice,
-and what is asked for no more stays. Another eval_size, pool_size, control_draws or anchor_classes makes pairs anew,
-other settings of a map its rows; what decides weights, as lr, cannot change in a folder.
+and what is asked for no more stays. Another eval_size, pool_size, control_draws or anchor_classes makes pairs anew, and
+those of the part that are asked for no more are left out of the tables: no part mixes two. Other settings of a map make
+its rows anew; what decides weights, as lr, cannot change in a folder.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from helpers import lanes, study_folder
 from helpers.config import SweepConfig, resolve_device
 from helpers.stitching_study import log
-from helpers.stitching_study.settings import AXES, covers, models_of, study_settings
+from helpers.stitching_study.settings import ALIKE, AXES, covers, models_of, study_settings
 from helpers.stitching_study.tasks import StitchWorker, about
 from helpers.study_folder import StudyFolder
 from helpers.usual_torch import usual_torch
@@ -36,7 +37,7 @@ class StitchingStudy:
         study = self.settings.config
         self.device, self.cluster = resolve_device(SweepConfig.from_dict({"device": study["device"]})), study["cluster"]
         self.worker = StitchWorker(self.folder, study, self.device)
-        self.there = StudyFolder(self.folder, self.settings, self._check_data(), log.LAYOUT, AXES, about, covers)
+        self.there = StudyFolder(self.folder, self.settings, self._check_data(), log.LAYOUT, AXES, about, covers, ALIKE)
         self.there.check()
 
     def _check_data(self):

@@ -575,6 +575,33 @@ def test_other_images_make_the_pairs_anew_and_no_model(other, copy, tmp_path):
     assert_same(tables_of(copy), tables_of_run(tmp_path / "whole", parts))
 
 
+@pytest.mark.parametrize("with_states", [True, False])
+def test_pairs_asked_for_no_more_are_not_mixed_with_those_on_other_images(with_states, tmp_path, capsys):
+    three, two = {"seeds": [0, 1, 2], "pairs": "neighbours", "draws": 1}, {"seeds": [0, 1], "draws": 1}
+    folder, other = tmp_path / "study", {"toy": {**TWO["toy"], "eval_size": 40}}
+    study_of(folder, **three).run()
+    before = tables_of(folder)
+    if not with_states:
+        shutil.rmtree(folder / "state")
+    capsys.readouterr()
+    study_of(folder, other, **two).run()
+    said = "2 tasks of STITCHES['toy'], asked for no more, had another eval_size than 40: left out of the tables"
+    assert capsys.readouterr().out.count(said) == 1
+    study_of(tmp_path / "alone", other, **two).run()
+    assert_same({"pairs": tables_of(folder)["pairs"]}, tables_of(tmp_path / "alone"))
+    assert_same({"models": tables_of(folder)["models"]}, before)
+    assert manifests.read(folder)["finished"]
+    assert study_of(folder, other, **two).left == []
+    # as before, two pairs are made anew: the others' rows are kept in state/
+    assert {plan.do for plan in study_of(folder, **three).left} == {"pair"}
+    assert len(study_of(folder, **three).left) == 2
+    study_of(folder, **three).run()
+    assert_same(tables_of(folder), before)
+    study_of(folder, other, **two).run()
+    shutil.rmtree(folder / "state")  # and with it the rows that no table has
+    assert sum(plan.do == "pair" for plan in study_of(folder, **three).left) == 4
+
+
 def test_maps_with_other_settings_are_fitted_again(tmp_path):
     part = {**TWO["toy"], "maps": ["affine", "mlp"], "map_settings": {"mlp": {"steps": 0}}, "draws": 1}
     study_of(tmp_path / "study", {"toy": part}).run()
