@@ -157,9 +157,14 @@ def answer(those):
         parts = [own for table in tables for _, own in table[table.differ == "seed"].groupby(rows.SHARED)]
         parts = [rows.of_one_kind(own) for own in parts]
         if parts:  # not one mean over parts with other anchors, sizes and controls: the part that says most
-            most = max(parts, key=lambda own: (own.latent_r2_within_label_noise.notna().any(), networks_in(own)))
+            most = max(parts, key=_tells)
             found.append(f"{what} that differ in their seed ({rows.label(most)}): {findings.in_short(most)}")
     return " ".join(found)
+
+
+def _tells(table):
+    """What the part that says most has most of: noise beside it, then networks, then pairs of them."""
+    return table.latent_r2_within_label_noise.notna().any(), networks_in(table), rows.pairs_in(table)
 
 
 def main(arguments=None):
