@@ -23,8 +23,13 @@ def verdict(differences):
         return ONE
     if np.ptp(values) == 0:  # whatever rounding their mean and deviation have
         return of_interval(values[0], values[0], values[0])
-    reach = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return of_interval(values.mean(), values.mean() - reach, values.mean() + reach)
+    return of_interval(*around(values.mean(), values.std(ddof=1) / np.sqrt(len(values)), len(values)))
+
+
+def around(mean, error, count):
+    """(mean, low, high): an interval by a standard error and Student's t of `count` - 1 degrees of freedom."""
+    reach = stats.t.ppf((1 + LEVEL) / 2, count - 1) * error
+    return float(mean), float(mean - reach), float(mean + reach)
 
 
 def of_interval(mean, low, high):

@@ -13,10 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from helpers.figures import COLOURS, STYLE, Picture, grid_of_subplots, line_with_band, style_of, whole_ticks, wrapped
+from helpers.path_study.verdicts import LEVEL
 from helpers.stitching.latents import StitchError
 from helpers.stitching.maps import KINDS
 from helpers.stitching.rotations import eigenvalues, rotation_part
-from helpers.stitching.spread import LEVEL, PAIR, interval, intervals
+from helpers.stitching.spread import PAIR, interval, intervals
 
 LABELS = {
     "mse_stitched": "mean squared error a pixel",

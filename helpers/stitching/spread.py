@@ -8,11 +8,10 @@ differ or not (tests/stitching/test_spread.py). So more pairs of the same networ
 """
 
 import numpy as np
-from scipy import stats
 
 from helpers import words
+from helpers.path_study.verdicts import around
 
-LEVEL = 0.95  # of confidence
 NETWORKS = ("part", "dataset", "model1", "model2")  # columns that say which two networks are stitched
 PAIR = (*NETWORKS, "layer1", "layer2")  # and where
 
@@ -89,9 +88,8 @@ def of_values(values):
 
 
 def _around(value, error, count):
-    """(value, low, high) by a standard error, 0 where it is rounding, and Student's t of `count` - 1 degrees."""
-    reach = stats.t.ppf((1 + LEVEL) / 2, count - 1) * (error if error > 1e-12 * abs(value) else 0.0)
-    return float(value), float(value - reach), float(value + reach)
+    """(value, low, high) by a standard error of so many numbers, 0 where it is rounding."""
+    return around(value, error if error > 1e-12 * abs(value) else 0.0, count)
 
 
 def intervals(table, by, number):

@@ -8,9 +8,9 @@ differences, leave out one network at a time (`helpers.stitching.spread`). Verdi
 import numpy as np
 
 from helpers import words
-from helpers.path_study.verdicts import ABOVE, BELOW, EVEN, beside, of_interval, together
+from helpers.path_study.verdicts import ABOVE, BELOW, EVEN, LEVEL, beside, of_interval, together
 from helpers.stitching.figures import LIKENESS, control_in_words, in_order, in_words, of_same_b
-from helpers.stitching.spread import LEVEL, counted, interval, jackknife, leaves_networks_out, mean_over_pairs
+from helpers.stitching.spread import counted, interval, jackknife, leaves_networks_out, mean_over_pairs
 from helpers.stitching_study import rows
 
 CLOSE = 1.1  # of B's own error: "within 10 %"

@@ -34,7 +34,12 @@ def drawn(pairs, rng, own):
     return [as_a[one] + as_b[two] + 0.3 * rng.standard_normal() for one, two in pairs]
 
 
-@pytest.mark.parametrize("pairs", [within(3), within(5), between(3)], ids=["3", "5", "3 to 3"])
+def chain(count):
+    """Each network of one kind with the next, both ways."""
+    return [pair for i in range(count - 1) for pair in ((f"a{i}", f"a{i + 1}"), (f"a{i + 1}", f"a{i}"))]
+
+
+@pytest.mark.parametrize("pairs", [within(3), within(5), between(3), chain(5)], ids=["3", "5", "3 to 3", "chain"])
 @pytest.mark.parametrize("own", [0.0, 1.0])
 def test_an_interval_covers_the_truth_as_often_as_it_says(pairs, own):
     rng, covered, as_if_independent = np.random.default_rng(0), 0, 0
