@@ -1,16 +1,8 @@
 """Mean-field theory of wide random networks: its maps, the init `critical`, and the forecast of a sweep."""
 
-from helpers.theory.forecasts import (
-    Ensemble,
-    InputMoments,
-    ensemble_of,
-    forecast,
-    input_moments,
-    profiles,
-    recommend,
-    regime_of,
-    signals,
-)  # fmt: skip
+from helpers.theory.ensembles import Ensemble, InputMoments, ensemble_of, input_moments, signals
+from helpers.theory.forecasts import forecast, profiles, recommend, regime_of
+from helpers.theory.kernel import ClassMoments, Kernels, class_moments, kernels
 from helpers.theory.mean_field import (
     ALIKE,
     GRID,
@@ -31,8 +23,33 @@ from helpers.theory.mean_field import (
 )  # fmt: skip
 
 __all__ = [
-    "ALIKE", "GRID", "CriticalPoint", "DepthScales", "Ensemble", "FixedPoint", "InputMoments", "chi1", "chi_c",
-    "chi_parallel", "correlation_map", "critical_limit", "critical_line", "critical_points", "depth_scales",
-    "ensemble_of", "fixed_point", "forecast", "half_distance", "input_moments", "profiles", "recommend", "regime_of",
-    "signals", "variance_map",
+    "ALIKE",
+    "GRID",
+    "ClassMoments",
+    "CriticalPoint",
+    "DepthScales",
+    "Ensemble",
+    "FixedPoint",
+    "InputMoments",
+    "Kernels",
+    "chi1",
+    "chi_c",
+    "chi_parallel",
+    "class_moments",
+    "correlation_map",
+    "critical_limit",
+    "critical_line",
+    "critical_points",
+    "depth_scales",
+    "ensemble_of",
+    "fixed_point",
+    "forecast",
+    "half_distance",
+    "input_moments",
+    "kernels",
+    "profiles",
+    "recommend",
+    "regime_of",
+    "signals",
+    "variance_map",
 ]  # fmt: skip

@@ -5,116 +5,27 @@ The maps it is made of are in `mean_field.py`.
 
 import dataclasses
 import math
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import pandas as pd
 
-from helpers.activations import phi_of
-from helpers.config import ConfigError, SweepConfig
+from helpers.config import STACK_SETTINGS, ConfigError, SweepConfig
 from helpers.data import load
-from helpers.initializers import INITIALIZERS, bias_moments, weight_moments
-from helpers.quadrature import QUICK, expectation
-from helpers.theory import critical
-from helpers.theory.mean_field import half_distance
+from helpers.initializers import INITIALIZERS
+from helpers.theory.ensembles import InputMoments, ensemble_of, input_moments, signals
+from helpers.theory.kernel import Kernels, class_moments, kernels
+from helpers.theory.limits import Outlook, outlook, reason
 from helpers.usual_torch import usual_torch
 
-MOST_VARIANCE = 1e30  # beyond, a signal counts as infinite
 MOST_CHANGE = math.e**3  # a gradient that fades or grows by more between first and last layer is lost
-FORECAST = ["run", "activation", "init", "layers", "seed", "lr", "pre_std_first", "pre_std_last"]
-FORECAST += ["correlation", "backward", "gradient", "regime", "variance"]
+OF_RUN = ["run", "activation", "init", "layers", "seed", "lr"]
+OF_PROFILE = ["pre_std_first", "pre_std_last", "correlation", "backward", "gradient", "regime", "variance"]
+OF_TRAINING = ["rate", "stability", "bend", "leaves_plateau", "probability", "reason"]
+KNOWN_OPTIMIZERS = ("sgd", "momentum", "nesterov")
 
 
 # ---- the forecast of a sweep
-
-
-@dataclass(frozen=True)
-class InputMoments:
-    """What a network sees of its data before training.
-
-    square   mean of x_d^2 over samples and inputs
-    product  mean of x_d y_d over pairs of different samples x, y and inputs
-    """
-
-    square: float
-    product: float
-
-
-def input_moments(x):
-    """The InputMoments of samples (n, D)."""
-    x = x.double()
-    n, d = x.shape
-    squares, total = x.square().sum().item(), x.sum(0).square().sum().item()  # sum of |x|^2, and |sum of x|^2
-    return InputMoments(squares / (n * d), (total - squares) / (n * (n - 1) * d) if n > 1 else squares / d)
-
-
-@dataclass(frozen=True)
-class Ensemble:
-    """The random networks of which a run is one, as far as theory sees them: of one depth, all have the same forecast.
-
-    activation  whatever `phi_of` takes
-    first       the variance of a weight of the first layer, times its fan-in
-    sigma_w2    the same of the other hidden layers
-    sigma_b2    the variance of a hidden layer's bias
-    first_b2    that of the first layer's, where it is another one
-    """
-
-    activation: object
-    first: float
-    sigma_w2: float
-    sigma_b2: float
-    first_b2: float | None = None
-
-
-def ensemble_of(config, run):
-    """The Ensemble of one run; None where its weights have a mean that is not 0, for which there is no theory here."""
-    params = critical.params_of(config, run)
-    width = config.of(run).hidden_size
-    sizes, row = ((config.input_size, 0), (width, 1)), config.init_rows.get(run.init)
-    drawn = [weight_moments(run.init, params, fan_in, width, layer, row=row) for fan_in, layer in sizes]
-    biases = [bias_moments(run.init, params, fan_in, width, row) for fan_in, _ in sizes]
-    if any(mean != 0 for mean, _ in drawn + biases):
-        return None
-    first, other = (variance * fan_in for (_, variance), (fan_in, _) in zip(drawn, sizes, strict=True))
-    (_, first_b2), (_, sigma_b2) = biases
-    return Ensemble(config.activation(run.activation), first, other, sigma_b2, first_b2)
-
-
-def signals(ensembles, moments, layers):
-    """What theory predicts layer by layer, before training, for some Ensembles of one activation.
-
-    returns  {name: (ensembles, layers) array}: q, the variance of pre-activations; act_mean, act_square, moments of
-             activations; distance, 1 - the correlation of two inputs; chi, the layer's factor on squared gradients
-    """
-    phi = phi_of(ensembles[0].activation)
-    first, sigma_w2, sigma_b2 = np.array([(e.first, e.sigma_w2, e.sigma_b2) for e in ensembles]).T
-    first_b2 = np.array([e.sigma_b2 if e.first_b2 is None else e.first_b2 for e in ensembles])
-    names = ("q", "act_mean", "act_square", "distance", "chi")
-    found = {name: np.full((len(ensembles), layers), np.nan) for name in names}
-    q = first * moments.square + first_b2
-    distance = _divided(first * (moments.square - moments.product), q)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for layer in range(layers):
-            q[q > MOST_VARIANCE] = np.inf
-            mean, square, slopes = (
-                expectation(g, q, kinks=phi.kinks, nodes=QUICK)
-                for g in (phi.value, lambda u: phi.value(u) ** 2, lambda u: phi.slope(u) ** 2)
-            )
-            values = (q, mean, square, distance, sigma_w2 * slopes)
-            for name, value in zip(names, values, strict=True):
-                found[name][:, layer] = value
-            difference = half_distance(phi, 1 - distance, q, QUICK)
-            # so close together that 1 - c is rounding, two signals differ by the slope of the activation alone
-            difference = np.where(distance < 1e-10, slopes * q * distance, difference)
-            q = sigma_w2 * square + sigma_b2
-            distance = _divided(sigma_w2 * difference, q)
-    return found
-
-
-def _divided(numerator, denominator):
-    """The quotient, 0 where there is no signal left to differ."""
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
 
 
 @usual_torch()
@@ -183,6 +94,36 @@ def regime_of(profile):
 
 
 @usual_torch()
+def training_numbers(config, data):
+    """What `limits.outlook` takes of each run of a SweepConfig: a DataFrame indexed by run.
+
+    columns: the numbers of `kernel.Kernels`, NaN where there is no theory; classes, layers, lr, steps (of all epochs),
+    per_epoch (steps of one), batch_size, optimizer, momentum
+    """
+    config, moments = config.fitted_to(data), class_moments(data.x_train, data.y_train)
+    ensembles, groups, found = {run: ensemble_of(config, run) for run in config.runs()}, {}, {}
+    for run, ensemble in ensembles.items():
+        if ensemble is not None:
+            groups.setdefault((ensemble.activation, config.of(run).hidden_size), {})[ensemble] = None
+    for (_, width), those in groups.items():
+        known = kernels(list(those), moments, max(config.layers_list), config.input_size, width)
+        found |= {(ensemble, width): (known, i) for i, ensemble in enumerate(those)}
+    rows = {}
+    for run, ensemble in ensembles.items():
+        own = config.of(run)
+        per_epoch = -(-data.train_size // own.batch_size)
+        rows[run.name] = {"classes": data.classes, "layers": run.layers, "lr": run.lr or own.lr}
+        rows[run.name] |= {"steps": config.num_epochs * per_epoch, "per_epoch": per_epoch, "batch_size": own.batch_size}
+        rows[run.name] |= {"optimizer": own.optimizer, "momentum": own.momentum or 0.0}
+        if ensemble is not None:
+            known, i = found[ensemble, own.hidden_size]
+            rows[run.name] |= known.at(i, run.layers)
+    numbers = [field.name for field in dataclasses.fields(Kernels)]
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
+    return table.reindex(columns=dict.fromkeys([*table, *numbers]))
+
+
+@usual_torch()
 def forecast(config, data=None, known=None):
     """Will it train? One row a run of a sweep, before any training: a DataFrame.
 
@@ -191,13 +132,15 @@ def forecast(config, data=None, known=None):
     known   {run: profile} from `profiles`, where they have been computed already
 
     columns: run, activation, init, layers, seed, lr; pre_std_first, pre_std_last; correlation, of two inputs in the
-    last hidden layer; backward and gradient, first over last hidden layer (see `profiles`); regime; trainable; and
-    hidden_size, where there are several. Where weights are drawn with a mean that is not 0 there is no theory: the
-    numbers are NaN, the regime is "unknown".
+    last hidden layer; backward and gradient, first over last hidden layer (see `profiles`); regime; rate, stability,
+    bend (see `limits.py`); leaves_plateau, the epoch in which it should leave the plateau, as many epochs as that may
+    take; probability, of having left it by the last epoch; reason, one sentence; trainable, a probability of at least
+    1/2; and hidden_size, batch_size, optimizer where there are several. Where weights are drawn with a mean that is not
+    0 there is no theory: numbers are NaN, the regime is "unknown".
     """
     config = config if isinstance(config, SweepConfig) else SweepConfig.from_dict(config)
+    data = load(config) if data is None else data
     if known is None:
-        data = load(config) if data is None else data
         known = profiles(config.fitted_to(data), input_moments(data.x_train))
     rows = []
     regimes = {id(profile): regime_of(profile) for profile in known.values() if profile is not None}
@@ -208,9 +151,42 @@ def forecast(config, data=None, known=None):
             row |= {"pre_std_first": first.pre_std, "pre_std_last": last.pre_std, "correlation": last.correlation}
             row |= {"backward": first.backward, "gradient": first.gradient, "regime": regimes[id(profile)]}
         rows.append(row)
-    widths = ["hidden_size"] if len(config.values_of("hidden_size")) > 1 else []
-    table = pd.DataFrame(rows, columns=[*FORECAST, *widths]).fillna({"regime": "unknown"})
-    return table.assign(trainable=table.regime == "trainable")
+    several = [name for name in STACK_SETTINGS if len(config.values_of(name)) > 1]
+    table = pd.DataFrame(rows, columns=[*OF_RUN, *OF_PROFILE, *several]).fillna({"regime": "unknown"})
+    alike = [None if profile is None else alike_after(profile) for profile in known.values()]
+    expected = expectations(training_numbers(config, data), alike)
+    table = table.merge(expected, left_on="run", right_index=True)
+    return table[[*OF_RUN, *OF_PROFILE, *OF_TRAINING, *several]].assign(trainable=table.probability >= 0.5)
+
+
+def expectations(numbers, alike=None):
+    """The columns OF_TRAINING of runs: a DataFrame with the index of `numbers`, from `training_numbers`.
+
+    alike  after how many layers two inputs of each look alike, or None; None for all where left out
+
+    Of optimizers other than SGD, with or without momentum, the rule knows nothing, and all is NaN.
+    """
+    seen = outlook(numbers)
+    names = {"rate": "rate", "stability": "stability", "bend": "bend", "probability": "probability"}
+    table = pd.DataFrame({name: getattr(seen, attribute) for name, attribute in names.items()}, index=numbers.index)
+    table["leaves_plateau"] = np.ceil(seen.steps / numbers.per_epoch)
+    fields = [field.name for field in dataclasses.fields(Outlook)]
+    rows = zip(*(getattr(seen, name) for name in fields), strict=True)
+    alike = [None] * len(numbers) if alike is None else alike
+    table["reason"] = [
+        reason(own, Outlook(*row), near) for own, row, near in zip(numbers.to_dict("records"), rows, alike, strict=True)
+    ]
+    known = numbers.optimizer.isin(KNOWN_OPTIMIZERS)
+    table.loc[~known, [name for name in OF_TRAINING if name != "reason"]] = np.nan
+    table.loc[~known, "reason"] = "no rule for " + numbers.optimizer[~known]
+    return table
+
+
+def alike_after(profile):
+    """After how many layers two inputs are e^6 times as near each other as in the first; None for never."""
+    apart = 1 - profile.correlation.to_numpy()
+    near = np.flatnonzero(apart < apart[0] / MOST_CHANGE**2)
+    return int(near[0]) + 1 if len(near) else None
 
 
 @usual_torch()

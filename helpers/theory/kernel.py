@@ -1,0 +1,133 @@
+"""The two kernels of wide random networks: of what they compute (NNGP), and of what a gradient step changes (NTK).
+
+With u, v the pre-activations of two inputs in hidden layer l, K_l(x, y) = E[phi(u) phi(v)], and K'_l the same of phi':
+
+NNGP  of layer l + 1   sigma_w2 K_l + sigma_b2                    (Neal 1996; Lee et al. 2018)
+NTK   Theta_1     = D K_0 + 1,        K_0 the mean of x_d y_d over D inputs
+      Theta_(l+1) = n K_l + 1 + sigma_w2 K'_l Theta_l             (Jacot et al. 2018)
+
+This is the standard parametrisation, which networks here have: weights of variance sigma_w2 / fan_in, and one learning
+rate for all weights and biases. So a layer with n inputs moves its outputs n times as much as in Jacot's own. One step
+of gradient descent whose loss has the gradient g at the outputs changes them by -lr Theta g, as long as the step is
+small enough for the network to be linear in its weights.
+
+Three kinds of pairs are followed: an input with itself, two inputs of one class, two of different classes. All inputs
+are taken to have the mean square of the data. Differences between kinds have recursions of their own, so nothing
+cancels where all inputs look alike.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from helpers.activations import phi_of
+from helpers.quadrature import QUICK, expectation, half_differences
+
+
+@dataclass(frozen=True)
+class ClassMoments:
+    """What a network sees of its data before training, by class.
+
+    square     mean of x_d^2 over samples and inputs
+    same       mean of x_d y_d over inputs and pairs of different samples of one class
+    different  the same of samples of two classes
+    classes    how many there are
+    """
+
+    square: float
+    same: float
+    different: float
+    classes: int
+
+
+def class_moments(x, y):
+    """The ClassMoments of samples (n, D) and their classes (n,); each pair of samples counts alike."""
+    x = x.double()
+    n, inputs = x.shape
+    labels, own = y.unique(return_inverse=True)
+    counts = own.bincount().double()
+    sums = torch.zeros(len(labels), inputs, dtype=x.dtype, device=x.device).index_add_(0, own, x)
+    # over pairs of a class, sum of x.y is |sum of x|^2 less the sum of |x|^2
+    squares, of_classes, total = (part.square().sum().item() for part in (x, sums, sums.sum(0)))
+    pairs, others = (counts * (counts - 1)).sum().item(), n * n - counts.square().sum().item()
+    same = (of_classes - squares) / pairs if pairs else squares / n
+    different = (total - of_classes) / others if others else same
+    return ClassMoments(squares / (n * inputs), same / inputs, different / inputs, len(labels))
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Both kernels at the outputs of networks with 1 to L hidden layers: arrays (ensembles, L), one column a depth.
+
+    nngp, ntk            of an input with itself
+    nngp_same, ntk_same  of two inputs of one class
+    nngp_gap, ntk_gap    how much larger they are for two inputs of one class than for two of different classes
+    scatter              the variance of the log of a squared gradient norm over networks of finite width: a layer adds
+                         (3 E[phi'^4] / E[phi'^2]^2 - 1) / n, so He's relu has 5 L / n (Hanin and Nica 2020);
+                         orthogonal weights keep lengths, and 2 / n less comes from each layer
+    """
+
+    nngp: np.ndarray
+    nngp_same: np.ndarray
+    nngp_gap: np.ndarray
+    ntk: np.ndarray
+    ntk_same: np.ndarray
+    ntk_gap: np.ndarray
+    scatter: np.ndarray
+
+    def at(self, ensemble, layers):
+        """{name: number} of one ensemble and depth."""
+        return {name: getattr(self, name)[ensemble, layers - 1] for name in self.__dataclass_fields__}
+
+
+@np.errstate(all="ignore")  # signals that grow beyond all floats have kernels that are infinite or NaN
+def kernels(ensembles, moments, layers, inputs, width):
+    """The Kernels of some Ensembles of one activation.
+
+    moments        a ClassMoments
+    layers         L, the most hidden layers
+    inputs, width  how many inputs the network has, and hidden units a layer
+    """
+    phi = phi_of(ensembles[0].activation)
+    first, sigma_w2, sigma_b2, first_b2, output = np.array([e.variances for e in ensembles]).T
+    keeps_lengths = np.array([e.orthogonal for e in ensembles])
+    found = {name: np.full((len(ensembles), layers), np.nan) for name in Kernels.__dataclass_fields__}
+    q = first * moments.square + first_b2
+    # of two inputs of one class, and of two classes: 1 - the correlation of their pre-activations, and the NTK
+    apart = [_divided(first * (moments.square - product), q) for product in (moments.same, moments.different)]
+    theta, same, different = (inputs * product + 1 for product in (moments.square, moments.same, moments.different))
+    gap, scatter = inputs * (moments.same - moments.different), 0.0
+    for layer in range(layers):
+        square, slope, fourth = (
+            expectation(g, q, kinks=phi.kinks, nodes=QUICK)
+            for g in (lambda u: phi.value(u) ** 2, lambda u: phi.slope(u) ** 2, lambda u: phi.slope(u) ** 4)
+        )
+        # K = square - value and K' = slope - turn, of pairs of one class and of two
+        (value, turn), (other_value, other_turn) = (half_differences(phi, distance, q) for distance in apart)
+        k_same, k_gap = square - value, other_value - value
+        back, back_same, back_gap = slope, slope - turn, other_turn - turn
+        own = width * square + 1, width * k_same + 1, width * k_gap  # what this layer's outgoing weights and biases add
+        at_outputs = {
+            "nngp": output * square,
+            "nngp_same": output * k_same,
+            "nngp_gap": output * k_gap,
+            "ntk": own[0] + output * back * theta,
+            "ntk_same": own[1] + output * back_same * same,
+            "ntk_gap": own[2] + output * (back_same * gap + back_gap * different),
+        }
+        scatter = scatter + (3 * _divided(fourth, slope**2) - np.where(keeps_lengths, 3, 1)) / width
+        for name, values in at_outputs.items():
+            found[name][:, layer] = values
+        found["scatter"][:, layer] = scatter
+        gap = own[2] + sigma_w2 * (back_same * gap + back_gap * different)
+        theta, same = own[0] + sigma_w2 * back * theta, own[1] + sigma_w2 * back_same * same
+        different = same - gap
+        q = sigma_w2 * square + sigma_b2
+        apart = [_divided(sigma_w2 * half, q) for half in (value, other_value)]
+    return Kernels(**found)
+
+
+def _divided(numerator, denominator):
+    """The quotient, 0 where there is no signal left."""
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)

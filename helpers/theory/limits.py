@@ -1,0 +1,137 @@
+"""Will it learn with this learning rate, in so many steps, at this width? Two limits and a probability.
+
+A network starts on a plateau: its outputs tell the classes apart by little. Steps leave it after
+
+    t = C / (lr c sqrt(G)) (1 + S / S0) (1 + B / B0)   steps,
+
+    G  ntk_gap of `kernel.py`: how much more a step for one input moves another of its class than one of another class
+    S  lr (Theta_different + Theta / batch) / C, the largest eigenvalue of the kernel of a batch, in units of the step:
+       beyond about 2 gradient descent is not stable, and larger steps are no faster
+    B  lr L^p e^(q v), the `bend`: a step changes all L layers at once, and v, the scatter of gradients over networks of
+       this width (Hanin and Nica 2020), says how unevenly
+
+In a chain of L weights the rate of each is proportional to the product of the others, and so is the product's relative
+change: from a small start the time is 1 over the square root of the kernel, not over the kernel (the argument of
+Saxe et al. 2014 for deep linear networks). Fitted freely, the power is 0.49.
+
+A run learns when it leaves in time and its steps are not too large for what it becomes on its way, whose kernel is
+larger than at birth:
+
+    P = 1 / (1 + (t / T)^a) / (1 + (B S^r / M)^k)      with T steps in all
+
+The form is derived, the eight constants are fitted, see FITTED: on networks of the sweep results/signal/calibration
+alone, and judged on others, in results/signal/calls.csv.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What the rule is fitted to.
+
+    speed        c: how fast classes part, per square root of the kernel's gap
+    stable       S0
+    bent, depth_power, scatter_power          B0, p and q
+    time_power   a: how sharply t decides
+    most, stability_power, size_power         M, r and k
+    """
+
+    speed: float
+    stable: float
+    bent: float
+    depth_power: float
+    scatter_power: float
+    time_power: float
+    most: float
+    stability_power: float
+    size_power: float
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What theory expects of a network's training; numbers or arrays.
+
+    rate         R = lr T G / C: how far the margin between classes would move if the network stayed linear
+    stability    S
+    bend         B
+    steps        t, after which it leaves the plateau
+    leaves       1 / (1 + (t / T)^a), the probability of leaving in time
+    holds        1 / (1 + (B S^r / M)^k), that of bearing its steps
+    """
+
+    rate: object
+    stability: object
+    bend: object
+    steps: object
+    leaves: object
+    holds: object
+
+    @property
+    def probability(self):
+        """Of having left the plateau after T steps; NaN where there is no theory."""
+        return self.leaves * self.holds
+
+
+@np.errstate(all="ignore")  # of signals that grow beyond all floats
+def outlook(numbers, constants=None):
+    """The Outlook of networks that are trained by SGD, with or without momentum.
+
+    numbers    a mapping of columns or numbers that broadcast: ntk, ntk_same, ntk_gap, scatter (see `kernel.Kernels`),
+               classes, layers, lr, momentum, steps, batch_size
+    constants  FITTED where left out
+
+    With momentum m a gradient acts 1 / (1 - m) times in all, so lr / (1 - m) stands for lr.
+    """
+    c = FITTED if constants is None else constants
+    ntk, same, gap, scatter, classes, layers, lr, steps, batch_size = (
+        np.asarray(numbers[name], float) for name in NEEDED
+    )
+    lr = lr / (1 - np.asarray(numbers["momentum"], float))
+    stability = lr * (same - gap + ntk / batch_size) / classes
+    bend = lr * layers**c.depth_power * np.exp(c.scatter_power * scatter)
+    needed = classes / (lr * c.speed * np.sqrt(np.maximum(gap, 0))) * (1 + stability / c.stable) * (1 + bend / c.bent)
+    leaves = 1 / (1 + (needed / steps) ** c.time_power)
+    holds = 1 / (1 + (bend * stability**c.stability_power / c.most) ** c.size_power)
+    return Outlook(lr * steps * gap / classes, stability, bend, needed, leaves, holds)
+
+
+NEEDED = ("ntk", "ntk_same", "ntk_gap", "scatter", "classes", "layers", "lr", "steps", "batch_size")
+
+
+def largest_lr(lr, seen, constants=None):
+    """The learning rate at which `holds` is 1/2, from one rate and its Outlook: B S^r grows with lr^(1 + r)."""
+    c = FITTED if constants is None else constants
+    size = seen.bend * seen.stability**c.stability_power / c.most
+    return lr * size ** (-1 / (1 + c.stability_power))
+
+
+def reason(numbers, seen, alike=None):
+    """What decides whether one network learns, a sentence without a full stop; "" where there is no theory.
+
+    numbers, seen  as `outlook` takes and gives them, numbers alone
+    alike          after how many layers two inputs look alike; None for never
+    """
+    if np.isnan(seen.probability):
+        return ""
+    steps = int(numbers["steps"])
+    if seen.probability >= 0.5:
+        return f"leaves the plateau after some {_rounded(seen.steps)} of {steps:,} steps"
+    if seen.holds < seen.leaves:
+        return f"steps too large: at most lr {largest_lr(float(numbers['lr']), seen):.2g}"
+    factor = seen.steps / steps
+    slow = f"too slow by a factor of {_rounded(factor)} for {steps:,} steps" if factor < 1e6 else "does not move"
+    return slow if alike is None else f"{slow}: two inputs look alike after {alike} layers"
+
+
+def _rounded(value):
+    return f"{float(f'{value:.2g}'):,g}" if value < 1e6 else f"{value:.0e}"
+
+
+# Fitted by `calls.fit` on the runs of results/signal/calibration alone.
+FITTED = Constants(
+    speed=6.5, stable=1.23, bent=0.194, depth_power=0.57, scatter_power=1.51, time_power=2.61, most=2.14,
+    stability_power=0.60, size_power=1.84,
+)  # fmt: skip

@@ -1,0 +1,194 @@
+"""What do I set, so that my network trains? The init and the learning rate with the best outlook."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from helpers.activations import ACTIVATIONS
+from helpers.checks import ConfigError
+from helpers.config import SweepConfig
+from helpers.data import Data, load
+from helpers.theory.forecasts import KNOWN_OPTIMIZERS, training_numbers
+from helpers.theory.limits import outlook
+from helpers.usual_torch import usual_torch
+
+LRS = np.geomspace(1e-5, 10, 121)  # learning rates that are tried
+GAINS = (0.7, 1.0, 1.2, 1.41, 1.7, 2.0, 2.5, 3.0, 4.0)  # of orthogonal weights
+INITS = {"critical": {}, "he_normal": {}, "xavier_normal": {}, "lecun_normal": {}, "torch_default": {}}
+INITS |= {f"orthogonal_{gain:g}": {"init": "orthogonal", "gain": gain} for gain in GAINS}
+LIKELY = 0.5  # what has at least this probability is promised
+AS_GOOD = 0.01  # inits whose probabilities differ by less are as good; the faster is taken
+
+
+@dataclass(frozen=True)
+class Prescription:
+    """What to set, and what to expect of it.
+
+    init         a row of INITIALIZERS, with init_params; None where nothing that was tried is likely to train
+    lr, lr_range the learning rate with the highest probability, and between which it is at least 1/2
+    epoch        in which it should leave the plateau: that many epochs, as a number with a fraction
+    probability  of having left the plateau by the last step
+    reason       one sentence
+    curve        DataFrame: init, lr, probability, steps, of all that was tried
+    """
+
+    activation: str
+    layers: int
+    hidden_size: int
+    steps: int
+    batch_size: int
+    optimizer: str
+    init: str | None
+    init_params: dict
+    lr: float | None
+    lr_range: tuple | None
+    epoch: float | None
+    probability: float
+    reason: str
+    curve: pd.DataFrame = dataclasses.field(repr=False, compare=False)
+
+
+@usual_torch()
+def prescribe(activation, layers, hidden_size, data, steps, batch_size, optimizer="sgd"):
+    """The init and learning rate that should train a network, as a Prescription.
+
+    activation   a name of the table, also of one that was registered
+    layers, hidden_size  hidden layers, and units of each
+    data         the name of a data set, or its Data
+    steps        of the optimizer, in all
+    batch_size   samples a step
+    optimizer    sgd, momentum or nesterov; of others nothing is known yet
+
+    Inits tried are those of INITS, orthogonal weights with several gains among them, with learning rates from 1e-5 to
+    10. Where nothing is likely to train, the reason says what to change first.
+
+    Raises ConfigError, one sentence, for what cannot be trained at all or an optimizer without a rule.
+    """
+    if optimizer not in KNOWN_OPTIMIZERS:
+        raise ConfigError(
+            f"optimizer is {optimizer!r}; prescriptions are known for {', '.join(KNOWN_OPTIMIZERS)} alone"
+        )
+    data = data if isinstance(data, Data) else load(SweepConfig.from_dict({"dataset": data}))
+    asked = Asked(activation, layers, hidden_size, steps, batch_size, optimizer)
+    curve = tried(asked, data)
+    best = _best(curve)
+    if best is None or best.probability < LIKELY:
+        found = 0.0 if best is None else best.probability
+        return Prescription(
+            **vars(asked), **NOTHING, probability=found, reason=_what_then(asked, data, curve), curve=curve
+        )
+    of_init = curve[curve.init == best.init]
+    likely = of_init[of_init.probability >= LIKELY].lr
+    params = dict(INITS[best.init])
+    return Prescription(
+        **vars(asked),
+        init=params.pop("init", best.init),
+        init_params=params,
+        lr=float(f"{best.lr:.2g}"),
+        lr_range=(float(f"{likely.min():.2g}"), float(f"{likely.max():.2g}")),
+        epoch=best.steps / -(-data.train_size // batch_size),
+        probability=float(best.probability),
+        reason=(
+            f"{best.init} with lr {best.lr:.2g} should leave the plateau after some {best.steps:,.0f} of {steps:,} "
+            f"steps (probability {best.probability:.2f}); lr from {likely.min():.2g} to {likely.max():.2g} should do"
+        ),
+        curve=curve,
+    )
+
+
+NOTHING = {"init": None, "init_params": {}, "lr": None, "lr_range": None, "epoch": None}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a prescription is asked for."""
+
+    activation: str
+    layers: int
+    hidden_size: int
+    steps: int
+    batch_size: int
+    optimizer: str
+
+
+def tried(asked, data):
+    """The outlook of all inits and learning rates: a DataFrame init, lr, probability, steps, one row each.
+
+    Inits that cannot be had, as `critical` of some activations, are left out.
+    """
+    try:
+        numbers = _numbers(asked, data, INITS)
+    except ConfigError:
+        numbers = _numbers(asked, data, {init: params for init, params in INITS.items() if init != "critical"})
+    columns = {name: numbers[name].to_numpy()[:, None] for name in numbers if name not in ("lr", "optimizer")}
+    seen = outlook({**columns, "lr": LRS[None, :]})
+    likely, steps = (np.broadcast_to(part, seen.leaves.shape).ravel() for part in (seen.probability, seen.steps))
+    grid = {"init": np.repeat(list(numbers.index), len(LRS)), "lr": np.tile(LRS, len(numbers))}
+    return pd.DataFrame({**grid, "probability": np.nan_to_num(likely), "steps": steps})
+
+
+def _numbers(asked, data, inits):
+    """`training_numbers` of some inits, indexed by init."""
+    given = {"activations": [asked.activation], "layers_list": [asked.layers], "hidden_size": asked.hidden_size}
+    given |= {"init_types": list(inits), "init_params": {init: params for init, params in inits.items() if params}}
+    given |= {"batch_size": min(asked.batch_size, data.train_size), "optimizer": asked.optimizer}
+    numbers = training_numbers(SweepConfig.from_dict(given), data)
+    return numbers.assign(steps=asked.steps).set_axis(list(inits))
+
+
+def _best(curve):
+    """The row with the highest probability; of inits that are as good, the one that leaves the plateau first."""
+    if curve.empty:
+        return None
+    best = curve.loc[curve.groupby("init").probability.idxmax()]
+    return best[best.probability >= best.probability.max() - AS_GOOD].sort_values("steps").iloc[0]
+
+
+# ---- where nothing is likely
+
+
+def _what_then(asked, data, curve):
+    """Why nothing is likely to train, and what to change first: fewer layers, more steps, another activation."""
+    best = _best(curve)
+    found = 0.0 if best is None else best.probability
+    changes = [
+        change for change in (_fewer_layers(asked, data), _more_steps(asked, data), _another(asked, data)) if change
+    ]
+    start = f"nothing that was tried is likely to train it (probability at most {found:.2f})"
+    return f"{start}; {', or '.join(changes)} should" if changes else start
+
+
+def _likely(asked, data):
+    best = _best(tried(asked, data))
+    return best is not None and best.probability >= LIKELY
+
+
+def _fewer_layers(asked, data):
+    """The deepest that is likely to train, found by halving."""
+    low, high = 0, asked.layers
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _likely(dataclasses.replace(asked, layers=middle), data) else (low, middle)
+    return f"at most {low} layer{'s' if low > 1 else ''}" if low else None
+
+
+def _more_steps(asked, data, most=64):
+    """Twice as many steps, or four times and so on, up to `most` times."""
+    for times in (2**i for i in range(1, most.bit_length())):
+        if _likely(dataclasses.replace(asked, steps=asked.steps * times), data):
+            return f"{asked.steps * times:,} steps"
+    return None
+
+
+def _another(asked, data):
+    """tanh, or the calibrated version of a sigmoid-like activation."""
+    for name in ("tanh", "selu"):
+        if (
+            name != asked.activation
+            and name in ACTIVATIONS
+            and _likely(dataclasses.replace(asked, activation=name), data)
+        ):
+            return f"{name} in place of {asked.activation}"
+    return None
