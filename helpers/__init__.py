@@ -12,7 +12,7 @@ FLOORS = (
     "rooms words elsewhere checks trials usual_torch float32_products graphs files sources notebooks packed compiled "
     "progress signals meshes quadrature lanes figures vendored",
     # 1: what varies, what stays
-    "axes activations initializers data checksums manifests records config",
+    "axes activations initializers data checksums manifests records summaries config",
     # 2: networks and how they train
     "theory networks training loading cluster",
     # 3: the studies

@@ -47,12 +47,17 @@ SUMMARY_COLUMNS = [
     "best_test_acc",
     "best_epoch",
     "epochs_to_95",
+    "left_plateau",
     "learned",
+    "crashed",
     "diverged",
     "seconds",
 ]
+OF_PLATEAU = ("left_plateau", "crashed")  # which earlier versions did not write; unknown where `crashed` is empty
+EARLIER_COLUMNS = [name for name in SUMMARY_COLUMNS if name not in OF_PLATEAU]
 
-COUNTS = ("best_epoch", "epochs_to_95")  # whole numbers, empty where there is none
+# what may be empty: whole numbers where there is none, a flag where it is not known
+TYPES = {**dict.fromkeys(("best_epoch", "epochs_to_95", "left_plateau"), "Int64"), "crashed": "boolean"}
 TEXTS = ("run", "activation", "init", "optimizer")  # names, which may be null or nan
 
 
@@ -150,7 +155,7 @@ def _read_csv(path, texts=TEXTS):
     try:
         names = list(pd.read_csv(path, nrows=0))
         empty = {name: ["", "nan", "NaN", "NA"] for name in names if name not in texts}
-        types = dict.fromkeys(texts, str) | dict.fromkeys(COUNTS, "Int64")
+        types = dict.fromkeys(texts, str) | TYPES
         return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=empty)
     except (ValueError, OSError) as error:  # no text, no rows, rows of unequal length
         raise RecordsError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
@@ -164,16 +169,40 @@ def halfway(floor):
     return float(f"{(1 + floor) / 2:.6g}")
 
 
+def left_plateau(history, mark):
+    """The first epoch of training whose train accuracy is at least `mark`, from `halfway`; pd.NA where none is.
+
+    Epochs of training count from 1. Epoch 0 is what was measured before the first step: a network that is there by its
+    random weights has not left by training, and one that stays there has left after the first epoch.
+    """
+    trained = history.iloc[1:]
+    reached = trained.epoch[trained.train_acc >= mark]
+    return int(reached.iloc[0]) if len(reached) else pd.NA
+
+
+def has_left(summary):
+    """Whether each run of a summary has left the plateau: a nullable boolean Series, empty where nobody knows.
+
+    A run that has learned has left it, also where its log was not kept; of one that has not, and has no log, it is not
+    known.
+    """
+    known = summary.crashed.notna() | summary.learned
+    return (summary.left_plateau.notna() | summary.learned).astype("boolean").where(known)
+
+
 def summarise(run, history, floor):
     """One run's row of summary.csv, from its history as it is on disk.
 
     floor  the train accuracy of always guessing the commonest class; a run has learned when its final train accuracy
-           lies at least halfway between that and 1
+           lies at least halfway between that and 1, has left the plateau with the first epoch whose train accuracy
+           does, and has crashed when it had left the plateau and has not learned: it fell back below that mark, or
+           diverged
     """
     last, trained = history.iloc[-1], history.iloc[1:]
     threshold = halfway(floor)
     diverged = not np.isfinite(last[["train_loss", "test_loss"]].astype(float)).all()
     learned = bool(last.train_acc >= threshold) and not diverged
+    left = left_plateau(history, threshold)
     reached = trained.epoch[trained.train_acc >= 0.95 * trained.train_acc.max()]
     best = history.test_acc.idxmax() if history.test_acc.notna().any() else None
     values = {
@@ -189,7 +218,9 @@ def summarise(run, history, floor):
         "best_test_acc": np.nan if best is None else history.test_acc[best],
         "best_epoch": pd.NA if best is None else int(history.epoch[best]),
         "epochs_to_95": int(reached.iloc[0]) if learned else pd.NA,
+        "left_plateau": left,
         "learned": learned,
+        "crashed": left is not pd.NA and not learned,
         "diverged": diverged,
         "seconds": float(f"{trained.epoch_time.sum():.6g}"),
     }
@@ -198,7 +229,10 @@ def summarise(run, history, floor):
 
 
 def read_rows(folder):
-    """The rows of a summary.csv, a list of dicts as `summarise` made them; empty where it cannot be read."""
+    """The rows of a summary.csv, a list of dicts as `summarise` made them; empty where it cannot be read.
+
+    Those of an earlier version are as it wrote them, without the columns of OF_PLATEAU.
+    """
     path = Path(folder) / "summary.csv"
     if not path.is_file():
         return []
@@ -206,9 +240,10 @@ def read_rows(folder):
         table = _read_csv(path, (*TEXTS, *SETTINGS))
     except ValueError:  # damaged: the runs themselves are read then
         return []
-    if list(table)[: len(SUMMARY_COLUMNS)] != SUMMARY_COLUMNS:
+    columns = SUMMARY_COLUMNS if set(OF_PLATEAU) & set(table) else EARLIER_COLUMNS
+    if list(table)[: len(columns)] != columns:
         return []
-    unknown = dict.fromkeys(COUNTS, pd.NA)  # which to_dict makes None
+    unknown = {name: pd.NA for name in TYPES if name in columns}  # which to_dict makes None
     return [{**row, **{k: v for k, v in unknown.items() if row[k] is None}} for row in table.to_dict("records")]
 
 
@@ -235,7 +270,8 @@ class SweepResults:
     """A sweep read back from its folder.
 
     summary   DataFrame, one row a run; its column `lr` is there whether the file has it or not, the others of SETTINGS
-              where they are axes
+              where they are axes. Where an earlier version has written it, `left_plateau` and `crashed` come from the
+              runs' logs; of a run whose log was not kept both are empty, and `has_left` says what is known all the same
     manifest  dict
     """
 
@@ -406,7 +442,41 @@ def load_sweep(folder):
         raise RecordsError(f"{damage}; start the sweep again, which writes it anew from the runs")
     _history.cache_clear()
     _known.cache_clear()
-    return SweepResults(folder, _read_summary(folder / "summary.csv", config), manifest)
+    return _with_plateau(SweepResults(folder, _read_summary(folder / "summary.csv", config), manifest))
+
+
+def _with_plateau(results):
+    """The same results, with what an earlier version did not write of the plateau, as far as the logs were kept."""
+    summary = results.summary
+    rows = summary[summary.crashed.isna()]
+    found = {row.Index: left for row in rows.itertuples() if (left := _left_by_log(results, row)) is not None}
+    if not found:
+        return results
+    summary = summary.copy()
+    summary.loc[[*found], "left_plateau"] = pd.array([*found.values()], "Int64")
+    known = summary.loc[[*found]]
+    summary.loc[[*found], "crashed"] = known.left_plateau.notna() & ~known.learned
+    return dataclasses.replace(results, summary=summary)
+
+
+def _left_by_log(results, row):
+    """`left_plateau` of a row of the summary, from the run's log; None where that was not kept, or has other epochs."""
+    try:
+        history = results.history(row.run)
+    except (ValueError, OSError):
+        return None
+    if not _is_last(row, history):
+        return None
+    # `halfway` for a share that the manifest rounds by up to 5e-7, and accuracies that are rounded by as much: one that
+    # is at the mark lies up to 7.5e-7 below it here, and of up to 300,000 samples none that is not lies as close.
+    return left_plateau(history, (1 + results.manifest["commonest_class_share"]) / 2 - 8e-7)
+
+
+def _is_last(row, history):
+    """Whether a row of the summary is of this history: of a run that went on a kill may leave the row behind."""
+    last = history.iloc[-1]
+    pairs = [(getattr(row, f"final_{name}"), last[name]) for name in EPOCH_COLUMNS[1:5]]
+    return all(there == here or (np.isnan(there) and np.isnan(here)) for there, here in pairs)
 
 
 def is_finished(folder):
@@ -420,6 +490,10 @@ def is_finished(folder):
 def _read_summary(path, config):
     """summary.csv of a sweep with this CONFIG. Raises ValueError when it is damaged."""
     summary = _read_csv(path)
+    if not set(OF_PLATEAU) & set(summary) and set(EARLIER_COLUMNS) <= set(summary):
+        unknown = {name: pd.array([pd.NA] * len(summary), kind) for name, kind in TYPES.items() if name in OF_PLATEAU}
+        others = [name for name in summary if name not in EARLIER_COLUMNS]
+        summary = summary.assign(**unknown)[[*SUMMARY_COLUMNS, *others]]
     if "run" in summary and (twice := summary.run[summary.run.duplicated()]).size:
         raise ValueError(
             f"{path} has two runs of one name, {twice.iloc[0]}, as earlier versions made them; start the sweep again, "
@@ -442,4 +516,13 @@ def _read_summary(path, config):
     for name in ("learned", "diverged"):
         if not summary[name].isin([True, False]).all():
             raise RecordsError(f"{path} does not say of every run whether it has {name}")
-    return summary.astype({"learned": bool, "diverged": bool})
+    summary = summary.astype({"learned": bool, "diverged": bool})
+    left = summary.left_plateau.notna()
+    as_it_must_be = summary.crashed.eq(left & ~summary.learned) & (left | ~summary.learned)
+    possible = as_it_must_be.where(summary.crashed.notna(), ~left).astype(bool)  # where nobody knows both are empty
+    if not possible.all():
+        raise RecordsError(
+            f"{path} says of {summary.run[~possible].iloc[0]} what cannot be: that has crashed which had left the "
+            "plateau and has not learned, and what has learned had left it"
+        )
+    return summary

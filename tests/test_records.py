@@ -129,6 +129,140 @@ def test_a_run_that_never_learned_is_not_the_fastest(tmp_path):
     assert pd.read_csv(tmp_path / "summary.csv").epochs_to_95.isna().all()
 
 
+NEVER = None
+OF_THE_PLATEAU = [  # train accuracies, the epoch that left it, whether it has crashed; the mark is 0.55
+    ([0.1, 0.2, 0.55, 0.9], 2, False),  # at the mark itself
+    ([0.1, 0.2, 0.549999, 0.3], NEVER, False),
+    ([0.1, 0.6, 0.2, 0.7], 1, False),  # back again by the end
+    ([0.1, 0.2, 0.948, 0.101], 2, True),
+    ([0.1, 0.2, 0.6, 0.549999], 2, True),
+    ([0.1, 0.6, 0.7, np.nan], 1, True),  # diverged after it had left
+    ([0.1, 0.2, np.nan, np.nan], NEVER, False),  # and before
+    ([0.6, 0.2, 0.3, 0.2], NEVER, False),  # there by its random weights alone, which is not by training
+    ([0.6, 0.7, 0.8, 0.9], 1, False),
+]
+
+
+@pytest.mark.parametrize(("train_acc", "left", "crashed"), OF_THE_PLATEAU)
+def test_a_run_leaves_the_plateau_and_may_crash(train_acc, left, crashed):
+    losses = {"train_loss": np.where(np.isnan(train_acc), np.nan, 1.0)}
+    row = records.summarise(DEEP, history(train_acc=train_acc, **losses), 0.1)
+    assert (None if row["left_plateau"] is pd.NA else row["left_plateau"]) == left
+    assert row["crashed"] is crashed
+    assert row["learned"] is (train_acc[-1] >= 0.55)
+
+
+def sweep_of_the_plateau(folder, floor=0.1, **manifest):
+    """A sweep with a run a row of OF_THE_PLATEAU; a diverged run has no losses."""
+    tables = []
+    for train_acc, *_ in OF_THE_PLATEAU:
+        table = np.full((4, len(records.columns(1))), 0.5)
+        table[:, 0], table[:, 3] = np.arange(4), train_acc
+        gone = np.isnan(train_acc)
+        table[gone, 1:] = np.nan
+        tables.append(table)
+    axes = {"layers_list": [1], "activations": ["relu"], "init_types": ["zero"], "seeds": [*range(len(tables))]}
+    return write_sweep(folder, axes, lambda run, config: tables[run.seed], floor=floor, **manifest)
+
+
+def as_an_earlier_version(folder):
+    """Take the columns of the plateau out of a summary.csv, as text. Returns what stood there."""
+    path = folder / "summary.csv"
+    text = path.read_text()
+    lines = [line.split(",") for line in text.splitlines()]
+    gone = [lines[0].index(name) for name in ("left_plateau", "crashed")]
+    path.write_text("".join(",".join(v for i, v in enumerate(line) if i not in gone) + "\n" for line in lines))
+    return text
+
+
+def test_what_became_of_the_plateau_comes_back(tmp_path):
+    summary = sweep_of_the_plateau(tmp_path).summary
+    assert (str(summary.left_plateau.dtype), str(summary.crashed.dtype)) == ("Int64", "boolean")
+    assert [None if v is pd.NA else v for v in summary.left_plateau] == [left for _, left, _ in OF_THE_PLATEAU]
+    assert summary.crashed.tolist() == [crashed for *_, crashed in OF_THE_PLATEAU]
+    assert records.has_left(summary).tolist() == [left is not NEVER for _, left, _ in OF_THE_PLATEAU]
+
+
+def test_an_earlier_summary_has_it_from_the_logs(tmp_path):
+    now = sweep_of_the_plateau(tmp_path).summary
+    text = as_an_earlier_version(tmp_path)
+    assert "crashed" not in (tmp_path / "summary.csv").read_text()
+    pd.testing.assert_frame_equal(records.load_sweep(tmp_path).summary, now)
+    packed.pack(tmp_path / "runs")
+    pd.testing.assert_frame_equal(records.load_sweep(tmp_path).summary, now)
+    assert [list(row) for row in records.read_rows(tmp_path)] == [records.EARLIER_COLUMNS] * len(now)
+    (tmp_path / "summary.csv").write_text(text)
+    assert [list(row) for row in records.read_rows(tmp_path)] == [records.SUMMARY_COLUMNS] * len(now)
+
+
+@pytest.mark.parametrize("what", ["gone", "damaged", "of other epochs"])
+def test_without_its_log_nobody_knows_whether_an_earlier_run_had_left(tmp_path, what):
+    now = sweep_of_the_plateau(tmp_path).summary
+    as_an_earlier_version(tmp_path)
+    for run in now.run:
+        path = tmp_path / "runs" / f"{run}.csv"
+        text = path.read_text()
+        longer = "4," + text.splitlines()[-1].split(",", 1)[1].replace("0.5", "0.45") + "\n"
+        new = {"gone": "", "damaged": text[:-9], "of other epochs": text + longer}[what]
+        path.unlink() if what == "gone" else path.write_text(new)
+    summary = records.load_sweep(tmp_path).summary
+    unknown = ~now.diverged if what == "of other epochs" else now.learned | True  # one that has diverged stays as it is
+    assert summary.crashed.isna().tolist() == unknown.tolist()
+    assert summary.left_plateau[unknown].isna().all()
+    left = records.has_left(summary)[unknown]
+    assert left[now.learned[unknown]].all()  # what has learned had left
+    assert left[~now.learned[unknown]].isna().all()
+    assert not records.has_left(now).isna().any()
+
+
+def test_an_earlier_summary_of_one_log_less_knows_the_others(tmp_path):
+    now = sweep_of_the_plateau(tmp_path).summary
+    as_an_earlier_version(tmp_path)
+    (tmp_path / "runs" / f"{now.run[3]}.csv").unlink()
+    summary = records.load_sweep(tmp_path).summary
+    pd.testing.assert_frame_equal(summary.drop(index=3), now.drop(index=3))
+    assert summary.loc[3, ["left_plateau", "crashed"]].isna().all()
+
+
+@pytest.mark.parametrize("samples", [6, 1437, 60000, 300_000])
+def test_the_mark_is_the_same_for_an_earlier_summary(tmp_path, samples):
+    """k of n samples in the commonest class, and one right answer less than halfway, then none less; k/n is rounded."""
+    rng = np.random.default_rng(samples)
+    for k in {*rng.integers(1, samples, 20).tolist()}:
+        table = np.full((4, len(records.columns(1))), 0.5)
+        table[:, 0] = np.arange(4)
+        at = -(-(samples + k) // 2)  # the least number of right answers that is halfway
+        table[:, 3] = np.array([0, at - 1, at, at - 1]) / samples
+        axes = {"layers_list": [1], "activations": ["relu"], "init_types": ["zero"]}
+        rounded = round(k / samples, 6)
+        now = write_sweep(tmp_path, axes, lambda *_, table=table: table, floor=k / samples)
+        manifest = manifests.read(tmp_path)
+        manifests.write(tmp_path, {**manifest, "commonest_class_share": rounded})
+        as_an_earlier_version(tmp_path)
+        pd.testing.assert_frame_equal(records.load_sweep(tmp_path).summary, now.summary)
+        assert now.summary.left_plateau[0] == 2, k
+
+
+IMPOSSIBLE = {
+    "crashed and learned": {"crashed": "True", "learned": "True"},
+    "crashed and had never left": {"left_plateau": "", "crashed": "True", "learned": "False"},
+    "learned and had never left": {"left_plateau": "", "crashed": "False", "learned": "True"},
+    "left, not learned, not crashed": {"left_plateau": "2", "crashed": "False", "learned": "False"},
+    "left, and nobody knows": {"left_plateau": "2", "crashed": "", "learned": "False"},
+}
+
+
+@pytest.mark.parametrize("what", IMPOSSIBLE)
+def test_a_summary_that_contradicts_itself_is_refused(tmp_path, what):
+    sweep_of_the_plateau(tmp_path)
+    path = tmp_path / "summary.csv"
+    head, first, *others = path.read_text().splitlines()
+    cells = dict(zip(head.split(","), first.split(","), strict=True)) | IMPOSSIBLE[what]
+    path.write_text("\n".join([head, ",".join(cells.values()), *others]) + "\n")
+    with pytest.raises(ValueError, match="says of zero_relu_1L_s0 what cannot be: that has crashed which had left"):
+        records.load_sweep(tmp_path)
+
+
 @pytest.mark.parametrize("column", ["train_loss", "test_loss"])
 @pytest.mark.parametrize("loss", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_marks_the_run(column, loss):
@@ -153,7 +287,7 @@ def test_a_row_of_the_summary_names_its_run_and_adds_its_times():
     row = records.summarise(DEEP, history(epoch_time=[9.0, 1.0, 2.0], train_loss=[3.0, 2.0, 1.0]), 0.1)
     assert ",".join(row) == (
         "run,activation,init,layers,seed,final_train_loss,final_test_loss,final_train_acc,final_test_acc,"
-        "best_test_acc,best_epoch,epochs_to_95,learned,diverged,seconds"
+        "best_test_acc,best_epoch,epochs_to_95,left_plateau,learned,crashed,diverged,seconds"
     )
     assert [row[axis] for axis in ("run", "activation", "init", "layers", "seed")] == [
         "he_normal_tanh_12L_s0",
@@ -314,7 +448,7 @@ def test_an_unknown_number_stays_unknown(tmp_path):
     results = write_sweep(tmp_path, {"layers_list": [1]}, missing=())
     text = (tmp_path / "summary.csv").read_text().splitlines()
     cells = text[1].split(",")
-    cells[5:12] = ["", "nan", "inf", "", "", "", ""]
+    cells[5:12] = ["", "nan", "inf", "", "", "", ""]  # to epochs_to_95
     (tmp_path / "summary.csv").write_text("\n".join([text[0], ",".join(cells), *text[2:]]) + "\n")
     row = records.load_sweep(tmp_path).summary.iloc[0]
     assert row[["final_train_loss", "final_test_loss", "best_epoch", "epochs_to_95"]].isna().all()

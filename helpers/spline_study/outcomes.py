@@ -14,6 +14,7 @@ from helpers import files, theory, words
 from helpers.activations import FAMILIES
 from helpers.activations.splines import SMOOTH
 from helpers.config import ConfigError, SweepConfig
+from helpers.records import halfway
 from helpers.spline_study.log import BEYOND, by_name, not_kept
 
 BLOWN_UP = 100.0  # a batch's loss that many times that of guessing has blown up; relu's ordinary spikes reach some 10
@@ -63,7 +64,7 @@ def outcomes_of(logs):
 def _outcome(log):
     epochs, guess = log.epochs, np.log(log.about["classes"])
     worst = _worst_losses(log)
-    learned = epochs.acc_train.iloc[-1] >= (1 + 1 / log.about["classes"]) / 2
+    learned = epochs.acc_train.iloc[-1] >= halfway(1 / log.about["classes"])
     left = _first(epochs.acc_train.iloc[1:] >= OFF_THE_PLATEAU / log.about["classes"])
     blown = _first(worst.iloc[1:] > BLOWN_UP * guess)
     before = len(epochs) - 1 if np.isnan(left) else int(left) - 1

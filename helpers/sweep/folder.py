@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from helpers import checks, checksums, files, lanes, manifests, packed, records, sources
@@ -278,7 +279,7 @@ class SweepFolder:
                     if packed.exists(path):
                         raise ValueError(f"{path} may be of another run, which an earlier version called the same")
                 elif packed.exists(path):
-                    self._judge(run, path, self._there.get(path.stem) if known else None)
+                    self._judge(run, path, self._row_there(path.stem) if known else None)
                 elif run.name in self._checksums:
                     gone.append(path)
             except files.DamagedError as error:  # of a packed CSV, the others of which are read as they are
@@ -290,6 +291,11 @@ class SweepFolder:
         if gone and ((self.path / "runs").exists() or packed.zip_of(self.path / "runs").exists()):
             more = f" and {len(gone) - 1} more are" if len(gone) > 1 else " is"
             say(f"{gone[0]}{more} gone; what is gone is trained again")
+
+    def _row_there(self, name):
+        """The row of a run in the summary; None where it has none, or that of an earlier version, which said less."""
+        row = self._there.get(name, {})
+        return row if row.get("crashed", pd.NA) is not pd.NA else None
 
     def _judge(self, run, path, row):
         """Note a run with its row. Raises ValueError, OSError when what lies there is not what was written."""

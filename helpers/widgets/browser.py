@@ -15,7 +15,7 @@ import pandas as pd
 
 from helpers import ROOT, files, packed
 from helpers.axes import AXES, axis_values
-from helpers.records import SUMMARY_COLUMNS, find_sweeps, load_sweep
+from helpers.records import OF_PLATEAU, SUMMARY_COLUMNS, find_sweeps, load_sweep
 from helpers.sweep import run_figures
 from helpers.sweep.findings import settings
 from helpers.widgets.accuracy_map import AccuracyGrid
@@ -310,7 +310,7 @@ def png(figure):
 def numbers_table(rows):
     """What a run, or each of several, came to: rows of summary.csv as an HTML table, a column a run."""
     head = [("", [row.run for row in rows])] if len(rows) > 1 else []
-    body = [(name.replace("_", " "), [_value(row[name]) for row in rows]) for name in SUMMARY_COLUMNS[4:]]
+    body = [(name.replace("_", " "), [_value(row, name) for row in rows]) for name in SUMMARY_COLUMNS[4:]]
     return _table(head + body)
 
 
@@ -364,8 +364,11 @@ def _table(rows):
     return f'<table class="browser-table">{"".join(cells)}</table>'
 
 
-def _value(value):
+def _value(row, name):
     """A value of the summary as it stands there: six digits, and a word where it is empty."""
+    value = row[name]
+    if name in OF_PLATEAU and pd.isna(row.crashed):
+        return "unknown"
     if pd.isna(value):
         return "none"
     if isinstance(value, float):

@@ -1,5 +1,6 @@
 """The folder of a sweep: who may work in it, what is believed of it, and what belongs to a resume."""
 
+import csv
 import json
 import os
 import shutil
@@ -256,6 +257,31 @@ def test_a_changed_digit_of_the_summary_is_told_and_mended(once, copy, capsys):
     assert len(again.finished) == 12
     assert_same(again.run(quiet), once)
     assert path.read_bytes() == before
+
+
+def test_a_summary_of_an_earlier_version_gains_what_it_lacks(tmp_path):
+    """Started again, from the logs; nothing is trained."""
+    settings = {"lr": 1.0, "num_epochs": 6}
+    now = train(tmp_path, **settings)
+    path, times = tmp_path / "summary.csv", run_times(tmp_path)
+    text, indexed = path.read_text(), checksums.read(tmp_path)
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:  # what a sweep writes, read by the standard library alone
+        with (tmp_path / "runs" / f"{row['run']}.csv").open() as file:
+            accuracies = [float(epoch["train_acc"] or "nan") for epoch in csv.DictReader(file)]
+        mark = (1 + now.manifest["commonest_class_share"]) / 2
+        left = next((epoch for epoch, accuracy in enumerate(accuracies) if epoch and accuracy >= mark), "")
+        assert row["left_plateau"] == str(left)
+        assert row["crashed"] == str(left != "" and not accuracies[-1] >= mark)
+    assert {row["left_plateau"] for row in rows} - {""}
+    earlier = [{k: v for k, v in row.items() if k not in records.OF_PLATEAU} for row in rows]
+    lines = [",".join(earlier[0]), *(",".join(row.values()) for row in earlier)]
+    path.write_text("\n".join(lines) + "\n")
+    checksums.write(tmp_path, indexed)
+    assert_same(train(tmp_path, **settings), now)
+    assert path.read_text() == text
+    assert run_times(tmp_path) == times
 
 
 def test_a_kill_between_the_index_and_the_summary_is_no_damage(once, copy, monkeypatch):

@@ -222,6 +222,20 @@ def test_a_log_that_was_not_kept_is_told_and_the_row_shown(app, found):
     assert not app.add.disabled
 
 
+def test_what_an_earlier_version_did_not_write_is_unknown_without_a_log(tmp_path):
+    study = tmp_path / "results" / "study"
+    write_sweep(study, {"layers_list": [1], "activations": ["relu"], "init_types": ["zero"], "seeds": [0, 1]})
+    summary = pd.read_csv(study / "summary.csv")
+    shown = table(ResultsBrowser(study.parent).numbers.value)
+    assert shown["crashed"] == {True: "yes", False: "no"}[summary.crashed[0]]
+    assert shown["left plateau"] == ("none" if np.isnan(summary.left_plateau[0]) else f"{summary.left_plateau[0]:g}")
+    summary.drop(columns=["left_plateau", "crashed"]).to_csv(study / "summary.csv", index=False)
+    assert table(ResultsBrowser(study.parent).numbers.value) == shown
+    (study / "runs" / f"{summary.run[0]}.csv").unlink()
+    without = table(ResultsBrowser(study.parent).numbers.value)
+    assert without == {**shown, "crashed": "unknown", "left plateau": "unknown"}
+
+
 def test_no_results_are_one_sentence(tmp_path):
     app = ResultsBrowser(tmp_path / "nowhere")
     assert [type(child) for child in app.children] == [widgets.HTML]
