@@ -18,7 +18,7 @@ from helpers.figures import COLOURS, STYLE, Picture, grid_of_subplots, legend, l
 from helpers.quadrature import QUICK, expectation
 from helpers.sweep.tables import trainable_depth
 
-SCALES = (4.5, 6.0)  # multiples of xi_c at which Schoenholz et al. 2017 and later work found that training ends
+SCALES = (4.5, 6.0)  # multiples of xi_c at which Schoenholz et al. 2017 and later work measured that training ends
 ROUNDS = 400  # of the variance map, from which nearly every fixed point is reached
 
 

@@ -443,7 +443,8 @@ def test_run_notebook_takes_variants_critical_and_learning_rates(tmp_path):
     outputs = run_small(tmp_path, "run.ipynb", {"CONFIG": config})
     assert "12/12 runs finished" in printed(outputs)
     assert "Of 6 runs" in printed(outputs)
-    assert "Theory alone, nothing fitted, called" in printed(outputs)
+    assert "The rule of six depth scales" in printed(outputs)
+    assert "12 runs right" not in printed(outputs)  # of the first learning rate alone
     assert "Before training, theory expects 8 of 12 runs to train" in str(outputs)
 
 

@@ -8,12 +8,12 @@ from urllib.parse import unquote
 
 import pytest
 
-from helpers import ROOT, records
+from helpers import ROOT, records, theory, words
 from helpers.config import SweepConfig
 from helpers.notebooks import is_relative, links, read_notebook
 from helpers.path_study.settings import DEFAULTS as PATH_DEFAULTS
 from helpers.stitching_study.settings import DEFAULTS as STITCH_DEFAULTS
-from helpers.sweep import findings
+from helpers.sweep import findings, tables
 
 pytest_plugins = ["warm_processes"]
 TRACKED = subprocess.run(
@@ -173,8 +173,20 @@ def test_what_was_found_is_what_the_results_say():
         for sentence in findings.sentences(records.load_sweep(ROOT / "results" / name)):
             assert f"- {sentence}\n" in section
         executed = (ROOT / "results" / name / "run.ipynb").read_text()
-        right, of = re.search(r"nothing fitted, called (\d+) of (\d+) runs right", executed).groups()
-        assert re.search(rf"{where} (it called )?{right} of {of}\b", text)
+        right, of = re.search(r"called (\d+) of (\d+) runs right", executed).groups()
+        (row,) = re.findall(rf"^\| {where} \|.* of {of} .*$", text, re.MULTILINE)
+        assert re.search(rf"\b{right}\b", row)
+
+
+def test_the_calls_on_the_digits_are_those_of_the_results():
+    results = records.load_sweep(ROOT / "results/digits")
+    table = tables.called(theory.forecast({**results.config, "device": "cpu"}), results.summary)
+    rule, commonest, depth = tables.baselines(table).itertuples()
+    shares = [f"{words.mean(100 * row.share, 100 * row.share_std, '.1f')} %" for row in (rule, depth)]
+    learned = table.trainable == table.learned
+    row = ["digits", f"{rule.right:g} of {rule.of:g} ({shares[0]})", f"{learned.sum()} ({100 * learned.mean():.1f} %)"]
+    row += [f"{100 * commonest.share:.1f} %", shares[1]]
+    assert f"| {' | '.join(row)} |" in PAGES["docs/found.md"][0]
 
 
 def test_every_key_of_config_is_explained():

@@ -25,7 +25,8 @@ from helpers.progress import Lines, Progress, Watched
 from helpers.sweep import origin, rebuild
 from helpers.sweep.folder import explained
 from helpers.sweep.plan import parameters
-from helpers.sweep.tables import best_range
+from helpers.sweep.tables import called_by_depth, called_by_range, called_commonest
+from helpers.sweep.tables import halves as halved
 from helpers.usual_torch import usual_torch
 
 
@@ -36,17 +37,17 @@ def odd(key, value):
     return int(value)
 
 
-# written down before the first surface of a sweep was computed
+# written down before the first surface of a sweep was computed (the forecast was then said to be fitted to nothing:
+# its number of depth scales had been measured, by others and on other networks)
 EXPECTED = (
     "Expected: what theory calls vanishing or collapsed stands on a plain, sharpness near 0, roughness near 0, most of "
     "it convex; what it calls exploding stands in ragged mountains; what learns lies between. So sharpness ranks who "
     "learned with an AUC of 0.7 to 0.9, and better between two thresholds than above one; roughness and the convex "
     "share rank worse, the convex share the other way round. No number of the surface calls as many runs right as the "
-    "forecast, which is fitted to nothing, and together with the forecast each gains less than 3 % of the runs."
+    "forecast, which is not fitted to these runs, and together with the forecast each gains less than 3 % of the runs."
 )
 
 AXES = ["run", "activation", "init", "layers", "seed"]
-CELL = ["activation", "init", "layers"]
 SETTINGS = {"width": 9, "max_step": 1.0, "pairs": 1, "samples": 64, "direction_seed": 0, "hessian": False}
 CHECKS = {
     "width": odd,
@@ -324,7 +325,7 @@ def telling(found, numbers=NUMBERS, halves=HALVES, seed=0):
 
     auc, auc_std          of all runs (`auc`; below 0.5 smaller values learned), and its deviation over the seeds
     right, right_std      share of the runs of the other half that are called right, mean and deviation over the
-                          halves: by "low <= number <= high"; for the forecast, which fits nothing, by the forecast
+                          halves: by "low <= number <= high"; for the forecast, which is fitted nowhere here, by itself
     by_activation         the same with two thresholds for each activation
     gain, gain_std        the same rule within what the forecast calls trainable and within the rest, minus the share
                           that the forecast alone calls right, in the same half
@@ -340,14 +341,14 @@ def telling(found, numbers=NUMBERS, halves=HALVES, seed=0):
     numbers = [*surface, "backward"]
     learned, trainable = found.learned.to_numpy(bool), found.trainable.to_numpy(bool)
     values = {name: found[name].to_numpy(float) for name in numbers}
-    calls = {name: _called_by_range(values[name]) for name in numbers}
+    calls = {name: called_by_range(values[name]) for name in numbers}
     calls |= {"all numbers": _called_by_tree(found[surface])}
     with_forecast = {name: _within(call, trainable) for name, call in calls.items()}
     by_activation = {name: _within(call, found.activation.to_numpy()) for name, call in calls.items()}
     calls |= {"forecast": lambda half, learned: trainable}
-    calls |= {"depth": _called_by_depth(found), "commonest": _called_commonest}
+    calls |= {"depth": called_by_depth(found), "commonest": called_commonest}
     right, gain, known = ({name: [] for name in rules} for rules in (calls, with_forecast, by_activation))
-    for half in _halves(found, halves, seed):
+    for half in halved(found, halves, seed):
         other = ~half
         counted = {name: (call(half, learned) == learned)[other].mean() for name, call in calls.items()}
         for name, share in counted.items():
@@ -380,14 +381,6 @@ def telling(found, numbers=NUMBERS, halves=HALVES, seed=0):
     return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns)
 
 
-def _halves(found, halves, seed):
-    """`halves` times, which rows are in the half that is fitted on."""
-    cells = found.groupby(CELL, sort=True).ngroup().to_numpy()
-    rng, count = np.random.default_rng(seed), cells.max() + 1
-    for _ in range(halves):
-        yield np.isin(cells, rng.permutation(count)[: count // 2])
-
-
 def _ranking(values, learned, trainable, seeds):
     by_seed = [auc(values[seeds == seed], learned[seeds == seed]) for seed in np.unique(seeds)]
     return {
@@ -397,25 +390,6 @@ def _ranking(values, learned, trainable, seeds):
         "auc_no": auc(values[~trainable], learned[~trainable]),
         "unknown": int(np.isnan(values).sum()),
     }
-
-
-def _called_by_range(values):
-    """(fitted rows, learned) -> calls of all rows: between the two thresholds that call most fitted rows right.
-
-    Each lies midway, in ranks, between two fitted values; beyond the last of them there is none.
-    """
-    ranks = pd.Series(values).rank().to_numpy()
-
-    def call(half, learned):
-        half = half & ~np.isnan(ranks)
-        if not learned[half].any():
-            return np.zeros(len(ranks), bool)
-        there, ends = np.unique(ranks[half]), best_range(ranks[half], learned[half])
-        between = np.concatenate([[-np.inf], (there[1:] + there[:-1]) / 2, [np.inf]])
-        low, high = np.searchsorted(there, ends)
-        return (ranks >= between[low]) & (ranks <= between[high + 1])
-
-    return call
 
 
 def _called_by_tree(numbers):
@@ -429,26 +403,6 @@ def _called_by_tree(numbers):
         return tree.predict(ranks)
 
     return call
-
-
-def _called_by_depth(found):
-    """The same by a depth for each activation, down to which runs are called to learn."""
-    layers, activations = found.layers.to_numpy(), found.activation.to_numpy()
-
-    def call(half, learned):
-        called = np.zeros(len(layers), bool)
-        for activation in np.unique(activations):
-            mine = activations == activation
-            cuts = [0, *np.unique(layers[mine])]
-            right = [((layers <= cut) == learned)[mine & half].sum() for cut in cuts]
-            called |= mine & (layers <= cuts[np.argmax(right)])
-        return called
-
-    return call
-
-
-def _called_commonest(half, learned):
-    return np.full(len(learned), learned[half].mean() > 0.5)
 
 
 def _within(call, groups):
@@ -477,10 +431,10 @@ def sentences(found, told):
     numbers = told[told.auc.notna()].drop(index="backward")
     best = numbers.right.idxmax()
     yield (
-        f"Of {len(found)} runs {learned} learned. Called right of those of half of the cells: "
-        f"{_right(told, 'forecast')} by the forecast, with nothing fitted; {_right(told, 'depth')} by a depth for each "
-        f"activation, fitted on the other half; {_right(told, 'commonest')} by what is commoner there (mean of "
-        f"{HALVES} halvings, +- over them)."
+        f"Of {len(found)} runs {learned} had learned at the last epoch. Called right of those of half of the cells: "
+        f"{_right(told, 'forecast')} by the forecast (six depth scales, as Schoenholz et al. 2017 measured); "
+        f"{_right(told, 'depth')} by a depth for each activation, fitted on the other half; "
+        f"{_right(told, 'commonest')} by what is commoner there (mean of {HALVES} halvings, +- over them)."
     )
     ranks = ", ".join(
         f"{name} {words.mean(row.auc, row.auc_std, '.2f')}" for name, row in numbers.sort_values("auc").iterrows()

@@ -4,9 +4,14 @@ import numpy as np
 
 from helpers import words
 from helpers.axes import axis_values, in_name
+from helpers.records import has_left
 from helpers.sweep.tables import (
-    best_range,
+    CELL,
+    HALVINGS,
+    baselines,
     best_threshold,
+    called,
+    called_by_range,
     cells,
     in_words,
     measured_over_predicted,
@@ -14,6 +19,8 @@ from helpers.sweep.tables import (
     smallest_gradient,
     trainable_depth,
 )
+
+FEWEST = 8  # combinations: of less, half would be too few to fit a rule on
 
 
 def settings(results):
@@ -161,34 +168,54 @@ def as_predicted(ratios):
     return f"is {middle} times what theory predicts ({spread})"
 
 
-def right_calls(expected, summary):
-    """How many runs the forecast called right, one sentence a rule.
+# the rule behind the column `trainable` of a forecast, `theory.regime_of`, and where its only number comes from
+RULE = "The rule of six depth scales (theory gives the scale; that it is six, Schoenholz et al. 2017 measured)"
 
-    The first rule is fixed from theory (`theory.regime_of`). The second is fitted: it calls trainable what has a share
-    of the gradient between two thresholds, chosen on half of the combinations and judged on the other half.
+
+def right_calls(expected, summary, call="trainable", rule=RULE):
+    """How many runs a forecast called right, and how many are called right by what knows less; sentences.
+
+    expected  from `theory.forecast`, or any table with activation, init, layers and a column of calls
+    call      the name of that column
+    rule      what it calls by, and where its numbers come from: the beginning of the first sentence
+
+    Counted is by who left the plateau, where that is known of all runs, and beside it by who had learned at the last
+    epoch. What is fitted is fitted on half of the combinations and judged on the other half (`tables.baselines`).
     """
-    table = expected.merge(summary[["run", "learned"]], on="run")
-    table = table[table.regime != "unknown"]
+    table = called(expected, summary)
+    table = table[table.regime != "unknown"] if "regime" in table else table
     if table.empty:
         return
-    right = table.trainable == table.learned
-    wrong = table[~right]
-    yield (
-        f"Theory alone, nothing fitted, called {right.sum()} of {len(table)} runs right ({right.mean():.1%}); "
-        f"{(~wrong.learned).sum()} were expected to train and did not, {wrong.learned.sum()} learned all the same."
-    )
-    axes = ["activation", "init", "layers"]
-    combinations = table[axes].drop_duplicates().sort_values(axes, ignore_index=True)
-    if len(combinations) < 8 or table.learned.nunique() == 1:
+    calls, learned = table[call], table.learned
+    if "left" in table:
+        false, missed = (calls & ~table.left).sum(), (~calls & table.left).sum()
+        yield (
+            f"{rule} called {_share_right(calls == table.left)} by who left the plateau: {false} were expected to "
+            f"train and never left it, {missed} left it all the same. By who had learned at the last epoch it called "
+            f"{(calls == learned).sum()} right ({(calls == learned).mean():.1%})."
+        )
+    else:
+        unknown = has_left(summary[summary.run.isin(table.run)]).isna().sum()
+        yield (
+            f"{rule} called {_share_right(calls == learned)} by who had learned at the last epoch: "
+            f"{(calls & ~learned).sum()} were expected to train and had not learned, {(~calls & learned).sum()} had "
+            f"learned all the same. Of {unknown} runs nobody knows whether they had left the plateau before: their "
+            "logs were not kept."
+        )
+    truth = "left" if "left" in table else "learned"
+    if len(table.drop_duplicates(CELL)) < FEWEST or table[truth].nunique() == 1:
         return
-    order = np.random.default_rng(0).permutation(len(combinations))
-    seen = table.merge(combinations.iloc[order[: len(combinations) // 2]], on=axes)
-    held_out = table.merge(combinations.iloc[order[len(combinations) // 2 :]], on=axes)
-    low, high = best_range(seen.backward.to_numpy(), seen.learned.to_numpy())
-    fitted = held_out.backward.between(low, high) == held_out.learned
-    alone = held_out.trainable == held_out.learned
+    more = {"gradient": called_by_range(table.backward)} if "backward" in table else {}
+    rows = baselines(table, call, truth, more).set_index("rule")
+    shares = {name: words.mean(100 * row.share, 100 * row.share_std, ".1f") + " %" for name, row in rows.iterrows()}
+    fitted = f"a depth for each activation is right for {shares['depth']}"
+    fitted += f" and two thresholds on the gradient's share for {shares['gradient']}, both" if more else ","
     yield (
-        f"Fitted on half of the combinations, a share of the gradient between {low:.1e} and {high:.1e} calls "
-        f"{fitted.mean():.1%} of the {len(held_out)} runs of the other half right (theory alone {alone.mean():.1%} of "
-        "these)."
+        f"Beside it: calling all by what is commoner among them is right for {shares['commonest']} of the runs; "
+        f"{fitted} fitted on half of the combinations and judged on the other half, where the rule is right for "
+        f"{shares[call]} (+- over {HALVINGS} halvings)."
     )
+
+
+def _share_right(right):
+    return f"{right.sum()} of {len(right)} runs right ({right.mean():.1%})"

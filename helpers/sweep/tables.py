@@ -6,6 +6,10 @@ import numpy as np
 import pandas as pd
 
 from helpers.axes import AXES, LAYER_STATS, axis_values, in_name
+from helpers.records import has_left
+
+CELL = ["activation", "init", "layers"]
+HALVINGS = 100  # so often cells are halved by chance, where a rule is fitted on one half and judged on the other
 
 STAT_LABELS = dict(
     zip(
@@ -112,6 +116,106 @@ def best_range(values, learned):
     most = np.maximum.accumulate(total[:0:-1])[::-1]  # the greatest total up to each value or a later one
     low = np.flatnonzero(most - total[:-1] == (most - total[:-1]).max())[-1]
     return candidates[low], candidates[np.flatnonzero(total[1:] == most[low])[-1]]
+
+
+# ---- calls before training, and what to hold them against
+
+
+def called(expected, summary):
+    """The rows of a forecast with what became of the runs: `learned`, and `left`, whether a run has left the plateau.
+
+    `left` is there only where it is known of every run: of those whose logs were not kept it is known of the ones that
+    learned alone, and a count of these would be of no others.
+    """
+    outcome = summary[["run", "learned"]].assign(left=has_left(summary))
+    table = expected.merge(outcome, on="run")
+    return table.drop(columns="left") if table.left.isna().any() else table.astype({"left": bool})
+
+
+def halves(table, times=HALVINGS, seed=0):
+    """`times` times, which rows are in the half that is fitted on.
+
+    Whole cells (activation, init, layers) are drawn: all seeds and settings of one lie in the same half.
+    """
+    cells = table.groupby(CELL, sort=True).ngroup().to_numpy()
+    rng, count = np.random.default_rng(seed), cells.max() + 1
+    for _ in range(times):
+        yield np.isin(cells, rng.permutation(count)[: count // 2])
+
+
+def called_by_depth(table):
+    """A rule, (fitted rows, truth) -> calls of all rows: true down to a depth for each activation, chosen on those."""
+    layers, activations = table.layers.to_numpy(), table.activation.to_numpy()
+
+    def call(half, truth):
+        calls = np.zeros(len(layers), bool)
+        for activation in np.unique(activations):
+            mine = activations == activation
+            cuts = [0, *np.unique(layers[mine])]
+            right = [((layers <= cut) == truth)[mine & half].sum() for cut in cuts]
+            calls |= mine & (layers <= cuts[np.argmax(right)])
+        return calls
+
+    return call
+
+
+def called_by_range(values):
+    """The same: true between the two thresholds that call most fitted rows right.
+
+    Each lies midway, in ranks, between two fitted values; beyond the last of them there is none.
+    """
+    ranks = pd.Series(values).rank().to_numpy()
+
+    def call(half, truth):
+        half = half & ~np.isnan(ranks)
+        if not truth[half].any():
+            return np.zeros(len(ranks), bool)
+        there, ends = np.unique(ranks[half]), best_range(ranks[half], truth[half])
+        between = np.concatenate([[-np.inf], (there[1:] + there[:-1]) / 2, [np.inf]])
+        low, high = np.searchsorted(there, ends)
+        return (ranks >= between[low]) & (ranks <= between[high + 1])
+
+    return call
+
+
+def called_commonest(half, truth):
+    """The same: what is commoner in the fitted rows, for all."""
+    return np.full(len(truth), truth[half].mean() > 0.5)
+
+
+def baselines(table, call="trainable", truth="left", rules=None, halvings=HALVINGS, seed=0):
+    """How many of a column of calls are right, beside rules that know less: a DataFrame, one row a rule.
+
+    table  rows of runs with activation, init and layers, the column `call` of booleans and the column `truth`
+    rules  {name: rule} of more rules, as `called_by_range(table.backward)`
+
+    rule       the name of the column; "commonest", what is commoner among all of them; "depth", a depth for each
+               activation; then those of `rules`. From "depth" on they are fitted on half of the cells and judged on the
+               other half
+    right, of  counts: of the first two over all runs, of the others over the judged half, means over the halvings
+    share      right / of
+    share_std  deviation over the halvings of the share of the judged half, of the first two as well: by how much a
+               share varies with the cells that it is counted on
+
+    A single cell cannot be halved: what is fitted has no row then, and share_std is NaN.
+    """
+    calls, truth = table[call].to_numpy(bool), table[truth].to_numpy(bool)
+    everywhere = np.ones(len(truth), bool)
+    fixed = {call: calls, "commonest": called_commonest(everywhere, truth)}
+    fitted = {"depth": called_by_depth(table), **(rules or {})}
+    counts, judged = {name: [] for name in (*fixed, *fitted)}, []
+    for half in halves(table, halvings, seed) if len(table.drop_duplicates(CELL)) > 1 else ():
+        judged.append((~half).sum())
+        for name, called in (fixed | {name: rule(half, truth) for name, rule in fitted.items()}).items():
+            counts[name].append((called == truth)[~half].sum())
+    rows = []
+    for name in [*fixed, *(fitted if judged else ())]:
+        right, of = np.mean(counts[name]) if judged else np.nan, np.mean(judged) if judged else np.nan
+        if name in fixed:
+            right, of = (fixed[name] == truth).sum(), len(truth)
+        spread = np.std(np.divide(counts[name], judged), ddof=1) if len(judged) > 1 else np.nan
+        rows.append((name, right, of, right / of, spread))
+    return pd.DataFrame(rows, columns=["rule", "right", "of", "share", "share_std"])
 
 
 # ---- epoch by epoch, layer by layer

@@ -81,9 +81,9 @@ def _profile(signal, layers, inputs):
 def regime_of(profile):
     """What a profile means for training: "vanishing", "exploding", "collapsed" or "trainable".
 
-    Fixed from theory, nothing is fitted: signals are found to reach some six depth scales deep (Schoenholz et al.
-    2017), so what has faded or grown by more than e^6 is lost: squared gradients on their way down (vanishing,
-    exploding), or the difference of two inputs on their way up (collapsed).
+    The depth scale is theory's, that signals reach some six of them deep was measured (Schoenholz et al. 2017, on other
+    networks than ours): what has faded or grown by more than e^6 is lost, squared gradients on their way down
+    (vanishing, exploding), or the difference of two inputs on their way up (collapsed).
     """
     first, last = profile.iloc[0], profile.iloc[-1]
     if not np.isfinite(profile[["pre_std", "backward"]].to_numpy()).all() or first.backward > MOST_CHANGE:

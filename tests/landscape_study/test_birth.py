@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from helpers import data, files, networks
 from helpers.config import ConfigError, SweepConfig
 from helpers.landscape_study import birth, birth_figures
-from helpers.sweep import SweepError, rebuild
+from helpers.sweep import SweepError, rebuild, tables
 
 SMALL = {**TINY, "hidden_size": 4, "layers_list": [1, 2], "init_types": ["he_normal", "zero"], "activations": ["tanh"]}
 SETTINGS = {"width": 5, "samples": 16, "hessian": True}
@@ -237,16 +237,16 @@ def test_noise_tells_nothing_in_the_mean():
 
 def test_halves_keep_the_seeds_of_a_cell_together():
     found = made_up()
-    for half in birth._halves(found, 6, seed=1):
+    for half in tables.halves(found, 6, seed=1):
         assert half.sum() == len(found) // 2
-        assert (found.assign(half=half).groupby(birth.CELL).half.nunique() == 1).all()
+        assert (found.assign(half=half).groupby(tables.CELL).half.nunique() == 1).all()
 
 
 def test_counts_of_the_other_half_against_loops():
     found = made_up(3)
     told = birth.telling(found, MADE_UP, halves=4, seed=7)
     depth, forecast, commonest, noise = [], [], [], []
-    for half in birth._halves(found, 4, seed=7):
+    for half in tables.halves(found, 4, seed=7):
         fitted, other = found[half], found[~half]
         cuts = {}
         for activation, rows in fitted.groupby("activation"):
@@ -279,12 +279,12 @@ def test_counts_of_the_other_half_against_loops():
 def test_within_groups_is_a_rule_for_each():
     found = made_up(5)
     learned, groups = found.learned.to_numpy(), found.activation.to_numpy()
-    half = next(birth._halves(found, 1, seed=2))
-    called = birth._within(birth._called_by_range(found.noise.to_numpy()), groups)(half, learned)
+    half = next(tables.halves(found, 1, seed=2))
+    called = birth._within(tables.called_by_range(found.noise.to_numpy()), groups)(half, learned)
     for group in "ab":
         mine = groups == group
         alone = np.where(mine, found.noise, np.nan)  # the others have no rank
-        expected = birth._called_by_range(alone)(half, learned)
+        expected = tables.called_by_range(alone)(half, learned)
         fitted = mine & half
         assert np.array_equal(called[fitted], expected[fitted])
         assert (called == learned)[fitted].mean() >= learned[fitted].mean()  # which calling all of them would reach
@@ -304,7 +304,7 @@ def test_the_sentences_have_the_counts():
     told = birth.telling(found, MADE_UP)
     text = " ".join(birth.sentences(found, told))
     wrong = (found.learned != found.trainable).sum()
-    assert f"Of {len(found)} runs {found.learned.sum()} learned" in text
+    assert f"Of {len(found)} runs {found.learned.sum()} had learned at the last epoch" in text
     assert f"The forecast is wrong in {wrong} of {len(found)} runs" in text
     assert "truth 1.00 +- 0.00" in text
     assert f"{100 * told.right['forecast']:.1f} +- " in text

@@ -1,5 +1,7 @@
 """The forecast beside a sweep: its figures and sentences against numbers taken by another way."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -78,26 +80,59 @@ def test_ratios_of_measured_and_predicted(study):
     assert "nowhere above 0" in findings.gradients_before_training(results, known, layers=7)
 
 
-def made_up(backward, learned, trainable):
+def made_up(backward, learned, trainable, left=None):
     runs = [f"r{i}" for i in range(len(backward))]
     expected = pd.DataFrame(
         {"run": runs, "backward": backward, "trainable": trainable, "init": "x", "layers": range(len(runs))}
     )
     expected = expected.assign(activation="relu", regime=np.where(trainable, "trainable", "vanishing"))
-    return expected, pd.DataFrame({"run": runs, "learned": learned})
+    learned = np.asarray(learned)
+    summary = pd.DataFrame({"run": runs, "learned": learned})
+    left = pd.Series(learned if left is None else left).astype("boolean")
+    summary["left_plateau"] = pd.Series(1, summary.index, "Int64").where(left.fillna(False))
+    summary["crashed"] = left & ~learned
+    return expected, summary
 
 
 def test_right_calls_are_counted():
     backward = np.geomspace(1e-6, 1e3, 40)
-    learned = (backward > 1e-4) & (backward < 30)  # a range that the fitted rule can find, and theory's misses
+    left = (backward > 1e-4) & (backward < 30)  # a range that the fitted rule can find, and theory's misses
+    learned = left & (backward > 1e-3) & (backward < 3)
     trainable = (backward > 1e-2) & (backward < 30)
-    alone, fitted = findings.right_calls(*made_up(backward, learned, trainable))
-    missed = (learned & ~trainable).sum()
-    assert f"called {40 - missed} of 40 runs right ({1 - missed / 40:.1%})" in alone
-    assert f"0 were expected to train and did not, {missed} learned all the same" in alone
-    share = float(fitted.split(" calls ")[1].split("%")[0])
+    rule, beside = findings.right_calls(*made_up(backward, learned, trainable, left))
+    missed, wrong = (left & ~trainable).sum(), (learned != trainable).sum()
+    assert "Schoenholz et al. 2017 measured" in rule
+    assert f"called {40 - missed} of 40 runs right ({1 - missed / 40:.1%}) by who left the plateau" in rule
+    assert f"0 were expected to train and never left it, {missed} left it all the same" in rule
+    assert f"By who had learned at the last epoch it called {40 - wrong} right ({1 - wrong / 40:.1%})." in rule
+    assert missed < wrong
+    commoner = 100 * max(left.mean(), 1 - left.mean())
+    assert f"calling all by what is commoner among them is right for {commoner:.1f} +-" in beside
+    share = float(re.search("gradient's share for (.*?) ", beside)[1])
     assert share >= 85
-    assert "of the 20 runs of the other half" in fitted
+    assert f"where the rule is right for {100 - 100 * missed / 40:.1f} +- " in beside
+    assert "over 100 halvings" in beside
+
+
+def test_any_column_of_calls_is_counted():
+    backward = np.geomspace(1e-6, 1e3, 40)
+    expected, summary = made_up(backward, backward > 1, backward > 10)
+    expected = expected.assign(likely=backward > 1).drop(columns=["backward", "regime"])
+    rule, beside = findings.right_calls(expected, summary, "likely", "A rule that knows")
+    assert rule.startswith("A rule that knows called 40 of 40 runs right (100.0%)")
+    assert "the rule is right for 100.0 +- 0.0 %" in beside
+    assert "gradient" not in beside
+
+
+def test_without_logs_calls_are_counted_by_who_learned_alone():
+    """Left is known of those that learned, and a count of these would call every 'trainable' right."""
+    learned = np.arange(20) % 2 == 0
+    left = pd.array([True if yes else pd.NA for yes in learned], "boolean")
+    rule, _ = findings.right_calls(*made_up(np.ones(20), learned, np.ones(20, bool), left))
+    assert "called 10 of 20 runs right (50.0%) by who had learned at the last epoch" in rule
+    assert "10 were expected to train and had not learned, 0 had learned all the same" in rule
+    assert "Of 10 runs nobody knows whether they had left the plateau before" in rule
+    assert "left it" not in rule
 
 
 def test_what_cannot_be_fitted_is_not():
