@@ -19,7 +19,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from helpers.activations import phi_of
-from helpers.quadrature import EXACT, expectation, pair_expectation
+from helpers.quadrature import EXACT, QUICK, expectation, half_differences, pair_expectation
 
 NEUTRAL = 1e-9  # so close to 1 a slope counts as 1
 ALIKE = 1e-6  # two inputs whose correlation is so close to 1 count as alike
@@ -65,13 +65,26 @@ def correlation_map(activation, c, q, sigma_w2, sigma_b2):
 def half_distance(activation, c, q, nodes=EXACT):
     """E[(phi(u1) - phi(u2))^2] / 2 for u1, u2 of variance q and correlation c; a difference, so exact near c = 1."""
     phi = phi_of(activation)
+    if nodes == QUICK:
+        return _number(half_differences(phi, _distance(c), q, of=("value",))[0])
     return pair_expectation(lambda u, v: 0.5 * (phi.value(u) - phi.value(v)) ** 2, c, q, phi.kinks, nodes)
 
 
 def chi_c(activation, c, q, sigma_w2, nodes=EXACT):
     """The slope of the correlation map where q stays: sigma_w2 Int Dz1 Dz2 phi'(u1) phi'(u2); chi1 at c = 1."""
     phi = phi_of(activation)
+    if nodes == QUICK:
+        slopes = expectation(lambda u: phi.slope(u) ** 2, q, kinks=phi.kinks, nodes=QUICK)
+        return sigma_w2 * _number(slopes - half_differences(phi, _distance(c), q, of=("slope",))[0])
     return sigma_w2 * pair_expectation(lambda u, v: phi.slope(u) * phi.slope(v), c, q, phi.kinks, nodes)
+
+
+def _distance(c):
+    return np.clip(1 - np.asarray(c, float), 0, 2)
+
+
+def _number(values):
+    return values if values.ndim else float(values)
 
 
 # ---- fixed points
