@@ -113,7 +113,7 @@ gallery: setup
 	$(BIN)/python -m helpers.gallery
 	$(BIN)/python -m helpers.bench.page
 
-## make pack     published logs as zips, notebooks with links to their pictures, as the batches leave them; make unpack: logs as files; FOLDER=results/digits for one
+## make pack     published logs as archives, notebooks with links to their pictures, as the batches leave them; make unpack: logs as files; FOLDER=results/digits for one
 pack unpack: setup
 	$(BIN)/python -m helpers.packed $@ $(FOLDER)
 

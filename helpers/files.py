@@ -101,12 +101,12 @@ def write_json(path, content):
     write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
-def write_npz(path, **arrays):
-    """Write arrays as a compressed .npz, whole."""
+def write_npz(path, *, compressed=True, **arrays):
+    """Write arrays as an .npz, whole; what is packed later takes less space there if it is not compressed before."""
     import numpy as np
 
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)
     write_whole(path, buffer.getbuffer())
 
 

@@ -54,7 +54,7 @@ class StudyFolder:
     sweeps           {name: SweepResults}
     notebooks        paths
     csvs             {path: its content}; the runs' own CSVs are not among them
-    logs             {folder, or zip, of the runs' own CSVs that others can see as well: their names}
+    logs             {folder, or archive, of the runs' own CSVs that others can see as well: their names}
     sections         {heading: paths of pictures}
     damaged          a sentence on each file that cannot be read, and so is left out
     """
@@ -202,14 +202,14 @@ def _read_csv(path):
 def _logs_of(sweeps):
     """Where the runs' own CSVs of some sweeps may lie, in the order of their paths."""
     folders = [results.folder / "runs" for results in sweeps]
-    return sorted([*folders, *map(packed.zip_of, folders)])
+    return sorted(path for folder in folders for path in (folder, packed.pack_of(folder)))
 
 
 def _names(logs):
-    """The names of the runs in a folder or a zip."""
+    """The names of the runs in a folder or an archive."""
     if logs.is_dir():
         return {path.stem for path in logs.glob("*.csv")}
-    return {name.removesuffix(".csv") for name in packed.packed_names(logs.with_suffix(""))}
+    return {name.removesuffix(".csv") for name in packed.packed_names(packed.folder_of(logs))}
 
 
 def _seen_by_others(path):
@@ -350,9 +350,9 @@ def _origin(manifest):
 
 
 def _numbers(study):
-    """Paths: the CSVs, the manifests, surfaces that are packed, and the folders or zips of the runs' own CSVs."""
+    """Paths: the CSVs, the manifests, surfaces that are packed, and the folders or archives of the runs' own CSVs."""
     homes = list(dict.fromkeys([study.folder, *(results.folder for results in study.sweeps.values())]))
-    more = [home / "manifest.json" for home in homes] + sorted(study.folder.glob("**/surfaces.zip"))
+    more = [home / "manifest.json" for home in homes] + sorted(study.folder.glob(f"**/surfaces{packed.ENDING}"))
     return [*study.csvs, *(path for path in more if path.is_file()), *sorted(study.logs)]
 
 
@@ -457,7 +457,7 @@ def _provenance(results, page):
 def _logs(results, logs, page):
     """The CSV of every run: links to files, and how to open what is packed."""
     folder = results.folder / "runs"
-    for path in (folder, packed.zip_of(folder)):
+    for path in (folder, packed.pack_of(folder)):
         rows = [row for row in results.summary.itertuples() if row.run in logs.get(path, ())]
         some = "each" if len(rows) == len(results.summary) else f"{len(rows)}"
         what = f"The CSV of {some} of {len(results.summary)} runs: a row an epoch, with the statistics of every layer"
@@ -470,8 +470,8 @@ def _logs(results, logs, page):
 
 
 def one_line(pack, run):
-    """The line of pandas that reads the CSV of a run out of a zip."""
-    return f'pd.read_csv(zipfile.ZipFile("{pack.as_posix()}").open("{run}.csv"))'
+    """The line of pandas that reads the CSV of a run out of an archive."""
+    return f'pd.read_csv(tarfile.open("{pack.as_posix()}").extractfile("{run}.csv"))'
 
 
 def _rows_of_manifest(manifest):

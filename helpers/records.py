@@ -1,7 +1,7 @@
 """Results on disk: written whole or not at all, and read back.
 
 results/<sweep>/manifest.json   CONFIG, versions, device, machine, timings, see manifests.py
-results/<sweep>/runs/*.csv      one run each, one row an epoch; of what is published packed in runs.zip, see packed.py
+results/<sweep>/runs/*.csv      one run each, one row an epoch; if published in runs.tar.xz, see packed.py
 results/<sweep>/summary.csv     one row a run
 results/<sweep>/runs.json       checksums: which runs are as they were written, see checksums.py
 results/<sweep>/figures/*.png
@@ -86,7 +86,7 @@ def read_run(path):
     """One run's CSV, plain or packed, as a DataFrame. Raises ValueError, one sentence, when it is damaged."""
     try:
         text = packed.read(path).decode()
-    except files.DamagedError:  # the zip: its sentence says it all
+    except files.DamagedError:  # the archive: its sentence says it all
         raise
     except (ValueError, OSError) as error:  # no text, or no file
         raise RecordsError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error

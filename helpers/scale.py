@@ -109,9 +109,9 @@ def measured(results):
 
 
 def packed_bytes(results):
-    """Bytes of a run's CSV in a zip of all of them, in the mean."""
+    """Bytes of a run's CSV in an archive of all of them, in the mean."""
     contents = ((f"{run}.csv", packed.read(results.run_file(run))) for run in results.summary.run)
-    return len(packed.zipped(contents)) / len(results.summary)
+    return len(packed.archive(contents)) / len(results.summary)
 
 
 def writing(results, rows=4000):

@@ -313,7 +313,7 @@ def opened_as_text(text):
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         owner = getattr(getattr(node.func, "value", None), "id", "")
         said = {keyword.arg: keyword.value for keyword in node.keywords}
-        if name == "open" and owner not in ("Image", "zipfile", "webbrowser", "os"):
+        if name == "open" and owner not in ("Image", "zipfile", "tarfile", "webbrowser", "os"):
             mode = said.get("mode", next(iter(node.args[0 if isinstance(node.func, ast.Attribute) else 1 :]), None))
             as_text = not isinstance(mode, ast.Constant) or "b" not in str(mode.value)
         else:

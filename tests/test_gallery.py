@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
+import tarfile
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -319,27 +319,27 @@ def test_packed_runs_are_linked_and_the_line_that_reads_one_does(published, tmp_
     packed.pack(copy / "wide" / "runs")
     gallery.main([str(copy)])
     page = copy / "wide" / "README.md"
-    assert {"runs.zip"} == {link for link in Reader(page).links if "runs" in link}
+    assert {"runs.tar.xz"} == {link for link in Reader(page).links if "runs" in link}
     assert not links_that_lead_nowhere(page)
     assert "The CSV of each of 8 runs" in page.read_text()
     monkeypatch.chdir(copy.parent)
     (line,) = re.findall(r"```python\n(.+)\n```", page.read_text())
-    name = re.search(r'open\("(.+)"\)', line)[1]
-    pd.testing.assert_frame_equal(eval(line, {"pd": pd, "zipfile": zipfile}), tables[name])
+    name = re.search(r'extractfile\("(.+)"\)', line)[1]
+    pd.testing.assert_frame_equal(eval(line, {"pd": pd, "tarfile": tarfile}), tables[name])
     again = copy / "wide" / "runs"
     again.mkdir()
-    (again / name).write_bytes(packed.read(again / name))  # beside the zip, as while a sweep grows
+    (again / name).write_bytes(packed.read(again / name))  # beside the archive, as while a sweep grows
     both = gallery.pages(copy)[page]
     assert "The CSV of each of 8 runs" in both
     assert "The CSV of 1 of 8 runs" in both
     assert f"runs/{name}" in both
-    packed.zip_of(again).write_bytes(b"PK")
+    packed.pack_of(again).write_bytes(b"PK")
     capsys.readouterr()
     assert gallery.main([str(copy), "--check"]) == 1
-    assert "runs.zip is left out" in capsys.readouterr().out
+    assert "runs.tar.xz is left out" in capsys.readouterr().out
     (copy.parent / ".gitignore").write_text("/results/wide/runs*\n")
     subprocess.run(["git", "init", "--quiet", copy.parent], check=True)
-    assert "runs.zip" not in gallery.pages(copy)[page]
+    assert "runs.tar.xz" not in gallery.pages(copy)[page]
 
 
 def test_a_picture_keeps_its_sentence_wherever_it_goes(tmp_path):

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import warnings
 import zipfile
 
@@ -52,17 +53,16 @@ def test_packed_files_are_read_as_they_were(folder):
             packed.read(absent)
 
 
-def test_any_other_tool_reads_the_zip(folder, tmp_path):
+def test_any_other_tool_reads_the_archive(folder, tmp_path):
     packed.pack(folder)
-    with zipfile.ZipFile(packed.zip_of(folder)) as file:
-        file.extractall(tmp_path / "out")
-        assert file.testzip() is None
-        table = pd.read_csv(file.open(NAMES[0]))
+    with tarfile.open(packed.pack_of(folder)) as file:
+        file.extractall(tmp_path / "out", filter="data")
+        table = pd.read_csv(file.extractfile(NAMES[0]))
     assert contents(tmp_path / "out") == {name: content_of(name) for name in NAMES}
     pd.testing.assert_frame_equal(table, pd.read_csv(tmp_path / "out" / NAMES[0]))
 
 
-def test_the_same_files_give_the_same_zip_whenever_and_in_whatever_steps(folder, tmp_path):
+def test_the_same_files_give_the_same_archive_whenever_and_in_whatever_steps(folder, tmp_path):
     other = shutil.copytree(folder, tmp_path / "other" / "runs")
     packed.pack(folder)
     for name in reversed(NAMES):
@@ -77,12 +77,12 @@ def test_the_same_files_give_the_same_zip_whenever_and_in_whatever_steps(folder,
     other.mkdir()
     (other.parent / "last").rename(last)
     packed.pack(other)
-    assert packed.zip_of(other).read_bytes() == packed.zip_of(folder).read_bytes()
-    with zipfile.ZipFile(packed.zip_of(folder)) as file:
-        assert {(info.date_time, info.create_system) for info in file.infolist()} == {((1980, 1, 1, 0, 0, 0), 3)}
-    written = packed.zip_of(folder).stat().st_mtime_ns
+    assert packed.pack_of(other).read_bytes() == packed.pack_of(folder).read_bytes()
+    with tarfile.open(packed.pack_of(folder)) as file:
+        assert {(info.mtime, info.uid, info.uname, info.mode) for info in file} == {(0, 0, "", 0o644)}
+    written = packed.pack_of(folder).stat().st_mtime_ns
     assert packed.pack(folder) == 0
-    assert packed.zip_of(folder).stat().st_mtime_ns == written
+    assert packed.pack_of(folder).stat().st_mtime_ns == written
 
 
 def test_unpacking_gives_the_same_files_back(folder):
@@ -90,33 +90,33 @@ def test_unpacking_gives_the_same_files_back(folder):
     packed.pack(folder)
     assert packed.unpack(folder) == 3
     assert contents(folder) == before
-    assert not packed.zip_of(folder).exists()
+    assert not packed.pack_of(folder).exists()
     assert packed.unpack(folder) == 0
 
 
-def test_a_file_beside_the_zip_is_newer(folder):
+def test_a_file_beside_the_archive_is_newer(folder):
     packed.pack(folder)
     files.write_whole(folder / NAMES[0], b"new\n")
     files.write_whole(folder / "c.csv", b"more\n")
     assert packed.read(folder / NAMES[0]) == b"new\n"
-    zipped = shutil.copy(packed.zip_of(folder), folder.parent / "kept.zip")
+    kept = shutil.copy(packed.pack_of(folder), folder.parent / "kept")
     assert packed.unpack(folder) == 2
     new = {NAMES[0]: b"new\n", "c.csv": b"more\n", **{name: content_of(name) for name in NAMES[1:]}}
     assert contents(folder) == new
     for name in NAMES[1:]:
         (folder / name).unlink()
-    shutil.move(zipped, packed.zip_of(folder))
+    shutil.move(kept, packed.pack_of(folder))
     assert packed.pack(folder) == 2
     assert {name: packed.read(folder / name) for name in packed.packed_names(folder)} == dict(sorted(new.items()))
 
 
-def test_a_zip_that_was_replaced_is_read_anew(folder, tmp_path):
+def test_an_archive_that_was_replaced_is_read_anew(folder, tmp_path):
     other = shutil.copytree(folder, tmp_path / "other" / "runs")
     packed.pack(folder)
     assert packed.read(folder / NAMES[0]) == content_of(NAMES[0])
     (other / NAMES[0]).write_bytes(b"new\n")
     packed.pack(other)
-    os.replace(packed.zip_of(other), packed.zip_of(folder))
+    os.replace(packed.pack_of(other), packed.pack_of(folder))
     assert packed.read(folder / NAMES[0]) == b"new\n"
 
 
@@ -129,11 +129,11 @@ def test_whatever_byte_is_damaged_no_wrong_one_is_read(folder):
     for name in NAMES:
         (folder / name).write_bytes(content_of(name, rows=3))
     packed.pack(folder)
-    path = packed.zip_of(folder)
+    path = packed.pack_of(folder)
     whole, noticed = path.read_bytes(), 0
 
     def read(name):
-        packed._in_memory.cache_clear()  # within a tick of the clock nothing tells two zips of one size apart
+        packed._in_memory.cache_clear()  # within a tick of the clock nothing tells two archives of one size apart
         try:
             return packed.read(folder / name)
         except (files.DamagedError, FileNotFoundError):  # or its name is another one now
@@ -144,13 +144,13 @@ def test_whatever_byte_is_damaged_no_wrong_one_is_read(folder):
         found = [read(name) for name in NAMES]
         noticed += found.count(None)
         assert all(content in (None, content_of(name, rows=3)) for name, content in zip(NAMES, found, strict=True))
-    assert noticed > len(whole) / 2  # what is left says when it was written, by whom, how large it is: nobody reads it
+    assert noticed == len(whole) * len(NAMES)
 
 
 @pytest.mark.parametrize("text", [b"", b"PK", b"version https://git-lfs.github.com/spec/v1\n"])
-def test_what_is_no_zip_is_named_and_nothing_is_lost(folder, text):
+def test_what_is_no_archive_is_named_and_nothing_is_lost(folder, text):
     packed.pack(folder)
-    path = packed.zip_of(folder)
+    path = packed.pack_of(folder)
     path.write_bytes(text)
     files.write_whole(folder / "c.csv", b"more\n")
     for action in (lambda: packed.read(folder / NAMES[0]), lambda: packed.pack(folder), lambda: packed.unpack(folder)):
@@ -179,12 +179,16 @@ def test_a_full_disk_loses_nothing(folder, monkeypatch):
     assert packed.read(folder / NAMES[0]) == before[NAMES[0]]
 
 
-def made_zip(folder, *members):
-    """A zip of (name, bytes), also of what no packing makes."""
-    path = packed.zip_of(folder)
-    with warnings.catch_warnings():
+def made_pack(folder, *members, earlier=False):
+    """An archive of (name, bytes), also of what no packing makes; `earlier`, as earlier versions packed."""
+    path = packed.packs_of(folder)[earlier]
+    if not earlier:
+        path.write_bytes(packed.archive(members))
+        return path
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:
         warnings.simplefilter("ignore")  # of a name that is there twice
-        path.write_bytes(packed.zipped(members))
+        for name, content in members:
+            file.writestr(name, content)
     return path
 
 
@@ -202,8 +206,9 @@ def made_zip(folder, *members):
         (["a.csv", "b.csv", "A.CSV"], "both 'a.csv' and 'A.CSV'"),
     ],
 )
-def test_a_zip_of_other_names_is_damaged_and_leads_nowhere(folder, names, word):
-    path = made_zip(folder, *((name, b"outside\n") for name in names))
+@pytest.mark.parametrize("earlier", [False, True])
+def test_an_archive_of_other_names_is_damaged_and_leads_nowhere(folder, names, word, earlier):
+    path = made_pack(folder, *((name, b"outside\n") for name in names), earlier=earlier)
     before = sorted(folder.parents[1].rglob("*"))
     for action in (packed.packed_names, packed.unpack, packed.pack, lambda folder: packed.read(folder / "a.csv")):
         with pytest.raises(files.DamagedError) as error:
@@ -212,6 +217,33 @@ def test_a_zip_of_other_names_is_damaged_and_leads_nowhere(folder, names, word):
         assert word in str(error.value).replace("\\\\", "\\")
     assert sorted(folder.parents[1].rglob("*")) == before
     assert packed.read(folder / NAMES[0]) == content_of(NAMES[0])
+
+
+def test_a_link_in_an_archive_leads_nowhere(folder, tmp_path):
+    with tarfile.open(packed.pack_of(folder), "w:xz") as file:
+        link = tarfile.TarInfo("a.csv")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "outside.csv")
+        file.addfile(link)
+    with pytest.raises(files.DamagedError, match=r"it holds 'a\.csv', which is no file"):
+        packed.unpack(folder)
+
+
+def test_what_an_earlier_version_packed_is_read_and_packed_anew(folder):
+    before = contents(folder)
+    path = made_pack(folder, *before.items(), earlier=True)
+    shutil.rmtree(folder)
+    assert {name: packed.read(folder / name) for name in NAMES} == before
+    files.write_whole(folder / NAMES[0], b"new\n")
+    after = {**before, NAMES[0]: b"new\n"}
+    assert {name: packed.read(folder / name) for name in NAMES} == after
+    assert packed.pack(folder) == 3
+    assert not path.exists()
+    assert {name: packed.read(folder / name) for name in packed.packed_names(folder)} == after
+    packed.unpack(folder)
+    made_pack(folder, *before.items(), earlier=True)
+    assert packed.unpack(folder) == 0
+    assert contents(folder) == after
+    assert not path.exists()
 
 
 def test_names_that_some_systems_take_for_one_are_not_packed(folder):
@@ -223,19 +255,19 @@ def test_names_that_some_systems_take_for_one_are_not_packed(folder):
     assert contents(folder) == before
 
 
-def test_one_damaged_zip_keeps_no_other_folder_from_being_packed(folder):
+def test_one_damaged_archive_keeps_no_other_folder_from_being_packed(folder):
     for name in ("a", "z"):
         shutil.copytree(folder.parent, folder.parents[1] / name)
-    path = packed.zip_of(folder)
+    path = packed.pack_of(folder)
     path.write_bytes(b"PK")
     with pytest.raises(files.DamagedError, match="is damaged"):
         packed.pack_below(folder.parents[1])
-    assert zips(folder.parents[1]) == ["a/runs.zip", "sweep/runs.zip", "z/runs.zip"]
+    assert packs(folder.parents[1]) == ["a/runs.tar.xz", "sweep/runs.tar.xz", "z/runs.tar.xz"]
     assert len(contents(folder)) == 3
 
 
-def test_a_zip_that_links_to_itself_is_a_sentence(tmp_path):
-    path = packed.zip_of(tmp_path / "runs")
+def test_an_archive_that_links_to_itself_is_a_sentence(tmp_path):
+    path = packed.pack_of(tmp_path / "runs")
     path.symlink_to(path)
     for action in (packed.packed_names, packed.exists, packed.read):
         with pytest.raises(files.DamagedError) as error:
@@ -284,7 +316,7 @@ def test_a_kill_at_any_line_loses_nothing(folder, tmp_path, what):
         assert {name: packed.read(copy / name) for name in NAMES} == {name: content_of(name) for name in NAMES}
         action(copy)
         assert {name: packed.read(copy / name) for name in NAMES} == {name: content_of(name) for name in NAMES}
-        assert packed.zip_of(copy).exists() == (what == "pack")
+        assert packed.pack_of(copy).exists() == (what == "pack")
         shutil.rmtree(tmp_path / str(line))
     assert line > 30
 
@@ -306,33 +338,33 @@ def results(folder, monkeypatch):
     return root
 
 
-def zips(root):
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.zip"))
+def packs(root):
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.tar.xz"))
 
 
 def test_what_is_published_is_packed_and_unpacked(results, capsys):
     before = {path: path.read_bytes() for path in results.rglob("*.*") if path.is_file()}
     assert packed.main(["pack"]) == 0
-    assert zips(results) == ["a/runs.zip", "b/deep/runs.zip", "b/x_s0.zip"]
+    assert packs(results) == ["a/runs.tar.xz", "b/deep/runs.tar.xz", "b/x_s0.tar.xz"]
     assert (results / "b" / "outcomes.csv").exists()
     assert sorted(path.name for path in (results / "b" / "x_s0").iterdir()) == ["experiment.json"]
     assert capsys.readouterr().out == f"{results / 'a'}: 3 files packed\n{results / 'b'}: 5 files packed\n"
     assert packed.main(["pack"]) == 0
     assert capsys.readouterr().out == "there is nothing to pack\n"
     assert packed.main(["unpack", str(results / "a")]) == 0
-    assert zips(results) == ["b/deep/runs.zip", "b/x_s0.zip"]
+    assert packs(results) == ["b/deep/runs.tar.xz", "b/x_s0.tar.xz"]
     assert packed.main(["unpack"]) == 0
     after = {path: path.read_bytes() for path in results.rglob("*.*") if path.is_file() and path.name != ".lock"}
     assert after == before
     assert packed.main(["pack", str(results / "local")]) == 0  # whoever asks for it
-    assert zips(results) == ["local/a/runs.zip"]
+    assert packs(results) == ["local/a/runs.tar.xz"]
 
 
 def test_a_folder_in_which_a_sweep_trains_is_left_alone(results, capsys):
     with files.locked(results / "a"):
         assert packed.main(["pack"]) == 1
     assert "another process is training in" in capsys.readouterr().err
-    assert zips(results) == ["b/deep/runs.zip", "b/x_s0.zip"]
+    assert packs(results) == ["b/deep/runs.tar.xz", "b/x_s0.tar.xz"]
     assert packed.main(["pack", str(results / "nowhere")]) == 1
     assert capsys.readouterr().err == f"{results / 'nowhere'} is no folder of results\n"
 

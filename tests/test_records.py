@@ -555,13 +555,13 @@ def test_packed_runs_are_read_as_plain_ones(tmp_path):
         pd.testing.assert_frame_equal(results.history(run.name), history)
         assert len(results.layers(run.name, "grad_norm").columns) == run.layers
     records.write_run(tmp_path, DEEP, random_table(DEEP, 5, rng))
-    assert len(records.load_sweep(tmp_path).history(DEEP.name)) == 6  # the file beside the zip is newer
+    assert len(records.load_sweep(tmp_path).history(DEEP.name)) == 6  # the file beside the archive is newer
 
 
-def test_a_damaged_zip_is_named_in_a_sentence(tmp_path):
+def test_a_damaged_archive_is_named_in_a_sentence(tmp_path):
     results = write_tables(tmp_path, {DEEP: random_table(DEEP, 2, np.random.default_rng(0))})
     packed.pack(tmp_path / "runs")
-    path = tmp_path / "runs.zip"
+    path = tmp_path / "runs.tar.xz"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

@@ -258,7 +258,7 @@ def load_study(folder):
 
 
 def read_history(folder, network):
-    """The log of a training. Raises StudyError where it cannot be read, DamagedError for a damaged zip."""
+    """The log of a training. Raises StudyError where it cannot be read, DamagedError for a damaged archive."""
     path = history_file(folder, network)
     try:
         table = pd.read_csv(io.BytesIO(packed.read(path)))

@@ -66,7 +66,7 @@ class Line:
 def save_surface(path, surface):
     """Write a surface or a line as .npz, whole: its arrays in their number type, its settings as JSON."""
     arrays = {"loss": surface.loss, "accuracy": surface.accuracy, "steps": surface.steps}
-    files.write_npz(path, **arrays, settings=np.array(json.dumps(surface.settings)))
+    files.write_npz(path, compressed=False, **arrays, settings=np.array(json.dumps(surface.settings)))
 
 
 def load_surface(path):

@@ -5,7 +5,7 @@
                                training.log     a line an epoch
                                experiment.json  what it is, where it came from, and at the end checksums of the CSVs
 
-Of what is published the CSVs are packed in <experiment>_s<seed>.zip, see packed.py.
+Of what is published the CSVs are packed in <experiment>_s<seed>.tar.xz, see packed.py.
 """
 
 import dataclasses
@@ -115,10 +115,10 @@ def set_aside(folder):
     folder = Path(folder)
     aside = plain = folder.with_name(f".{folder.name}.{datetime.now():%Y-%m-%d_%H%M%S}")
     count = 1
-    while aside.exists() or packed.zip_of(aside).exists():
+    while aside.exists() or packed.is_packed(aside):
         count += 1
         aside = plain.with_name(f"{plain.name}_{count}")
-    for old, new in ((folder, aside), (packed.zip_of(folder), packed.zip_of(aside))):
+    for old, new in ((folder, aside), *zip(*map(packed.packs_of, (folder, aside)), strict=True)):
         if old.exists():
             old.rename(new)
     return aside
@@ -300,7 +300,7 @@ def doubt(folder):
         if (read_about(folder) or {}).get("rows") == NOT_KEPT and not has_rows(folder):
             return None
         read_log(folder)
-    except files.DamagedError:  # the zip, which holds too much to be trained again unasked
+    except files.DamagedError:  # the archive, which holds too much to be trained again unasked
         raise
     except ValueError as error:
         return str(error)
@@ -342,7 +342,7 @@ def read_log(folder):
         metrics, signals = (_table(folder / name, about) for name in TABLES)
         epochs = _complete_epochs(about, metrics, signals)
         _check_values(about, metrics, signals)
-    except files.DamagedError:  # of the zip, or of experiment.json: its sentence says it all
+    except files.DamagedError:  # of the archive, or of experiment.json: its sentence says it all
         raise
     except (OSError, ValueError) as error:
         raise RecordsError(f"{folder} holds no whole log of an experiment ({' '.join(str(error).split())})") from error

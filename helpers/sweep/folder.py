@@ -62,7 +62,7 @@ class SweepFolder:
     """What a sweep has on disk.
 
     Finished runs may be packed, as those that are published are: they are read there, and new runs are files beside
-    the zip, which `packed.pack` takes in.
+    the archive, which `packed.pack` takes in.
 
     config    a SweepConfig whose sizes are known
     data      the Data that the runs are trained on
@@ -91,7 +91,7 @@ class SweepFolder:
         if config.resume:
             try:
                 self._find_finished()
-            except files.DamagedError as error:  # of a zip: too many runs to train again unasked
+            except files.DamagedError as error:  # of an archive: too many runs to train again unasked
                 raise ConfigError(str(error)) from error
             self._check_what_trained()
 
@@ -159,7 +159,7 @@ class SweepFolder:
         try:
             names = {path.stem for path in runs.glob("*.csv")} | {Path(name).stem for name in packed.packed_names(runs)}
         except files.DamagedError:
-            names = {"runs.zip"}
+            names = {packed.pack_of(runs).name}
         if not names:
             self._checksums = {}
             return
@@ -255,7 +255,7 @@ class SweepFolder:
         }
 
     def _file(self, run):
-        """Where the CSV of a run lies now, plain or packed, or would lie. Raises DamagedError for a damaged zip."""
+        """Where the CSV of a run lies now, plain or packed, or would lie. Raises DamagedError for a damaged archive."""
         path = records.run_file(self.path, run)
         if run in self._earlier and not packed.exists(path):
             return path.with_name(f"{self._earlier[run]}.csv")
@@ -263,7 +263,7 @@ class SweepFolder:
 
     def _find_finished(self):
         """A run whose CSV is as it was written has its row in the summary; any other is read and judged anew."""
-        packed.packed_names(self.path / "runs")  # a zip that cannot be opened ends it here
+        packed.packed_names(self.path / "runs")  # an archive that cannot be read ends it here
         for damage in (checksums.damage_of_index(self.path), checksums.damage_of_summary(self.path)):
             if damage:
                 say(f"{damage}; it is written anew from the runs")
@@ -282,13 +282,11 @@ class SweepFolder:
                     self._judge(run, path, self._row_there(path.stem) if known else None)
                 elif run.name in self._checksums:
                     gone.append(path)
-            except files.DamagedError as error:  # of a packed CSV, the others of which are read as they are
-                say(f"{path} is damaged in runs.zip ({_sentence(error.__cause__, path)}); the run is trained again")
             except (ValueError, OSError) as error:
                 say(f"{_sentence(error, path)}; the run is trained again")
         if again:
             say(f"{len(again)} runs in {self.path} are older than the start with resume False; they are trained again")
-        if gone and ((self.path / "runs").exists() or packed.zip_of(self.path / "runs").exists()):
+        if gone and ((self.path / "runs").exists() or packed.is_packed(self.path / "runs")):
             more = f" and {len(gone) - 1} more are" if len(gone) > 1 else " is"
             say(f"{gone[0]}{more} gone; what is gone is trained again")
 

@@ -341,7 +341,7 @@ def _when(started, finished):
 
 
 def download(file):
-    """A link that holds a file, plain or packed, or nothing where there is none, or only a damaged zip of it."""
+    """A link that holds a file, plain or packed, or nothing where there is none, or only a damaged archive of it."""
     try:
         return _link(packed.read(file), file.name, file.name)
     except (FileNotFoundError, files.DamagedError):

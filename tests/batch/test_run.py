@@ -217,13 +217,13 @@ def test_the_logs_of_what_is_published_are_packed_when_its_notebook_has_run(fold
     assert (folder / "results" / "local" / "a" / "runs" / "x.csv").exists()
     assert packed.packed_names(folder / "results" / "a" / "runs") == ["x.csv"]
     assert not (folder / "results" / "a" / "runs").exists()
-    (folder / "results" / "a" / "runs.zip").write_bytes(b"PK")
+    (folder / "results" / "a" / "runs.tar.xz").write_bytes(b"PK")
     capsys.readouterr()
     given = write_yaml(folder / "published.yaml", notebook=notebook, save_dir="results/a", name="y")
     assert main([given]) == 0  # nothing is lost
     error = capsys.readouterr().err
     assert "its logs are not packed" in error
-    assert "runs.zip is damaged" in error
+    assert "runs.tar.xz is damaged" in error
     assert error.count("\n") == 1
     assert (folder / "results" / "a" / "runs" / "y.csv").exists()
 

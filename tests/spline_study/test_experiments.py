@@ -546,7 +546,7 @@ def test_a_log_that_was_moved_away_is_trained_anew(tmp_path, monkeypatch, capsys
     else:
         if moved.endswith("packed"):
             packed.pack(old)
-        for path in (old, packed.zip_of(old)):
+        for path in (old, packed.pack_of(old)):
             if path.exists():
                 path.rename(tmp_path / f"moved_{path.name}")
     study(tmp_path, {"a": {"lr": lr}}).run()

@@ -134,15 +134,15 @@ def test_a_packed_log_is_read_and_goes_on(tmp_path, whole, monkeypatch, capsys):
     log, once = read_log(tmp_path / "a_s0"), read_log(whole)
     assert log.metrics.drop(columns="train_time").equals(once.metrics.drop(columns="train_time"))
     assert log.signals.equals(once.signals)
-    assert not (tmp_path / "a_s0.zip").exists()
+    assert not (tmp_path / "a_s0.tar.xz").exists()
 
-    (tmp_path / "b_s0.zip").write_bytes(b"PK")
+    (tmp_path / "b_s0.tar.xz").write_bytes(b"PK")
     capsys.readouterr()
     assert [log.name for log in find_logs(tmp_path)] == ["a"]
-    assert capsys.readouterr().out.startswith(f"left out: {tmp_path / 'b_s0.zip'} is damaged")
+    assert capsys.readouterr().out.startswith(f"left out: {tmp_path / 'b_s0.tar.xz'} is damaged")
     (tmp_path / "a_s0" / "experiment.json").unlink()
-    (tmp_path / "a_s0.zip").write_bytes(b"PK")
-    with pytest.raises(ConfigError, match=r"a_s0\.zip is damaged"):
+    (tmp_path / "a_s0.tar.xz").write_bytes(b"PK")
+    with pytest.raises(ConfigError, match=r"a_s0\.tar\.xz is damaged"):
         study(tmp_path, {"a": {}})
 
 

@@ -23,7 +23,7 @@ from helpers.spline_study.experiments import experiments
 def test_published_tables_are_those_of_the_logs_and_keep_what_has_no_rows(tmp_path, study):
     """Written anew from what is there, outcomes.csv and epochs.csv come out as they are, byte for byte."""
     published = ROOT / "results" / "splines" / study
-    for path in [*published.glob("*_s*/experiment.json"), *published.glob("*_s?.zip"), *published.glob("*.csv")]:
+    for path in [*published.glob("*_s*/experiment.json"), *published.glob("*_s?.tar.xz"), *published.glob("*.csv")]:
         (tmp_path / path.relative_to(published)).parent.mkdir(exist_ok=True)
         shutil.copy(path, tmp_path / path.relative_to(published))
     logs = log_module.find_logs(tmp_path)

@@ -1132,11 +1132,11 @@ def test_a_packed_sweep_is_opened_as_it_was(once, tmp_path, monkeypatch):
 @pytest.mark.parametrize("grown", [{"seeds": [0, 1]}, {"num_epochs": 4}])
 def test_a_packed_sweep_grows(once, tmp_path, grown):
     folder = packed_copy(once, tmp_path / "sweep")
-    zipped = (folder / "runs.zip").read_bytes()
+    packed_before = (folder / "runs.tar.xz").read_bytes()
     results = train(folder, **grown)
     expected = train(tmp_path / "anew", **grown)
     assert_same(results, expected)
-    assert (folder / "runs.zip").read_bytes() == zipped
+    assert (folder / "runs.tar.xz").read_bytes() == packed_before
     written = {path.stem for path in (folder / "runs").iterdir()}
     assert written == set(results.summary.run) - (set() if "num_epochs" in grown else set(once.summary.run))
     packed.pack(folder / "runs")
@@ -1155,11 +1155,11 @@ def test_a_flipped_digit_of_a_packed_run_is_noticed(once, tmp_path, capsys):
     assert Sweep(tiny(folder)).todo() == []
 
 
-def test_a_damaged_zip_is_refused_before_anything_is_trained(once, tmp_path):
+def test_a_damaged_archive_is_refused_before_anything_is_trained(once, tmp_path):
     folder = packed_copy(once, tmp_path / "sweep")
-    (folder / "runs.zip").write_bytes((folder / "runs.zip").read_bytes()[:-30])
+    (folder / "runs.tar.xz").write_bytes((folder / "runs.tar.xz").read_bytes()[:-30])
     before = contents(folder)
-    with pytest.raises(ConfigError, match=r"runs\.zip is damaged") as error:
+    with pytest.raises(ConfigError, match=r"runs\.tar\.xz is damaged") as error:
         Sweep(tiny(folder))
     assert one_sentence(error)
     assert contents(folder) == before

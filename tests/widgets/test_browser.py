@@ -297,12 +297,12 @@ def test_packed_runs_are_shown_as_plain_ones_are(tmp_path):
     assert app.note.value == ""
     assert app.curves.value == plain.curves.value
     assert app.by_layer.value == plain.by_layer.value
-    (tmp_path / "sweep" / "runs.zip").write_bytes(b"PK")
+    (tmp_path / "sweep" / "runs.tar.xz").write_bytes(b"PK")
     app = ResultsBrowser(tmp_path)
-    assert "runs.zip is damaged" in app.note.value
+    assert "runs.tar.xz is damaged" in app.note.value
     assert app.run_csv.value == ""
     assert app.add.disabled
-    (tmp_path / "sweep" / "runs.zip").unlink()
+    (tmp_path / "sweep" / "runs.tar.xz").unlink()
     assert "was not kept" in ResultsBrowser(tmp_path).note.value
 
 
