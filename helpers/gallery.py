@@ -116,7 +116,7 @@ def read_study(folder, sweeps):
 
     notebooks = found("*.ipynb", _read_executed, homes)
     notebooks = {path: content for path, content in notebooks.items() if ".failed" not in path.suffixes}
-    csvs = found("*.csv", _read_csv, [*homes, beside]) | found("*.csv.gz", _read_csv, homes)
+    csvs = found("*.csv", _read_csv, [*homes, beside]) | found("*.csv.[bg]z*", _read_csv, homes)
     pictures = [path for kind in PICTURES for path in found(f"figures/*.{kind}", sentence_of, [*homes, beside])]
     by_folder = _readable(sweeps.values(), _load_sweep, damaged)
     loaded = {name: by_folder[path] for name, path in sweeps.items() if path in by_folder}
@@ -195,7 +195,7 @@ def _readable(paths, read, damaged):
 
 def _read_csv(path):
     """The table, of a compressed one its first rows: it is long, and none of it is shown."""
-    rows = SHORT + 1 if path.suffix == ".gz" else None
+    rows = SHORT + 1 if path.suffix != ".csv" else None
     return pd.read_csv(path, dtype=str, keep_default_na=False, nrows=rows)
 
 
@@ -502,7 +502,7 @@ def _short_csvs(study, page):
     summaries = [results.folder / "summary.csv" for results in study.sweeps.values()]
     for path, content in study.csvs.items():
         if (
-            path.suffix != ".gz"
+            path.suffix == ".csv"
             and path not in summaries
             and 0 < len(content) <= SHORT
             and len(content.columns) <= NARROW

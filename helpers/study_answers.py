@@ -21,9 +21,9 @@ def answers(results, questions):
 def studies(folder, file, load, is_finished):
     """The finished studies in the folders of a folder, as `load` gives them, by their order.
 
-    file  that each such folder has
+    file  that each such folder has, a pattern
     """
-    found = sorted(path.parent for path in Path(folder).glob(f"*/{file}"))
+    found = sorted({path.parent for path in Path(folder).glob(f"*/{file}")})
     return [load(path) for path in found if is_finished(path)]
 
 

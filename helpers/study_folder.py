@@ -287,7 +287,7 @@ class StudyFolder:
         marks = {table: files.checksum(content) for table, content in contents.items()}
         self._write_manifest({**self.manifest, "writing": marks})  # by which a kill in between is known
         for table, content in contents.items():
-            files.write_whole(self.layout.table_file(self.path, table), content)
+            self.layout.write_table(self.path, table, content)
         manifest = {key: value for key, value in self.manifest.items() if key != "writing"}
         known = {task: self._for_manifest(task, self._records[task], manifest["parts"]) for task in tasks}
         finished = files.now() if complete else None

@@ -2,10 +2,11 @@
 
 While a study goes on, each finished task has a file of its own, state/rows/<task>.json; the tables are written from
 these. A table begins with the columns that say of what a row is, and ends with `task`, the name of the task that gave
-it. One that is long is compressed, and may leave out what another table says of the same task.
+it. One that is long is compressed by bzip2, which leaves three quarters of what gzip does of numbers, and may leave
+out what another table says of the same task. Earlier versions wrote `.csv.gz`, which is read where there is no other.
 """
 
-import gzip
+import bz2
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -62,7 +63,19 @@ class Tables:
         return {name: cell(row.get(name)) for name in columns}
 
     def table_file(self, folder, table):
-        return Path(folder) / f"{table}.csv{'.gz' if table in self.long else ''}"
+        """Where a table is written."""
+        return Path(folder) / f"{table}.csv{'.bz2' if table in self.long else ''}"
+
+    def written_file(self, folder, table):
+        """Where a table lies, also as an earlier version wrote it."""
+        now, earlier = self.table_file(folder, table), Path(folder) / f"{table}.csv.gz"
+        return earlier if table in self.long and earlier.exists() and not now.exists() else now
+
+    def write_table(self, folder, table, content):
+        """Write the bytes of a table, whole."""
+        files.write_whole(self.table_file(folder, table), content)
+        if table in self.long:
+            files.make_way(Path(folder) / f"{table}.csv.gz")
 
     def table_bytes(self, table, rows):
         """The file of a table of rows, dicts of cells that are texts; the same rows give the same bytes."""
@@ -70,11 +83,11 @@ class Tables:
         columns = [name for name in self.columns_of(table) if name not in left_out]
         frame = pd.DataFrame(rows, columns=columns, dtype=str).fillna("")
         text = frame.to_csv(index=False, lineterminator="\n").encode()
-        return gzip.compress(text, mtime=0) if table in self.long else text
+        return bz2.compress(text) if table in self.long else text
 
     def read_rows(self, folder, table):
         """{task: [rows, dicts of texts]} of a table. Raises StudyError."""
-        path, first = self.table_file(folder, table), self.first[table]
+        path, first = self.written_file(folder, table), self.first[table]
         try:
             frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         except (ValueError, OSError, EOFError, zlib.error) as error:
@@ -114,7 +127,7 @@ class Tables:
     def damage(self, folder, manifest):
         """What is wrong with a table, as a sentence; None for nothing."""
         for table, checksum in manifest.get("tables", {}).items():
-            path = self.table_file(folder, table)
+            path = self.written_file(folder, table)
             try:
                 there = files.checksum(path.read_bytes())
             except OSError as error:

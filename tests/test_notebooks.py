@@ -349,7 +349,7 @@ def test_stitching_stitches_networks_and_answers_its_questions(tmp_path):
     assert set(study.layers.part) == {"sweep"}
     text = printed(outputs)
     assert "no part of STITCHES" not in text
-    assert "pairs.csv.gz: " in text
+    assert "pairs.csv.bz2: " in text
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 

@@ -1,5 +1,7 @@
 """The folder of a study that writes tables: what each task was made for, and what a kill leaves at every write."""
 
+import bz2
+import gzip
 import json
 import os
 import shutil
@@ -8,10 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from toy_study import LAYOUT, ToyStudy, Work, Worker
 
-from helpers import lanes, manifests, study_folder
+from helpers import files, lanes, manifests, study_folder
 from helpers.study_tables import StudyError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -192,6 +195,23 @@ def _start_again(folder):
     study_folder.Once.__call__ = lambda self, text: lines.append(text)
     ToyStudy(folder, {"p": 2}, names=("a",)).run()
     (folder / "said.json").write_text(json.dumps(lines))
+
+
+def test_a_long_table_of_an_earlier_version_is_read_and_written_anew(folder):
+    """They were gzip's, with their own checksum in the manifest."""
+    before, now = LAYOUT.load(folder)[1]["draws"], folder / "draws.csv.bz2"
+    earlier = folder / "draws.csv.gz"
+    earlier.write_bytes(gzip.compress(bz2.decompress(now.read_bytes())))
+    now.unlink()
+    manifest = manifests.read(folder)
+    manifests.write(
+        folder, {**manifest, "tables": {**manifest["tables"], "draws": files.checksum(earlier.read_bytes())}}
+    )
+    pd.testing.assert_frame_equal(LAYOUT.load(folder)[1]["draws"], before)
+    ToyStudy(folder, {"p": 3}, names=("a", "b")).run()
+    assert now.exists()
+    assert not earlier.exists()
+    assert len(LAYOUT.load(folder)[1]["draws"]) > len(before)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -2,7 +2,7 @@
 
     <save_dir>/manifest.json   settings, origin, what is finished
                *.csv           the tables below; six significant digits, an empty cell for what is not known
-               along.csv.gz, bands.csv.gz    those that are long, without the columns that another table has
+               along.csv.bz2, bands.csv.bz2    those that are long, without the columns that another table has
                draws/<task>.npz    of data with one input: some draws of each chain, (chains, draws, d), in the
                                sampler's coordinates: of a tunnel logit t, then xi
                curves/<curve>.npz  control points, (K + 1, D), of curves that are small

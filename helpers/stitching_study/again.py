@@ -1,4 +1,4 @@
-"""A map of a study fitted once more, as from its row in pairs.csv.gz: tables hold numbers, no maps."""
+"""A map of a study fitted once more, as from its row in pairs.csv.bz2: tables hold numbers, no maps."""
 
 from helpers.stitching import evaluate_many, fit
 from helpers.stitching_study.rows import numeric
@@ -6,7 +6,7 @@ from helpers.stitching_study.stitches import anchors_of
 
 
 def again(row, pool, held_out, settings):
-    """(Map, its dict of `evaluate_many`) of a row of pairs.csv.gz.
+    """(Map, its dict of `evaluate_many`) of a row of pairs.csv.bz2.
 
     pool, held_out  the two Pairs that `StitchingStudy.pair` gives for the row's networks
     settings        of the row's part: study.settings.parts[row.part]

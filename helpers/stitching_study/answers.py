@@ -139,7 +139,7 @@ def answers(results):
 
 def studies(folder):
     """The finished studies in the folders of a folder, StudyResults by their order."""
-    return study_answers.studies(folder, "pairs.csv.gz", load_study, is_finished)
+    return study_answers.studies(folder, "pairs.csv.[bg]z*", load_study, is_finished)
 
 
 def table(those):

@@ -435,10 +435,10 @@ def architectures(table):
 def four(results):
     """How many rows each of the four tables has, and what a row is."""
     tables = {
-        "pairs.csv.gz": (results.pairs, "a pair, map, lambda, way and number of anchors, and draw"),
-        "classes.csv.gz": (results.classes, "the same and a class"),
-        "errors.csv.gz": (results.errors, "the same: mean and variance over images"),
-        "images.csv.gz": (results.images, "the same: share of the best and worst images that are the parents' too"),
+        "pairs.csv.bz2": (results.pairs, "a pair, map, lambda, way and number of anchors, and draw"),
+        "classes.csv.bz2": (results.classes, "the same and a class"),
+        "errors.csv.bz2": (results.errors, "the same: mean and variance over images"),
+        "images.csv.bz2": (results.images, "the same: share of the best and worst images that are the parents' too"),
     }
     return [f"{name}: {len(table):,} rows, each of {what}" for name, (table, what) in tables.items()]
 

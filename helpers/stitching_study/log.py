@@ -2,7 +2,7 @@
 
     <save_dir>/manifest.json   settings, origin, what is finished
                models.csv      the tables below; six significant digits, an empty cell for what is not known;
-               *.csv.gz        classes, errors and images are without the columns that pairs has of the same task
+               *.csv.bz2        classes, errors and images are without the columns that pairs has of the same task
                state/          weights, rows and states of what is not finished: not published
 
 `models.csv`, a row a network, whatever parts use it:

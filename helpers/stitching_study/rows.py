@@ -177,7 +177,7 @@ def unseen_by_a(classes):
 
 
 def of_runs(results):
-    """The rows of layers.csv.gz of each part's first map and most anchors, with `pair`, "A to B", and `depth` of A.
+    """The rows of layers.csv.bz2 of each part's first map and most anchors, with `pair`, "A to B", and `depth` of A.
 
     Pairs of runs of which one diverged have no numbers, and are left out.
     """

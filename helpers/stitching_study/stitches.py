@@ -412,7 +412,7 @@ def asked_of(settings, first, there):
 
 
 def which(row):
-    """Which map of which anchors a row is of, as texts; in layers.csv.gz between which layers."""
+    """Which map of which anchors a row is of, as texts; in layers.csv.bz2 between which layers."""
     return tuple(str(row[name]) for name in WHICH if name in row)
 
 

@@ -74,7 +74,7 @@ class StitchingStudy:
             if here and layer1 in (None, plan.layer1) and layer2 in (None, plan.layer2):
                 return self._checked_pair(plan)
         raise log.StudyError(
-            f"the study has no pair {model1!r}, {model2!r} in part {part!r} at these layers; see pairs.csv.gz"
+            f"the study has no pair {model1!r}, {model2!r} in part {part!r} at these layers; see pairs.csv.bz2"
         )
 
     def _checked_pair(self, plan):
