@@ -16,7 +16,7 @@ FLOORS = (
     # 2: networks and how they train
     "theory networks training loading cluster",
     # 3: the studies
-    "sweep he_factor plateaus phase scale spline_study landscapes landscape_study "
+    "sweep he_factor plateaus phase calls scale spline_study landscapes landscape_study "
     "study_tables study_settings study_folder study_answers paths path_study stitching stitching_study prescriptions",
     # 4: what people touch
     "widgets gallery batch bench",

@@ -36,6 +36,7 @@ JUDGED_ON = {
     "critical": ("critical/digits", "critical/mnist"),
     "signal": "signal",
     "fifty layers": "splines/fifty_layers",
+    "momentum": "signal/calibration/momentum",
 }
 FIRST_EPOCHS = {"mnist, 10 epochs": 10}  # how many epochs of the runs count, where not all
 HALVINGS = 100
@@ -269,8 +270,8 @@ def sentences(counted, sets):
         )
         yield (
             f"{name}: fitted on other sweeps, the rule calls {own.right:.0f} of {own.of:.0f} runs right "
-            f"({own.share:.1%}; by who had learned at the last epoch {own.by_learned:.1%}); six depth scales, measured by "
-            f"Schoenholz et al. 2017, {before.share:.1%}; a depth for each activation "
+            f"({own.share:.1%}; by who had learned at the last epoch {own.by_learned:.1%}); six depth scales "
+            f"(Schoenholz et al. 2017) {before.share:.1%}; a depth for each activation "
             f"{words.mean(100 * depth.share, 100 * depth.share_std, '.1f')} %; the rule fitted on half of all cells "
             f"{words.mean(100 * here.share, 100 * here.share_std, '.1f')} %, both on the other half."
         )
