@@ -34,13 +34,15 @@ OVERVIEW = ("accuracy_map", "effect_of_the_factor")  # pictures for the overview
 MANIFEST_TEXTS = ("title", "question", "answer", "note", "device", "machine", "finished", "made", "started")
 BEST = 10  # so many combinations are listed as the best
 SHORT, NARROW = 40, 20  # a CSV of at most so many rows and columns is shown in full
-COUNTS = ["runs", "learned", "diverged", "highest test accuracy"]
+COUNTS = ["runs", "left the plateau", "learned", "crashed", "diverged", "highest test accuracy"]
 WORDS = (
-    "A *run* is one network from birth to its last epoch. It has *learned* when its final train accuracy lies at least "
-    "halfway between always guessing the commonest class and 1, and *diverged* when its loss became infinite or no "
-    "number. Where there are several seeds, accuracies are means over them, and what follows `+-` is their standard "
-    "deviation."
+    "A *run* is one network from birth to its last epoch. It has *left the plateau* when its train accuracy was, after "
+    "any epoch, at least halfway between always guessing the commonest class and 1, *learned* when it is so after the "
+    "last, *crashed* when it had left the plateau and has not learned, and *diverged* when its loss became infinite or "
+    "no number. Accuracies are those of the last epoch. Where there are several seeds, they are means over them, and "
+    "what follows `+-` is their standard deviation."
 )
+UNKNOWN = "unknown"  # where the logs of runs that had not learned were not kept
 WRITTEN = "*Written by `make gallery` from the files in this folder; what is changed here by hand is overwritten.*"
 
 
@@ -361,10 +363,13 @@ def _counts(sweeps, **fixed):
     runs = [results.select(**fixed) for results in sweeps]
     if not sum(map(len, runs)):
         return [""] * len(COUNTS)
-    learned, diverged = (sum(int(rows[name].sum()) for rows in runs) for name in ("learned", "diverged"))
+    rows = pd.concat(runs)
+    left, learned, diverged = records.has_left(rows), rows.learned.sum(), rows.diverged.sum()
+    known = [left.sum(), (left & ~rows.learned).sum()] if left.notna().all() else [UNKNOWN, UNKNOWN]
     cells = pd.concat([tables.cells(results, **fixed) for results in sweeps])
     best = cells.test_acc[cells.diverged == 0].max()
-    return [sum(map(len, runs)), learned, diverged, "" if np.isnan(best) else f"{best:.3f}"]
+    best = "" if np.isnan(best) else f"{best:.3f}"
+    return [len(rows), known[0], learned, known[1], diverged, best]
 
 
 # ---- the overview
@@ -429,11 +434,18 @@ def _best(results):
     if always.empty:
         yield "No combination learned in every seed."
         return
-    rows = [[*always.index.names, "test accuracy", "train accuracy", "epochs to 95 % of own peak"]]
+    within = "test accuracy over the last epochs"
+    rows = [[*always.index.names, "test accuracy", within, "train accuracy", "epochs to 95 % of own peak"]]
     for axes, cell in list(zip(always.index, always.itertuples(), strict=True))[:BEST]:
         test, train = words.mean(cell.test_acc, cell.test_acc_std), words.mean(cell.train_acc, cell.train_acc_std)
-        rows.append([*map(plain, axes), test, train, words.mean(cell.epochs, cell.epochs_std, ".2f")])
-    yield f"{len(always)} of {len(cells)} finished combinations learned in every seed; of these the most accurate:"
+        runs = results.select(**dict(zip(always.index.names, axes, strict=True))).run
+        last = tables.last_epochs(results, runs)
+        last = "" if last is None else f"{words.span(last, '.3f')} ({last.shape[1]} epochs)"
+        rows.append([*map(plain, axes), test, last, train, words.mean(cell.epochs, cell.epochs_std, ".2f")])
+    yield (
+        f"{len(always)} of {len(cells)} finished combinations learned in every seed; of these the most accurate at the "
+        "last epoch:"
+    )
     yield table(rows)
 
 

@@ -253,17 +253,20 @@ def depth_map(results, table, multiples=SCALES):
     figure.colorbar(image, ax=axes, label="train accuracy after the last epoch")
     sigma_b2 = ", ".join(f"{value:g}" for value in sorted(set(table.sigma_b2)))
     figure.suptitle(f"{', '.join(config['activations'])}, width {config['hidden_size']}, sigma_b2 = {sigma_b2}")
-    return Picture("depth_map", figure, depth_in_scales(table, max(config["layers_list"])))
+    return Picture("depth_map", figure, depth_in_scales(table, max(config["layers_list"]), len(config["seeds"])))
 
 
-def depth_in_scales(table, deepest):
-    """How the trainable depth compares with xi_c, where neither end of the map cuts it off, in words."""
+def depth_in_scales(table, deepest, seeds=1):
+    """How the trainable depth compares with xi_c, where neither end of the map cuts it off, in words.
+
+    seeds  how many networks each point of the map has
+    """
     inside = table[(table.depth > 0) & (table.depth < deepest) & np.isfinite(table.xi_c)]
     if len(inside) < 3:
         return "Too few of these networks have a trainable depth inside the map to compare it with xi_c."
     middle, spread = words.median(inside.depth / inside.xi_c, ".1f", "values of sigma_w2")
     rank = inside.depth.rank().corr(inside.xi_c.rank())
     return (
-        f"The deepest network that learned is {middle} xi_c deep ({spread}); depth and xi_c rank these alike with a "
-        f"correlation of {rank:.2f}."
+        f"The deepest network that had learned at the last epoch is {middle} xi_c deep ({spread}; "
+        f"{words.counted(seeds, 'seed')} each); depth and xi_c rank these alike with a correlation of {rank:.2f}."
     )

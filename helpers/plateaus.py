@@ -37,7 +37,8 @@ def plateau(results):
 def leaving_table(results):
     """The summary, one row a run, with what the plateau is about.
 
-    left            epochs until the train loss falls to 0.9 log(classes); NaN for a run that stays
+    left            epochs until the train loss falls to 0.9 log(classes); NaN for a run that stays. This is the first
+                    sign of leaving: `left_plateau` of the summary asks for a train accuracy that is halfway to 1
     first_gradient  gradient norm of the first hidden layer before training
     step            lr times first_gradient: how far the first step moves the first layer
     """
@@ -125,7 +126,8 @@ def who_learned(results, table):
             best = finite.final_test_acc.idxmax()
             text += f", best {finite.final_test_acc[best]:.3f} with {_names(table)[best]}"
         parts.append(text + (f", {lost} diverged" if lost else ""))
-    return f"Test accuracy after {results.config['num_epochs']} epochs. {'; '.join(parts)}."
+    seeds = words.counted(len(results.config["seeds"]), "seed")
+    return f"Test accuracy at the last of {results.config['num_epochs']} epochs ({seeds}). {'; '.join(parts)}."
 
 
 def curves_by_lr(results, table, column="train_loss"):

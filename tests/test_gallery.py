@@ -208,7 +208,26 @@ def test_counts_are_those_of_the_summary(published):
             accuracies.setdefault((row["init"], row["layers"]), []).append(float(row["final_test_acc"]))
         best = max(sum(values) / len(values) for values in accuracies.values())
         learned = sum(row["learned"] == "True" for row in some)
-        assert cells_of(published / "wide/README.md", name)[1:] == [str(len(some)), str(learned), "0", f"{best:.3f}"]
+        left, crashed = (sum(row[name] not in ("", "False") for row in some) for name in ("left_plateau", "crashed"))
+        assert cells_of(published / "wide/README.md", name)[1:] == [
+            *map(str, (len(some), left, learned, crashed, 0)),
+            f"{best:.3f}",
+        ]
+
+
+def test_without_logs_it_is_unknown_who_crashed(published, tmp_path):
+    copy = shutil.copytree(published, tmp_path / "results")
+    path = copy / "wide/summary.csv"
+    (copy / "wide/runs.json").unlink()
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    gone = [lines[0].index(name) for name in ("left_plateau", "crashed")]
+    path.write_text("".join(",".join(v for i, v in enumerate(line) if i not in gone) + "\n" for line in lines))
+    known = gallery.pages(copy)[copy / "wide/README.md"]
+    assert "| **all** | 8 |" in known
+    assert "unknown" not in known
+    shutil.rmtree(copy / "wide/runs")
+    all_of_it = "| **all** | 8 | unknown | 0 | unknown | 0 |"
+    assert all_of_it in gallery.pages(copy)[copy / "wide/README.md"]
 
 
 def test_a_page_says_where_its_numbers_come_from(published):

@@ -212,7 +212,7 @@ def test_splines_logs_gradients_and_answers_its_questions(tmp_path):
     assert "10 networks: 5 experiments (clipped, learnable_spline, relu, sigmoid, spline); 0 are finished" in text
     assert "in 4 runs): at initialisation the spline does not help." in text
     assert "- Of 2 runs of the published spline" in text
-    assert "Beside it: relu (lr 0.0003) learned in" in text
+    assert "Beside it, validation accuracy at the last epoch: relu (lr 0.0003) learned in" in text
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 

@@ -81,7 +81,8 @@ def test_sentences_about_the_map():
     table = pd.DataFrame(rows, columns=["init", "sigma_w2", "sigma_b2", "xi_c", "c", "depth"]).set_index("init")
     sentence = phase.depth_in_scales(table, 80)
     assert "4.0 xi_c deep" in sentence
-    assert "4.0 to 4.0" in sentence
+    assert "4.0 to 4.0; 1 seed each)" in sentence
+    assert "; 3 seeds each)" in phase.depth_in_scales(table, 80, 3)
     assert "correlation of 1.00" in sentence
     assert "Too few" in phase.depth_in_scales(table, 20)  # the map ends before the networks do
 

@@ -1,11 +1,14 @@
 """The pages that people read: their code runs and gives what they say, their commands exist, their links hold."""
 
 import ast
+import math
 import re
 import subprocess
 from functools import cache
 from urllib.parse import unquote
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from helpers import ROOT, records, theory, words
@@ -187,6 +190,44 @@ def test_the_calls_on_the_digits_are_those_of_the_results():
     row = ["digits", f"{rule.right:g} of {rule.of:g} ({shares[0]})", f"{learned.sum()} ({100 * learned.mean():.1f} %)"]
     row += [f"{100 * commonest.share:.1f} %", shares[1]]
     assert f"| {' | '.join(row)} |" in PAGES["docs/found.md"][0]
+
+
+def test_what_is_said_of_single_cells_is_what_the_results_say():
+    text = " ".join(PAGES["docs/found.md"][0].split())
+    digits = records.load_sweep(ROOT / "results/digits")
+    last = [digits.history(f"orthogonal_tanh_50L_s{seed}").test_acc.tail(10) for seed in range(3)]
+    ends = [history.iloc[-1] for history in last]
+    low, high = min(map(min, last)), max(map(max, last))
+    assert (
+        f"{np.mean(ends):.3f} +- {np.std(ends, ddof=1):.3f} there, and of {low:.3f} to {high:.3f} over the last 10"
+        in text
+    )
+    accuracies, learned = [], 0
+    for name in ("digits", "mnist"):
+        rows = records.load_sweep(ROOT / "results/critical" / name)
+        rows = rows.select(init="critical", activation="sigmoid", layers=50)
+        accuracies += [f"{rows.final_train_acc.min():.2f} to {rows.final_train_acc.max():.2f} on"]
+        learned += rows.learned.sum()
+        assert len(rows) == 3
+    assert f"{learned} of 6 runs have learned (train accuracy at the last epoch {accuracies[0]} the digits, " in text
+    assert f"{accuracies[1]} MNIST)" in text
+    config = {"activations": ["sigmoid"], "init_types": ["critical"], "layers_list": [50], "device": "cpu"}
+    assert theory.forecast(config).trainable.all()
+
+
+def test_the_splines_differ_as_surely_as_is_said():
+    """Fisher's exact test of 3 of 5 against 0 of n: the chance that all 3 lie among the 5, and its like."""
+    table = (
+        pd.read_csv(ROOT / "results/splines/digits/outcomes.csv").groupby("experiment").left_at.agg(["count", "size"])
+    )
+    assert table.loc["spline_control"].tolist() == [3, 5]
+    values = []
+    for other in ("spline_smooth", "spline_clipped"):
+        left, runs = table.loc[other]
+        assert left == 0
+        chances = [math.comb(5, k) * math.comb(runs, 3 - k) / math.comb(5 + runs, 3) for k in range(4)]
+        values.append(f"{sum(p for p in chances if p <= chances[3] * (1 + 1e-9)):.2f}")
+    assert f"(Fisher's exact test, p = {' and '.join(values)})" in PAGES["docs/found.md"][0]
 
 
 def test_every_key_of_config_is_explained():

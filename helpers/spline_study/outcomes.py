@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import fisher_exact
 
 from helpers import files, theory, words
 from helpers.activations import FAMILIES
@@ -16,6 +17,7 @@ from helpers.activations.splines import SMOOTH
 from helpers.config import ConfigError, SweepConfig
 from helpers.records import halfway
 from helpers.spline_study.log import BEYOND, by_name, not_kept
+from helpers.sweep.tables import LAST
 
 BLOWN_UP = 100.0  # a batch's loss that many times that of guessing has blown up; relu's ordinary spikes reach some 10
 HELPS = 2.0  # a gradient that many times the sigmoid's is called a help
@@ -207,13 +209,22 @@ def takeoffs_in_words(logs):
     parts = []
     for name, mine in by_name(_published(logs)).items():
         parts.append(_fate(name, mine))
-        others = [log for log in logs if _setting(log) == _setting(mine[0]) and _difference(log)]
-        parts += [_fate(f"the same {_difference(kin[0])} ({other})", kin) for other, kin in by_name(others).items()]
+        parts += [_fate(f"the same {_difference(kin[0])} ({other})", kin) for other, kin in _kin(logs, mine).items()]
     return "; ".join(parts) + "." if parts else "None of these logs is of the published spline without clipping."
 
 
+def _kin(logs, mine):
+    """{experiment: its logs} of those that differ from some of one experiment in clipping or tails alone."""
+    return by_name([log for log in logs if _setting(log) == _setting(mine[0]) and _difference(log)])
+
+
 def was_it_an_accident(logs):
-    """Question 2: whether the published spline left its plateau by a blow-up; empty where it cannot be answered."""
+    """Question 2: whether the published spline left its plateau by a blow-up; empty where it cannot be answered.
+
+    That a blow-up came before is no proof where all runs blow up. Fisher's exact test (two-sided) says how surely two
+    shares differ: of runs that left the plateau, among those that blew up and those that did not, and with and without
+    clipping or smooth tails.
+    """
     table = outcomes_of(_published(logs))
     if len(table) == 0:
         return ""
@@ -222,12 +233,37 @@ def was_it_an_accident(logs):
     text = f"Of {len(table)} runs of the published spline {len(left)} left the plateau, {table.learned.sum()} learned"
     if len(left) == 0:
         return f"{text}: there is no gain here to explain."
-    some = "no accident's" if after == 0 else "at times an accident's"
-    verdict = "an accident's, every time" if after == len(left) else some
-    return (
-        f"{text}; of those that left it, {after} had seen their loss blow up before, so the gain is {verdict}. "
-        f"{len(blown) - blown.left_at.notna().sum()} blew up and have not left it."
-    )
+    verdict = "compatible with an accident" if after else "no accident"
+    verdict = f"at times {verdict}" if 0 < after < len(left) else verdict
+    found = [
+        f"{text}; of those that left it, {after} had seen their loss blow up before: the gain is {verdict}.",
+        f"{len(blown) - blown.left_at.notna().sum()} blew up and have not left it.",
+    ]
+    if len(blown) == len(table):
+        found += [f"All {len(table)} blew up, so that a blow-up came before proves little."]
+    else:
+        calm = table[table.blown_up_at.isna()]
+        found += [f"Of those that blew up {_left(blown)} left it, of the others {_left(calm)} ({_p(blown, calm)})."]
+    return " ".join([*found, *_beside_kin(logs)])
+
+
+def _beside_kin(logs):
+    for name, mine in by_name(_published(logs)).items():
+        own = outcomes_of(mine)
+        others = [(_difference(kin[0]), outcomes_of(kin)) for kin in _kin(logs, mine).values()]
+        if others:
+            parts = [f"{_left(other)} {difference} ({_p(own, other)})" for difference, other in others]
+            yield f"Of {name} {_left(own)} left it; of the same {words.listed(parts)}."
+
+
+def _left(table):
+    return words.share(table.left_at.notna())
+
+
+def _p(some, others):
+    """ "p = 0.17": how surely the shares of two groups of runs that left the plateau differ, by Fisher's exact test."""
+    counts = [[rows.left_at.notna().sum(), rows.left_at.isna().sum()] for rows in (some, others)]
+    return f"Fisher p = {words.number(fisher_exact(counts).pvalue, '.2g')}"
 
 
 def _published(logs):
@@ -291,13 +327,19 @@ def _tails_across(log):
 
 def verdicts(logs):
     """The two answers, and what the corrected activations do beside the spline: sentences."""
-    others = [log for log in logs if not is_sigmoid_like(log)]
-    rows = summary(outcomes_of(others)) if others else pd.DataFrame()
-    rates = {log.name: log.about["experiment"]["lr"] for log in others}
-    beside = [
-        f"{name} (lr {rates[name]:g}) learned in {row.learned} of {row.seeds}, {row.acc_val}"
-        for name, row in rows.iterrows()
-    ]
+    others = by_name([log for log in logs if not is_sigmoid_like(log)])
+    beside = []
+    for name, mine in others.items():
+        (row,) = summary(outcomes_of(mine)).itertuples()
+        rate = mine[0].about["experiment"]["lr"]
+        beside += [f"{name} (lr {rate:g}) learned in {row.learned} of {row.seeds}, {row.acc_val}{_within(mine)}"]
     found = [does_it_help(logs), was_it_an_accident(logs), takeoffs_in_words(logs), tails_in_words(logs)]
-    found += [f"Beside it: {'; '.join(beside)}."] if beside else []
+    found += [f"Beside it, validation accuracy at the last epoch: {'; '.join(beside)}."] if beside else []
     return [sentence for sentence in found if sentence]
+
+
+def _within(logs):
+    """Between what the validation accuracy moves at the end of some runs, in words that follow the last one."""
+    epochs = min(LAST, min(len(log.epochs) - 1 for log in logs) // 2)
+    found = np.concatenate([log.epochs.acc_val.to_numpy(float)[-epochs:] for log in logs]) if epochs > 1 else []
+    return f" ({words.span(found, '.3f')} over the last {epochs})" if np.isfinite(found).any() else ""

@@ -8,6 +8,7 @@ the live panel share and which have no sentence; in one file the two would be ov
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
+from matplotlib.lines import Line2D
 
 from helpers import words
 from helpers.figures import (
@@ -57,23 +58,39 @@ REGIMES = {
 def accuracy_map(results, column="final_test_acc"):
     """The whole grid at a glance: one subplot an activation, init against depth, colour and number = accuracy.
 
-    Numbers are means over seeds; x marks a cell with a run that diverged. The sentence says how many cells learned, and
-    the best of them.
+    Numbers are means over seeds; x marks a cell with a run that diverged, a triangle one with a run that had left the
+    plateau and crashed. The sentence says how many cells learned, and the best of them.
     """
     results.check_one_of_each()
     config, table = results.config, cells(results)
     figure, subplots = _grid_by_activation(config["activations"], config["layers_list"])
+    crashed = 0
     for axes, activation in zip(subplots, config["activations"], strict=True):
         rows = results.select(activation=activation)
         grid = rows.pivot_table(index="init", columns="layers", values=column, aggfunc="mean", dropna=False)
         grid = grid.reindex(index=config["init_types"], columns=config["layers_list"])
         diverged = rows.pivot_table(index="init", columns="layers", values="diverged", aggfunc="any")
         image = draw_accuracies(axes, grid, diverged.reindex_like(grid).eq(True).to_numpy())
+        crashed += _mark_crashed(axes, rows, grid)
         axes.set(title=wrapped(activation), xlabel="hidden layers")
     word = column.replace("final_", "").replace("_acc", " accuracy")
     figure.colorbar(image, ax=list(subplots), label=f"{word} after the last epoch", shrink=0.8)
-    clauses = [_learned(table), *highest(table[table.diverged == 0])]
+    if crashed:
+        handle, label = Line2D([], [], **CRASHED), "a run had left the plateau, and crashed"
+        figure.legend([handle], [label], loc="outside lower center", frameon=False, fontsize=9)
+    clauses = [_learned(table), *highest(results, table[table.diverged == 0]), *_crashed(results)]
     return Picture("accuracy_map", figure, _sentence(results, clauses))
+
+
+CRASHED = {"ls": "", "marker": "v", "ms": 5.5, "color": "w", "mec": "k", "mew": 0.8}
+
+
+def _mark_crashed(axes, rows, grid):
+    """A triangle in the upper right corner of each cell of a map with a run that crashed. Returns how many."""
+    crashed = rows[rows.crashed.fillna(False)].drop_duplicates(["init", "layers"])
+    x, y = grid.columns.get_indexer(crashed.layers), grid.index.get_indexer(crashed.init)
+    axes.plot(x + 0.36, y - 0.3, **CRASHED)
+    return len(crashed)
 
 
 def _grid_by_activation(activations, depths):
@@ -129,7 +146,7 @@ def accuracy_against_depth(results):
     best = table[table.diverged == 0].test_acc.groupby("layers").idxmax()
     ends = dict.fromkeys([*best[:1], *best[-1:]])  # the best cell of the fewest layers, and of the most
     ends = [f"{words.mean(table.test_acc[c], table.test_acc_std[c])} at {c[2]} layers" for c in ends]
-    clauses += [f"highest test accuracy {words.listed(ends)}"] if ends else []
+    clauses += [f"highest test accuracy at the last epoch {words.listed(ends)}"] if ends else []
     return Picture("accuracy_against_depth", figure, _sentence(results, clauses))
 
 
@@ -204,7 +221,7 @@ def _curves_clauses(table, lines, title):
         best = deepest.loc[deepest.train_acc.idxmax()]
         accuracy = words.mean(best.train_acc, best.train_acc_std)
         who = words.names(deepest.index.get_level_values(lines))
-        clauses += [f"deepest {who} at {layers} layers (train accuracy up to {accuracy})"]
+        clauses += [f"deepest {who} at {layers} layers (train accuracy at the last epoch up to {accuracy})"]
     elif np.isfinite(table.train_acc).any():
         clauses += [f"the train accuracy ends at {words.span(table.train_acc[table.diverged == 0], '.3f')}"]
     return clauses
@@ -433,6 +450,13 @@ def _title(figure, text):
 def _learned(table):
     always, some = table.learned == table.seeds, (table.learned > 0) & (table.learned < table.seeds)
     return f"{words.share(always)} finished combinations learned in every seed, {some.sum()} in some"
+
+
+def _crashed(results):
+    """How many runs had learned and have not at the last epoch, as a clause; nothing for none."""
+    crashed = int(results.summary.crashed.sum())  # those that are known
+    if crashed:
+        yield f"{words.counted(crashed, 'run')} had left the plateau and crashed"
 
 
 def _sentence(results, clauses, **fixed):

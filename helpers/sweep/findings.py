@@ -14,6 +14,7 @@ from helpers.sweep.tables import (
     called_by_range,
     cells,
     in_words,
+    last_epochs,
     measured_over_predicted,
     planned,
     smallest_gradient,
@@ -53,7 +54,8 @@ def _optimizer(config):
 
 def sentences(results):
     """What was found, one sentence a finding."""
-    return [text for finding in (_counts, _depths, _best, _fastest, _gradients, _spread) for text in finding(results)]
+    findings = (_counts, _plateau, _depths, _best, _fastest, _gradients, _spread, _last_epochs)
+    return [text for finding in findings for text in finding(results)]
 
 
 def _counts(results):
@@ -61,6 +63,30 @@ def _counts(results):
     learned, diverged = summary.learned.sum(), summary.diverged.sum()
     rest = len(summary) - learned - diverged
     yield f"Of {len(summary)} runs {learned} learned, {rest} did not and {diverged} diverged."
+
+
+def _plateau(results):
+    """Who had learned at some epoch, and who had not any more at the last."""
+    summary, left = results.summary, has_left(results.summary)
+    there, unknown = left.fillna(False), left.isna().sum()
+    crashed = summary[there & ~summary.learned]
+    text = (
+        f"{there.sum()} left the plateau, with a train accuracy at least halfway between guessing and 1 at some epoch"
+    )
+    if len(crashed):
+        names = words.names(f"{row.run} ({_crash(row)})" for row in crashed.itertuples())
+        text += f"; {len(crashed)} of them crashed, and were below that at the last one: {names}"
+    else:
+        text += "; none of them crashed"
+    if unknown:
+        text += f". Of {unknown} runs that had not learned at the last epoch nobody knows: their logs were not kept"
+    yield f"{text}."
+
+
+def _crash(row):
+    """ "left in epoch 4, 0.101 at the last": how a run crashed."""
+    end = "diverged" if row.diverged else f"{row.final_train_acc:.3f} at the last"
+    return f"left in epoch {row.left_plateau}, {end}"
 
 
 def _depths(results):
@@ -79,15 +105,28 @@ def _depths(results):
 
 def _best(results):
     table = cells(results)
-    yield from (f"The {text}." for text in highest(table[table.diverged == 0]))
+    yield from (f"The {text}." for text in highest(results, table[table.diverged == 0]))
 
 
-def highest(table):
-    """ "highest test accuracy is 0.985 +- 0.007, of relu with he_normal at 3 layers", of some cells, or nothing."""
+def highest(results, table):
+    """ "highest test accuracy at the last epoch is 0.985 +- 0.007, of relu with he_normal at 3 layers (in its runs 0.97
+    to 0.99 over the last 10 epochs)", of some cells, or nothing."""
     if len(table):
         best = table[table.test_acc == table.test_acc.max()]
         accuracy = words.mean(best.test_acc.iloc[0], best.test_acc_std.iloc[0])
-        yield f"highest test accuracy is {accuracy}, of {cells_in_words(best)}"
+        within = within_runs(results, best)
+        within = f" ({within})" if within else ""
+        yield f"highest test accuracy at the last epoch is {accuracy}, of {cells_in_words(best)}{within}"
+
+
+def within_runs(results, table, column="test_acc"):
+    """ "in its runs 0.970 to 0.990 over the last 10 epochs", of some cells; an empty text where logs were not kept."""
+    cells = [dict(zip(table.index.names, cell, strict=True)) for cell in table.index]
+    values = last_epochs(results, [run for cell in cells for run in results.select(**cell).run], column)
+    if values is None or not np.isfinite(values).any():
+        return ""
+    whose = "its" if len(cells) == 1 else "their"
+    return f"in {whose} runs {words.span(values, '.3f')} over the last {values.shape[1]} epochs"
 
 
 def _fastest(results):
@@ -140,9 +179,22 @@ def _spread(results):
     always, some = table[table.learned == table.seeds], (table.learned > 0) & (table.learned < table.seeds)
     if len(always):
         yield (
-            f"Over {seeds} seeds the test accuracy of a cell that always learned has a standard deviation of "
-            f"{always.test_acc_std.median():.3f} (median of {len(always)} cells); {some.sum()} cells learned with some "
-            "seeds and not with others."
+            f"Over {seeds} seeds the test accuracy at the last epoch of a cell that always learned has a standard "
+            f"deviation of {always.test_acc_std.median():.3f} (median of {len(always)} cells); {some.sum()} cells "
+            "learned with some seeds and not with others."
+        )
+
+
+def _last_epochs(results):
+    """How far the last epoch is one by chance: the spread over the last ones of a run."""
+    runs = results.summary.run[results.summary.learned]
+    values = last_epochs(results, runs)
+    if values is not None:
+        middle, spread = words.median(values.std(1, ddof=1), ".3f", "runs that learned")
+        widest = int(np.argmax(np.ptp(values, axis=1)))
+        yield (
+            f"Within a run, over its last {values.shape[1]} epochs, the test accuracy has a standard deviation of "
+            f"{middle} ({spread}); it moves most in {runs.iloc[widest]}, {words.span(values[widest], '.3f')}."
         )
 
 

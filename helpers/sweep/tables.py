@@ -9,6 +9,7 @@ from helpers.axes import AXES, LAYER_STATS, axis_values, in_name
 from helpers.records import has_left
 
 CELL = ["activation", "init", "layers"]
+LAST = 10  # epochs at the end of a training, over which it is seen how far the last one is by chance
 HALVINGS = 100  # so often cells are halved by chance, where a rule is fitted on one half and judged on the other
 
 STAT_LABELS = dict(
@@ -28,18 +29,38 @@ def cells(results, **fixed):
     of `axes.SETTINGS` that have several values.
 
     fixed    only those with these values: cells(results, activation="relu")
-    columns  seeds, learned, diverged: how many; train_acc, test_acc, epochs (to 95 % of the own peak, of seeds that
-             learned): means over the seeds, each with its deviation in a column that ends in _std
+    columns  seeds, learned, diverged: how many; left, crashed: how many have left the plateau and how many of these
+             crashed, as far as it is known, and unknown: of how many it is not, for want of a log; train_acc and
+             test_acc at the last epoch, epochs (to 95 % of the own peak, of seeds that learned): means over the seeds,
+             each with its deviation in a column that ends in _std
     """
     rows = results.select(**fixed)
+    left = has_left(rows)
+    rows = rows.assign(left=left.fillna(False), crashed=(left & ~rows.learned).fillna(False), unknown=left.isna())
     axes = ["activation", "init", "layers", *results.several]
-    count = {"seeds": ("seed", "count"), "learned": ("learned", "sum"), "diverged": ("diverged", "sum")}
+    count = {"seeds": ("seed", "count")}
+    count |= {name: (name, "sum") for name in ("left", "learned", "crashed", "diverged", "unknown")}
     measured = {"train_acc": "final_train_acc", "test_acc": "final_test_acc", "epochs": "epochs_to_95"}
     means = {name: (column, "mean") for name, column in measured.items()}
     spreads = {f"{name}_std": (column, "std") for name, column in measured.items()}
     table = rows.groupby(axes, sort=False).agg(**count, **means, **spreads)
     table = table.astype(dict.fromkeys([*means, *spreads], float))  # else not, of whole numbers with gaps or of no run
+    table = table.astype(dict.fromkeys(count, int))
     return table[table.seeds == (1 if "seed" in fixed else len(results.config["seeds"]))]
+
+
+def last_epochs(results, runs, column="test_acc"):
+    """A column over the last epochs of some runs, (runs, epochs): what the last of them is one of.
+
+    These are LAST epochs, of short trainings their second half. None where that is one epoch, or a log was not kept.
+    """
+    epochs = min(LAST, results.config["num_epochs"] // 2)
+    if epochs < 2 or len(runs) == 0:
+        return None
+    try:
+        return np.array([results.history(run)[column].to_numpy(float)[-epochs:] for run in runs])
+    except (ValueError, OSError):
+        return None
 
 
 def in_words(setting, value):

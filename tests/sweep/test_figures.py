@@ -42,6 +42,22 @@ def test_accuracy_map_shows_the_means_and_marks_divergence(known):
     assert [text.get_text() for text in tanh.texts] == ["0.92", "0.92", "0.10", "0.10 x"]
 
 
+def test_accuracy_map_marks_who_crashed(known):
+    summary = known.summary.copy()
+    lost = summary.run.isin(["he_normal_tanh_12L_s1", "zero_relu_3L_s0"])
+    summary.loc[lost, "left_plateau"], summary.loc[lost, "learned"], summary.loc[lost, "crashed"] = 1, False, True
+    picture = figures.accuracy_map(dataclasses.replace(known, summary=summary))
+    relu, tanh = picture.figure.axes[:2]
+    places = {axes.get_title(): [*zip(*axes.lines[0].get_data(), strict=True)] for axes in (relu, tanh)}
+    ((x, y),) = places["relu"]  # zero at 3 layers: second row, first column
+    assert (round(x), round(y)) == (0, 1)
+    ((x, y),) = places["tanh"]  # he_normal at 12 layers: first row, second column
+    assert (round(x), round(y)) == (1, 0)
+    assert [text.get_text() for text in picture.figure.legends[0].texts] == ["a run had left the plateau, and crashed"]
+    assert "; 2 runs had left the plateau and crashed; 16 of 16 runs" in picture.sentence
+    assert figures.accuracy_map(known).figure.legends == []
+
+
 PICTURES = {
     "accuracy_map": figures.accuracy_map,
     "inits_tanh": lambda r: figures.curves(r, "init", activation="tanh"),
@@ -82,7 +98,7 @@ def test_sentences_have_the_numbers_of_the_pictures(known):
     sentences["inits_relu"] = figures.curves(known, "init", activation="relu").sentence
     sentences["gradient_norms_relu"] = figures.gradient_norms(known, "relu").sentence
     numbers = {
-        "accuracy_map": "3 of 8 .* every seed, 1 in some.*0.985 .- 0.007, of relu with he_normal at 3 layers",
+        "accuracy_map": "3 of 8 .* every seed, 1 in some.*last epoch is 0.985 .- 0.007, of relu with he_normal at 3 l",
         "inits_relu": "relu.* 1 of 2 at 3 layers, 0 of 2 at 12 layers.*deepest he_normal at 3 layers .*0.985 .- 0.007",
         "inits_tanh": "tanh.* 1 of 2 at 3 layers, 1 of 2 at 12 layers.*deepest he_normal at 12 layers .*0.915 .- 0.007",
         "activations_zero": "zero.* 0 of 2 at 3 layers, 0 of 2 at 12 layers.*ends at 0.100",

@@ -159,6 +159,8 @@ def test_who_left_is_told_where_it_is_known_of_all(known):
     table = tables.called(expected.sample(frac=1, random_state=0), known.summary)
     assert table.left.dtype == bool
     assert table.set_index("run").left[known.summary.run].tolist() == (~known.summary.left_plateau.isna()).tolist()
+    cells = tables.cells(known)
+    assert cells.left.tolist() == known.summary.groupby(tables.CELL, sort=False).left_plateau.count().tolist()
     unknown = known.summary.copy()
     unknown.loc[unknown.index[~unknown.learned][0], "crashed"] = pd.NA
     assert "left" not in tables.called(expected, unknown)
