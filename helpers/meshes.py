@@ -11,9 +11,11 @@ import numpy as np
 REACH = 3e4  # pieces end here; beyond it a function is taken to go on as it does here
 DEGREE = 5  # of the polynomials
 CLOSE = 1e-3  # to which they follow it, relative to its largest value on the piece
+CLOSEST = 1e-11  # the same where values alone must tell where the slope jumps
 FAINT = 1e-3  # of its size near 0: what is smaller than this need not be followed so closely
+ROUNDING = 1e-9  # of phi: a slope by differences is no better
 NARROW = 1e-10  # a piece so narrow that no polynomial follows is a jump
-NEXT_TO, CLOSEST = 0.05, 1e-6  # so near to an end, relative to its piece, and so well, followed: nothing jumps there
+NEXT_TO, SMOOTH = 0.05, 1e-6  # so near to an end, relative to its piece, and so well, followed: nothing jumps there
 ROUNDS = 60
 MOST_PIECES = 160  # the ones nearest to 0; a sine is followed so far and no further
 
@@ -25,54 +27,79 @@ class Mesh:
     jumps    where phi, phi' or phi'' jumps
     cuts     other ends
     lengths  of the shorter of the two pieces that end there, of each of the cuts
+    reach    how far from 0 pieces are known; infinity where they go on as they are
     """
 
     jumps: np.ndarray
     cuts: np.ndarray
     lengths: np.ndarray
+    reach: float
 
 
 def mesh_of(phi):
     """The Mesh of a row of the table of activations, made once."""
-    return _mesh(phi) if phi.__hash__ is not None else _mesh.__wrapped__(phi)
+    return _mesh(phi)
 
 
 @lru_cache(maxsize=128)
+@np.errstate(all="ignore")
 def _mesh(phi):
+    edges, jump, reach = _pieces((phi.value, phi.slope), phi.kinks, CLOSE, SMOOTH)
+    lengths = np.minimum(np.diff(edges, prepend=-np.inf), np.diff(edges, append=np.inf))
+    sizes = np.abs(edges)
+    if len(sizes) > MOST_PIECES:
+        reach = min(reach, np.sort(sizes)[MOST_PIECES])
+    near = sizes < min(reach, REACH)
+    return Mesh(edges[near & jump], edges[near & ~jump], lengths[near & ~jump], reach)
+
+
+def jumps_of_values(f):
+    """Where f, its slope or its curvature jumps, from its values alone; some 1e-9 (of a curvature 1e-4) off at most."""
     with np.errstate(all="ignore"):
-        functions = (phi.value, phi.slope)
-        near = np.linspace(-3, 3, 121)
-        faint = [FAINT * float(np.nanmax(np.abs(f(near)))) for f in functions]
-        edges, jumps = _split(functions, faint, _first_edges(phi.kinks))
-        edges = _merged(functions, faint, edges, jumps)
-        lengths = np.minimum(np.diff(edges, prepend=-np.inf), np.diff(edges, append=np.inf))
-        inner, around = np.abs(edges) < REACH, NEXT_TO * np.minimum(lengths, 1)
-        jump = inner & ~_followed(functions, faint, edges - around, edges + around, closeness=CLOSEST)
-    nearest = np.isin(np.arange(len(edges)), np.argsort(np.abs(edges), kind="stable")[:MOST_PIECES])
-    cut = inner & ~jump & nearest
-    return Mesh(edges[jump & nearest], edges[cut], lengths[cut])
+        edges, jump, reach = _pieces((f,), (), CLOSEST, CLOSEST)
+    return edges[jump & (np.abs(edges) < reach)]
+
+
+def _pieces(functions, kinks, closeness, smooth):
+    """(edges between pieces that polynomials follow, whether something jumps there, how far from 0 this is known)."""
+    near = np.linspace(-3, 3, 121)
+    sizes = [float(np.nanmax(np.abs(f(near)), initial=0.0)) for f in functions]
+    faint = [max(FAINT * size, ROUNDING * sizes[0]) for size in sizes]
+    edges, jumps, reach = _split(functions, faint, _first_edges(kinks), closeness)
+    jumps = np.union1d(jumps, edges[_breaks(functions, faint, edges, smooth)])
+    edges = _merged(functions, faint, edges, jumps, closeness)
+    # once more: a curvature that jumps is seen from the ends of long pieces only
+    return edges, np.isin(edges, jumps) | _breaks(functions, faint, edges, smooth), reach
+
+
+def _breaks(functions, faint, edges, smooth):
+    """Whether something jumps at an edge, or next to it."""
+    around = NEXT_TO * np.minimum(np.minimum(np.diff(edges, prepend=-np.inf), np.diff(edges, append=np.inf)), 1)
+    return ~_followed(functions, faint, edges - around, edges + around, smooth) & (np.abs(edges) < REACH)
 
 
 def _first_edges(kinks):
     even, far = np.linspace(0, 10, 21), np.geomspace(10, REACH, 24)
     half = np.concatenate([even, far[1:]])
     kinks = [kink for kink in kinks if abs(kink) < REACH]
-    return np.unique(np.concatenate([-half, half, kinks]))
+    return np.unique(np.concatenate([-half, half, kinks])) + 0.0  # no -0
 
 
-def _split(functions, faint, edges):
-    """(edges between pieces that polynomials follow, those of them at which something jumps)."""
+def _split(functions, faint, edges, closeness):
+    """(edges between pieces that polynomials follow, jumps among them, how far from 0 they follow)."""
     low, high = edges[:-1], edges[1:]
-    done, jumps = [edges], []
+    done, jumps, reach = [edges], [], np.inf
     for _ in range(ROUNDS):
-        bad = ~_followed(functions, faint, low, high)
+        bad = ~_followed(functions, faint, low, high, closeness)
         low, high = low[bad], high[bad]
         narrow = high - low <= NARROW * np.maximum(1, np.abs(low))
         jumps += list((low[narrow] + high[narrow]) / 2)
         low, high = low[~narrow], high[~narrow]
         if len(low) > MOST_PIECES:
-            nearest = np.sort(np.argsort(np.abs(low + high), kind="stable")[:MOST_PIECES])
-            low, high = low[nearest], high[nearest]
+            order = np.argsort(np.abs(low + high), kind="stable")
+            left = order[MOST_PIECES:]
+            reach = min(reach, np.minimum(np.abs(low[left]), np.abs(high[left])).min())
+            low, high = low[order[:MOST_PIECES]], high[order[:MOST_PIECES]]
         if len(low) == 0:
             break
         middle = (low + high) / 2
@@ -82,7 +109,7 @@ def _split(functions, faint, edges):
     edges = np.concatenate([*done, jumps])
     for jump in jumps:  # its own last halvings
         edges = edges[(np.abs(edges - jump) > 4 * NARROW * max(1, abs(jump))) | (edges == jump)]
-    return np.unique(edges), jumps
+    return np.unique(edges), jumps, reach
 
 
 def _snapped(jumps):
@@ -91,7 +118,7 @@ def _snapped(jumps):
     return np.unique(np.where(np.abs(jumps - near) < 2 * NARROW * np.maximum(1, np.abs(jumps)), near, jumps))
 
 
-def _merged(functions, faint, edges, jumps):
+def _merged(functions, faint, edges, jumps, closeness):
     """The edges without those across which one polynomial follows the function as well."""
     for _ in range(ROUNDS):
         before = len(edges)
@@ -99,7 +126,7 @@ def _merged(functions, faint, edges, jumps):
             inner = np.arange(1 + start, len(edges) - 1, 2)
             inner = inner[~np.isin(edges[inner], jumps)]
             if len(inner):
-                good = _followed(functions, faint, edges[inner - 1], edges[inner + 1], edges[inner])
+                good = _followed(functions, faint, edges[inner - 1], edges[inner + 1], closeness, edges[inner])
                 edges = np.delete(edges, inner[good])
         if len(edges) == before:
             break
@@ -119,7 +146,7 @@ def _powers(x):
     return np.polynomial.chebyshev.chebvander(2 * x - 1, DEGREE)
 
 
-def _followed(functions, faint, low, high, middle=None, closeness=CLOSE):
+def _followed(functions, faint, low, high, closeness, middle=None):
     """Whether a polynomial follows every function on [low, high], bool (n,); tried on either side of `middle`."""
     nodes, tests, to_coefficients = _interpolation()
     low, width = low[:, None], (high - low)[:, None]

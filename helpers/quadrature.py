@@ -1,28 +1,34 @@
 """Integrals of an activation over the normal measure, to machine precision: what `theory.py` is computed with.
 
 Gauss-Legendre on panels that end at the kinks of the activation, where it changes its scale, and where the normal
-density does; Gauss-Hermite alone does not see a kink.
+density does; Gauss-Hermite alone does not see a kink. A panel whose own error is too large is halved, and only that.
 """
 
+import itertools
 import math
 from functools import cache
 
 import numpy as np
 
-from helpers.meshes import mesh_of
+from helpers.meshes import Mesh, mesh_of
 
 FAR = 9.0  # standard deviations; beyond lies 1e-18 of the normal measure
 # Where panels end, beside the kinks: in the activation's own scale, and in standard deviations.
 SCALES = np.array([0.0, 0.5, 1.5, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0])
 DEVIATIONS = np.array([1.5, 3.0, 5.0, FAR])
+FARTHER = np.array([FAR, 12.0, 16.0, 21.0, 26.0, 32.0, 38.0])  # for what grows so fast that this counts
 EXACT, QUICK = 16, 6  # nodes of a panel
-TOLERANCE, HALVINGS = 1e-11, 14
-AT_ONCE = 2_000_000  # numbers in memory, of an integral over pairs
-MOST_NODES = 20_000_000  # of all integrals that are halved together: what jumps everywhere never stands still
+TOLERANCE = 1e-11  # of a panel, relative to the whole integral of |g|
+ACCEPTED = 1e-4  # of the whole integral, where there are too many jumps to cut at them all
+HALVINGS = 60
+AT_ONCE = 500_000  # numbers in memory
+MOST_NODES = 2_000_000  # of all integrals of a call: what jumps everywhere never stands still
 # of half differences
 T_ENDS, FAR_T_ENDS = np.array([0.0, 1.5, 3.0, 5.5]), np.array([7.0, FAR])  # of panels in t, in standard deviations
 MANY_JUMPS, MOST_CUTS = 8, 40  # of a mesh, at which panels in t end
-AT_A_TIME = 256  # pairs, of an activation without pieces: what is computed together stays in a core's cache
+AT_A_TIME, IN_CACHE = 256, 40_000  # pairs of like variance; numbers that stay in a core's cache
+TAIL_STEPS = np.arange(1, 17) / 2
+LIGHT, HEAVY = 1e-7, 1e-2  # tails that need panels of their own, and such that nothing helps
 LEAST_STEP = 1e-11  # of t, where other numbers are 1: what is closer than this has no difference that can be computed
 
 
@@ -36,28 +42,54 @@ def _legendre(n):
     return (x + 1) / 2, w / 2
 
 
+class NotComputed(ValueError):
+    """An integral that does not exist, or that cannot be computed; the text goes on after its name.
+
+    values  of the integrals that were asked for, NaN where there is none
+    """
+
+    def __init__(self, text, values):
+        super().__init__(text)
+        self.values = values
+
+
+@np.errstate(over="ignore", invalid="ignore")
 def expectation(g, variance, mean=0.0, kinks=(0.0,), nodes=EXACT):
     """E[g(u)] for u ~ N(mean, variance), by Gauss-Legendre quadrature on panels that end at the kinks.
 
     g               u -> g(u), arrays in and out
     variance, mean  numbers or arrays of one shape, that of the result; g(mean) where the variance is 0
-    nodes           of a panel; EXACT halves the panels until the result stands still to 1e-11, QUICK takes it as it is
+    kinks           where g or a derivative jumps; one that is not named costs time with EXACT, accuracy with QUICK
+    nodes           of a panel; EXACT halves panels until each stands still to 1e-11, QUICK takes them as they are
 
     Panels also end where the activation and the normal density change their scale, so a variance of 1e-8 costs what
-    one of 1e4 does.
+    one of 1e4 does. What jumps in thousands of places is good to 1e-4 only. Infinite where it is beyond all floats.
+
+    Raises NotComputed with EXACT, where g is NaN, grows too fast or does not stand still however finely it is cut; with
+    QUICK such an integral is NaN, but what does not stand still is not noticed.
     """
     variance, mean = np.broadcast_arrays(np.asarray(variance, float), np.asarray(mean, float))
     shape, variance, mean = variance.shape, variance.ravel(), mean.ravel()
     if (variance < 0).any():
         raise ValueError(f"a variance is {variance.min():g}; allowed is 0 and above")
-    result = np.full(len(variance), np.nan)
+    result, reasons = np.full(len(variance), np.nan), {}
     at_rest = variance == 0
     result[at_rest] = g(mean[at_rest])
-    rows = np.flatnonzero(np.isfinite(variance) & np.isfinite(mean) & ~at_rest)
-    if len(rows):
-        deviation = np.sqrt(variance[rows])
-        edges = _edges(deviation, mean[rows], kinks)
-        result[rows] = _converged(g, edges, mean[rows], deviation, nodes)
+    rows, deviation = np.flatnonzero(np.isfinite(variance) & np.isfinite(mean) & ~at_rest), np.sqrt(variance)
+    per_row = nodes * (2 * (len(SCALES) + len(DEVIATIONS) + len(FARTHER)) + len(kinks))
+    size = max(1, AT_ONCE // per_row)
+    for some in np.split(rows, range(size, len(rows), size)):
+        careful = some
+        if nodes != EXACT and len(some):
+            result[some], heavy = _plain(g, mean[some], deviation[some], kinks, nodes)
+            careful = some[heavy]
+        if len(careful):
+            budget = MOST_NODES * len(careful) // len(rows)
+            result[careful], why = _halved(g, mean[careful], deviation[careful], kinks, budget)
+            reasons |= {careful[i]: text for i, text in why.items()}
+    if reasons and nodes == EXACT:
+        first = min(reasons)
+        raise NotComputed(f"at the variance {variance[first]:.6g} {reasons[first]}", result.reshape(shape))
     return result.reshape(shape) if shape else float(result[0])
 
 
@@ -73,19 +105,15 @@ def _edges(deviation, mean, kinks, more=None):
     return np.sort(np.clip(edges, low, high), axis=1)
 
 
-def _converged(g, edges, mean, deviation, nodes):
-    """The integrals on these panels; for EXACT with the panels halved, row by row, until they stand still."""
-    values, _ = _sum(g, edges, mean, deviation, nodes)
-    rows = np.arange(len(values)) if nodes == EXACT else []
-    for _ in range(HALVINGS):
-        if len(rows) * 2 * edges.shape[1] * nodes > MOST_NODES or len(rows) == 0:
-            break
-        edges = np.sort(np.concatenate([edges, (edges[:, 1:] + edges[:, :-1]) / 2], axis=1), axis=1)
-        better, size = _sum(g, edges, mean[rows], deviation[rows], nodes)
-        moving = np.abs(better - values[rows]) > TOLERANCE * size
-        values[rows] = better
-        rows, edges = rows[moving], edges[moving]
-    return values
+def _plain(g, mean, deviation, kinks, nodes):
+    """(integrals on the panels as they are, whether what lies beyond them may count)."""
+    values, size = _sum(g, _edges(deviation, mean, kinks), mean, deviation, nodes)
+    return values, _heavy(g, -FAR, mean, deviation, 1e-6 * size) | _heavy(g, FAR, mean, deviation, 1e-6 * size)
+
+
+def _heavy(g, z, mean, deviation, least):
+    """Whether g is still so large so far out that it counts."""
+    return ~(np.abs(g(mean + z * deviation)) * math.exp(-0.5 * z * z) <= least)
 
 
 def _sum(g, edges, mean, deviation, nodes):
@@ -99,10 +127,108 @@ def _sum(g, edges, mean, deviation, nodes):
     return weighted.sum((1, 2)), np.abs(weighted).sum((1, 2))
 
 
+def _halved(g, mean, deviation, kinks, budget):
+    """(integrals, {row: why there is none}): panels are halved until each stands still, for some `budget` of nodes."""
+    row, low, high = _panels(_edges(deviation, mean, kinks))
+    value, size = _of_panels(g, row, low, high, mean, deviation)
+    parts, why = [(row, low, high, value, size)], {}
+    whole = np.bincount(row, size, len(mean))
+    for side in (-1, 1):
+        rows = np.flatnonzero(~np.isnan(g(mean + side * FAR * deviation)))
+        for near, far in itertools.pairwise(FARTHER):
+            rows = rows[_heavy(g, side * near, mean[rows], deviation[rows], 1e-14 * whole[rows])]
+            ends = np.sort(mean[rows, None] + side * deviation[rows, None] * (near, far), axis=1).T
+            parts.append((rows, *ends, *_of_panels(g, rows, *ends, mean, deviation)))
+            whole[rows] += parts[-1][-1]
+        rows = rows[_heavy(g, side * far, mean[rows], deviation[rows], 1e-9 * whole[rows]) & np.isfinite(whole[rows])]
+        why |= dict.fromkeys(rows, "does not exist, or lies beyond what is summed up")
+    row, low, high, value, size = map(np.concatenate, zip(*parts, strict=True))
+    total, error, place = _halving(g, row, low, high, value, size, mean, deviation, budget)
+    for i in np.flatnonzero(np.isnan(total) & ~np.isnan(g(mean))):
+        why[i] = "has no value: " + _first_nan(g, mean[i], deviation[i])
+    for i in np.flatnonzero(error > ACCEPTED * whole):
+        why.setdefault(i, f"does not stand still however finely it is cut near {place[i]:.6g}")
+    total[list(why)] = np.nan
+    return total, why
+
+
+def _panels(edges):
+    """(row, low, high), flat, of the panels that are not empty."""
+    row, panel = np.nonzero(np.diff(edges, axis=1) > 0)
+    return row, edges[row, panel], edges[row, panel + 1]
+
+
+def _of_panels(g, row, low, high, mean, deviation):
+    """(sum of g(u) p(u) du, sum of |g(u)| p(u) du) of each panel."""
+    values, sizes = np.empty(len(row)), np.empty(len(row))
+    for start in range(0, len(row), AT_ONCE // EXACT):
+        some = slice(start, start + AT_ONCE // EXACT)
+        ends = np.stack([low[some], high[some]], axis=1)
+        values[some], sizes[some] = _sum(g, ends, mean[row[some]], deviation[row[some]], EXACT)
+    return values, sizes
+
+
+def _halving(g, row, low, high, value, size, mean, deviation, budget):
+    """(integrals, three times their standard errors, where the largest comes from), a number a row."""
+    n = len(mean)
+    total, settled, squares, place, largest = np.zeros((5, n))  # of many panels the errors have either sign
+    miss = np.full(len(row), np.inf)  # the part of its parent's error that a panel may have
+
+    def settle(row, value, size, miss, low):
+        np.add.at(total, row, value)
+        np.add.at(settled, row, size)
+        np.add.at(squares, row, miss**2)
+        order = np.argsort(miss)
+        order = order[miss[order] > largest[row[order]]]
+        largest[row[order]], place[row[order]] = miss[order], low[order]
+
+    own, shared = np.maximum(budget / 2 / n, 8 * EXACT * np.bincount(row, minlength=n)), budget / 2
+    for _ in range(HALVINGS):
+        whole = settled + np.bincount(row, size, n)
+        wanted = 2 * EXACT * np.bincount(row, minlength=n)
+        beyond = np.maximum(0, wanted - own)
+        given = beyond * min(1, shared / max(1, beyond.sum()))
+        own, shared = np.maximum(0, own - wanted), shared - given.sum()
+        if (given < beyond).any():  # the largest errors of each integral go on
+            order = np.lexsort((-miss, row))
+            rank = np.arange(len(row)) - np.searchsorted(row[order], row[order])
+            goes = rank < ((wanted - beyond + given) // (2 * EXACT))[row[order]]
+            rest, order = order[~goes], order[goes]
+            settle(row[rest], value[rest], size[rest], miss[rest], low[rest])
+            row, low, high, value, size, miss = (part[order] for part in (row, low, high, value, size, miss))
+        if len(row) == 0:
+            break
+        middle = (low + high) / 2
+        halves = [_of_panels(g, row, *ends, mean, deviation) for ends in ((low, middle), (middle, high))]
+        better, size = (sum(parts) for parts in zip(*halves, strict=True))
+        off = np.abs(better - value)
+        whole = np.maximum(whole, settled + np.bincount(row, size, n))
+        moves = (off > TOLERANCE * whole[row]) & (middle > low) & (middle < high)
+        still = ~moves
+        settle(row[still], better[still], size[still], np.nan_to_num(off[still], nan=0.0), low[still])
+        row, miss = np.tile(row[moves], 2), np.tile(off[moves] / 2, 2)
+        low, high = np.concatenate([low[moves], middle[moves]]), np.concatenate([middle[moves], high[moves]])
+        value, size = (np.concatenate([half[moves] for half in pair]) for pair in zip(*halves, strict=True))
+    settle(row, value, size, miss, low)
+    return total, 3 * np.sqrt(squares), place
+
+
+def _first_nan(g, mean, deviation):
+    """Where an integrand is no number, in words; the place that is nearest to 0."""
+    for points in (201, 20001):
+        u = mean + deviation * np.linspace(-FAR, FAR, points)
+        bad = u[np.isnan(g(u))]
+        if len(bad):
+            return f"at {bad[np.abs(bad).argmin()]:.4g} the function is no number"
+    return "the function is somewhere no number"
+
+
+@np.errstate(over="ignore", invalid="ignore")
 def pair_expectation(g, c, variance, kinks=(0.0,), nodes=EXACT):
     """E[g(u1, u2)] for two Gaussians of one variance and correlation c; numbers, or arrays of one shape.
 
-    The outer integral is over u1, the inner one over u2, which is N(c u1, variance (1 - c^2)) where u1 is known.
+    The outer integral is over u1, the inner one over u2, which is N(c u1, variance (1 - c^2)) where u1 is known. Panels
+    are taken as they are: a function that changes faster than these needs `half_differences`.
     """
     c, variance = np.broadcast_arrays(np.clip(np.asarray(c, float), -1, 1), np.asarray(variance, float))
     shape, c, variance = c.shape, c.ravel(), variance.ravel()
@@ -113,7 +239,7 @@ def pair_expectation(g, c, variance, kinks=(0.0,), nodes=EXACT):
         result[i] = expectation(lambda u, sign=sign: g(u, sign * u), variance[i], kinks=kinks, nodes=nodes)
     left = np.flatnonzero(np.isfinite(variance) & np.isfinite(c) & ~equal)
     panels = 2 * (len(SCALES) + len(DEVIATIONS)) + len(kinks)
-    size = max(1, AT_ONCE // (panels * (panels + 6 * len(kinks)) * nodes**2))
+    size = max(1, 4 * AT_ONCE // (panels * (panels + 6 * len(kinks)) * nodes**2))
     for rows in np.split(left, range(size, len(left), size)):
         if len(rows):
             result[rows] = _pairs(g, c[rows], variance[rows], kinks, nodes)
@@ -128,13 +254,17 @@ def _pairs(g, c, variance, kinks, nodes):
         smooth = np.nan_to_num(np.reshape(near, (-1, len(c))) / c, nan=0.0)
     zero = np.zeros_like(c)
     edges = _edges(outer, zero, kinks, smooth.T)
+    at_once = max(1, 2 * AT_ONCE // ((2 * (len(SCALES) + len(DEVIATIONS)) + len(kinks)) * nodes))
 
     def inner(u1):
-        known = u1.reshape(-1, 1, 1)
         per_row = u1.size // len(c)
-        mean, deviation = np.repeat(c, per_row) * known[:, 0, 0], np.repeat(rest, per_row)
-        edges = _edges(deviation, mean, kinks)
-        return _sum(lambda u2: g(known, u2), edges, mean, deviation, nodes)[0].reshape(u1.shape)
+        known, mean, deviation = u1.ravel(), np.repeat(c, per_row) * u1.ravel(), np.repeat(rest, per_row)
+        found = np.empty(u1.size)
+        for start in range(0, u1.size, at_once):
+            some = slice(start, start + at_once)
+            first, edges = known[some].reshape(-1, 1, 1), _edges(deviation[some], mean[some], kinks)
+            found[some], _ = _sum(lambda u2, first=first: g(first, u2), edges, mean[some], deviation[some], nodes)
+        return found.reshape(u1.shape)
 
     return _sum(inner, edges, zero, outer, nodes)[0]
 
@@ -152,7 +282,9 @@ def half_differences(phi, distance, variance, nodes=QUICK, of=("value", "slope")
     Integrals of squares: nothing cancels where u and v are nearly alike. With u = s + t and v = s - t, s and t are
     independent, of the variances q (1 - distance / 2) and q distance / 2; panels in s end at the cuts of phi's mesh
     (see `meshes.py`) shifted by t and by -t. With QUICK good to 1e-3 relative at the worst, as a rule to 1e-5, with
-    EXACT to 1e-6; beside that the rounding of phi itself is lost, some 1e-30 of E[phi^2].
+    EXACT to 1e-6; beside that the rounding of phi itself is lost, some 1e-30 of E[phi^2]. NaN where phi grows so fast
+    that its tails decide, and, with EXACT, beyond the reach of its mesh (of a sine, at q above some 4000); with QUICK
+    that is rough.
     """
     distance, variance = np.broadcast_arrays(np.asarray(distance, float), np.asarray(variance, float))
     shape, distance, variance = distance.shape, distance.ravel(), variance.ravel()
@@ -192,39 +324,58 @@ def _half_differences(phi, distance, variance, nodes, of):
 
 def _by_chunks(phi, distance, variance, nodes, of):
     """Pairs of like variance together, so that each sees only the cuts that it needs."""
-    mesh, found, start = mesh_of(phi), np.empty((len(of), len(distance))), 0
-    order, ends = np.argsort(variance, kind="stable"), np.sort(np.abs(np.concatenate([mesh.jumps, mesh.cuts])))
-    functions = [getattr(phi, name) for name in of]
-    while start < len(order):
-        reach = FAR * math.sqrt(variance[order[min(start + AT_A_TIME, len(order)) - 1]])
-        size = AT_A_TIME // (1 + np.searchsorted(ends, reach) // 3)
-        rows = order[start : start + max(1, size)]
-        found[:, rows] = _of_chunk(functions, mesh, distance[rows], variance[rows], nodes)
-        start += len(rows)
+    mesh, found = mesh_of(phi), np.empty((len(of), len(distance)))
+    functions, order = [getattr(phi, name) for name in of], np.argsort(variance, kind="stable")
+    for start in range(0, len(order), AT_A_TIME):
+        rows = order[start : start + AT_A_TIME]
+        found[:, rows] = _of_chunk(functions, mesh, distance[rows], variance[rows], nodes, _tails(phi, variance[rows]))
+    if nodes > QUICK:
+        found[:, 3 * np.sqrt(variance) > mesh.reach] = np.nan
     return found
 
 
-def _of_chunk(functions, mesh, distance, variance, nodes):
+def _tails(phi, variance):
+    """How much of E[phi^2] lies eight standard deviations out, relative to where there is most of it."""
+    z = np.concatenate([TAIL_STEPS, -TAIL_STEPS])
+    size = (phi.value(np.sqrt(variance)[:, None] * z) - phi.value(np.zeros((1, 1)))) ** 2 * np.exp(-0.5 * z * z)
+    return np.nan_to_num(size[:, np.abs(z) == 8].max(1) / np.maximum(size.max(1), 1e-300), nan=1.0)
+
+
+def _of_chunk(functions, mesh, distance, variance, nodes, tails):
+    reach = FAR * math.sqrt(variance.max())
+    mesh = Mesh(
+        mesh.jumps[np.abs(mesh.jumps) < reach],
+        *(part[np.abs(mesh.cuts) < reach] for part in (mesh.cuts, mesh.lengths)),
+        0,
+    )
     s_deviation, t_deviation = np.sqrt(variance * (1 - distance / 2)), np.sqrt(variance * distance / 2)
     s_deviation = np.maximum(s_deviation, 1e-12 * np.sqrt(variance))
-    pair, t, t_weight = _t_rule(mesh, s_deviation, t_deviation, nodes)
-    edges, deviation = _s_edges(mesh, t, s_deviation[pair]), s_deviation[pair]
-    width = np.diff(edges, axis=1)
-    row, panel = np.nonzero(width > 0)
-    width, x, w = width[row, panel], *_legendre(nodes)
-    s = edges[row, panel][:, None] + width[:, None] * x
-    shift = t[row][:, None]
+    pair, t, t_weight = _t_rule(mesh, s_deviation, t_deviation, nodes, tails > LIGHT)
+    found = np.zeros((len(functions), len(variance)))
+    size = max(1, IN_CACHE // (nodes * (6 + 2 * (len(mesh.jumps) + len(mesh.cuts)))))
+    for start in range(0, len(t), size):
+        some = slice(start, start + size)
+        squares = _over_s(functions, mesh, t[some], s_deviation[pair[some]], nodes)
+        for i, values in enumerate(squares):
+            found[i] += np.bincount(pair[some], 0.5 * t_weight[some] * values, len(variance))
+    found[:, tails > HEAVY] = np.nan
+    return found
+
+
+def _over_s(functions, mesh, t, deviation, nodes):
+    """E[(f(s + t) - f(s - t))^2] over s for each t, of each function."""
+    edges, (x, w) = _s_edges(mesh, t, deviation), _legendre(nodes)
+    row, low, high = _panels(edges)
+    width = high - low
+    s, shift = low[:, None] + width[:, None] * x, t[row][:, None]
     both = np.concatenate([s + shift, s - shift])
-    weight = np.exp(-0.5 * (s / deviation[row][:, None]) ** 2)
-    outer = t_weight[row] * width / (deviation[row] * math.sqrt(2 * math.pi))
-    found = []
+    weight, outer = np.exp(-0.5 * (s / deviation[row][:, None]) ** 2), width / (deviation[row] * math.sqrt(2 * math.pi))
     for f in functions:
         values = f(both)
         difference = values[: len(s)] - values[len(s) :]
         difference *= difference
         difference *= weight
-        found.append(0.5 * np.bincount(pair[row], outer * (difference @ w), len(variance)))
-    return np.array(found)
+        yield np.bincount(row, outer * (difference @ w), len(t))
 
 
 @cache
@@ -248,10 +399,10 @@ def _half_normal(n):
     return values, vectors[0] ** 2
 
 
-def _t_rule(mesh, s_deviation, t_deviation, nodes):
+def _t_rule(mesh, s_deviation, t_deviation, nodes, wide):
     """(pair, t, weight), flat: nodes of |t| for each pair, and the weights of the half-normal measure there."""
     opposite = s_deviation < 0.6 * t_deviation
-    edges = _t_edges(mesh, s_deviation[:, None], t_deviation[:, None], opposite[:, None], nodes)
+    edges = _t_edges(mesh, s_deviation[:, None], t_deviation[:, None], opposite[:, None], wide[:, None], nodes)
     plain = np.isnan(edges).all(1)
     (simple,) = plain.nonzero()
     x, w = _half_normal(nodes - 1)
@@ -270,7 +421,7 @@ def _t_rule(mesh, s_deviation, t_deviation, nodes):
     return tuple(np.concatenate(parts) for parts in zip(*flat, strict=True))
 
 
-def _t_edges(mesh, s_deviation, t_deviation, opposite, nodes):
+def _t_edges(mesh, s_deviation, t_deviation, opposite, wide, nodes):
     """(n, any) ends of panels in |t|, NaN where there is none; a pair without any needs no panels.
 
     The mean over s of the squared difference changes its course in t where two jumps meet, or a jump and s = 0, as
@@ -287,7 +438,7 @@ def _t_edges(mesh, s_deviation, t_deviation, opposite, nodes):
         [np.tile(np.concatenate([at, meet]), (len(t_deviation), 1)), np.where(opposite, blurred, np.nan)], 1
     )
     deviation, least = np.hypot(s_deviation, t_deviation), np.abs(mesh.jumps).min(initial=np.inf)
-    in_tails = (least > 2.2 * deviation) & (least < FAR * deviation)
+    in_tails = wide | ((least > 2.2 * deviation) & (least < FAR * deviation))
     fine = np.where(opposite | (nodes > QUICK), 1e-4, 3e-3) * t_deviation
     sharp = np.where((sharp > fine) & (sharp < np.where(in_tails, FAR, 4.0) * t_deviation), sharp, np.nan)
     cuts, lengths = _sparse(mesh)

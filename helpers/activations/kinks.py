@@ -12,7 +12,7 @@ FINITE = 50.0  # from -FINITE to FINITE a function and its slope must be finite,
 SCAN = np.unique(np.concatenate([np.linspace(-10, 10, 2001), np.linspace(-100, 100, 2001)]).round(9))
 HALVINGS = 32  # of a step of SCAN: what is left is 2e-12 wide
 JUMP = 1e-6  # that is left then, relative to the largest value on SCAN
-MOST_KINKS = 24  # that are looked for; integrals over more take too long
+MOST_KINKS = 400  # the ones nearest to 0; integrals over more take too long
 
 
 def given_kinks(who, kinks):
@@ -33,19 +33,41 @@ def kinks_of(who, f, slope):
     Every step of SCAN is halved, and the half in which the function changes more is kept: what changes smoothly changes
     less and less, a jump stays. Raises ConfigError for a pole, where it grows.
     """
-    jumps = _jumps(who, f)
-    kinks = [*jumps, *_jumps(who, slope)]
     curvature = _curvature(f)
-    if curvature is not None:
-        kinks += _jumps(who, curvature)
+    found = [_jumps(function) for function in (f, slope, *([] if curvature is None else [curvature]))]
+    poles = [pole for _, pole in found if pole is not None]
+    if poles:
+        raise ConfigError(
+            f"{who} grows without end near z = {poles[0]:.6g} (a pole, or a slope that is infinite there); "
+            "allowed is a function with finite values and slopes"
+        )
+    return _nearest([jump for jumps, _ in found for jump in jumps]), found[0][0]
+
+
+def kinks_for_integrals(f, slope):
+    """Where f or its slope jumps, of a function that only theory is asked about: at a pole integrals may exist.
+
+    Not where its curvature jumps: panels are halved there soon enough, and for a second derivative torch may have to
+    import its compiler, which takes a second.
+    """
+    found = [_jumps(function) for function in (f, slope)]
+    return _nearest([kink for jumps, pole in found for kink in (*jumps, *([] if pole is None else [pole]))])
+
+
+def _nearest(kinks):
+    """Each once, ascending; the nearest to 0 if there are too many."""
     apart = []
     for kink in sorted(kinks, key=abs):
-        if all(abs(kink - other) > 1e-6 for other in apart):
+        if len(apart) == MOST_KINKS:
+            break
+        if all(abs(kink - other) > 1e-6 for other in apart[-8:]):
             apart.append(kink)
-    return tuple(sorted(apart[:MOST_KINKS])), jumps
+    return tuple(sorted(apart))
 
 
-def _jumps(who, function):
+def _jumps(function):
+    """(jumps, the pole that is nearest to 0 or None)."""
+
     def at(u):
         with torch.no_grad():
             return function(torch.from_numpy(u)).numpy(force=True)  # autograd has zeros without memory
@@ -63,14 +85,9 @@ def _jumps(who, function):
             high, above = np.where(upper, high, middle), np.where(upper, above, value)
         left = np.abs(above - below)
     pole = ((left > 1e3 * np.maximum(first, 1)) | ~np.isfinite(left)) & (np.abs(low) <= FINITE)
-    if pole.any():
-        i = int(np.argmin(np.where(pole, np.abs(low), np.inf)))
-        raise ConfigError(
-            f"{who} grows without end near z = {low[i]:.6g} (a pole, or a slope that is infinite there); "
-            "allowed is a function with finite values and slopes"
-        )
-    found = ((low + high) / 2)[left > JUMP * np.maximum(scale, np.abs(above))]
-    return [_snapped(float(kink)) for kink in found]
+    nearest = float(low[np.argmin(np.where(pole, np.abs(low), np.inf))]) if pole.any() else None
+    found = ((low + high) / 2)[~pole & (left > JUMP * np.maximum(scale, np.abs(above)))]
+    return [_snapped(float(kink)) for kink in found], nearest
 
 
 def _snapped(kink):

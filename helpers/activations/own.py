@@ -10,9 +10,10 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from helpers.activations.kinks import FINITE, SCAN, given_kinks, kinks_of
+from helpers.activations.kinks import FINITE, SCAN, given_kinks, kinks_for_integrals, kinks_of
 from helpers.activations.table import ACTIVATIONS, BUILT_IN, Activation, derivative
 from helpers.checks import ConfigError
+from helpers.meshes import jumps_of_values
 from helpers.quadrature import QUICK, expectation
 from helpers.trials import free_name, kind_of, one_line, one_sentence
 from helpers.usual_torch import usual_torch
@@ -295,11 +296,15 @@ def _print_accuracy(who, row):
 
 
 @usual_torch()
-def phi_of(activation):
+def phi_of(activation, kinks=None):
     """The row of a name, a row itself, or one made of an elementwise function of tensors or of NumPy arrays.
 
-    Raises ValueError, one sentence, for anything else.
+    kinks  where the function or a derivative jumps; looked for where they are left out and it has no `kinks` itself
+
+    Raises ConfigError, one sentence, for anything else.
     """
+    if isinstance(activation, Activation | str) and kinks is not None:
+        raise ConfigError("kinks are of a function; a name and a row of the table have their own")
     if isinstance(activation, Activation):
         return activation
     if isinstance(activation, str):
@@ -308,23 +313,50 @@ def phi_of(activation):
         return ACTIVATIONS[activation]
     if not callable(activation):
         raise ConfigError(f"activation is {activation!r}; allowed is a name of the table or an elementwise function")
-    return _row_of(activation, tuple(getattr(activation, "kinks", (0.0,))))
+    kinks = getattr(activation, "kinks", None) if kinks is None else kinks
+    kinks = None if kinks is None else given_kinks(name_of(activation), kinks)
+    try:
+        return _row_of(activation, kinks)
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        return _row_of.__wrapped__(activation, kinks)
+
+
+def name_of(activation):
+    """What messages call an activation: its name in the table, or that of the function."""
+    if isinstance(activation, str):
+        return activation
+    for name, row in ACTIVATIONS.items():
+        if row is activation:
+            return name
+    function = activation.f if isinstance(activation, Activation) else activation
+    function = getattr(function, "stands_for", function)
+    return getattr(function, "__name__", None) or type(function).__name__
 
 
 @lru_cache(maxsize=64)
 def _row_of(function, kinks):
     """The row of an elementwise function, tried once."""
-    if _is_differentiable(function):
-        row = Activation(function, derivative(function), kinks=kinks)
-    else:
-        row = Activation(_of_tensors(function), _of_tensors(_differences(function)), kinks=kinks)
-    _check_function("activation", row.f)
-    return row
+    f, slope = function, derivative(function)
+    if not _is_differentiable(function):
+        known = jumps_of_values(lambda u: np.asarray(function(u), float)) if kinks is None else kinks
+        f, slope = _of_tensors(function), _of_tensors(_differences(function, known))
+    _check_function("activation", f)
+    if kinks is None:
+        with torch.no_grad(), np.errstate(all="ignore"):
+            kinks = kinks_for_integrals(f, slope) if f is function else tuple(map(float, known))
+    return Activation(f, slope, kinks=kinks)
 
 
 def _of_tensors(function):
     """A function of NumPy arrays as one of tensors."""
-    return lambda z: torch.from_numpy(np.asarray(function(z.numpy()), float)).to(z.dtype)
+
+    def of_tensors(z):
+        return torch.from_numpy(np.asarray(function(z.numpy()), float)).to(z.dtype)
+
+    of_tensors.stands_for = function
+    return of_tensors
 
 
 def _is_differentiable(activation):
@@ -336,9 +368,29 @@ def _is_differentiable(activation):
         return False
 
 
-def _differences(f):
-    """phi' by central differences of sixth order."""
-    h = 0.01
-    return lambda u: (
-        (45 * (f(u + h) - f(u - h)) - 9 * (f(u + 2 * h) - f(u - 2 * h)) + (f(u + 3 * h) - f(u - 3 * h))) / (60 * h)
-    )
+STENCIL = np.arange(-3, 4)  # in steps, of differences
+STEP = 0.01
+# from values there to the coefficients of the slope of the polynomial through them, lowest first
+_TO_SLOPE = (np.linalg.inv(np.vander(STENCIL.astype(float), increasing=True)) * np.arange(7)[:, None])[1:]
+
+
+def _differences(f, kinks):
+    """phi' by differences of sixth order that reach over no kink."""
+    ends = np.concatenate([[-np.inf], np.sort(np.asarray(kinks, float)), [np.inf]])
+
+    def slope(u):
+        piece = np.clip(np.searchsorted(ends, u, side="right"), 1, len(ends) - 1)
+        low, high = ends[piece - 1], ends[piece]
+        step = np.minimum(STEP, (high - low) / 6.5)
+        room = 3.1 * step  # a little away from the kink, on whose side rounding might lie
+        centre = np.clip(u, low + room, high - room)
+        values = np.asarray(f(centre[..., None] + step[..., None] * STENCIL), float)
+        return (
+            np.polynomial.polynomial.polyval((u - centre) / step, _by_point(values @ _TO_SLOPE.T), tensor=False) / step
+        )
+
+    return slope
+
+
+def _by_point(coefficients):
+    return np.moveaxis(coefficients, -1, 0)

@@ -11,6 +11,7 @@ from helpers.activations import ACTIVATIONS, derivative, phi_of
 from helpers.config import Run, SweepConfig
 from helpers.data import Data
 from helpers.initializers import draw_parameters
+from helpers.quadrature import QUICK
 from helpers.theory import mean_field
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -286,6 +287,7 @@ def test_the_forecast_costs_as_much_as_its_deepest_networks(monkeypatch):
     row = ACTIVATIONS["gelu"]
     counting = dataclasses.replace(row, f=counted(row.f), df=counted(row.df))
     monkeypatch.setitem(ACTIVATIONS, "gelu", counting)
+    theory.half_distance(counting, 0.5, 1.0, QUICK)  # makes its mesh, once
     moments, costs = theory.InputMoments(0.1, 0.04), []
     sizes = {"input_size": 784, "output_size": 10, "activations": ["gelu"]}
     for axes in ({"layers_list": [50]}, {"seeds": [0, 1, 2]}):
