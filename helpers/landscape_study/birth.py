@@ -298,9 +298,16 @@ class BirthWork:
 
 def joined(table, summary, expected=None):
     """The rows of `birth` with what became of the runs: learned, diverged, final_train_acc; and the forecast's columns
-    trainable, regime and backward, where `expected` (from `theory.forecast`) is given. Runs of both alone."""
+    regime and backward, where `expected` (from `theory.forecast`) is given. Runs of both alone.
+
+    trainable  the call of `theory.regime_of`, which sees the network before training alone, as the surface does: the
+               forecast's own call knows the learning rate as well
+    """
     found = table.merge(summary[["run", "learned", "diverged", "final_train_acc"]], on="run")
-    return found if expected is None else found.merge(expected[["run", "trainable", "regime", "backward"]], on="run")
+    if expected is None:
+        return found
+    found = found.merge(expected[["run", "regime", "backward"]], on="run")
+    return found.assign(trainable=found.regime == "trainable")
 
 
 def auc(values, learned):
