@@ -100,6 +100,7 @@ def outlook(numbers, constants=None):
     return Outlook(lr * steps * gap / classes, stability, bend, needed, leaves, holds)
 
 
+MOST_STEPS = 1e12  # whoever needs more does not move
 NEEDED = ("ntk", "ntk_same", "ntk_gap", "scatter", "classes", "layers", "lr", "steps", "batch_size")
 
 
@@ -110,6 +111,19 @@ def largest_lr(lr, seen, constants=None):
     return lr * size ** (-1 / (1 + c.stability_power))
 
 
+def best_lr(lr, seen, constants=None):
+    """(rate, steps): the learning rate that leaves the plateau first, and after how many steps; from one rate.
+
+    t = K (1 / lr + a) (1 + b lr) with a = S / (S0 lr), b = B / (B0 lr) is least at lr = 1 / sqrt(a b). No rate above
+    `largest_lr` is taken.
+    """
+    c = FITTED if constants is None else constants
+    a, b = seen.stability / (c.stable * lr), seen.bend / (c.bent * lr)
+    least = seen.steps / (1 / lr + a) / (1 + b * lr)  # K
+    best = np.minimum(1 / np.sqrt(a * b), largest_lr(lr, seen, constants))
+    return best, least * (1 / best + a) * (1 + b * best)
+
+
 def reason(numbers, seen, alike=None):
     """What decides whether one network learns, a sentence without a full stop; "" where there is no theory.
 
@@ -118,14 +132,20 @@ def reason(numbers, seen, alike=None):
     """
     if np.isnan(seen.probability):
         return ""
-    steps = int(numbers["steps"])
+    steps, lr = int(numbers["steps"]), float(numbers["lr"])
     if seen.probability >= 0.5:
         return f"leaves the plateau after some {_rounded(seen.steps)} of {steps:,} steps"
     if seen.holds < seen.leaves:
-        return f"steps too large: at most lr {largest_lr(float(numbers['lr']), seen):.2g}"
-    factor = seen.steps / steps
-    slow = f"too slow by a factor of {_rounded(factor)} for {steps:,} steps" if factor < 1e6 else "does not move"
-    return slow if alike is None else f"{slow}: two inputs look alike after {alike} layers"
+        return f"steps too large: at most lr {largest_lr(lr, seen):.2g}"
+    if not seen.steps < MOST_STEPS:
+        return "does not move" if alike is None else f"does not move: two inputs look alike after {alike} layers"
+    best, fewest = best_lr(lr, seen)
+    if fewest > steps:
+        slow = f"too slow by a factor of {_rounded(fewest / steps)} for {steps:,} steps at the best learning rate"
+        return slow if alike is None else f"{slow}: two inputs look alike after {alike} layers"
+    if lr > best:
+        return f"steps too large: lr {best:.2g} is the fastest"
+    return f"too slow by a factor of {_rounded(seen.steps / steps)} for {steps:,} steps: lr {best:.2g} is the fastest"
 
 
 def _rounded(value):
