@@ -153,16 +153,16 @@ def forecast(config, data=None, known=None):
         rows.append(row)
     several = [name for name in STACK_SETTINGS if len(config.values_of(name)) > 1]
     table = pd.DataFrame(rows, columns=[*OF_RUN, *OF_PROFILE, *several]).fillna({"regime": "unknown"})
-    alike = [None if profile is None else alike_after(profile) for profile in known.values()]
-    expected = expectations(training_numbers(config, data), alike)
+    causes = [None if profile is None else cause_of(profile) for profile in known.values()]
+    expected = expectations(training_numbers(config, data), causes)
     table = table.merge(expected, left_on="run", right_index=True)
     return table[[*OF_RUN, *OF_PROFILE, *OF_TRAINING, *several]].assign(trainable=table.probability >= 0.5)
 
 
-def expectations(numbers, alike=None):
+def expectations(numbers, causes=None):
     """The columns OF_TRAINING of runs: a DataFrame with the index of `numbers`, from `training_numbers`.
 
-    alike  after how many layers two inputs of each look alike, or None; None for all where left out
+    causes  of each run, from `cause_of`; left out of the reasons where not given
 
     Of optimizers other than SGD, with or without momentum, the rule knows nothing, and all is NaN.
     """
@@ -172,9 +172,10 @@ def expectations(numbers, alike=None):
     table["leaves_plateau"] = np.ceil(seen.steps / numbers.per_epoch)
     fields = [field.name for field in dataclasses.fields(Outlook)]
     rows = zip(*(getattr(seen, name) for name in fields), strict=True)
-    alike = [None] * len(numbers) if alike is None else alike
+    causes = [None] * len(numbers) if causes is None else causes
     table["reason"] = [
-        reason(own, Outlook(*row), near) for own, row, near in zip(numbers.to_dict("records"), rows, alike, strict=True)
+        reason(own, Outlook(*row), cause)
+        for own, row, cause in zip(numbers.to_dict("records"), rows, causes, strict=True)
     ]
     known = numbers.optimizer.isin(KNOWN_OPTIMIZERS)
     table.loc[~known, [name for name in OF_TRAINING if name != "reason"]] = np.nan
@@ -182,11 +183,18 @@ def expectations(numbers, alike=None):
     return table
 
 
-def alike_after(profile):
-    """After how many layers two inputs are e^6 times as near each other as in the first; None for never."""
+def cause_of(profile):
+    """What is wrong with a profile before training, in words; None where its regime is "trainable"."""
+    regime, share = regime_of(profile), profile.backward.iloc[0]
+    if regime == "exploding":
+        return (
+            f"the gradient grows {share:.0e}-fold on its way down" if np.isfinite(share) else "signals grow without end"
+        )
     apart = 1 - profile.correlation.to_numpy()
     near = np.flatnonzero(apart < apart[0] / MOST_CHANGE**2)
-    return int(near[0]) + 1 if len(near) else None
+    if len(near):
+        return f"two inputs look alike after {near[0] + 1} layers"
+    return None if regime == "trainable" else f"{share:.0e} of the gradient reaches the first layer"
 
 
 @usual_torch()

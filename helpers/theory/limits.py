@@ -124,11 +124,12 @@ def best_lr(lr, seen, constants=None):
     return best, least * (1 / best + a) * (1 + b * best)
 
 
-def reason(numbers, seen, alike=None):
+def reason(numbers, seen, cause=None):
     """What decides whether one network learns, a sentence without a full stop; "" where there is no theory.
 
     numbers, seen  as `outlook` takes and gives them, numbers alone
-    alike          after how many layers two inputs look alike; None for never
+    cause          what becomes of signals and gradients that nothing moves, in words, from `forecasts.cause_of`; None
+                   where they are well
     """
     if np.isnan(seen.probability):
         return ""
@@ -137,12 +138,13 @@ def reason(numbers, seen, alike=None):
         return f"leaves the plateau after some {_rounded(seen.steps)} of {steps:,} steps"
     if seen.holds < seen.leaves:
         return f"steps too large: at most lr {largest_lr(lr, seen):.2g}"
+    because = "" if cause is None else f": {cause}"
     if not seen.steps < MOST_STEPS:
-        return "does not move" if alike is None else f"does not move: two inputs look alike after {alike} layers"
+        return f"does not move{because}"
     best, fewest = best_lr(lr, seen)
     if fewest > steps:
-        slow = f"too slow by a factor of {_rounded(fewest / steps)} for {steps:,} steps at the best learning rate"
-        return slow if alike is None else f"{slow}: two inputs look alike after {alike} layers"
+        factor = _rounded(fewest / steps)
+        return f"too slow by a factor of {factor} for {steps:,} steps at the best learning rate{because}"
     if lr > best:
         return f"steps too large: lr {best:.2g} is the fastest"
     return f"too slow by a factor of {_rounded(seen.steps / steps)} for {steps:,} steps: lr {best:.2g} is the fastest"
