@@ -15,7 +15,7 @@ from helpers.data import load
 from helpers.initializers import INITIALIZERS
 from helpers.theory.ensembles import InputMoments, ensemble_of, input_moments, signals
 from helpers.theory.kernel import Kernels, class_moments, kernels
-from helpers.theory.limits import Outlook, outlook, reason
+from helpers.theory.limits import Outlook, outlook, reason, rounded
 from helpers.usual_torch import usual_torch
 
 MOST_CHANGE = math.e**3  # a gradient that fades or grows by more between first and last layer is lost
@@ -188,13 +188,17 @@ def cause_of(profile):
     regime, share = regime_of(profile), profile.backward.iloc[0]
     if regime == "exploding":
         return (
-            f"the gradient grows {share:.0e}-fold on its way down" if np.isfinite(share) else "signals grow without end"
+            f"the gradient grows {rounded(share)}-fold on its way" if np.isfinite(share) else "signals grow without end"
         )
     apart = 1 - profile.correlation.to_numpy()
     near = np.flatnonzero(apart < apart[0] / MOST_CHANGE**2)
     if len(near):
         return f"two inputs look alike after {near[0] + 1} layers"
-    return None if regime == "trainable" else f"{share:.0e} of the gradient reaches the first layer"
+    if regime == "trainable":
+        return None
+    return (
+        f"{share:.0e} of the gradient reaches the first layer" if share > 0 else "no gradient reaches the first layer"
+    )
 
 
 @usual_torch()

@@ -135,7 +135,7 @@ def reason(numbers, seen, cause=None):
         return ""
     steps, lr = int(numbers["steps"]), float(numbers["lr"])
     if seen.probability >= 0.5:
-        return f"leaves the plateau after some {_rounded(seen.steps)} of {steps:,} steps"
+        return f"leaves the plateau after some {rounded(seen.steps)} of {steps:,} steps"
     if seen.holds < seen.leaves:
         return f"steps too large: at most lr {largest_lr(lr, seen):.2g}"
     because = "" if cause is None else f": {cause}"
@@ -143,14 +143,15 @@ def reason(numbers, seen, cause=None):
         return f"does not move{because}"
     best, fewest = best_lr(lr, seen)
     if fewest > steps:
-        factor = _rounded(fewest / steps)
+        factor = rounded(fewest / steps)
         return f"too slow by a factor of {factor} for {steps:,} steps at the best learning rate{because}"
     if lr > best:
         return f"steps too large: lr {best:.2g} is the fastest"
-    return f"too slow by a factor of {_rounded(seen.steps / steps)} for {steps:,} steps: lr {best:.2g} is the fastest"
+    return f"too slow by a factor of {rounded(seen.steps / steps)} for {steps:,} steps: lr {best:.2g} is the fastest"
 
 
-def _rounded(value):
+def rounded(value):
+    """A number above 1 in words: 15, 2,900, 3e+07."""
     return f"{float(f'{value:.2g}'):,g}" if value < 1e6 else f"{value:.0e}"
 
 
