@@ -35,11 +35,11 @@ COLUMNS = ["combination", "activation", "layers", "hidden_size", "dataset", "ste
 FILE = "combinations.csv"
 
 
-def register_own():
-    """Put OWN into the table of activations; a name that a reader has taken meanwhile stays as it is."""
-    for name, f in OWN.items():
-        if name not in ACTIVATIONS:
-            register_activation(name, f)
+def register_own(*names):
+    """Put those of OWN that are named into the table of activations; what is there under a name stays as it is."""
+    for name in names:
+        if name in OWN and name not in ACTIVATIONS:
+            register_activation(name, OWN[name])
 
 
 def draw(n=60, seed=15):

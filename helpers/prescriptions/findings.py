@@ -9,9 +9,11 @@ import math
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from helpers import words
 from helpers.figures import COLOURS, Picture, grid_of_subplots, label_outer
+from helpers.prescriptions.combinations import LAYERS, STEPS
 from helpers.prescriptions.trials import COMPETITORS, PRESCRIPTION, RIVALS
 
 NAMES = {
@@ -194,7 +196,7 @@ def _epochs(results):
 
 def who_learned(results):
     """Layers against steps, a dot a combination coloured by what became of it, a subplot a competitor."""
-    figure, subplots = grid_of_subplots(len(COMPETITORS), 2, width=3.3, height=2.6, sharex=True, sharey=True)
+    figure, subplots = grid_of_subplots(len(COMPETITORS), 2, width=3.9, height=2.9, sharex=True, sharey=True)
     seen = set()
     for axes, name in zip(subplots, COMPETITORS, strict=True):
         runs = results.runs[results.runs.competitor == name]
@@ -204,13 +206,15 @@ def who_learned(results):
             axes.plot(those.layers, those.steps, marker, color=colour, ms=5, alpha=0.85, mew=0)
             seen |= {kind} if len(those) else set()
         axes.set(title=NAMES[name], xscale="log", yscale="log")
+        for axis, ends in ((axes.xaxis, LAYERS), (axes.yaxis, STEPS)):
+            _ticks(axis, ends)
     label_outer(subplots, "hidden layers", "optimizer steps")
     handles = [
         Line2D([], [], color=colour, marker=marker, ls="", label=kind)
         for kind, (colour, marker) in OUTCOMES.items()
         if kind in seen
     ]
-    figure.legend(handles=handles, loc="outside right upper", fontsize=9)
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
     counts = "; ".join(f"{NAMES[name]} {words.share(flags)}" for name, flags in by_competitor(results).items())
     return Picture(
         "prescriptions_who_learned",
@@ -218,6 +222,14 @@ def who_learned(results):
         f"Which of {words.counted(results.runs.combination.nunique(), 'combination')} learned, by depth and steps: "
         f"{counts}.",
     )
+
+
+def _ticks(axis, ends):
+    """Few round numbers, written out, on a logarithmic axis from one end to the other."""
+    ticks = [digit * 10**power for power in range(5) for digit in (1, 2, 5)]
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if ends[0] <= tick <= ends[1]]))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def rates(results):
@@ -235,7 +247,7 @@ def rates(results):
     ends = np.array([*mine.lr, *mine.range_test])
     axes.plot([ends.min(), ends.max()], [ends.min(), ends.max()], ls=":", color="0.5", label="equal")
     axes.set(xscale="log", yscale="log", xlabel="prescribed learning rate, and its range", ylabel="by a range test")
-    axes.legend(fontsize=9)
+    axes.legend(frameon=False, fontsize=9)
     middle, said = words.median(mine.range_test / mine.lr, ".2g", "combinations")
     within = (mine.range_test >= mine.lr_low) & (mine.range_test <= mine.lr_high)
     return Picture(

@@ -123,8 +123,9 @@ class Prescribing:
         self.combination, self.prescribe, self.data, self.step, self.found = combination, prescribe, data, -1, None
 
     def advance(self, stop=None):
-        c, started = self.combination, time.perf_counter()
-        register_own()
+        c = self.combination
+        register_own(c["activation"])
+        started = time.perf_counter()
         of = c["activation"], c["layers"], c["hidden_size"], self.data, c["steps"], c["batch_size"]
         self.found = plain(self.prescribe(*of, optimizer="sgd"))
         self.found["seconds"] = time.perf_counter() - started
@@ -260,7 +261,7 @@ class PrescriptionStudy:
         if plan.do == "prescribe":
             return PRESCRIBED
         c = plan.combination
-        register_own()
+        register_own(c["activation"])
         by_torch = not ACTIVATIONS[c["activation"]].in_c
         seconds = work(c) / (BY_TORCH if by_torch else BY_KERNEL) + by_torch * CALL * c["layers"] * c["steps"]
         return seconds * (ADAM if plan.competitor == "default_adam" else 1.0)

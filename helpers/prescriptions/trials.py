@@ -61,7 +61,7 @@ def stream(seed, n, start, stop):
 
 def config_of(combination, init, optimizer, lr, init_params=None):
     """The SweepConfig of one network, {column of `combinations`: value} trained in this way."""
-    register_own()
+    register_own(combination["activation"])
     return SweepConfig.from_dict(
         {
             "dataset": combination["dataset"],
