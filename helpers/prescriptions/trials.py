@@ -33,7 +33,8 @@ COMPETITORS = (PRESCRIPTION, *RIVALS)
 # the range test
 RAMP = 100  # steps, which count against the budget
 LEAST_LR, MOST_LR = 1e-6, 10.0
-BLOWN_UP = 4.0  # times the least loss before it
+SMOOTHED = 7  # rates, of which there are 14 a decade
+BLOWN_UP, MOST_LOSS = 1.25, 20.0
 MARGIN = 10.0
 
 
@@ -214,8 +215,12 @@ class Trial:
 def rate_from(lrs, losses):
     """The rate that a range test gives: a tenth of the one at which the loss blows up, or of the largest tried.
 
-    It blows up where it is BLOWN_UP times the least loss before it, or no number.
+    It blows up where, smoothed over SMOOTHED rates, it is BLOWN_UP times the least before. The rule is the one that
+    trained most of 20 other combinations (the first of draw(400, seed=1015) of less than 5e10 operations): 10. Without
+    smoothing, at 4 times the least loss, 9; a tenth of the rate of least loss 7; the rate of steepest descent none.
     """
-    least = np.minimum.accumulate(np.where(np.isfinite(losses), losses, np.inf))
-    blown = ~(losses <= BLOWN_UP * least)
+    capped = np.minimum(np.nan_to_num(losses, nan=MOST_LOSS, posinf=MOST_LOSS), MOST_LOSS)
+    ends = SMOOTHED // 2
+    smoothed = np.convolve(np.pad(capped, ends, mode="edge"), np.full(SMOOTHED, 1 / SMOOTHED), mode="valid")
+    blown = smoothed > BLOWN_UP * np.minimum.accumulate(smoothed)
     return float(lrs[blown.argmax()] if blown.any() else MOST_LR) / MARGIN

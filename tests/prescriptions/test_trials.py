@@ -121,12 +121,21 @@ def test_one_that_learned_and_fell_back_has_crashed(data):
 
 @pytest.mark.parametrize("at", [50, 99])
 def test_a_rate_is_a_tenth_of_the_one_at_which_the_loss_blows_up(at):
+    """From 2 to 20: a mean of seven losses is above 2.5 as soon as one of them is 20, three rates before the jump."""
     lrs = np.geomspace(1e-6, 10, 100)
-    losses = np.where(np.arange(100) < at, np.linspace(2.3, 1.0, 100), 50.0)
-    assert trials.rate_from(lrs, losses) == pytest.approx(lrs[at] / trials.MARGIN)
-    losses[at] = np.nan
-    assert trials.rate_from(lrs[: at + 1], losses[: at + 1]) == pytest.approx(lrs[at] / trials.MARGIN)
-    assert trials.rate_from(lrs, np.full(100, 2.3)) == pytest.approx(10 / trials.MARGIN)
+    losses = np.where(np.arange(100) < at, 2.0, 20.0)
+    expected = pytest.approx(lrs[at - 3] / trials.MARGIN)
+    assert trials.rate_from(lrs, losses) == expected
+    for value in (np.nan, np.inf, 1e30):
+        losses[at] = value
+        assert trials.rate_from(lrs[: at + 1], losses[: at + 1]) == expected
+
+
+def test_a_loss_that_only_trembles_has_not_blown_up():
+    """A mean of seven that alternate between 1.8 and 2.2 stays within 3 % of 2; falling losses never blow up."""
+    lrs = np.geomspace(1e-6, 10, 100)
+    for losses in (np.where(np.arange(100) % 2, 1.8, 2.2), np.linspace(2.3, 0.1, 100)):
+        assert trials.rate_from(lrs, losses) == pytest.approx(10 / trials.MARGIN)
 
 
 def test_a_range_test_climbs_to_where_the_loss_blows_up_and_leaves_no_trace(data):
