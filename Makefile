@@ -8,7 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help setup run all mnist digits test test-browser test-processors faults chromium lint lab browse gallery pack unpack bench
+.PHONY: help setup run all mnist digits test test-browser test-processors faults chromium lint lab browse gallery pack unpack bench prescriptions
 
 # files of tests side by side, a process a core: most tests keep one core busy; in the order of tests/conftest.py
 SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
@@ -107,6 +107,10 @@ rivals: setup paths .venv-rivals/ready
 	$(PYTHON) -m venv .venv-rivals
 	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-rivals.txt
 	@touch $@
+
+## make prescriptions  init and learning rate by theory against PyTorch's default with SGD, Adam and a range test: 60 combinations, half an hour with MNIST in data/
+prescriptions: setup
+	$(BIN)/python -m helpers.prescriptions run
 
 ## make gallery  results/README.md and the page of every study, from what is in results/
 gallery: setup

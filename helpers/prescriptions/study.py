@@ -56,9 +56,10 @@ LAYOUT = Tables(
     parts="combinations.csv",
 )
 WORDS = {"prescribe": "prescriptions", "train": "trainings"}
-# seconds of a core for each, for the order of tasks and their ETA
-BY_KERNEL, BY_TORCH = 45e9, 25e9  # floating-point operations of products a second
-CALL = 2e-4  # what a layer's calls of torch take in a step
+# For the order of tasks and their ETA: seconds of a core, an AMD EPYC, fitted to some steps of each combination; most
+# are within a fifth of it.
+BY_KERNEL, BY_TORCH = 90e9, 60e9  # floating-point operations of products a second
+CALL = 2.4e-4  # what a layer's calls of torch take in a step
 ADAM = 1.5  # times SGD
 PRESCRIBED = 1.0
 

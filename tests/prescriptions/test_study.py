@@ -9,6 +9,7 @@ import pytest
 from helpers.checks import ConfigError
 from helpers.prescriptions import study as studies
 from helpers.prescriptions import trials
+from helpers.prescriptions.__main__ import main
 from helpers.prescriptions.combinations import COLUMNS
 from helpers.prescriptions.study import PrescriptionStudy, load_study
 from helpers.prescriptions.trials import COMPETITORS, PRESCRIPTION
@@ -190,3 +191,16 @@ def test_a_prescription_as_plain_data():
 
 def test_results_are_read_back(once):
     pd.testing.assert_frame_equal(load_study(once[1].folder).checkpoints, once[1].checkpoints)
+
+
+def test_the_commands_draw_and_say(once, tmp_path, capsys):
+    assert main(["draw", "--folder", str(tmp_path / "new")]) == 0
+    assert (tmp_path / "new" / "combinations.csv").exists()
+    copy = shutil.copytree(once[1].folder, tmp_path / "copy")
+    assert main(["say", "--folder", str(copy)]) == 0
+    out = capsys.readouterr().out
+    assert "60 combinations" in out
+    assert "The prescription against each rival" in out
+    assert len(list((copy / "figures").glob("prescriptions_*.png"))) == 2
+    assert main(["say", "--folder", str(tmp_path / "new")]) == 1
+    assert "holds no study of prescriptions" in capsys.readouterr().err
