@@ -120,7 +120,8 @@ def fit(runs, weights=None, start=FITTED):
         gained = np.where(dated, 0.5 * gained + 0.5 * np.log(in_epoch), gained)
         return -weights @ gained
 
-    found = minimize(misfit, first, method="L-BFGS-B", options={"maxiter": 500, "maxfun": 20_000})
+    ends = [(-20, 20)] * len(first)  # a step of the search that overshoots must stay a number
+    found = minimize(misfit, first, method="L-BFGS-B", bounds=ends, options={"maxiter": 500, "maxfun": 20_000})
     return Constants(*(float(f"{value:.3g}") for value in np.exp(found.x)))
 
 
