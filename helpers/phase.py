@@ -26,7 +26,8 @@ def plane(activation, sigma_w2, sigma_b2):
     """q*, chi1 and xi_c on a grid: {name: (len(sigma_b2), len(sigma_w2)) array}.
 
     q* is where a signal of variance 1 arrives; infinite where it grows without end, and there chi1 is that of large
-    signals. xi_c is that of equal inputs where chi1 < 1, elsewhere of the correlation map's second fixed point.
+    signals. xi_c is that of equal inputs where these stay together, elsewhere of the correlation map's second fixed
+    point.
     """
     w, b = np.meshgrid(np.asarray(sigma_w2, float), np.asarray(sigma_b2, float))
     phi, q = phi_of(activation), np.ones_like(w)
@@ -36,25 +37,29 @@ def plane(activation, sigma_w2, sigma_b2):
         )
     endless = q >= theory.GRID[-1]
     slopes = w * expectation(lambda u: phi.slope(u) ** 2, q, kinks=phi.kinks, nodes=QUICK)
-    chaotic, c, at_c = slopes > 1 + theory.ALIKE, np.ones_like(q), slopes.copy()
+    at_c, distance = w * theory.distance_slope(phi, np.zeros_like(q), q, QUICK) / q, np.zeros_like(q)
+    chaotic = at_c > 1 + theory.ALIKE
     if chaotic.any():
-        c[chaotic] = _second_correlations(phi, w[chaotic], q[chaotic])
-        at_c[chaotic] = theory.chi_c(phi, c[chaotic], q[chaotic], w[chaotic], nodes=QUICK)
-    with np.errstate(divide="ignore"):
+        found = _second_distances(phi, w[chaotic], q[chaotic])
+        slope = theory.distance_slope(phi, found, q[chaotic], QUICK)
+        distance[chaotic], at_c[chaotic] = found, w[chaotic] * slope / q[chaotic]
+    c = 1 - distance
+    with np.errstate(divide="ignore", invalid="ignore"):
         xi_c = np.where(at_c < 1, -1 / np.log(np.minimum(at_c, 1)), np.inf)
     return {"q": np.where(endless, np.inf, q), "chi1": slopes, "xi_c": np.where(endless, np.nan, xi_c), "c": c}
 
 
-def _second_correlations(phi, w, q):
-    """The fixed points of the correlation map below 1 in chaos, by Newton's method from 0: the map is convex."""
-    c = np.zeros_like(q)
+def _second_distances(phi, w, q):
+    """The fixed points above 0 of the map of distances, 1 - c, in chaos, by Newton's method from 1: it is concave."""
+    distance = np.ones_like(q)
     for _ in range(12):
-        before = c
-        step = 1 - w * theory.half_distance(phi, c, q, nodes=QUICK) / q - c
-        c = np.clip(c - step / (theory.chi_c(phi, c, q, w, nodes=QUICK) - 1), 0, 1)
-        if np.abs(c - before).max() < 1e-10:
+        before = distance
+        step = w * theory.half_distance(phi, 1 - distance, q, nodes=QUICK) / q - distance
+        slope = w * theory.distance_slope(phi, distance, q, QUICK) / q
+        distance = np.clip(distance - step / (slope - 1), 0, 1)
+        if np.abs(distance - before).max() < 1e-10:
             break
-    return c
+    return distance
 
 
 def published():

@@ -281,10 +281,12 @@ def half_differences(phi, distance, variance, nodes=QUICK, of=("value", "slope")
 
     Integrals of squares: nothing cancels where u and v are nearly alike. With u = s + t and v = s - t, s and t are
     independent, of the variances q (1 - distance / 2) and q distance / 2; panels in s end at the cuts of phi's mesh
-    (see `meshes.py`) shifted by t and by -t. With QUICK good to 1e-3 relative at the worst, as a rule to 1e-5, with
-    EXACT to 1e-6; beside that the rounding of phi itself is lost, some 1e-30 of E[phi^2]. NaN where phi grows so fast
-    that its tails decide, and, with EXACT, beyond the reach of its mesh (of a sine, at q above some 4000); with QUICK
-    that is rough.
+    (see `meshes.py`) shifted by t and by -t.
+
+    QUICK is good to 1e-3 relative at the worst, as a rule to 1e-5, EXACT to 1e-6; where phi' jumps and inputs are nearly
+    opposite they are good to 5e-3 and 3e-3. The rounding of phi itself, some 1e-30 of E[phi^2], is lost beside that.
+    NaN where phi grows so fast that its tails decide, and with EXACT beyond the reach of the mesh (of a sine, at
+    variances above some 4000), where QUICK is rough.
     """
     distance, variance = np.broadcast_arrays(np.asarray(distance, float), np.asarray(variance, float))
     shape, distance, variance = distance.shape, distance.ravel(), variance.ravel()

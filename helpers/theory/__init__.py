@@ -18,10 +18,11 @@ from helpers.theory.mean_field import (
     critical_line,
     critical_points,
     depth_scales,
+    distance_slope,
     fixed_point,
     half_distance,
     variance_map,
-)  # fmt: skip
+)
 from helpers.theory.prescribe import Prescription, prescribe
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "critical_line",
     "critical_points",
     "depth_scales",
+    "distance_slope",
     "ensemble_of",
     "fixed_point",
     "forecast",

@@ -15,10 +15,11 @@ from helpers.activations import phi_of
 from helpers.config import ConfigError
 from helpers.initializers import INITIALIZERS
 from helpers.quadrature import QUICK, expectation
-from helpers.theory.mean_field import GRID, NEUTRAL, chi_parallel, critical_limit, critical_line
+from helpers.theory.mean_field import GRID, NEUTRAL, chi_parallel, critical_limit, critical_line, variance_map
 
 STEADY = 0.995  # chi_parallel
 SMALL = 1e-3  # what is well behaved at this q is so down to 0
+MOST = 1e12  # sigma_w2 is looked for so far from its limit for small signals
 ROUNDING = 1e-9  # to which the critical line is known, relative to q
 
 
@@ -75,13 +76,13 @@ def solve(activation, layers, input_square, name=None):
 def _solve(name, row, layers, input_square):
     q = _least_point(name, row)
     if q == 0:
-        sigma_w2, sigma_b2 = _for_depth(row, layers, input_square), 0.0
+        sigma_w2, sigma_b2 = _for_depth(name, row, layers, input_square), 0.0
         first, last = sigma_w2, _signal(row, sigma_w2, layers, input_square)[0]
     else:
         sigma_w2, sigma_b2 = (float(value) for value in critical_line(row, q))
         sigma_b2 = max(0.0, sigma_b2)
         first, last = (q - sigma_b2) / input_square, q
-    square = expectation(lambda u: row.value(u) ** 2, last, kinks=row.kinks)
+    square = float(variance_map(row, last, 1.0, 0.0))
     return Critical(first, sigma_w2, sigma_b2, 1 / max(1.0, square), q)
 
 
@@ -89,14 +90,15 @@ def _solve(name, row, layers, input_square):
 def _least_point(name, row):
     """The least q of the critical line that exists, sigma_b2 >= 0, and keeps its variance, chi_parallel <= STEADY.
 
-    0 where already the smallest signals keep theirs: they are linear there, and chi_parallel is 1 or a little less.
+    It is looked for at q from 1e-3 to 1e5. 0 where already the smallest signals keep theirs: they are linear there, and
+    chi_parallel is 1 or a little less.
     """
     grid = GRID[GRID >= SMALL]
     sigma_w2, sigma_b2 = critical_line(row, grid)
     with np.errstate(invalid="ignore"):  # where phi' is 0 sigma_w2 is infinite
         slope = chi_parallel(row, grid, sigma_w2)
         good = sigma_b2 >= -ROUNDING * grid
-        if good[0] and slope[0] <= 1 + ROUNDING:
+        if good[0] and slope[0] <= 1 + ROUNDING and np.isfinite(critical_limit(row)):
             return 0.0
         good &= slope <= STEADY
     if not good.any():
@@ -114,7 +116,7 @@ def _least_point(name, row):
     return float(np.exp(high if misses(high) <= NEUTRAL else brentq(misses, low, high, xtol=1e-13)))
 
 
-def _for_depth(row, layers, input_square):
+def _for_depth(name, row, layers, input_square):
     """sigma_w2 without biases with which the product of chi1 over the layers is 1."""
     limit = critical_limit(row)
     if layers == 1:
@@ -126,8 +128,15 @@ def _for_depth(row, layers, input_square):
     if abs(gain(limit)) < NEUTRAL * layers:  # relu: any signal is as good as another
         return limit
     low, high = 0.5 * limit, limit
-    while gain(high) < 0:
+    while gain(high) < 0 and high < MOST * limit:
         low, high = high, 1.5 * high
+    while gain(low) > 0 and low > limit / MOST:
+        low, high = low / 1.5, low
+    if not gain(low) < 0 < gain(high):
+        raise ConfigError(
+            f"init 'critical': {name} has no variance of weights with which gradients keep their size over {layers} "
+            "layers; choose another init for it"
+        )
     return float(brentq(gain, low, high, xtol=1e-12 * limit))
 
 

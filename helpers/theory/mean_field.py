@@ -47,10 +47,10 @@ INTEGRANDS = {
 }
 
 
-def _mean(what, phi, q):
+def _mean(what, phi, q, nodes=EXACT):
     """The mean of one of INTEGRANDS over u ~ N(0, q)."""
     try:
-        found = expectation(INTEGRANDS[what](phi), q, kinks=phi.kinks)
+        found = expectation(INTEGRANDS[what](phi), q, kinks=phi.kinks, nodes=nodes)
     except NotComputed as error:
         found = error.values
         if not np.isfinite(found).any():
@@ -126,9 +126,25 @@ def chi_c(activation, c, q, sigma_w2, nodes=EXACT):
     """The slope of the correlation map where q stays: sigma_w2 Int Dz1 Dz2 phi'(u1) phi'(u2); chi1 at c = 1."""
     phi = phi_of(activation)
     if nodes == QUICK or _is_fine(phi):
-        slopes = expectation(INTEGRANDS["phi'(u)^2"](phi), q, kinks=phi.kinks, nodes=nodes)
+        slopes = _mean("phi'(u)^2", phi, q, nodes)
         return sigma_w2 * (slopes - _of_pairs(phi, 1 - np.asarray(c, float), q, "slope", nodes))
     return sigma_w2 * pair_expectation(lambda u, v: phi.slope(u) * phi.slope(v), c, q, phi.kinks, nodes)
+
+
+def distance_slope(activation, distance, q, nodes=EXACT):
+    """How fast `half_distance` grows with the distance, 1 - c; q chi_c / sigma_w2 but for functions that jump.
+
+    Where phi itself jumps, phi' does not know it, and the slope is taken from differences; at 0 it is infinite then,
+    which comes out as some 1e6.
+    """
+    phi, distance, q = phi_of(activation), np.asarray(distance, float), np.asarray(q, float)
+    if not _jumps(phi):
+        squares = _mean("phi'(u)^2", phi, q, nodes)
+        return q * (squares - _of_pairs(phi, distance, q, "slope", nodes))
+    ends = np.maximum(distance, ALIKE**2) * (1 + 0.01 * np.array([-1.0, 1.0]).reshape(2, *[1] * distance.ndim))
+    ends = np.minimum(ends, 2)
+    (low, high) = half_differences(phi, ends, q, nodes, of=("value",))[0]
+    return (high - low) / (ends[1] - ends[0])
 
 
 def _is_fine(phi):
@@ -263,26 +279,11 @@ def depth_scales(activation, sigma_w2, sigma_b2):
     q = GRID[-1] if grows else max(point.q, GRID[0])
     # Where the variance grows without end, the correlation is that of the growing signals: q' / q divides it out.
     after = float(variance_map(phi, q, sigma_w2, sigma_b2)) if grows else q
-    slope, distance = _slope_at_equal(phi, q) * sigma_w2 / after, 0.0
+    slope, distance = float(distance_slope(phi, 0.0, q)) * sigma_w2 / after, 0.0
     if slope > 1 + ALIKE:  # chaos: equal inputs drift apart, and the map has a second fixed point
         distance = _second_distance(phi, q, sigma_w2 / after)
-        slope = _slope_at(phi, distance, q) * sigma_w2 / after
+        slope = float(distance_slope(phi, distance, q)) * sigma_w2 / after
     return DepthScales(_scale(point.chi_parallel), _scale(slope), 1 - distance)
-
-
-def _slope_at_equal(phi, q):
-    """How fast half of the squared difference of two outputs grows with 1 - c, from c = 1 on."""
-    if not _jumps(phi):
-        return q * float(_mean("phi'(u)^2", phi, q))
-    return _of_pairs(phi, ALIKE**2, q, "value", EXACT) / ALIKE**2
-
-
-def _slope_at(phi, distance, q):
-    """The same from this distance on."""
-    if not _jumps(phi):
-        return q * (float(_mean("phi'(u)^2", phi, q)) - _of_pairs(phi, distance, q, "slope", EXACT))
-    ends = distance * (1 + 0.01 * np.array([-1.0, 1.0]))  # phi' knows nothing of jumps
-    return float(np.diff(half_differences(phi, np.minimum(ends, 2), q, EXACT, of=("value",))[0] / np.diff(ends))[0])
 
 
 def _second_distance(phi, q, factor):
