@@ -283,8 +283,8 @@ def half_differences(phi, distance, variance, nodes=QUICK, of=("value", "slope")
     independent, of the variances q (1 - distance / 2) and q distance / 2; panels in s end at the cuts of phi's mesh
     (see `meshes.py`) shifted by t and by -t.
 
-    QUICK is good to 1e-3 relative at the worst, as a rule to 1e-5, EXACT to 1e-6; where phi' jumps and inputs are nearly
-    opposite they are good to 5e-3 and 3e-3. The rounding of phi itself, some 1e-30 of E[phi^2], is lost beside that.
+    QUICK is good to 1e-3 relative at the worst, as a rule to 1e-5, EXACT to 1e-6; where phi' jumps and inputs are
+    nearly opposite, to 5e-3 and 3e-3. The rounding of phi itself, some 1e-30 of E[phi^2], is lost beside that.
     NaN where phi grows so fast that its tails decide, and with EXACT beyond the reach of the mesh (of a sine, at
     variances above some 4000), where QUICK is rough.
     """
@@ -330,13 +330,15 @@ def _by_chunks(phi, distance, variance, nodes, of):
     functions, order = [getattr(phi, name) for name in of], np.argsort(variance, kind="stable")
     for start in range(0, len(order), AT_A_TIME):
         rows = order[start : start + AT_A_TIME]
-        found[:, rows] = _of_chunk(functions, mesh, distance[rows], variance[rows], nodes, _tails(phi, variance[rows]))
+        found[:, rows] = _of_chunk(
+            functions, mesh, distance[rows], variance[rows], nodes, tails_of(phi, variance[rows])
+        )
     if nodes > QUICK:
         found[:, 3 * np.sqrt(variance) > mesh.reach] = np.nan
     return found
 
 
-def _tails(phi, variance):
+def tails_of(phi, variance):
     """How much of E[phi^2] lies eight standard deviations out, relative to where there is most of it."""
     z = np.concatenate([TAIL_STEPS, -TAIL_STEPS])
     size = (phi.value(np.sqrt(variance)[:, None] * z) - phi.value(np.zeros((1, 1)))) ** 2 * np.exp(-0.5 * z * z)

@@ -27,6 +27,15 @@ def test_the_plane_is_made_of_single_points(activation):
                 assert np.isnan(found["xi_c"][i, j])
 
 
+@pytest.mark.parametrize("activation", [torch.sign, torch.nn.functional.hardtanh], ids=["sign", "hardtanh"])
+def test_the_plane_of_functions_with_kinks_and_jumps(activation):
+    found = phase.plane(activation, np.array([1.5, 2.6]), np.array([0.05]))
+    for j, sigma_w2 in enumerate((1.5, 2.6)):
+        scales = theory.depth_scales(activation, sigma_w2, 0.05)
+        assert found["q"][0, j] == pytest.approx(theory.fixed_point(activation, sigma_w2, 0.05).q, rel=1e-5)
+        assert (found["xi_c"][0, j], found["c"][0, j]) == pytest.approx((scales.xi_c, scales.c), rel=5e-3)
+
+
 def test_what_is_computed_is_what_was_published():
     table = phase.published()
     off = (table.computed / table.published - 1).abs()

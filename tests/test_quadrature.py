@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from scipy import integrate
+from scipy import integrate, stats
 
 from helpers.activations import ACTIVATIONS, Activation, phi_of
 from helpers.quadrature import (
@@ -90,6 +90,64 @@ def test_what_is_not_finite_stays_so():
     assert np.isnan(found[1:]).all()
     with pytest.raises(ValueError, match=r"a variance is -1; allowed is 0 and above"):
         expectation(np.square, -1.0)
+
+
+def of_hardtanh(q):
+    """E[hardtanh(u)^2] and the probability of its slope, by truncated normal moments."""
+    end = 1 / np.sqrt(q)
+    inside = 2 * stats.norm.cdf(end) - 1
+    return q * (inside - 2 * end * stats.norm.pdf(end)) + 1 - inside, inside
+
+
+@pytest.mark.parametrize("kinks", [(), (0.0,), (-1.0, 1.0)])
+def test_hardtanh_in_closed_form_whether_its_kinks_are_named_or_not(kinks):
+    q = np.geomspace(1e-3, 1e4, 29)
+    squares, inside = of_hardtanh(q)
+    np.testing.assert_allclose(expectation(lambda u: np.clip(u, -1, 1) ** 2, q, kinks=kinks), squares, rtol=1e-9)
+    np.testing.assert_allclose(expectation(lambda u: (np.abs(u) < 1) * 1.0, q, kinks=kinks), inside, rtol=1e-9)
+
+
+def test_only_the_panels_at_a_kink_are_halved():
+    """Over 481 variances a kink that is not named costs less than a third of what the smooth part does."""
+    taken, q = [], np.geomspace(1e-10, 1e5, 481)
+    for f in (lambda u: np.tanh(u), lambda u: np.clip(u, -1, 1)):
+
+        def counted(u, f=f):
+            taken.append(u.size)
+            return f(u) ** 2
+
+        expectation(counted, q)
+        taken.append(-1)
+    smooth, kinked = taken[: taken.index(-1)], taken[taken.index(-1) + 1 : -1]
+    assert sum(kinked) < 4 / 3 * sum(smooth)
+    assert max(taken) <= AT_ONCE
+
+
+def test_what_grows_is_followed_as_far_as_it_counts():
+    """E[exp(2 u)] = exp(2 q) has its weight 2 sqrt(q) deviations out, E[exp(2 u^2)] = (1 - 4 q)^-1/2."""
+    q = np.array([0.1, 1.0, 20.0, 100.0])
+    for nodes in (QUICK, EXACT):
+        rtol = 1e-4 if nodes == QUICK else 1e-9
+        np.testing.assert_allclose(expectation(lambda u: np.exp(2 * u), q, nodes=nodes), np.exp(2 * q), rtol=rtol)
+        assert expectation(lambda u: np.exp(2 * u), 1e3, nodes=nodes) == np.inf
+    q = np.array([0.1, 0.2, 0.24])
+    np.testing.assert_allclose(expectation(lambda u: np.exp(2 * u * u), q), (1 - 4 * q) ** -0.5, rtol=1e-9)
+
+
+WITHOUT_INTEGRAL = {
+    "grows too fast": (lambda u: np.exp(2 * u * u), 0.245, "at the variance 0.245 does not exist, or lies beyond"),
+    "NaN": (lambda u: np.where(u > 1, np.nan, u), 1.0, "has no value: at 1.0"),
+    "a pole": (lambda u: 1 / np.abs(u), 1.0, "does not stand still however finely it is cut near"),
+    "jumps everywhere": (lambda u: 1e7 * u % 1, 1.0, "does not stand still however finely it is cut near"),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT_INTEGRAL)
+def test_what_has_no_integral_is_told(case):
+    g, q, words = WITHOUT_INTEGRAL[case]
+    with np.errstate(divide="ignore"), pytest.raises(NotComputed, match=words) as error:
+        expectation(g, q)
+    assert np.isnan(error.value.values)
 
 
 # ---- two variables
@@ -283,6 +341,15 @@ def test_half_differences_cost_a_small_part_of_two_integrals_over_pairs():
         taken.clear()
         by_pairs(phi, phi.kinks, distance, q, QUICK)
         assert 6 * cost < sum(taken), name
+
+
+def test_half_differences_of_what_grows_too_fast_or_changes_too_fast_are_nan():
+    """E[exp(u + v)] = exp(q (2 - distance)): with both of E[phi^2] the half difference."""
+    distance = np.array([0.01, 0.5, 1.5])
+    found = half_differences(phi_of(torch.exp), distance, 2.0)[0]
+    np.testing.assert_allclose(found, np.exp(4) - np.exp(2 * (2 - distance)), rtol=2e-3)
+    assert np.isnan(half_differences(phi_of(torch.exp), distance, 100.0)).all()
+    assert np.isnan(half_differences(phi_of("sin"), distance, 1e5, EXACT)).all()
 
 
 def test_half_differences_need_little_memory():

@@ -23,7 +23,16 @@ from scipy.optimize import brentq
 from helpers.activations import name_of, phi_of
 from helpers.checks import ConfigError
 from helpers.meshes import mesh_of
-from helpers.quadrature import EXACT, QUICK, NotComputed, expectation, half_differences, pair_expectation
+from helpers.quadrature import (
+    EXACT,
+    LIGHT,
+    QUICK,
+    NotComputed,
+    expectation,
+    half_differences,
+    pair_expectation,
+    tails_of,
+)
 
 NEUTRAL = 1e-9  # so close to 1 a slope counts as 1
 ALIKE = 1e-6  # two inputs whose correlation is so close to 1 count as alike
@@ -117,7 +126,7 @@ def half_distance(activation, c, q, nodes=EXACT):
     Good to 1e-11 where phi is as smooth as tanh, to 1e-6 where it is steeper or has many kinks, to 1e-3 with QUICK.
     """
     phi = phi_of(activation)
-    if nodes == QUICK or _is_fine(phi):
+    if nodes == QUICK or not _by_panels(phi, q):
         return _of_pairs(phi, 1 - np.asarray(c, float), q, "value", nodes)
     return pair_expectation(lambda u, v: 0.5 * (phi.value(u) - phi.value(v)) ** 2, c, q, phi.kinks, nodes)
 
@@ -125,7 +134,7 @@ def half_distance(activation, c, q, nodes=EXACT):
 def chi_c(activation, c, q, sigma_w2, nodes=EXACT):
     """The slope of the correlation map where q stays: sigma_w2 Int Dz1 Dz2 phi'(u1) phi'(u2); chi1 at c = 1."""
     phi = phi_of(activation)
-    if nodes == QUICK or _is_fine(phi):
+    if nodes == QUICK or not _by_panels(phi, q):
         slopes = _mean("phi'(u)^2", phi, q, nodes)
         return sigma_w2 * (slopes - _of_pairs(phi, 1 - np.asarray(c, float), q, "slope", nodes))
     return sigma_w2 * pair_expectation(lambda u, v: phi.slope(u) * phi.slope(v), c, q, phi.kinks, nodes)
@@ -147,9 +156,10 @@ def distance_slope(activation, distance, q, nodes=EXACT):
     return (high - low) / (ends[1] - ends[0])
 
 
-def _is_fine(phi):
-    """Whether the panels of an integral over pairs are too wide for it, or too many."""
-    return len(phi.kinks) > MOST_KINKS_OF_PAIRS or (mesh_of(phi).lengths < FINE).any()
+def _by_panels(phi, q):
+    """Whether the panels of an integral over pairs are narrow enough for a function, and reach far enough."""
+    few, wide = len(phi.kinks) <= MOST_KINKS_OF_PAIRS, (mesh_of(phi).lengths >= FINE).all()
+    return few and wide and bool((tails_of(phi, np.ravel(np.asarray(q, float))) <= LIGHT).all())
 
 
 def _of_pairs(phi, distance, q, of, nodes):
@@ -227,7 +237,7 @@ def _first_root(phi, sigma_w2, sigma_b2, at):
     while start < len(at):
         some = np.array(at[start : start + size])
         for q, after in zip(some, _steps(phi, sigma_w2, sigma_b2, some), strict=True):
-            if before * after < 0:
+            if np.sign(before) * np.sign(after) < 0:
                 return _root(step, last, q)
             if after != 0:
                 last, before, still = q, after, None
@@ -369,7 +379,7 @@ def critical_points(activation, sigma_b2):
         if np.isfinite(limit):  # the point at which the signal itself has faded away
             found.append(CriticalPoint(limit, 0.0, 0.0, float(chi_parallel(phi, 0.0, limit))))
         beyond[: np.argmax(beyond != 0)] = beyond[np.argmax(beyond != 0)]  # what is left there is rounding
-    for i in np.flatnonzero(beyond[:-1] * beyond[1:] < 0):
+    for i in np.flatnonzero(np.sign(beyond[:-1]) * np.sign(beyond[1:]) < 0):
         q = _root(lambda q: critical_line(phi, q)[1] - sigma_b2, *SEARCHED[i : i + 2])
         found.append(_critical_point(phi, q))
     return [point for point in found if _is_critical(phi, point, sigma_b2)]

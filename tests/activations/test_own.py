@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from helpers import theory
-from helpers.activations import ACTIVATIONS, register_activation
+from helpers.activations import ACTIVATIONS, name_of, phi_of, register_activation
 from helpers.checks import ConfigError
 from helpers.config import Run, SweepConfig
 from helpers.quadrature import expectation
@@ -161,6 +161,69 @@ def test_what_the_forecast_cannot_resolve_is_told(capsys):
     assert "mine" in text
     assert "forecast" in text
     assert text.count("\n") == 1
+
+
+# ---- a function that is handed to theory
+
+
+def hardtanh_by_numpy(u):
+    return np.clip(u, -1, 1)
+
+
+HANDED_IN = {
+    "hardtanh": (functional.hardtanh, (-1, 1)),
+    "hardtanh by NumPy": (hardtanh_by_numpy, (-1, 1)),
+    "relu by NumPy": (lambda u: np.maximum(u, 0), (0,)),
+    "the value jumps": (functional.hardshrink, (-0.5, 0.5)),
+    "a staircase": (lambda z: torch.floor(z / 40), (-80, -40, 0, 40, 80)),
+    "tanh": (torch.tanh, ()),
+    "a module": (nn.ReLU6(), (0, 6)),
+}
+
+
+@pytest.mark.parametrize("case", HANDED_IN)
+def test_kinks_of_a_function_that_is_handed_to_theory_are_found(case):
+    f, kinks = HANDED_IN[case]
+    assert phi_of(f).kinks == pytest.approx(kinks, abs=1e-8)
+
+
+def test_kinks_may_be_handed_in_with_it():
+    class WithKinks:
+        kinks = (-1, 1)
+
+        def __call__(self, z):
+            return functional.hardtanh(z)
+
+    assert phi_of(functional.hardtanh, kinks=(-1, 1)).kinks == (-1.0, 1.0)
+    assert phi_of(functional.hardtanh, kinks=2).kinks == (2.0,)
+    assert phi_of(WithKinks()).kinks == (-1.0, 1.0)
+    for given, words in (
+        ((functional.hardtanh, ("a",)), "kinks of hardtanh has 'a'"),
+        (("relu", (1,)), "of a function"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            phi_of(*given)
+
+
+def test_slopes_by_differences_reach_over_no_kink():
+    u = np.array([-2.0, -1.005, -1.0001, -0.9999, -0.995, 0.3, 0.9999, 1.0001])
+    np.testing.assert_allclose(phi_of(hardtanh_by_numpy).slope(u), np.abs(u) < 1, atol=1e-11)
+    bent = phi_of(lambda u: np.where(u > 0.3, np.sin(u), np.exp(u)))
+    u = np.array([-1.0, 0.2, 0.2999, 0.3001, 0.31, 2.0])
+    np.testing.assert_allclose(bent.slope(u), np.where(u > 0.3, np.cos(u), np.exp(u)), rtol=1e-9)
+
+
+def test_messages_name_an_activation():
+    register_activation("mine", torch.sin)
+    rows = [
+        "tanh",
+        ACTIVATIONS["mine"],
+        phi_of(hardtanh_by_numpy),
+        phi_of(functional.mish),
+        functional.mish,
+        nn.ReLU6(),
+    ]
+    assert [name_of(row) for row in rows] == ["tanh", "mine", "hardtanh_by_numpy", "mish", "mish", "ReLU6"]
 
 
 # ---- what is refused

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers import networks, records, theory
-from helpers.activations import ACTIVATIONS
+from helpers.activations import ACTIVATIONS, phi_of
 from helpers.config import ConfigError, Run, SweepConfig
 from helpers.initializers import draw_parameters
 from helpers.records import EPOCH_COLUMNS
@@ -81,6 +81,18 @@ def test_an_activation_without_such_a_point_is_refused_in_a_sentence():
         critical.solve("tanh", 5, None)
     with pytest.raises(ValueError, match="depends on the activation"):
         draw_parameters("critical", {}, 2, 8, 8, 2, 0)
+
+
+def test_a_slope_that_grows_far_from_0_takes_smaller_weights():
+    """tanh, three times as steep beyond 1: large inputs see more of it than small ones, and half of 1 is too much."""
+    row = phi_of(lambda z: torch.tanh(z) + 3 * torch.sign(z) * torch.relu(z.abs() - 1))
+    found = critical.solve(row, 6, 30.0, "bent")
+    q, product = found.first * 30.0, 1.0
+    for _ in range(5):
+        product *= theory.chi1(row, q, found.sigma_w2)
+        q = theory.variance_map(row, q, found.sigma_w2, 0.0)
+    assert product == pytest.approx(1, abs=1e-3)
+    assert found.sigma_w2 < 0.5
 
 
 @pytest.mark.exact_draws

@@ -1,13 +1,18 @@
 """Mean-field theory against published values, finite differences, iteration, and sampled wide networks."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from scipy import optimize, stats
+from torch.nn import functional
 
 from helpers import networks, theory
-from helpers.activations import ACTIVATIONS, derivative, phi_of
+from helpers.activations import ACTIVATIONS, Activation, derivative, phi_of
+from helpers.checks import ConfigError
 from helpers.config import Run, SweepConfig
 from helpers.data import Data
 from helpers.initializers import draw_parameters
@@ -64,6 +69,83 @@ def test_maps_against_a_sampled_wide_layer(activation):
     for name, values in found.items():
         error = np.std(values, ddof=1) / len(values) ** 0.5
         assert abs(np.mean(values) - predicted[name]) < 4.5 * error, name
+
+
+# ---- kinks away from 0
+
+
+def of_hardtanh(q):
+    """E[phi^2] and E[phi'^2] of hardtanh, by truncated normal moments."""
+    end = 1 / np.sqrt(q)
+    inside = 2 * stats.norm.cdf(end) - 1
+    return q * (inside - 2 * end * stats.norm.pdf(end)) + 1 - inside, inside
+
+
+def of_hardshrink(q):
+    """The same of hardshrink(0.5), which jumps itself."""
+    end = 0.5 / np.sqrt(q)
+    outside = 2 * stats.norm.sf(end)
+    return q * (outside + 2 * end * stats.norm.pdf(end)), outside
+
+
+IN_CLOSED_FORM = {
+    "hardtanh": (functional.hardtanh, of_hardtanh),
+    "hardtanh by NumPy": (lambda u: np.clip(u, -1, 1), of_hardtanh),
+    "hardtanh, kinks given": (phi_of(functional.hardtanh, kinks=(-1, 1)), of_hardtanh),
+    "hardtanh, kinks not known": (Activation(functional.hardtanh, derivative(functional.hardtanh)), of_hardtanh),
+    "hardshrink": (functional.hardshrink, of_hardshrink),
+}
+
+
+@pytest.mark.parametrize("case", IN_CLOSED_FORM)
+def test_maps_of_what_has_kinks_away_from_0(case):
+    activation, exact = IN_CLOSED_FORM[case]
+    q = np.geomspace(0.05, 1e4, 25)
+    squares, slopes = exact(q)
+    np.testing.assert_allclose(theory.variance_map(activation, q, 1.3, 0.2), 1.3 * squares + 0.2, rtol=1e-9)
+    np.testing.assert_allclose(theory.chi1(activation, q, 1.3), 1.3 * slopes, rtol=1e-9)
+    h = 1e-5 * q
+    by_differences = 1.3 * (exact(q + h)[0] - exact(q - h)[0]) / (2 * h)
+    np.testing.assert_allclose(theory.chi_parallel(activation, q, 1.3), by_differences, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("case", IN_CLOSED_FORM)
+def test_fixed_and_critical_points_of_what_has_kinks_away_from_0(case):
+    activation, exact = IN_CLOSED_FORM[case]
+    point = theory.fixed_point(activation, 1.3, 0.2)
+    if np.isfinite(point.q):
+        assert point.q == pytest.approx(still(lambda q: 1.3 * exact(q)[0] + 0.2, 1.0), rel=1e-8)
+    for point in theory.critical_points(activation, 0.02):
+        squares, slopes = exact(point.q)
+        assert point.sigma_w2 * slopes == pytest.approx(1, rel=1e-8)
+        assert point.sigma_w2 * squares + 0.02 == pytest.approx(point.q, rel=1e-8)
+    assert len(theory.critical_points(activation, 0.02)) == (0 if case == "hardshrink" else 1)
+
+
+def test_signs_are_chaotic_although_their_slope_is_0():
+    """Their map is that of angles, c' = (sigma_w2 2 / pi asin c + sigma_b2) / q, with an infinite slope at c = 1."""
+    sigma_w2, sigma_b2 = 2.5, 0.1
+    q = sigma_w2 + sigma_b2
+    c = optimize.brentq(lambda c: (sigma_w2 * 2 / np.pi * np.arcsin(c) + sigma_b2) / q - c, 0, 0.99)
+    slope = sigma_w2 * 2 / np.pi / np.sqrt(1 - c * c) / q
+    for sign in (torch.sign, np.sign):
+        found = theory.depth_scales(sign, sigma_w2, sigma_b2)
+        assert (found.c, found.xi_c) == pytest.approx((c, -1 / np.log(slope)), rel=1e-3)
+        assert found.xi_q == 0  # any variance leaves the same one behind
+
+
+def test_depth_scales_next_to_the_critical_line():
+    """Where phi' jumps, c* lies nearer to 1 than the slope at 1 tells; whether it is a fixed point both sides show."""
+    (point,) = theory.critical_points(functional.hardtanh, 0.02)
+    sigma_w2 = point.sigma_w2 * (1 + 2e-6)
+    found = theory.depth_scales(functional.hardtanh, sigma_w2, 0.02)
+    assert 1e-14 < 1 - found.c < 1e-8
+    assert found.xi_c > 1e5
+    q = theory.fixed_point(functional.hardtanh, sigma_w2, 0.02).q
+    for factor, grows in ((0.5, True), (2.0, False)):
+        distance = factor * (1 - found.c)
+        after = sigma_w2 * theory.half_distance(functional.hardtanh, 1 - distance, q) / q
+        assert (after > distance) == grows
 
 
 # ---- published values
@@ -175,6 +257,139 @@ def test_critical_points_are_fixed_points_that_keep_gradients(activation, sigma_
         again = theory.variance_map(activation, point.q, point.sigma_w2, sigma_b2)
         assert again == pytest.approx(point.q, rel=1e-8, abs=1e-12)
         assert point.chi_parallel == pytest.approx(theory.chi_parallel(activation, point.q, point.sigma_w2))
+
+
+def test_critical_points_that_are_none_are_left_out():
+    """z tanh z, from the README: its slope is 0 at 0, so there is no point at q = 0, where one was given at 2.5e23."""
+    for f in (lambda z: z * torch.tanh(z), lambda z: z**3, lambda z: functional.softshrink(z, 0.5), torch.sign):
+        assert theory.critical_points(f, 0.0) == []
+    (edge,) = theory.critical_points(functional.hardtanh, 0.0)
+    assert (edge.sigma_w2, edge.q) == (pytest.approx(1), 0)
+
+
+@pytest.mark.parametrize("sigma_b2", [0.0, 0.02])
+@pytest.mark.parametrize(
+    "f",
+    [lambda z: z * torch.tanh(z), functional.mish, functional.softsign, functional.relu6, torch.exp, lambda z: z**3],
+    ids=["z tanh z", "mish", "softsign", "relu6", "exp", "cube"],
+)
+def test_critical_points_of_other_functions_hold_what_they_say(f, sigma_b2):
+    """By a fine grid of Gauss-Hermite-like sums, which knows nothing of panels."""
+    z = np.linspace(-12, 12, 400_001)
+    weight = stats.norm.pdf(z) * (z[1] - z[0])
+    for point in theory.critical_points(f, sigma_b2):
+        u = torch.from_numpy(max(point.q, 1e-10) ** 0.5 * z)
+        gain = point.sigma_w2 * (weight @ derivative(f)(u).numpy() ** 2)
+        after = point.sigma_w2 * (weight @ f(u).numpy() ** 2) + sigma_b2
+        closeness = 1e-4 if point.q else 1e-3  # of a sum over points that know nothing of a kink either
+        assert gain == pytest.approx(1, rel=closeness)
+        assert after == pytest.approx(max(point.q, 1e-10), rel=closeness)
+
+
+def test_fixed_points_at_the_ends_of_what_is_searched():
+    assert theory.fixed_point("tanh", 1.0, 0.0).q == 0  # the signal fades as 1 / (2 layers)
+    assert theory.fixed_point("tanh", 0.5, 1e-13).q == pytest.approx(2e-13, rel=1e-6)
+    assert theory.fixed_point("tanh", 1.2, 0.05, start=1e7) == theory.fixed_point("tanh", 1.2, 0.05)
+    assert theory.fixed_point("linear", 1.0, 0.0, start=0.3).q == 0.3
+    assert theory.fixed_point(torch.floor, 3.0, 0.0).q == np.inf  # -1 for whatever lies a little below 0
+    assert theory.fixed_point(torch.exp, 1.5, 0.1).q == np.inf
+    for start in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="start is"):
+            theory.fixed_point("tanh", 1.0, 0.0, start=start)
+
+
+def test_a_point_that_is_overshot_is_not_stable():
+    for kind in (theory.FixedPoint(1.0, -2.0), theory.CriticalPoint(1.0, 0.0, 1.0, -2.0)):
+        assert not kind.stable
+    assert theory.FixedPoint(1.0, -0.5).stable
+
+
+TOLD = {
+    "no number": (lambda z: torch.log(z), theory.fixed_point, (1.5, 0.1), "has no value: at -"),
+    "a pole": (lambda z: 1 / z, theory.fixed_point, (1.5, 0.1), "does not stand still"),
+    "slope at 0": (lambda z: z.abs().sqrt(), theory.depth_scales, (1.5, 0.1), "phi'(u)^2"),
+    "slope at 0, line": (lambda z: z.abs().sqrt(), theory.critical_points, (0.1,), "does not stand still"),
+    "grows": (lambda z: torch.exp(z * z), theory.variance_map, (1.0, 1.0, 0.0), "grows too fast"),
+    "grows, scales": (torch.exp, theory.depth_scales, (1.5, 0.1), "activation exp at the variance"),
+    "jumps everywhere": (lambda z: torch.frac(1e7 * z), theory.chi1, (1.0, 1.0), None),
+    "jumps everywhere, map": (lambda z: torch.frac(1e7 * z), theory.variance_map, (1.0, 1.0, 0.0), "still"),
+    "near 0": (lambda z: torch.sin(1 / z), theory.chi1, (1.0, 1.0), "does not stand still"),
+    "pairs": (lambda z: torch.exp(2 * z), theory.half_distance, (0.5, 30.0), "for an integral over two inputs"),
+}
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_what_cannot_be_computed_is_told_in_a_sentence(case):
+    f, call, given, words = TOLD[case]
+    if words is None:
+        assert np.isfinite(call(f, *given))  # its slope is a number everywhere but at the jumps
+        return
+    with pytest.raises(ConfigError) as error:
+        call(f, *given)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+    assert any(name in str(error.value) for name in ("lambda", "exp"))
+
+
+def test_an_array_keeps_what_can_be_computed():
+    q = np.array([0.1, 1.0, 1e3])
+    found = theory.variance_map(torch.exp, q, 1.0, 0.0)
+    np.testing.assert_allclose(found[:2], np.exp(2 * q[:2]), rtol=1e-10)
+    assert found[2] == np.inf
+
+
+COSTLY = {
+    "hardtanh": functional.hardtanh,
+    "relu6": functional.relu6,
+    "staircase": torch.floor,
+    "ten times the sine": lambda z: torch.sin(10 * z),
+    "steep": lambda z: torch.tanh(100 * z),
+}
+
+
+@pytest.mark.parametrize("case", COSTLY)
+def test_points_and_scales_cost_few_numbers(case):
+    """Those at which phi and phi' are taken: tanh's are some 200,000 to 500,000, and took 500 million for hardtanh."""
+    taken, f = [], COSTLY[case]
+    counted = phi_of(f)
+    counted = dataclasses.replace(counted, **{name: counting(getattr(counted, name), taken) for name in ("f", "df")})
+    for call in (
+        lambda: theory.fixed_point(counted, 1.5, 0.1),
+        lambda: theory.critical_points(counted, 0.02),
+        lambda: theory.depth_scales(counted, 0.5, 0.1),
+        lambda: theory.depth_scales(counted, 2.5 if case != "staircase" else 0.9, 0.1),
+    ):
+        taken.clear()
+        call()
+        assert sum(taken) < 12e6
+        assert max(taken) <= 1_000_000
+
+
+def counting(function, taken):
+    return lambda z: taken.append(z.numel()) or function(z)
+
+
+MEMORY = """
+import resource
+import torch
+from torch.nn import functional
+from helpers import theory
+torch.set_num_threads(1)
+theory.fixed_point("tanh", 1.5, 0.1)  # what is imported at first use
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for f in (functional.hardtanh, functional.relu6, torch.floor, lambda z: torch.sin(10 * z)):
+    theory.fixed_point(f, 1.5, 0.1)
+    theory.critical_points(f, 0.02)
+for f in (functional.hardtanh, lambda z: torch.sin(10 * z)):
+    theory.depth_scales(f, 2.5, 0.1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems count memory in other units")
+def test_points_and_scales_need_less_than_200_megabytes():
+    run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 200 * 1024
 
 
 # ---- the forecast
