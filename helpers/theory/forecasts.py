@@ -145,14 +145,15 @@ def forecast(config, data=None, known=None):
     rows = []
     regimes = {id(profile): regime_of(profile) for profile in known.values() if profile is not None}
     for run, profile in known.items():
-        row = {"run": run.name, **dataclasses.asdict(run), "variance": _variance_from(config, run.init)}
+        row = {"run": run.name, **dataclasses.asdict(run), "regime": "unknown"}
+        row["variance"] = _variance_from(config, run.init)
         if profile is not None:
             first, last = profile.iloc[0], profile.iloc[-1]
             row |= {"pre_std_first": first.pre_std, "pre_std_last": last.pre_std, "correlation": last.correlation}
             row |= {"backward": first.backward, "gradient": first.gradient, "regime": regimes[id(profile)]}
         rows.append(row)
     several = [name for name in STACK_SETTINGS if len(config.values_of(name)) > 1]
-    table = pd.DataFrame(rows, columns=[*OF_RUN, *OF_PROFILE, *several]).fillna({"regime": "unknown"})
+    table = pd.DataFrame(rows, columns=[*OF_RUN, *OF_PROFILE, *several])
     causes = [None if profile is None else cause_of(profile) for profile in known.values()]
     expected = expectations(training_numbers(config, data), causes)
     table = table.merge(expected, left_on="run", right_index=True)

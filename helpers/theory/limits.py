@@ -6,7 +6,8 @@ A network starts on a plateau: its outputs tell the classes apart by little. Ste
 
     G  ntk_gap of `kernel.py`: how much more a step for one input moves another of its class than one of another class
     S  lr (Theta_different + Theta / batch) / C, the largest eigenvalue of the kernel of a batch, in units of the step:
-       beyond about 2 gradient descent is not stable, and larger steps are no faster
+       beyond about 2 gradient descent is not stable, and larger steps are no faster. A Theta_different below 0, as
+       normalised data may have, counts as 0: it has no part in that eigenvalue
     B  lr L^p e^(q v), the `bend`: a step changes all L layers at once, and v, the scatter of gradients over networks of
        this width (Hanin and Nica 2020), says how unevenly
 
@@ -71,7 +72,7 @@ class Outlook:
 
     @property
     def probability(self):
-        """Of having left the plateau after T steps; NaN where there is no theory."""
+        """Of having left the plateau after T steps; NaN where there is no theory, 0 where kernels are infinite."""
         return self.leaves * self.holds
 
 
@@ -91,12 +92,15 @@ def outlook(numbers, constants=None):
         np.asarray(numbers[name], float) for name in NEEDED
     )
     momentum = np.asarray(numbers["momentum"], float)
-    stability = lr / (1 + momentum) * (same - gap + ntk / batch_size) / classes
+    infinite = np.isinf(ntk)
+    stability = lr / (1 + momentum) * (np.maximum(same - gap, 0) + ntk / batch_size) / classes
+    stability = np.where(infinite, np.inf, stability)
     lr = lr / (1 - momentum)
     bend = lr * layers**c.depth_power * np.exp(c.scatter_power * scatter)
     needed = classes / (lr * c.speed * np.sqrt(np.maximum(gap, 0))) * (1 + stability / c.stable) * (1 + bend / c.bent)
+    needed = np.where(infinite, np.inf, needed)
     leaves = 1 / (1 + (needed / steps) ** c.time_power)
-    holds = 1 / (1 + (bend * stability**c.stability_power / c.most) ** c.size_power)
+    holds = np.where(infinite, 0.0, 1 / (1 + (bend * stability**c.stability_power / c.most) ** c.size_power))
     return Outlook(lr * steps * gap / classes, stability, bend, needed, leaves, holds)
 
 
@@ -136,8 +140,15 @@ def reason(numbers, seen, cause=None):
     steps, lr = int(numbers["steps"]), float(numbers["lr"])
     if seen.probability >= 0.5:
         return f"leaves the plateau after some {rounded(seen.steps)} of {steps:,} steps"
+    if steps == 0:
+        return "no steps are taken"
+    if np.isinf(seen.stability):
+        return "signals grow beyond all floats"
+    most = f"at most lr {largest_lr(lr, seen):.2g}"
+    if min(seen.leaves, seen.holds) >= 0.5:
+        return f"near both limits: it needs some {rounded(seen.steps)} of {steps:,} steps, and {most}"
     if seen.holds < seen.leaves:
-        return f"steps too large: at most lr {largest_lr(lr, seen):.2g}"
+        return f"steps too large: {most}"
     because = "" if cause is None else f": {cause}"
     if not seen.steps < MOST_STEPS:
         return f"does not move{because}"

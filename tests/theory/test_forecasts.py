@@ -161,4 +161,4 @@ def test_profiles_that_are_known_are_not_computed_again(monkeypatch):
     known = theory.profiles(config, theory.input_moments(x))
     anew = theory.forecast(config, data)
     monkeypatch.setattr(forecasts, "profiles", None)
-    pd.testing.assert_frame_equal(theory.forecast(config, known=known), anew)
+    pd.testing.assert_frame_equal(theory.forecast(config, data, known), anew)
