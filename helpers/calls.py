@@ -9,10 +9,10 @@ it is judged on are the published ones, which stood before it: not a number of t
 import argparse
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
@@ -20,9 +20,10 @@ from scipy.special import expit
 from scipy.stats import spearmanr
 
 from helpers import ROOT, files, records, theory, words
+from helpers.axes import SETTINGS
 from helpers.config import SweepConfig
 from helpers.data import load
-from helpers.figures import Picture, grid_of_subplots
+from helpers.figures import COLOURS, Picture, grid_of_subplots, legend, log_ticks, save, style_of
 from helpers.progress import say
 from helpers.sweep import tables
 from helpers.theory.limits import FITTED, Constants, outlook
@@ -40,6 +41,7 @@ JUDGED_ON = {
 }
 FIRST_EPOCHS = {"mnist, 10 epochs": 10}  # how many epochs of the runs count, where not all
 HALVINGS = 100
+NORMAL = 1.959964  # 95 % of a normal distribution lie within so many deviations
 LEAST, MOST = 1e-6, 1 - 1e-6  # of a probability, so that no run alone decides the fit
 
 
@@ -63,9 +65,17 @@ def runs_of(folder, epochs=None, data_dir=None):
     expected = theory.forecast(config, data)
     numbers = theory.training_numbers(config, data).drop(columns=["layers", "lr"])
     numbers = numbers[[name for name in numbers if name not in expected]]
-    table = expected.merge(numbers, left_on="run", right_index=True)
-    summary = results.summary[["run", "learned", "left_plateau", "crashed"]].set_index("run")
-    table = table.merge(summary, on="run")
+    return with_outcome(expected.merge(numbers, left_on="run", right_index=True), results.summary, epochs)
+
+
+def with_outcome(expected, summary, epochs=None):
+    """The rows of a forecast with what became of the runs, as `runs_of` has it; those without a forecast are left out.
+
+    expected  from `theory.forecast`
+    summary   of the results of the sweep, or of a part of it
+    """
+    table = expected[expected.probability.notna()]
+    table = table.merge(summary[["run", "learned", "left_plateau", "crashed"]], on="run")
     known = table.crashed.notna().to_numpy()
     at = table.left_plateau.astype("Float64").to_numpy(float, na_value=np.nan)
     at[at > (epochs or np.inf)] = np.nan
@@ -200,29 +210,77 @@ def _fitted_here(sets, halvings):
 # ---- pictures and sentences
 
 
-def calibration(sets, bins=10):
-    """How often runs left the plateau, by the probability they were given: a Picture, one curve a set.
+def wilson(successes, n, deviations=NORMAL):
+    """The interval of a share, (low, high), by Wilson 1927; of 95 % where `deviations` is left out."""
+    if n == 0:
+        return 0.0, 1.0
+    share, z2 = successes / n, deviations**2 / n
+    middle, half = share + z2 / 2, deviations * math.sqrt(share * (1 - share) / n + z2 / (4 * n))
+    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
 
-    The sentence has the Brier score, the mean of (P - left)^2: 0 is perfect, and always saying the share that left
-    gives share (1 - share).
+
+def calibration(sets, bins=10):
+    """How often runs left the plateau, by the probability they were given: a Picture.
+
+    sets   {name: runs} from `runs_of` or `with_outcome`
+    bins   of equal width, into which the probabilities are put
+
+    All runs together are drawn bold, with Wilson's intervals (95 %, as if runs were independent) and their number in
+    each bin; of several sets each has its own dots, larger for more runs. The sentence has the Brier score, the mean of
+    (P - left)^2: 0 is perfect, and always saying the share that left gives share (1 - share).
     """
-    figure, (axes,) = grid_of_subplots(1, 1, width=5.5, height=4.2)
-    axes.plot([0, 1], [0, 1], color="0.6", lw=1, label="as often as said")
-    brier, guess = {}, {}
-    for name, runs in sets.items():
-        p, left = runs.probability.fillna(0).to_numpy(), runs.left.to_numpy(bool)
-        brier[name], guess[name] = np.mean((p - left) ** 2), left.mean() * (1 - left.mean())
-        place = np.minimum((p * bins).astype(int), bins - 1)
-        counts = np.bincount(place, minlength=bins)
-        with np.errstate(invalid="ignore"):
-            said, happened = (np.bincount(place, part, bins) / counts for part in (p, left))
-        filled = counts > 0
-        axes.plot(said[filled], happened[filled], "o-", ms=4, lw=1, label=f"{name} ({len(runs)})")
-    axes.set(xlabel="probability that was forecast", ylabel="share that left the plateau")
-    axes.legend(frameon=False, fontsize=8)
-    parts = [f"{name} {brier[name]:.3f} ({guess[name]:.3f})" for name in sets]
+    sets = {name: runs for name, runs in sets.items() if len(runs)}
+    if not sets:
+        return Picture("calibration", _note(NOTHING_KNOWN), f"{NOTHING_KNOWN}.")
+    figure, (axes,) = grid_of_subplots(1, 1, width=4.8, height=3.6)
+    axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":", label="as often as said")
+    everything = pd.concat(sets.values(), ignore_index=True)
+    for name, runs in sets.items() if len(sets) > 1 else ():
+        said, left, counts, _ = _binned(runs, bins)
+        axes.scatter(said, left / counts, np.clip(2 * counts, 12, 120), alpha=0.6, lw=0, **style_of(list(sets), name))
+        axes.scatter([], [], 30, label=f"{name} ({len(runs):,})", alpha=0.6, lw=0, **style_of(list(sets), name))
+    said, left, counts, middles = _binned(everything, bins)
+    ends = np.array([wilson(*pair) for pair in zip(left, counts, strict=True)]).T
+    label = f"{'all' if len(sets) > 1 else next(iter(sets))} ({len(everything):,} runs)"
+    axes.plot(said, left / counts, "o-", color="k", lw=2.2, ms=5, zorder=3, label=label)
+    axes.vlines(said, *ends, color="k", lw=1.4, zorder=3, label="interval of 95 %")
+    for x, count in zip(middles, counts, strict=True):
+        axes.annotate(f"{count:,}", (x, 1.04), ha="center", fontsize=7, annotation_clip=False)
+    axes.annotate("runs", (-0.05, 1.04), ha="right", fontsize=7, annotation_clip=False)
+    axes.set(xlabel="probability that was forecast", ylabel="share that left the plateau", ylim=(-0.03, 1.03))
+    legend(figure, axes)
+    parts = [
+        f"{name} {np.mean((runs.probability - runs.left) ** 2):.3f} ({runs.left.mean() * (1 - runs.left.mean()):.3f})"
+        for name, runs in sets.items()
+    ]
     sentence = f"Brier score, and that of always saying the share that left: {', '.join(parts)}."
     return Picture("calibration", figure, sentence)
+
+
+def _binned(runs, bins):
+    """(mean probability, how many left, how many there are, middle) of the bins that are not empty."""
+    p = runs.probability.to_numpy(float)
+    place = np.minimum((p * bins).astype(int), bins - 1)
+    counts, said, left = (np.bincount(place, part, bins) for part in (None, p, runs.left.to_numpy(float)))
+    filled = counts > 0
+    return (
+        said[filled] / counts[filled],
+        left[filled].astype(int),
+        counts[filled],
+        (np.flatnonzero(filled) + 0.5) / bins,
+    )
+
+
+NOTHING_KNOWN = "None of these runs has a forecast"
+NONE_LEFT = "Fewer than two of these runs are known to have left the plateau"
+
+
+def _note(text):
+    """A figure that says why there is nothing to draw."""
+    figure, (axes,) = grid_of_subplots(1, 1, width=4.0, height=1.0)
+    axes.axis("off")
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
+    return figure
 
 
 def epochs(sets):
@@ -233,15 +291,23 @@ def epochs(sets):
     """
     dated = {name: runs[runs.left & runs["at"].notna()] for name, runs in sets.items()}
     dated = {name: runs for name, runs in dated.items() if len(runs) > 1}
-    figure, subplots = grid_of_subplots(len(dated), 3, width=3.4, height=3.0)
+    if not dated:
+        return Picture("epochs", _note(NONE_LEFT), f"{NONE_LEFT}.")
+    figure, subplots = grid_of_subplots(len(dated), 3, width=3.0, height=2.6)
     parts = []
-    for axes, (name, runs) in zip(subplots, dated.items(), strict=True):
+    for i, (axes, (name, runs)) in enumerate(zip(subplots, dated.items(), strict=True)):
         jitter = np.random.default_rng(0).uniform(-0.2, 0.2, (2, len(runs)))  # many lie on one another
-        axes.plot(runs.leaves_plateau + jitter[0], runs["at"] + jitter[1], ".", ms=3)
-        most = max(runs.leaves_plateau.max(), runs["at"].max())
-        axes.plot([1, most], [1, most], color="0.6", lw=1)
-        axes.set(xscale="log", yscale="log", title=name, xlabel="expected epoch", ylabel="epoch")
+        x, y = runs.leaves_plateau + jitter[0], runs["at"] + jitter[1]
+        ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+        axes.plot(ends, ends, color="0.6", lw=1, ls=":", label="as expected")
+        axes.plot(x, y, ".", ms=4, alpha=0.5, mew=0, color=COLOURS[0], label=None if i else "a run that left")
+        axes.set(xscale="log", yscale="log", title=name)
+        for axis, values in ((axes.xaxis, x), (axes.yaxis, y)):
+            log_ticks(axis, values.min(), values.max())
         parts.append(f"{name} {in_words(*agreement(runs))} ({len(runs)} runs)")
+    for axes in subplots:
+        axes.set(xlabel="expected epoch", ylabel="epoch")
+    legend(figure, subplots[0])
     sentence = f"Rank correlation and median ratio of expected and measured epoch: {'; '.join(parts)}."
     return Picture("epochs", figure, sentence)
 
@@ -258,8 +324,54 @@ def agreement(runs):
 
 
 def in_words(rank, ratio):
-    """ "0.91, 1.2": as `agreement` gives them."""
-    return f"{rank:.2f}, {ratio:.2f}"
+    """ "0.91, 1.20": as `agreement` gives them; "none, 1.20" where all left in the same epoch."""
+    return f"{'none' if np.isnan(rank) else f'{rank:.2f}'}, {ratio:.2f}"
+
+
+def wrong_cells(runs):
+    """The cells of a sweep whose call was wrong in some run: a DataFrame, the most surprising first.
+
+    runs         from `with_outcome`
+    probability  that was forecast; for `expected` it gives the epoch, of those that were expected to leave
+    left         how many did, "2 of 3", and `epochs`, in which
+    crashed      how many of these had not learned at the last epoch, as far as it is known
+    reason       what the forecast said
+    surprise     mean of -log2 of the probability that was given to what happened, in bits
+    """
+    several = [name for name in SETTINGS if name in runs and runs[name].nunique() > 1]
+    cells = runs.assign(wrong=runs.trainable != runs.left).groupby([*tables.CELL, *several], sort=False)
+    rows = []
+    for cell, those in cells:
+        if those.wrong.any():
+            first, at = those.iloc[0], those["at"].dropna()
+            given = np.clip(np.where(those.left, those.probability, 1 - those.probability), LEAST, 1)
+            rows.append(
+                {
+                    **dict(zip(cells.keys, cell, strict=True)),
+                    "probability": first.probability,
+                    "expected": f"{first.leaves_plateau:.0f}" if first.trainable else "not",
+                    "left": words.share(those.left),
+                    "epochs": words.span(at, ".0f"),
+                    "crashed": int(those.crashed.fillna(False).sum()),
+                    "reason": first.reason,
+                    "surprise": -np.log2(given).mean(),
+                }
+            )
+    columns = [*cells.keys, "probability", "expected", "left", "epochs", "crashed", "reason", "surprise"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values("surprise", ascending=False, kind="stable", ignore_index=True)
+
+
+def wrong_in_words(runs):
+    """How many runs were called wrong, which way, and for what reason; one sentence."""
+    false, missed = runs[runs.trainable & ~runs.left], runs[~runs.trainable & runs.left]
+    reasons = ", ".join(f"{reason} {n}" for reason, n in tables.why_not(missed).value_counts().items())
+    near = (runs.probability.between(0.1, 0.9) & (runs.trainable != runs.left)).sum()
+    return (
+        f"Wrong in {len(false) + len(missed)} of {len(runs)} runs: {len(false)} were expected to leave the plateau and "
+        f"never did, {len(missed)} left it although they were not expected to"
+        f"{f' ({reasons})' if reasons else ''}; {near} of these had a probability between 0.1 and 0.9."
+    )
 
 
 def sentences(counted, sets):
@@ -284,6 +396,27 @@ def sentences(counted, sets):
         yield f"{name}: wrong in {len(wrong)} runs of {len(cells)} cells{', most in ' + worst if worst else ''}."
 
 
+def published(folder=STUDY):
+    """What `main` has counted, a row a set: a DataFrame of texts, in percent of the runs.
+
+    Raises FileNotFoundError, one sentence, where it has not been run.
+    """
+    path = Path(folder) / "calls.csv"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there; python -m helpers.calls writes it")
+    rows = []
+    for name, rules in pd.read_csv(path).set_index("rule").groupby("set", sort=False):
+        own, row = rules.loc["fitted elsewhere"], {"set": name}
+        row |= {"runs": f"{own.of:,.0f}", "right": f"{own.right:,.0f} ({own.share:.1%})"}
+        row["right by who learned"] = "" if pd.isna(own.by_learned) else f"{own.by_learned:.1%}"
+        row["six depth scales"] = f"{rules.share['six depth scales']:.1%}"
+        row["commonest"] = f"{rules.share['commonest']:.1%}"
+        for rule, title in (("depth", "a depth for each activation"), ("fitted here", "the rule fitted on half")):
+            row[title] = words.mean(100 * rules.share[rule], 100 * rules.share_std[rule], ".1f") + " %"
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("set")
+
+
 def main(arguments=None):
     """Fit, count, draw and write results/signal/calls.csv, calls.json and figures. Exit code 0: all went well."""
     parser = argparse.ArgumentParser(prog="python -m helpers.calls", description=__doc__.splitlines()[0])
@@ -298,8 +431,7 @@ def main(arguments=None):
     files.write_whole(STUDY / "calls.csv", counted.to_csv(index=False, float_format="%.4g", lineterminator="\n"))
     judged = {name: part for name, part in sets.items() if name != "calibration"}
     for picture in (calibration(judged), epochs(judged)):
-        picture.figure.savefig(STUDY / "figures" / f"{picture.name}.png", dpi=100)
-        plt.close(picture.figure)
+        save(picture, STUDY)
         say(picture.sentence)
     for sentence in sentences(counted, sets):
         say(sentence)

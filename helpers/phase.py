@@ -2,7 +2,8 @@
 
 `plane` computes q*, chi1 and xi_c over a grid, `predicted` what one point of it does to a signal layer by layer,
 `sampled` the same measured on a random network; `trainable_against_scale` reads off a sweep over sigma_w2 and depth how
-deep networks train, to be held against multiples of xi_c. The pictures come with their sentences.
+deep networks train, to be held against multiples of xi_c. `in_training` says whether a network of the plane will leave
+its plateau, and `prescription_curve` draws what `theory.prescribe` has tried. The pictures come with their sentences.
 """
 
 import matplotlib.pyplot as plt
@@ -17,6 +18,7 @@ from helpers.config import ConfigError, Run, SweepConfig
 from helpers.figures import COLOURS, STYLE, Picture, grid_of_subplots, legend, log_ticks
 from helpers.quadrature import QUICK, expectation
 from helpers.sweep.tables import trainable_depth
+from helpers.theory.prescribe import INITS
 
 SCALES = (4.5, 6.0)  # multiples of xi_c at which Schoenholz et al. 2017 and later work measured that training ends
 ROUNDS = 400  # of the variance map, from which nearly every fixed point is reached
@@ -123,6 +125,30 @@ def sampled(activation, sigma_w2, sigma_b2, layers, width, inputs, seed=0):
         moments = [theory.input_moments(layer) for layer in z]
     squares, products = (np.array([getattr(m, name) for m in moments]) for name in ("square", "product"))
     return {"q": squares, "distance": 1 - products / squares, "backward": norms / norms[-1]}
+
+
+def in_training(activation, sigma_w2, sigma_b2, layers, moments, training):
+    """(sentence, Outlook): whether a network with all layers alike will leave its plateau, and which limit binds.
+
+    moments   the ClassMoments of the data
+    training  inputs, hidden_size, lr, steps, batch_size: of SGD
+    """
+    given = dict(training)
+    inputs, width = given.pop("inputs"), given.pop("hidden_size")
+    known = theory.kernels([theory.Ensemble(activation, sigma_w2, sigma_w2, sigma_b2)], moments, layers, inputs, width)
+    numbers = {**known.at(0, layers), **given, "classes": moments.classes, "layers": layers, "momentum": 0.0}
+    seen = theory.outlook(numbers)
+    if np.isnan(seen.probability):
+        return "No theory: the signal grows beyond all numbers.", seen
+    pairs = theory.InputMoments(moments.square, moments.different)
+    apart = predicted(activation, sigma_w2, sigma_b2, layers, pairs)["distance"]
+    alike = theory.forecasts.alike_after(pd.DataFrame({"correlation": 1 - apart}))
+    verdict, reason = "Fine" if seen.probability >= 0.5 else "No", theory.limits.reason(numbers, seen, alike)
+    most = "" if "at most" in reason else f"; lr at most some {theory.limits.largest_lr(given['lr'], seen):.2g}"
+    return (
+        f"{verdict}: {reason} (probability {seen.probability:.2f}: {seen.leaves:.2f} of leaving in time, "
+        f"{seen.holds:.2f} of bearing its steps{most})."
+    ), seen
 
 
 def trainable_against_scale(results):
@@ -275,3 +301,45 @@ def depth_in_scales(table, deepest, seeds=1):
         f"The deepest network that had learned at the last epoch is {middle} xi_c deep ({spread}; "
         f"{words.counted(seeds, 'seed')} each); depth and xi_c rank these alike with a correlation of {rank:.2f}."
     )
+
+
+# ---- what to set
+
+
+def prescription_curve(prescription, most=4):
+    """The probability of leaving the plateau against the learning rate, a line an init: a Picture.
+
+    prescription  from `theory.prescribe`
+    most          inits, those with the highest probability; the prescribed one is drawn bold, and its learning rate
+                  and the range in which its probability is at least 1/2 are marked
+
+    The sentence is the prescription's own.
+    """
+    p, curve = prescription, prescription.curve
+    chosen = None if p.init is None else _init_of(p)
+    best = curve.groupby("init", sort=False).probability.max().sort_values(ascending=False, kind="stable")
+    names = list(dict.fromkeys([*([chosen] if chosen else []), *best.index]))[:most]
+    figure, (axes,) = grid_of_subplots(1, 1, width=5.2, height=2.8)
+    for i, name in enumerate(names):
+        rows = curve[curve.init == name]
+        bold = {"lw": 2.6, "zorder": 3} if name == chosen else {"lw": 1.2}
+        axes.plot(rows.lr, rows.probability, color=COLOURS[i], label=name, **bold)
+    if chosen:
+        axes.axvspan(*p.lr_range, color=COLOURS[0], alpha=0.12, lw=0, label="range that should do")
+        axes.axvline(p.lr, color=COLOURS[0], ls="--", lw=1.2, label=f"prescribed: lr {p.lr:g}")
+    axes.axhline(0.5, color="0.5", ls=":", lw=1)
+    likely = curve[curve.init.isin(names) & (curve.probability > 0.01 * max(best.max(), 1e-12))].lr
+    axes.set(xscale="log", ylim=(-0.02, 1.02), xlabel="learning rate", ylabel="probability of leaving\nthe plateau")
+    if len(likely):
+        axes.set_xlim(likely.min(), likely.max())
+    axes.set_title(
+        f"{p.activation}, {words.counted(p.layers, 'layer')} of {p.hidden_size}, {p.steps:,} steps of {p.batch_size}"
+    )
+    legend(figure, axes)
+    return Picture("prescription", figure, f"{p.activation}: {p.reason}.")
+
+
+def _init_of(prescription):
+    """The name that the prescribed init has among those that were tried."""
+    params = {"init": prescription.init, **prescription.init_params}
+    return next(name for name, given in INITS.items() if {"init": name, **given} == params)

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,7 +76,15 @@ def test_run_notebook_leaves_a_complete_sweep(tmp_path):
     per_activation = {
         f"{name}_{a}" for name in ("inits", "layer_statistics", "gradient_norms") for a in ("relu", "sigmoid")
     }
-    whole_grid = {"forecast", "signal_at_birth", "accuracy_map", "epochs_to_95", "accuracy_against_depth"}
+    whole_grid = {
+        "forecast",
+        "calibration",
+        "epochs",
+        "signal_at_birth",
+        "accuracy_map",
+        "epochs_to_95",
+        "accuracy_against_depth",
+    }
     assert figures >= whole_grid | {"activations_zero"} | per_activation
 
     assert "16/16 runs finished" in (save_dir / "run.log").read_text()
@@ -175,9 +184,19 @@ def test_sigmoid_leaves_figures_and_a_summary_where_its_parameters_say(tmp_path)
 def test_signal_draws_the_plane_and_trains_its_map(tmp_path):
     config = {"activations": ["tanh"], "layers_list": [2, 5], "hidden_size": 16, "num_epochs": 1, "train_size": 200}
     parameters = {"CONFIG": {**config, "save_dir": str(tmp_path / "results")}, "SIGMA_W2": [1.0, 2.0]}
-    outputs = run_small(tmp_path, "notebooks/signal.ipynb", {**parameters, "SAMPLED_WIDTH": 100, "PLANE": [8, 6]})
-    assert len(pictures(outputs)) == 3
-    assert "critical: 1 times the last hidden layer's gradient" in printed(outputs)
+    few = {"PRESCRIBE": {"layers": 20, "hidden_size": 16, "steps": 1, "batch_size": 32}}
+    outputs = run_small(
+        tmp_path, "notebooks/signal.ipynb", {**parameters, "SAMPLED_WIDTH": 100, "PLANE": [8, 6], **few}
+    )
+    figures = {path.stem for path in (tmp_path / "results/figures").glob("*.png")}
+    assert figures == {"plane", "profiles", "depth_map", "prescription"}
+    there = [name for name in ("calibration", "epochs") if (ROOT / f"results/signal/figures/{name}.png").exists()]
+    assert len(pictures(outputs)) == len(figures) + len(there)
+    text = printed(outputs)
+    assert re.findall("lr (.*): (No|Fine|No): (too slow|leaves|steps too)", text) == [
+        ("0.0001", "No", "too slow"), ("0.01", "Fine", "leaves"), ("1", "No", "steps too"),
+    ]  # fmt: skip
+    assert "mine: nothing that was tried is likely" in str(outputs)  # in one step
     assert "Traceback" not in printed(outputs)
     assert len(records.load_sweep(tmp_path / "results").summary) == 4
 
@@ -443,9 +462,12 @@ def test_run_notebook_takes_variants_critical_and_learning_rates(tmp_path):
     outputs = run_small(tmp_path, "run.ipynb", {"CONFIG": config})
     assert "12/12 runs finished" in printed(outputs)
     assert "Of 6 runs" in printed(outputs)
-    assert "The rule of six depth scales" in printed(outputs)
+    assert "The rule of two limits" in printed(outputs)
     assert "12 runs right" not in printed(outputs)  # of the first learning rate alone
-    assert "Before training, theory expects 8 of 12 runs to train" in str(outputs)
+    (text,) = re.findall("Before training, .*? runs are expected to leave the plateau within 1 epoch,", str(outputs))
+    assert " of 6 runs " in text
+    assert "(shown: lr 0.1)" in str(outputs)
+    assert re.search(r"Wrong in \d+ of 6 runs", printed(outputs))
 
 
 # The second epoch waits for a file, or for the signal; the cell is the same when it runs again.

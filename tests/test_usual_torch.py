@@ -65,7 +65,7 @@ WORKS = {
     "a training": lambda folder: trained_convnet(),
     "an order": lambda folder: epoch_order(0, 1, 10),
     "a forecast": lambda folder: theory.forecast(GIVEN)[["pre_std_last", "correlation", "gradient"]].to_numpy(),
-    "advice": lambda folder: theory.recommend("relu", 5).backward.to_numpy(),
+    "a prescription": lambda folder: theory.prescribe("relu", 5, 32, "digits", 50, 32).curve.probability.to_numpy(),
     "a sweep": swept,
     "a run again": lambda folder: rebuild(GIVEN, "torch_default_tanh_2L_s0").output.weight.detach(),
 }

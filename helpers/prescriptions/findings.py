@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from helpers import words
+from helpers.calls import wilson
 from helpers.figures import COLOURS, Picture, grid_of_subplots, label_outer
 from helpers.prescriptions.combinations import LAYERS, STEPS
 from helpers.prescriptions.trials import COMPETITORS, PRESCRIPTION, RIVALS
@@ -30,19 +31,9 @@ OUTCOMES = {
     "diverged": (COLOURS[1], "X"),
     "refused": ("0.6", "s"),
 }
-NORMAL = 1.959964  # 95 % of a normal distribution lie within so many deviations
 
 
 # ---- statistics
-
-
-def wilson(successes, n, deviations=NORMAL):
-    """The interval of a share, (low, high), by Wilson 1927; of 95 % where `deviations` is left out."""
-    if n == 0:
-        return 0.0, 1.0
-    share, z2 = successes / n, deviations**2 / n
-    middle, half = share + z2 / 2, deviations * math.sqrt(share * (1 - share) / n + z2 / (4 * n))
-    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
 
 
 def mcnemar(first, second):

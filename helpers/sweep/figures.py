@@ -33,6 +33,7 @@ from helpers.sweep.tables import (
     cells,
     chance,
     curves_of,
+    first_settings,
     is_logarithmic,
     layers_of,
     measured_over_predicted,
@@ -40,9 +41,10 @@ from helpers.sweep.tables import (
     profile_of,
     smallest_mean_gradient,
     trainable_depth,
+    why_not,
 )
 
-# what theory expects of a network; pale enough for a number on top
+# how signal and gradient get through a network before training; pale enough for a number on top
 REGIMES = {
     "trainable": "#8CC9A7",
     "vanishing": "#A9CBE8",
@@ -371,40 +373,57 @@ def _gradient_clauses(results, activation, layers):
 
 
 def forecast_map(expected, config):
-    """What theory expects of the grid before training: one subplot an activation, init against depth.
+    """What is expected of the grid before training: one subplot an activation, init against depth.
 
     expected  from `theory.forecast`
     config    a SweepConfig
 
-    Colour is the regime, the number a power of ten: the share of the last layer's gradient that reaches the first. The
-    sentence counts the runs of each regime. Of several widths it is the first.
+    Colour is the probability of leaving the plateau by the last epoch, the number the epoch in which that is expected,
+    a dash where it is not (a probability below 1/2); hatched is what there is no theory for. Of several learning rates,
+    widths, batches or optimizers it is the first. The sentence counts the runs that are shown, and why the others are
+    not expected to leave.
     """
+    expected, chosen = first_settings(expected)
     figure, subplots = _grid_by_activation(config.activations, config.layers_list)
-    if "hidden_size" in expected:
-        expected = expected[expected.hidden_size == expected.hidden_size.iloc[0]]
     for axes, activation in zip(subplots, config.activations, strict=True):
         rows = expected[expected.activation == activation].drop_duplicates(["init", "layers"])
-        rows = rows.set_index(["init", "layers"])
-        for i, init in enumerate(config.init_types):
-            for j, layers in enumerate(config.layers_list):
-                cell = rows.loc[init, layers]
-                axes.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, color=REGIMES[cell.regime], lw=0))
-                power = f"{np.log10(cell.backward):.0f}" if cell.backward > 0 else "none"
-                text = "" if np.isnan(cell.backward) else power.replace("-0", "0")
-                axes.text(j, i, text, ha="center", va="center", fontsize=8)
-        axes.set(xlim=(-0.5, len(config.layers_list) - 0.5), ylim=(len(config.init_types) - 0.5, -0.5))
+        likely, epochs, leaves = (
+            rows.pivot(index="init", columns="layers", values=name).reindex(config.init_types)[list(config.layers_list)]
+            for name in ("probability", "leaves_plateau", "trainable")
+        )
+        image = axes.imshow(likely.to_numpy(float), cmap="cividis", norm=Normalize(0, 1), aspect="auto")
+        for (i, j), value in np.ndenumerate(likely.to_numpy(float)):
+            if np.isnan(value):
+                axes.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, **WITHOUT_THEORY))
+                continue
+            text = f"{epochs.iloc[i, j]:.0f}" if leaves.iloc[i, j] else "-"
+            axes.text(j, i, text, ha="center", va="center", fontsize=8, color="w" if value < 0.6 else "k")
         axes.set_xticks(range(len(config.layers_list)), config.layers_list)
         axes.set_yticks(range(len(config.init_types)), map(wrapped, config.init_types))
         axes.set(title=wrapped(activation), xlabel="hidden layers")
         axes.grid(False)
-    names = [name for name in REGIMES if name in set(expected.regime)]
-    patches = [plt.Rectangle((0, 0), 1, 1, color=REGIMES[name]) for name in names]
-    figure.legend(patches, names, loc="outside right upper", frameon=False, fontsize=9)
-    counts = expected.regime.value_counts()
-    others = ", ".join(f"{n} {regime}" for regime, n in counts.items() if regime != "trainable")
-    trained = f"{counts.get('trainable', 0)} of {len(expected)} runs to train"
-    sentence = f"Before training, theory expects {trained}; the others: {others or 'none'}."
-    return Picture("forecast", figure, sentence)
+    label = f"probability of leaving the plateau in {words.counted(config.num_epochs, 'epoch')}"
+    figure.colorbar(image, ax=list(subplots), label=label, shrink=0.8)
+    if expected.probability.isna().any():
+        handle = [plt.Rectangle((0, 0), 1, 1, **WITHOUT_THEORY)]
+        figure.legend(handle, ["no theory"], loc="outside lower center", frameon=False, fontsize=9)
+    _title(figure, "; ".join(["number: epoch in which it is expected to leave; -: not expected to", *chosen]))
+    return Picture("forecast", figure, _forecast_in_words(expected, config, chosen))
+
+
+WITHOUT_THEORY = {"fc": "0.92", "ec": "0.6", "hatch": "////", "lw": 0}
+
+
+def _forecast_in_words(expected, config, chosen):
+    """How many runs are expected to leave the plateau, and why the others are not."""
+    reasons = why_not(expected)[~expected.trainable].value_counts()
+    others = ", ".join(f"{reason} {n}" for reason, n in reasons.items())
+    shown = f" (shown: {', '.join(chosen)})" if chosen else ""
+    return (
+        f"Before training, {words.share(expected.trainable)} runs are expected to leave the plateau within "
+        f"{words.counted(config.num_epochs, 'epoch')}, with a probability of at least 1/2{shown}; the others: "
+        f"{others or 'none'}."
+    )
 
 
 def signal_before_training(results, profiles, stat="act_std", layers=None):

@@ -1,6 +1,7 @@
 """What a whole sweep found, in sentences computed from its results. No torch here: the gallery reads with them."""
 
 import numpy as np
+import pandas as pd
 
 from helpers import words
 from helpers.axes import axis_values, in_name
@@ -19,6 +20,7 @@ from helpers.sweep.tables import (
     planned,
     smallest_gradient,
     trainable_depth,
+    why_not,
 )
 
 FEWEST = 8  # combinations: of less, half would be too few to fit a rule on
@@ -220,8 +222,12 @@ def as_predicted(ratios):
     return f"is {middle} times what theory predicts ({spread})"
 
 
-# the rule behind the column `trainable` of a forecast, `theory.regime_of`, and where its only number comes from
-RULE = "The rule of six depth scales (theory gives the scale; that it is six, Schoenholz et al. 2017 measured)"
+# the rule behind the column `trainable` of a forecast, and where its numbers come from
+RULE = (
+    "The rule of two limits (theory/limits.py: its form derived, its nine constants fitted on the sweeps of "
+    "results/signal/calibration alone)"
+)
+SIX_SCALES = "The rule before, of six depth scales (the scale is theory's, the six Schoenholz et al. 2017 measured),"
 
 
 def right_calls(expected, summary, call="trainable", rule=RULE):
@@ -235,7 +241,13 @@ def right_calls(expected, summary, call="trainable", rule=RULE):
     epoch. What is fitted is fitted on half of the combinations and judged on the other half (`tables.baselines`).
     """
     table = called(expected, summary)
-    table = table[table.regime != "unknown"] if "regime" in table else table
+    unknown = table.regime == "unknown" if "regime" in table else pd.Series(False, table.index)
+    unknown |= table.probability.isna() if "probability" in table else False
+    if unknown.any():
+        reasons = why_not(table[unknown]).value_counts() if "reason" in table else {"no theory": unknown.sum()}
+        reasons = ", ".join(f"{reason} {n}" for reason, n in reasons.items())
+        yield f"Of {len(table)} runs {unknown.sum()} have no forecast and are not counted ({reasons})."
+    table = table[~unknown]
     if table.empty:
         return
     calls, learned = table[call], table.learned
@@ -243,18 +255,23 @@ def right_calls(expected, summary, call="trainable", rule=RULE):
         false, missed = (calls & ~table.left).sum(), (~calls & table.left).sum()
         yield (
             f"{rule} called {_share_right(calls == table.left)} by who left the plateau: {false} were expected to "
-            f"train and never left it, {missed} left it all the same. By who had learned at the last epoch it called "
+            f"leave and never did, {missed} left it all the same. By who had learned at the last epoch it called "
             f"{(calls == learned).sum()} right ({(calls == learned).mean():.1%})."
         )
     else:
-        unknown = has_left(summary[summary.run.isin(table.run)]).isna().sum()
+        unlogged = has_left(summary[summary.run.isin(table.run)]).isna().sum()
         yield (
             f"{rule} called {_share_right(calls == learned)} by who had learned at the last epoch: "
-            f"{(calls & ~learned).sum()} were expected to train and had not learned, {(~calls & learned).sum()} had "
-            f"learned all the same. Of {unknown} runs nobody knows whether they had left the plateau before: their "
-            "logs were not kept."
+            f"{(calls & ~learned).sum()} were expected to leave the plateau and had not learned, "
+            f"{(~calls & learned).sum()} had learned all the same. Of {unlogged} runs nobody knows whether they had "
+            "left the plateau before: their logs were not kept."
         )
     truth = "left" if "left" in table else "learned"
+    if "regime" in table and call == "trainable":
+        yield (
+            f"{SIX_SCALES} called {_share_right((table.regime == 'trainable') == table[truth])}; it knows neither "
+            "learning rate nor steps nor width."
+        )
     if len(table.drop_duplicates(CELL)) < FEWEST or table[truth].nunique() == 1:
         return
     more = {"gradient": called_by_range(table.backward)} if "backward" in table else {}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from helpers.axes import AXES, LAYER_STATS, axis_values, in_name
+from helpers.axes import AXES, LAYER_STATS, SETTINGS, axis_values, in_name
 from helpers.records import has_left
 
 CELL = ["activation", "init", "layers"]
@@ -140,6 +140,35 @@ def best_range(values, learned):
 
 
 # ---- calls before training, and what to hold them against
+
+
+REASONS = ("too slow", "steps too large", "does not move")  # beginnings of the sentences of `theory.limits.reason`
+
+
+def why_not(expected):
+    """Why runs of a forecast are not expected to leave their plateau, in a few words: a Series, "" where they are.
+
+    One of REASONS, "no theory", or "no rule for adam" and its like.
+    """
+
+    def short(row):
+        if row.trainable:
+            return ""
+        text = row.reason or "no theory"
+        return next((beginning for beginning in REASONS if text.startswith(beginning)), text)
+
+    return pd.Series([short(row) for row in expected.itertuples()], expected.index, dtype=object)
+
+
+def first_settings(expected):
+    """(rows, chosen): the rows of a forecast with the first learning rate, width, batch and optimizer, and those of
+    which there are several in words, ["lr 0.1"]."""
+    chosen = []
+    for name in (name for name in SETTINGS if name in expected and expected[name].nunique() > 1):
+        first = expected[name].iloc[0]
+        expected = expected[expected[name] == first]
+        chosen.append(in_words(name, first))
+    return expected, chosen
 
 
 def called(expected, summary):

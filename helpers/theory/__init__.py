@@ -1,7 +1,7 @@
 """Mean-field theory of wide random networks: its maps, the init `critical`, and the forecast of a sweep."""
 
 from helpers.theory.ensembles import Ensemble, InputMoments, ensemble_of, input_moments, signals
-from helpers.theory.forecasts import forecast, profiles, recommend, regime_of, training_numbers
+from helpers.theory.forecasts import forecast, profiles, regime_of, training_numbers
 from helpers.theory.kernel import ClassMoments, Kernels, class_moments, kernels
 from helpers.theory.limits import FITTED, Constants, Outlook, outlook
 from helpers.theory.mean_field import (
@@ -58,7 +58,6 @@ __all__ = [
     "outlook",
     "prescribe",
     "profiles",
-    "recommend",
     "regime_of",
     "signals",
     "training_numbers",

@@ -10,10 +10,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from helpers.config import STACK_SETTINGS, ConfigError, SweepConfig
+from helpers.config import STACK_SETTINGS, SweepConfig
 from helpers.data import load
-from helpers.initializers import INITIALIZERS
-from helpers.theory.ensembles import InputMoments, ensemble_of, input_moments, signals
+from helpers.theory.ensembles import ensemble_of, input_moments, signals
 from helpers.theory.kernel import Kernels, class_moments, kernels
 from helpers.theory.limits import Outlook, outlook, reason, rounded
 from helpers.usual_torch import usual_torch
@@ -202,45 +201,6 @@ def cause_of(profile):
     )
 
 
-@usual_torch()
-def recommend(activation, layers, hidden_size=128):
-    """The inits by how well they should train a network of this activation, depth and width, the best first.
-
-    Inputs are taken to be normalised and uncorrelated, as many as there are hidden units. Returns a DataFrame indexed
-    by init: backward, correlation and regime as in `forecast`, and why, one sentence. Trainable ones come first; among
-    those, the ones whose gradient changes least over the layers.
-    """
-    rows = []
-    for init in INITIALIZERS:
-        axes = {"activations": [activation], "layers_list": [layers], "init_types": [init], "hidden_size": hidden_size}
-        sizes = {"input_size": hidden_size, "output_size": 2, "input_square": 1.0}
-        config = SweepConfig.from_dict({**axes, **sizes})
-        try:
-            (profile,) = profiles(config, InputMoments(1.0, 0.0)).values()
-        except ConfigError as error:  # `critical` where there is no critical point
-            rows.append({"init": init, "regime": "unknown", "why": f"{error}."})
-            continue
-        first, last, regime = profile.iloc[0], profile.iloc[-1], regime_of(profile)
-        row = {"init": init, "backward": first.backward, "correlation": last.correlation, "regime": regime}
-        rows.append({**row, "why": _why(init, first.backward, last.correlation, layers, regime)})
-    table = pd.DataFrame(rows).set_index("init")
-    order = pd.DataFrame({"regime": table.regime != "trainable", "change": np.abs(np.log(table.backward.clip(1e-300)))})
-    return table.loc[order.sort_values(["regime", "change"], kind="stable").index]
-
-
 def _variance_from(config, init):
     """How theory knows the variance of an init's weights."""
     return "measured" if init in config.init_rows and config.init_rows[init].measured else "formula"
-
-
-def _why(init, backward, correlation, layers, regime):
-    what = {
-        "trainable": "it should train",
-        "vanishing": "too little is left to move the first layers",
-        "exploding": "that is more than a step can bear",
-        "collapsed": "by then all inputs look alike",
-    }[regime]
-    return (
-        f"{init}: {backward:.2g} times the last hidden layer's gradient reaches the first of {layers} layers, and two "
-        f"inputs arrive in the last with a correlation of {correlation:.3g}; {what}."
-    )

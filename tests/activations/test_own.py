@@ -1,4 +1,3 @@
-import contextlib
 import math
 import threading
 
@@ -151,8 +150,7 @@ def test_every_function_that_is_taken_has_a_forecast(f):
         mine, own = ([p for run, p in found.items() if run.activation == name] for name in ("mine", "tanh"))
         for profile, other in zip(mine, own, strict=True):
             np.testing.assert_allclose(profile, other, rtol=1e-7, atol=1e-12)  # six nodes a panel
-    with contextlib.suppress(ConfigError):  # of an activation that has no critical point
-        theory.recommend("mine", 5)
+    assert theory.prescribe("mine", 5, 30, "digits", 100, 32).reason
 
 
 def test_what_the_forecast_cannot_resolve_is_told(capsys):

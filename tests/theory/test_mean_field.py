@@ -517,21 +517,6 @@ def test_the_forecast_costs_as_much_as_its_deepest_networks(monkeypatch):
     assert costs[0] < 40_000 * 50 * len(ensembles)
 
 
-def test_recommendations_are_ranked_and_say_why():
-    gelu = theory.recommend("gelu", 50, 128)
-    assert gelu.index[0] == "critical"
-    assert (gelu.regime == "trainable").sum() == 1
-    assert gelu.why["critical"].endswith("it should train.")
-    assert "too little is left" in gelu.why["xavier_normal"]
-    assert gelu.index[-1] == "zero"
-    relu = theory.recommend("relu", 50, 128)
-    assert set(relu.index[:3]) == {"critical", "he_normal", "he_uniform"}
-    softplus = theory.recommend("softplus", 10, 64)
-    assert softplus.regime["critical"] == "unknown"
-    assert "choose another init" in softplus.why["critical"]
-    assert all(text.count(".") >= 1 and "\n" not in text for text in softplus.why)
-
-
 @pytest.mark.parametrize(
     "call", [lambda f: theory.critical_points(f, 0.05), lambda f: theory.depth_scales(f, 1.7, 0.05)]
 )
