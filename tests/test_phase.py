@@ -8,6 +8,7 @@ from made_up_results import write_sweep
 
 from helpers import phase, theory
 from helpers.config import ConfigError, SweepConfig
+from helpers.data import Data
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
@@ -150,3 +151,65 @@ def test_a_sweep_that_has_no_one_depth_scale_is_refused(tmp_path, change, word):
     with pytest.raises(ConfigError, match=word) as error:
         phase.trainable_against_scale(results)
     assert "\n" not in str(error.value)
+
+
+def digits_like(seed=0):
+    """Data of four classes, each around a centre of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(200) % 4
+    x = torch.rand(4, 20, generator=generator)[y] + 0.3 * torch.randn(200, 20, generator=generator)
+    return Data("made up", x, y, x, y, torch.arange(32), 4)
+
+
+def test_a_point_of_the_plane_is_a_run_of_a_sweep():
+    """The sentence of the sliders against `theory.forecast` of a sweep with the same gaussian weights."""
+    data = digits_like()
+    for lr, limit in (
+        (1e-4, "No: too slow by a factor of "),
+        (0.05, "Fine: leaves the p"),
+        (5.0, "No: steps too large"),
+    ):
+        given = {"sigma_w2": 1.8, "sigma_b2": 0.05}
+        axes = {"activations": ["tanh"], "init_types": ["g"], "init_params": {"g": {"init": "gaussian", **given}}}
+        axes |= {"layers_list": [8], "hidden_size": 50, "lr": lr, "batch_size": 20, "num_epochs": 30}
+        row = theory.forecast(SweepConfig.from_dict(axes), data).iloc[0]
+        training = {"inputs": 20, "hidden_size": 50, "lr": lr, "steps": 300, "batch_size": 20}
+        moments = theory.class_moments(data.x_train, data.y_train)
+        sentence, seen = phase.in_training("tanh", 1.8, 0.05, 8, moments, training)
+        assert sentence.startswith(limit)
+        assert row.reason in sentence
+        assert seen.probability == pytest.approx(row.probability, rel=1e-9)
+        assert f"(probability {row.probability:.2f}: " in sentence
+    most = float(sentence.split("at most lr ")[1].split(" ")[0])
+    holds = phase.in_training("tanh", 1.8, 0.05, 8, moments, {**training, "lr": most})[1].holds
+    assert holds == pytest.approx(0.5, abs=0.03)  # two digits of the rate
+    assert phase.in_training("relu", 1e30, 0.05, 40, moments, training)[0].startswith("No theory")
+
+
+def test_the_curve_is_that_of_the_prescription():
+    prescription = theory.prescribe("tanh", 6, 50, digits_like(), 300, 20)
+    picture = phase.prescription_curve(prescription, most=3)
+    (axes,) = picture.figure.axes
+    labels = [line.get_label() for line in axes.lines]
+    chosen, marked = axes.lines[0], next(line for line in axes.lines if "prescribed" in line.get_label())
+    assert len([label for label in labels if label in set(prescription.curve.init)]) == 3
+    lr, probability = chosen.get_data()
+    # the drawn curve has its top, and crosses 1/2, where the prescription says
+    assert probability.max() == pytest.approx(prescription.probability)
+    likely = lr[probability >= 0.5]
+    np.testing.assert_allclose(prescription.lr_range, (likely.min(), likely.max()), rtol=0.06)
+    assert marked.get_xdata()[0] == prescription.lr
+    (band,) = axes.patches
+    np.testing.assert_allclose((band.get_x(), band.get_x() + band.get_width()), prescription.lr_range)
+    assert picture.name == "prescription"
+    assert picture.sentence == f"tanh: {prescription.reason}."
+
+
+def test_where_nothing_will_train_the_curve_marks_nothing():
+    prescription = theory.prescribe("sigmoid", 60, 50, digits_like(), 10, 20)
+    assert prescription.init is None
+    picture = phase.prescription_curve(prescription)
+    (axes,) = picture.figure.axes
+    assert len(axes.patches) == 0
+    assert not [line for line in axes.lines if "prescribed" in line.get_label()]
+    assert "nothing that was tried" in picture.sentence

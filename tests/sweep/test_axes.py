@@ -170,7 +170,8 @@ def test_the_forecast_knows_the_width(tmp_path):
         (mine,) = (run for run in profiles if run.name == f"normal_relu_3L_h{width}_s0")
         assert found is profiles[mine]
     picture = figures.forecast_map(expected, config)
-    assert picture.sentence.count("of 4 runs") == 1
+    assert "of 4 runs are expected" in picture.sentence
+    assert "(shown: width 8)" in picture.sentence
 
 
 def test_it_is_read_back_as_it_was_written(whole):

@@ -34,18 +34,43 @@ def study(tmp_path_factory):
     return sweep.run(lambda event: None), known, expected, sweep.config
 
 
-def test_the_map_shows_regime_and_power_of_ten(study):
+def test_the_map_shows_probability_and_epoch(study):
     _, _, expected, config = study
     picture = figures.forecast_map(expected, config)
-    figure = picture.figure
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == ["0", "0", "none", "none", "", ""]  # he_normal, zero, and the one without a theory
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["trainable", "vanishing", "unknown"]
-    plt.close(figure)
+    relu, tanh = picture.figure.axes[:2]
+    for axes, activation in ((relu, "relu"), (tanh, "tanh")):
+        rows = expected[(expected.activation == activation) & (expected.seed == 0)].set_index(["init", "layers"])
+        drawn = np.asarray(axes.images[0].get_array())
+        for i, init in enumerate(GIVEN["init_types"]):
+            for j, layers in enumerate(GIVEN["layers_list"]):
+                np.testing.assert_array_equal(drawn[i, j], rows.probability[init, layers])
+        texts = {(round(y), round(x)): text.get_text() for text in axes.texts for x, y in [text.get_position()]}
+        there = [(i, j) for i in (0, 1) for j in (0, 1)]  # not `shifted`, which has no theory
+        assert sorted(texts) == there
+        for i, j in there:
+            row = rows.loc[GIVEN["init_types"][i], GIVEN["layers_list"][j]]
+            assert texts[i, j] == (f"{row.leaves_plateau:.0f}" if row.probability >= 0.5 else "-")
+        assert [patch.get_xy() for patch in axes.patches] == [(-0.5, 1.5), (0.5, 1.5)]
+    assert [text.get_text() for text in picture.figure.legends[0].get_texts()] == ["no theory"]
     assert picture.name == "forecast"
-    assert (
-        picture.sentence == "Before training, theory expects 8 of 24 runs to train; the others: 8 vanishing, 8 unknown."
-    )
+    left, reasons = expected[expected.probability >= 0.5], expected.reason[~expected.trainable]
+    counts = [reasons.str.startswith(start).sum() for start in ("too slow", "does not move", "steps too large")]
+    assert f"{len(left)} of 24 runs are expected to leave the plateau within 1 epoch" in picture.sentence
+    for name, count in zip(("too slow", "does not move", "steps too large"), counts, strict=True):
+        assert (f"{name} {count}" in picture.sentence) == (count > 0)
+    assert "no theory 8" in picture.sentence
+    assert counts[1] >= 8  # all with `zero`
+    plt.close("all")
+
+
+def test_the_map_shows_the_first_of_several_settings_and_says_so():
+    settings = {"lr": [0.1, 0.01], "optimizer": ["adam", "sgd"], "init_types": ["he_normal"], "layers_list": [2]}
+    config = SweepConfig.from_dict({**GIVEN, **settings})
+    picture = figures.forecast_map(theory.forecast(config), config)
+    plt.close("all")
+    assert "0 of 4 runs" in picture.sentence
+    assert "(shown: lr 0.1, adam)" in picture.sentence
+    assert picture.sentence.endswith("; the others: no rule for adam 4.")
 
 
 def test_lines_are_predicted_and_dots_measured(study):
@@ -99,11 +124,13 @@ def test_right_calls_are_counted():
     left = (backward > 1e-4) & (backward < 30)  # a range that the fitted rule can find, and theory's misses
     learned = left & (backward > 1e-3) & (backward < 3)
     trainable = (backward > 1e-2) & (backward < 30)
-    rule, beside = findings.right_calls(*made_up(backward, learned, trainable, left))
+    rule, before, beside = findings.right_calls(*made_up(backward, learned, trainable, left))
     missed, wrong = (left & ~trainable).sum(), (learned != trainable).sum()
-    assert "Schoenholz et al. 2017 measured" in rule
+    assert "nine constants fitted on the sweeps of results/signal/calibration alone" in rule
+    same = (left == trainable).sum()  # the regime of these runs is their call
+    assert f"Schoenholz et al. 2017 measured), called {same} of 40 runs right" in before
     assert f"called {40 - missed} of 40 runs right ({1 - missed / 40:.1%}) by who left the plateau" in rule
-    assert f"0 were expected to train and never left it, {missed} left it all the same" in rule
+    assert f"0 were expected to leave and never did, {missed} left it all the same" in rule
     assert f"By who had learned at the last epoch it called {40 - wrong} right ({1 - wrong / 40:.1%})." in rule
     assert missed != wrong
     commoner = 100 * max(left.mean(), 1 - left.mean())
@@ -124,21 +151,31 @@ def test_any_column_of_calls_is_counted():
     assert "gradient" not in beside
 
 
+def test_runs_without_a_forecast_are_not_called():
+    expected, summary = made_up(np.ones(4), np.array([True, False] * 2), np.ones(4, bool))
+    given = {"probability": [0.9, np.nan, 0.9, np.nan], "reason": ["", "no rule for adam", "", ""]}
+    expected = expected.assign(**given, trainable=[True, False, True, False])
+    known, rule, _ = findings.right_calls(expected, summary)
+    assert known == "Of 4 runs 2 have no forecast and are not counted (no rule for adam 1, no theory 1)."
+    assert "called 2 of 2 runs right" in rule
+    assert next(iter(findings.right_calls(expected[1:2], summary))).startswith("Of 1 runs 1 have no forecast")
+
+
 def test_without_logs_calls_are_counted_by_who_learned_alone():
     """Left is known of those that learned, and a count of these would call every 'trainable' right."""
     learned = np.arange(20) % 2 == 0
     left = pd.array([True if yes else pd.NA for yes in learned], "boolean")
-    rule, _ = findings.right_calls(*made_up(np.ones(20), learned, np.ones(20, bool), left))
+    rule, *_ = findings.right_calls(*made_up(np.ones(20), learned, np.ones(20, bool), left))
     assert "called 10 of 20 runs right (50.0%) by who had learned at the last epoch" in rule
-    assert "10 were expected to train and had not learned, 0 had learned all the same" in rule
+    assert "10 were expected to leave the plateau and had not learned, 0 had learned all the same" in rule
     assert "Of 10 runs nobody knows whether they had left the plateau before" in rule
     assert "left it" not in rule
 
 
 def test_what_cannot_be_fitted_is_not():
-    (alone,) = findings.right_calls(*made_up(np.ones(20), np.ones(20, bool), np.ones(20, bool)))
+    alone, _ = findings.right_calls(*made_up(np.ones(20), np.ones(20, bool), np.ones(20, bool)))
     assert "(100.0%)" in alone
-    (alone,) = findings.right_calls(*made_up(np.ones(4), np.array([True, False] * 2), np.ones(4, bool)))
+    alone, _ = findings.right_calls(*made_up(np.ones(4), np.array([True, False] * 2), np.ones(4, bool)))
     assert "called 2 of 4 runs right" in alone
 
 
