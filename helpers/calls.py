@@ -381,14 +381,23 @@ def sentences(counted, sets):
         own, before, depth, here = (
             table.loc[(name, rule)] for rule in ("fitted elsewhere", "six depth scales", "depth", "fitted here")
         )
+        by_learned = "" if pd.isna(own.by_learned) else f"; by who had learned at the last epoch {own.by_learned:.1%}"
         yield (
             f"{name}: fitted on other sweeps, the rule calls {own.right:.0f} of {own.of:.0f} runs right "
-            f"({own.share:.1%}; by who had learned at the last epoch {own.by_learned:.1%}); six depth scales "
+            f"({own.share:.1%}{by_learned}); six depth scales "
             f"(Schoenholz et al. 2017) {before.share:.1%}; a depth for each activation "
             f"{words.mean(100 * depth.share, 100 * depth.share_std, '.1f')} %; the rule fitted on half of all cells "
             f"{words.mean(100 * here.share, 100 * here.share_std, '.1f')} %, both on the other half."
         )
     named = {name: runs for name, runs in sets.items() if name != "calibration"}
+    once = pd.concat([runs for name, runs in named.items() if name not in FIRST_EPOCHS], ignore_index=True)
+    right, before = called(once) == once.left, once.was_trainable == once.left
+    rank, ratio = agreement(once[once.left & once["at"].notna()])
+    yield (
+        f"All runs together, each once: {right.sum():,} of {len(once):,} right ({right.mean():.1%}; six depth scales "
+        f"{before.mean():.1%}); expected and measured epoch of leaving the plateau have a rank correlation of "
+        f"{rank:.2f} and a median ratio of {ratio:.2f}."
+    )
     for name, runs in named.items():
         wrong = runs[called(runs) != runs.left]
         cells = wrong.groupby(tables.CELL).size().sort_values(ascending=False)
