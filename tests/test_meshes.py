@@ -42,6 +42,7 @@ def test_jumps_are_found(case):
     mesh = mesh_of(phi_of(activation))
     np.testing.assert_allclose(mesh.jumps, jumps, atol=1e-8)
     assert mesh.reach == np.inf
+    assert len(mesh.cuts) == len(mesh.lengths) < 20  # pieces are as long as they can be
 
 
 @pytest.mark.parametrize("case", BY_NUMPY)

@@ -12,9 +12,11 @@ from scipy import integrate, stats
 from helpers.activations import ACTIVATIONS, Activation, phi_of
 from helpers.quadrature import (
     AT_ONCE,
+    DEVIATIONS,
     EXACT,
     MOST_NODES,
     QUICK,
+    SCALES,
     NotComputed,
     expectation,
     half_differences,
@@ -119,6 +121,8 @@ def test_only_the_panels_at_a_kink_are_halved():
         expectation(counted, q)
         taken.append(-1)
     smooth, kinked = taken[: taken.index(-1)], taken[taken.index(-1) + 1 : -1]
+    panels = 2 * (len(SCALES) + len(DEVIATIONS)) + 1
+    assert sum(smooth) <= 3 * len(q) * panels * EXACT + 4 * len(q)  # once, in halves, and at both ends
     assert sum(kinked) < 4 / 3 * sum(smooth)
     assert max(taken) <= AT_ONCE
 

@@ -288,7 +288,7 @@ def test_critical_points_of_other_functions_hold_what_they_say(f, sigma_b2):
 
 def test_fixed_points_at_the_ends_of_what_is_searched():
     assert theory.fixed_point("tanh", 1.0, 0.0).q == 0  # the signal fades as 1 / (2 layers)
-    assert theory.fixed_point("tanh", 0.5, 1e-13).q == pytest.approx(2e-13, rel=1e-6)
+    assert theory.fixed_point("tanh", 0.5, 1e-13).q == pytest.approx(2e-13, rel=1e-6, abs=0)
     assert theory.fixed_point("tanh", 1.2, 0.05, start=1e7) == theory.fixed_point("tanh", 1.2, 0.05)
     assert theory.fixed_point("linear", 1.0, 0.0, start=0.3).q == 0.3
     assert theory.fixed_point(torch.floor, 3.0, 0.0).q == np.inf  # -1 for whatever lies a little below 0
