@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import ROOT, records, theory, words
+from helpers import ROOT, calls, records, theory, words
 from helpers.config import SweepConfig
 from helpers.notebooks import is_relative, links, read_notebook
 from helpers.path_study.settings import DEFAULTS as PATH_DEFAULTS
@@ -171,25 +171,48 @@ def ended(warm_python, *command):
 
 def test_what_was_found_is_what_the_results_say():
     text = PAGES["docs/found.md"][0]
-    for name, where in (("digits", "digits"), ("mnist", "MNIST")):
+    for name, where in (("digits", "digits"), ("mnist", "mnist, 50 epochs")):
         section = text.partition(f"Computed from [`results/{name}/`]")[2].partition("\n## ")[0]
         for sentence in findings.sentences(records.load_sweep(ROOT / "results" / name)):
             assert f"- {sentence}\n" in section
         executed = (ROOT / "results" / name / "run.ipynb").read_text()
-        right, of = re.search(r"called (\d+) of (\d+) runs right", executed).groups()
-        (row,) = re.findall(rf"^\| {where} \|.* of {of} .*$", text, re.MULTILINE)
-        assert re.search(rf"\b{right}\b", row)
+        right, of = re.search(r"rule of two limits .*? called (\d+) of (\d+) runs right", executed).groups()
+        (row,) = re.findall(rf"^\| {where} \| {of} \| (\d+) ", text, re.MULTILINE)
+        assert row == right
+
+
+def test_the_table_of_calls_is_what_was_counted():
+    for name, row in calls.published().iterrows():
+        assert f"| {name} | {' | '.join(row)} |" in PAGES["docs/found.md"][0]
 
 
 def test_the_calls_on_the_digits_are_those_of_the_results():
+    """Counted anew, not read from calls.csv."""
+    text = " ".join(PAGES["docs/found.md"][0].split())
     results = records.load_sweep(ROOT / "results/digits")
-    table = tables.called(theory.forecast({**results.config, "device": "cpu"}), results.summary)
-    rule, commonest, depth = tables.baselines(table).itertuples()
-    shares = [f"{words.mean(100 * row.share, 100 * row.share_std, '.1f')} %" for row in (rule, depth)]
-    learned = table.trainable == table.learned
-    row = ["digits", f"{rule.right:g} of {rule.of:g} ({shares[0]})", f"{learned.sum()} ({100 * learned.mean():.1f} %)"]
-    row += [f"{100 * commonest.share:.1f} %", shares[1]]
-    assert f"| {' | '.join(row)} |" in PAGES["docs/found.md"][0]
+    expected = theory.forecast({**results.config, "device": "cpu"})
+    rule, commonest, depth = tables.baselines(tables.called(expected, results.summary)).itertuples()
+    runs = calls.with_outcome(expected, results.summary)
+    right, learned = (runs.trainable == runs.left).sum(), (runs.trainable == runs.learned).mean()
+    row = [
+        f"{rule.of:g}",
+        f"{right} ({right / rule.of:.1%})",
+        f"{learned:.1%}",
+        f"{runs.was_trainable.eq(runs.left).mean():.1%}",
+    ]
+    row += [f"{commonest.share:.1%}", words.mean(100 * depth.share, 100 * depth.share_std, ".1f") + " %"]
+    assert f"| digits | {' | '.join(row)} |" in text
+    false, missed = runs[runs.trainable & ~runs.left], runs[~runs.trainable & runs.left]
+    assert f"on the digits {len(false)} runs of tanh at 50 layers were expected to leave (probability " in text
+    assert f"(probability {words.span(false.probability, '.2f')}) and never did" in text
+    when = f"left in epochs {words.span(missed['at'], '.0f')} of 20"
+    assert f"{len(missed)} of relu and gelu at 20 layers, called too slow, {when}" in text
+    rank, ratio = calls.agreement(runs[runs.left])
+    assert f"rank correlations of {rank:.2f} on the digits" in text
+    assert f"differ by a factor of {ratio:.2f} and" in text
+    guess = runs.left.mean() * (1 - runs.left.mean())
+    brier = np.mean((runs.probability - runs.left) ** 2)
+    assert f"score is {brier:.3f} on the digits (always saying the share that left gives {guess:.3f})" in text
 
 
 def test_what_is_said_of_single_cells_is_what_the_results_say():
@@ -211,8 +234,11 @@ def test_what_is_said_of_single_cells_is_what_the_results_say():
         assert len(rows) == 3
     assert f"{learned} of 6 runs have learned (train accuracy at the last epoch {accuracies[0]} the digits, " in text
     assert f"{accuracies[1]} MNIST)" in text
-    config = {"activations": ["sigmoid"], "init_types": ["critical"], "layers_list": [50], "device": "cpu"}
-    assert theory.forecast(config).trainable.all()
+    cell = {"layers_list": [50], "init_types": ["critical"], "device": "cpu"}
+    (slow,) = theory.forecast({**cell, "activations": ["sigmoid"], "lr": 0.01}).reason
+    assert f"calls them {' '.join(slow.split()[:6])} and of" in text
+    (large,) = theory.forecast({**cell, "activations": ["gelu"]}).reason
+    assert f"(the forecast: {large.removeprefix('steps too large: ')})" in text
 
 
 def test_the_splines_differ_as_surely_as_is_said():
