@@ -138,13 +138,11 @@ def in_training(activation, sigma_w2, sigma_b2, layers, moments, training):
     known = theory.kernels([theory.Ensemble(activation, sigma_w2, sigma_w2, sigma_b2)], moments, layers, inputs, width)
     numbers = {**known.at(0, layers), **given, "classes": moments.classes, "layers": layers, "momentum": 0.0}
     seen = theory.outlook(numbers)
-    if np.isnan(seen.probability):
-        return "No theory: the signal grows beyond all numbers.", seen
-    pairs = theory.InputMoments(moments.square, moments.different)
-    apart = predicted(activation, sigma_w2, sigma_b2, layers, pairs)["distance"]
-    alike = theory.forecasts.alike_after(pd.DataFrame({"correlation": 1 - apart}))
-    verdict, reason = "Fine" if seen.probability >= 0.5 else "No", theory.limits.reason(numbers, seen, alike)
-    most = "" if "at most" in reason else f"; lr at most some {theory.limits.largest_lr(given['lr'], seen):.2g}"
+    signal = predicted(activation, sigma_w2, sigma_b2, layers, theory.InputMoments(moments.square, moments.different))
+    profile = {"pre_std": np.sqrt(signal["q"]), "correlation": 1 - signal["distance"], "backward": _shares(signal)}
+    cause = theory.forecasts.cause_of(pd.DataFrame(profile))
+    verdict, reason = "Fine" if seen.probability >= 0.5 else "No", theory.limits.reason(numbers, seen, cause)
+    most = f"; lr at most some {theory.limits.largest_lr(given['lr'], seen):.2g}" if verdict == "Fine" else ""
     return (
         f"{verdict}: {reason} (probability {seen.probability:.2f}: {seen.leaves:.2f} of leaving in time, "
         f"{seen.holds:.2f} of bearing its steps{most})."
@@ -235,6 +233,13 @@ def sampled_signals(activation, sigma_w2, sigma_b2, layers, width):
     return Picture("profiles", draw_signals(signals, measured), sentence)
 
 
+def _shares(signal):
+    """The gradient's norm in each layer over that of the last one."""
+    with np.errstate(over="ignore"):
+        share = np.exp(0.5 * np.cumsum(np.log(np.maximum(signal["chi"][:-1][::-1], 1e-300))))[::-1]
+    return np.append(share, 1.0)
+
+
 def draw_signals(signals, measured=None):
     """Three subplots by layer: variance q, correlation of two inputs, and the gradient's share; a line a network.
 
@@ -244,10 +249,9 @@ def draw_signals(signals, measured=None):
     figure, (variance, correlation, gradient) = grid_of_subplots(3, 3, width=3.4, height=2.6, sharex=True)
     for i, (label, signal) in enumerate(signals.items()):
         style = {"color": COLOURS[i % len(COLOURS)], "lw": 1.4}
-        share = np.exp(0.5 * np.cumsum(np.log(np.maximum(signal["chi"][:-1][::-1], 1e-300))))[::-1]
         variance.plot(signal["q"], label=label, **style)
         correlation.plot(1 - signal["distance"], **style)
-        gradient.plot([*share, 1.0], **style)
+        gradient.plot(_shares(signal), **style)
         if measured:
             dots = {"ls": "", "marker": ".", "ms": 4, "color": style["color"]}
             variance.plot(measured[label]["q"], **dots)

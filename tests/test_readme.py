@@ -236,7 +236,7 @@ def test_what_is_said_of_single_cells_is_what_the_results_say():
     assert f"{accuracies[1]} MNIST)" in text
     cell = {"layers_list": [50], "init_types": ["critical"], "device": "cpu"}
     (slow,) = theory.forecast({**cell, "activations": ["sigmoid"], "lr": 0.01}).reason
-    assert f"calls them {' '.join(slow.split()[:6])} and of" in text
+    assert f"calls them {' '.join(slow.split()[:7])} and of" in text
     (large,) = theory.forecast({**cell, "activations": ["gelu"]}).reason
     assert f"(the forecast: {large.removeprefix('steps too large: ')})" in text
 

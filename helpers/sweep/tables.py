@@ -142,7 +142,8 @@ def best_range(values, learned):
 # ---- calls before training, and what to hold them against
 
 
-REASONS = ("too slow", "steps too large", "does not move")  # beginnings of the sentences of `theory.limits.reason`
+# beginnings of the sentences of `theory.limits.reason`
+REASONS = ("too slow", "steps too large", "near both limits", "does not move", "signals grow")
 
 
 def why_not(expected):

@@ -54,9 +54,11 @@ def test_the_map_shows_probability_and_epoch(study):
     assert [text.get_text() for text in picture.figure.legends[0].get_texts()] == ["no theory"]
     assert picture.name == "forecast"
     left, reasons = expected[expected.probability >= 0.5], expected.reason[~expected.trainable]
-    counts = [reasons.str.startswith(start).sum() for start in ("too slow", "does not move", "steps too large")]
+    starts = ("too slow", "does not move", "steps too large", "near both limits")
+    counts = [reasons.str.startswith(start).sum() for start in starts]
     assert f"{len(left)} of 24 runs are expected to leave the plateau within 1 epoch" in picture.sentence
-    for name, count in zip(("too slow", "does not move", "steps too large"), counts, strict=True):
+    assert sum(counts) + 8 == (~expected.trainable).sum()
+    for name, count in zip(starts, counts, strict=True):
         assert (f"{name} {count}" in picture.sentence) == (count > 0)
     assert "no theory 8" in picture.sentence
     assert counts[1] >= 8  # all with `zero`
