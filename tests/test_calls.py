@@ -52,8 +52,9 @@ def test_outcomes_stand_beside_the_forecast():
     assert list(runs.learned) == [False, False, True, False]
     np.testing.assert_array_equal(runs["at"], [3, np.nan, 2, np.nan])
     assert list(runs.was_trainable) == [True, False, True, True]
-    early = calls.with_outcome(expected, summary_of(left, learned), epochs=2).set_index("run")
-    assert list(early.left) == [False, False, True, False]
+    for epochs, there in ((2, True), (1, False)):  # r3 leaves in epoch 2, and has learned in the end
+        early = calls.with_outcome(expected, summary_of(left, learned), epochs).set_index("run")
+        assert list(early.left) == [False, False, there, False]
     unlogged = calls.with_outcome(expected, summary_of(np.full(5, np.nan), learned, known=False))
     assert list(unlogged.left) == [False, False, True, False]
 
