@@ -120,7 +120,7 @@ def test_expected_and_measured_epochs():
 def test_wrong_cells_are_listed_by_surprise():
     reasons = ["leaves the plateau after some 20 of 90 steps"] * 4 + ["too slow by a factor of 3 for 90 steps"] * 2
     given = {"layers": [2, 2, 5, 5, 9, 9], "leaves_plateau": [1.0, 1, 2, 2, 30, 30], "reason": reasons, "lr": 0.1}
-    expected = forecast_of([0.9, 0.9, 0.8, 0.8, 0.01, 0.01], **given)
+    expected = forecast_of([0.9, 0.9, 0.8, 0.6, 0.01, 0.02], **given)
     left, learned = np.array([1, 2, 4, np.nan, np.nan, 7]), [True, True, False, False, False, True]
     runs = calls.with_outcome(expected, summary_of(left, learned))
     table = calls.wrong_cells(runs)
@@ -129,7 +129,7 @@ def test_wrong_cells_are_listed_by_surprise():
     assert list(table.epochs) == ["7", "4"]
     assert list(table.expected) == ["not", "2"]
     assert list(table.crashed) == [0, 1]
-    bits = [-(math.log2(0.99) + math.log2(0.01)) / 2, -(math.log2(0.8) + math.log2(0.2)) / 2]
+    bits = [-(math.log2(0.99) + math.log2(0.02)) / 2, -(math.log2(0.8) + math.log2(0.4)) / 2]
     np.testing.assert_allclose(table.surprise, bits)
     assert calls.wrong_in_words(runs).startswith(
         "Wrong in 2 of 6 runs: 1 were expected to leave the plateau and never did, 1 left it although they were not "
