@@ -29,6 +29,10 @@ MANY_JUMPS, MOST_CUTS = 8, 40  # of a mesh, at which panels in t end
 AT_A_TIME, IN_CACHE = 256, 40_000  # pairs of like variance; numbers that stay in a core's cache
 TAIL_STEPS = np.arange(1, 17) / 2
 LIGHT, HEAVY = 1e-7, 1e-2  # tails that need panels of their own, and such that nothing helps
+# of products
+TERMS, HERMITE_REACH, MEHLER = 256, 10.0, 1e-7  # Hermite coefficients; deviations; what they may miss
+NEAR_ENDS = np.array([0.0, 0.4, 1.5, 3.0, 5.5])  # of panels in t
+S_ENDS = np.array([-FAR, -5.0, -3.0, -1.5, 0.0, 1.5, 3.0, 5.0, FAR])
 LEAST_STEP = 1e-11  # of t, where other numbers are 1: what is closer than this has no difference that can be computed
 
 
@@ -476,3 +480,147 @@ def _s_edges(mesh, t, deviation):
         near = np.abs(steps[:, :, None] - edges[:, None, :]).min(2) < 0.4 * deviation[:, None]
         steps = np.where(near, -reach, steps)
     return np.sort(np.concatenate([edges, steps, -reach, reach], axis=1), axis=1)
+
+
+# ---- products of two inputs of different variances
+
+
+def pair_products(phi, u, v, covariance, of=("value", "slope")):
+    """E[phi(x) phi(y)] and E[phi'(x) phi'(y)] of Gaussian x, y: (2, *shape).
+
+    phi               a row of the table of activations
+    u, v, covariance  the variances of x and y, and their covariance; numbers, or arrays of one shape
+    of                which of the two are wanted
+
+    Mehler: sum over k of a_k(u) a_k(v) c^k, with the Hermite coefficients a_k of phi at each variance and c the
+    correlation. How much of E[phi^2] the coefficients have not, and with it the most that the sum can miss, is known:
+    where it is more than 1e-7 of the whole, as between kinks at correlations near 1, the integral is taken over
+    z = s + t and s - t, the sum and difference of both inputs in units of their deviations, which are independent.
+    Relative to sqrt(E[phi(x)^2] E[phi(y)^2]) good to 1e-5, for smooth phi to 1e-9. Differences between pairs that are
+    nearly alike cancel: `half_differences` has them. NaN where phi grows so fast that its tails decide.
+    """
+    u, v, covariance = np.broadcast_arrays(*(np.asarray(part, float) for part in (u, v, covariance)))
+    shape, u, v, covariance = u.shape, u.ravel(), v.ravel(), covariance.ravel()
+    if (u < 0).any() or (v < 0).any():
+        raise ValueError(f"a variance is {min(np.nanmin(u), np.nanmin(v)):g}; allowed is 0 and above")
+    found, known = np.full((len(of), len(u)), np.nan), np.isfinite(u) & np.isfinite(v) & np.isfinite(covariance)
+    (rows,) = known.nonzero()
+    if len(rows):
+        with np.errstate(over="ignore", invalid="ignore"):
+            found[:, rows] = _pair_products(phi, u[rows], v[rows], covariance[rows], of)
+    return found.reshape(len(of), *shape)
+
+
+def _pair_products(phi, u, v, covariance, of):
+    variances, place = np.unique(np.concatenate([u, v]), return_inverse=True)
+    i, j = place[: len(u)], place[len(u) :]
+    size = np.sqrt(u * v)
+    c = np.clip(np.divide(covariance, size, out=np.zeros_like(u), where=size > 0), -1, 1)
+    mesh, functions = mesh_of(phi), [getattr(phi, name) for name in of]
+    coefficients, wholes = _hermite(functions, mesh, variances)
+    found, near = np.empty((len(of), len(u))), np.zeros(len(u), bool)
+    for n, (own, whole) in enumerate(zip(coefficients, wholes, strict=True)):
+        found[n] = _mehler(own, i, j, c)
+        missing = np.maximum(whole - (own**2).sum(0), 0)
+        most = np.abs(c) ** TERMS * np.sqrt(missing[i] * missing[j])
+        near |= most > MEHLER * np.sqrt(whole[i] * whole[j])
+    (rows,) = near.nonzero()
+    order = rows[np.argsort(size[rows], kind="stable")]  # pairs of like variance together: few cuts for each
+    for start in range(0, len(order), AT_A_TIME):
+        some = order[start : start + AT_A_TIME]
+        found[:, some] = _near(functions, mesh, np.sqrt(u[some]), np.sqrt(v[some]), c[some])
+    found[:, (_tails(phi, variances) > HEAVY)[i] | (_tails(phi, variances) > HEAVY)[j]] = np.nan
+    return found
+
+
+def _hermite(functions, mesh, variances):
+    """([coefficients (TERMS, n)], [E[f^2] (n,)]) of each function f at sqrt(variance) z, z standard normal."""
+    x, w = _legendre(EXACT)
+    coefficients = [np.empty((TERMS, len(variances))) for _ in functions]
+    wholes = [np.empty(len(variances)) for _ in functions]
+    ends = np.linspace(-HERMITE_REACH, HERMITE_REACH, 2 * int(HERMITE_REACH) + 1)
+    cuts = np.concatenate([mesh.jumps, mesh.cuts])
+    size = max(1, AT_ONCE // (8 * EXACT * (len(ends) + len(cuts))))
+    for start in range(0, len(variances), size):
+        some = slice(start, start + size)
+        deviation = np.sqrt(variances[some])[:, None]
+        own = np.divide(cuts, deviation, out=np.zeros((len(deviation), len(cuts))), where=deviation > 0)
+        own = np.clip(own, -HERMITE_REACH, HERMITE_REACH)
+        edges = np.sort(np.concatenate([np.tile(ends, (len(deviation), 1)), own], axis=1), axis=1)
+        width = np.diff(edges, axis=1)[:, :, None]
+        z = (edges[:, :-1, None] + width * x).reshape(len(deviation), -1)
+        weight = (width * w).reshape(len(deviation), -1) * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+        values = [f(deviation * z) for f in functions]
+        for n, value in enumerate(values):
+            wholes[n][some] = (weight * value**2).sum(1)
+        weighted = np.stack([weight * value for value in values])
+        before, now = np.zeros_like(z), np.ones_like(z)
+        for k in range(TERMS):
+            for n, part in enumerate(np.einsum("fnz,nz->fn", weighted, now)):
+                coefficients[n][k, some] = part
+            before, now = now, (z * now - math.sqrt(k) * before) / math.sqrt(k + 1)
+    return coefficients, wholes
+
+
+def _mehler(coefficients, i, j, c):
+    """Sum over k of a_k b_k c^k, by Horner's rule."""
+    found = np.zeros(len(c))
+    for own in coefficients[::-1]:
+        found = found * c + own[i] * own[j]
+    return found
+
+
+def _near(functions, mesh, u, v, c):
+    """(functions, n): E[f(x) f(y)] for deviations u, v and correlations c near 1, or near -1.
+
+    x = u (s + t) and y = v (s - t), or -v (s - t), where s has the variance (1 + |c|) / 2 and t has (1 - |c|) / 2.
+    """
+    v = np.where(c < 0, -v, v)
+    s_deviation, t_deviation = np.sqrt((1 + np.abs(c)) / 2), np.sqrt(np.maximum((1 - np.abs(c)) / 2, 1e-18))
+    far = FAR * math.sqrt(2) * np.maximum(u, np.abs(v)).max()
+    jumps, cuts = (part[np.abs(part) < far] for part in (mesh.jumps, mesh.cuts))
+    meet = _meeting(jumps, u, v)
+    simple = len(cuts) == 0 and len(jumps) <= 1 and (np.abs(jumps) == 0).all()
+    if simple:  # nothing but a kink at 0
+        x, w = _half_normal(QUICK)
+        t, t_weight = np.concatenate([-x, x]) * t_deviation[:, None], np.tile(np.concatenate([w, w]) / 2, (len(u), 1))
+    else:
+        x, w = _legendre(QUICK)
+        steps = np.concatenate([-NEAR_ENDS[:0:-1], NEAR_ENDS]) * t_deviation[:, None]
+        reach = NEAR_ENDS[-1] * t_deviation[:, None]
+        around = [meet + side * 2**-i * t_deviation[:, None] for i in (2, 4) for side in (-1, 1)]
+        edges = np.sort(np.clip(np.concatenate([steps, meet, *around], axis=1), -reach, reach), axis=1)
+        width = np.diff(edges, axis=1)[:, :, None]
+        t = (edges[:, :-1, None] + width * x).reshape(len(u), -1)
+        z = t / t_deviation[:, None]
+        t_weight = (width * w).reshape(len(u), -1) * np.exp(-0.5 * z * z)
+        t_weight /= t_deviation[:, None] * math.sqrt(2 * math.pi)
+    pair, place = np.nonzero(t_weight > 1e-14)
+    t, t_weight = t[pair, place], t_weight[pair, place]
+    found, (x, w) = np.zeros((len(functions), len(u))), _legendre(QUICK)
+    both = np.concatenate([jumps, cuts])
+    size = max(1, IN_CACHE // (QUICK * (2 * len(both) + len(S_ENDS))))
+    for start in range(0, len(t), size):
+        some = slice(start, start + size)
+        p, shift = pair[some], t[some][:, None]
+        steps = S_ENDS * s_deviation[p][:, None]
+        reach = S_ENDS[-1] * s_deviation[p][:, None]
+        with np.errstate(divide="ignore"):
+            own = np.concatenate([both / u[p][:, None] - shift, both / v[p][:, None] + shift], axis=1)
+        edges = np.sort(np.concatenate([steps, np.clip(own, -reach, reach)], axis=1), axis=1)
+        row, low, high = _panels(edges)
+        width = high - low
+        s, p, shift = low[:, None] + width[:, None] * x, p[row], shift[row]
+        weight = np.exp(-0.5 * (s / s_deviation[p][:, None]) ** 2)
+        weight *= (t_weight[some][row] * width / (s_deviation[p] * math.sqrt(2 * math.pi)))[:, None]
+        first, second = u[p][:, None] * (s + shift), v[p][:, None] * (s - shift)
+        for n, f in enumerate(functions):
+            found[n] += np.bincount(p, (f(first) * f(second) * weight) @ w, len(u))
+    return found
+
+
+def _meeting(jumps, u, v):
+    """(n, any): where in t a jump of x meets one of y, at x = a and y = b: t = (a / u - b / v) / 2."""
+    nearest = jumps[np.argsort(np.abs(jumps), kind="stable")[:MANY_JUMPS]]
+    a, b = (grid.ravel() for grid in np.meshgrid(nearest, nearest))
+    return (a / u[:, None] - b / v[:, None]) / 2

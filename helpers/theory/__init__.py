@@ -2,7 +2,7 @@
 
 from helpers.theory.ensembles import Ensemble, InputMoments, ensemble_of, input_moments, signals
 from helpers.theory.forecasts import forecast, profiles, regime_of, training_numbers
-from helpers.theory.kernel import ClassMoments, Kernels, class_moments, kernels
+from helpers.theory.kernel import ClassMoments, Kernels, class_moments, kernels, sample_kernels
 from helpers.theory.limits import FITTED, Constants, Outlook, outlook
 from helpers.theory.mean_field import (
     ALIKE,
@@ -59,6 +59,7 @@ __all__ = [
     "prescribe",
     "profiles",
     "regime_of",
+    "sample_kernels",
     "signals",
     "training_numbers",
     "variance_map",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.activations import ACTIVATIONS
-from helpers.checks import ConfigError
+from helpers.checks import ConfigError, whole
 from helpers.config import SweepConfig
 from helpers.data import Data, load
 from helpers.theory.forecasts import KNOWN_OPTIMIZERS, training_numbers
@@ -71,6 +71,10 @@ def prescribe(activation, layers, hidden_size, data, steps, batch_size, optimize
             f"optimizer is {optimizer!r}; prescriptions are known for {', '.join(KNOWN_OPTIMIZERS)} alone"
         )
     data = data if isinstance(data, Data) else load(SweepConfig.from_dict({"dataset": data}))
+    for key, value in (("layers", layers), ("hidden_size", hidden_size), ("steps", steps), ("batch_size", batch_size)):
+        whole(1)(key, value)
+    if batch_size > data.train_size:
+        raise ConfigError(f"batch_size is {batch_size}, but there are only {data.train_size} training samples")
     asked = Asked(activation, layers, hidden_size, steps, batch_size, optimizer)
     curve = tried(asked, data)
     best = _best(curve)
@@ -133,7 +137,7 @@ def _numbers(asked, data, inits):
     """`training_numbers` of some inits, indexed by init."""
     given = {"activations": [asked.activation], "layers_list": [asked.layers], "hidden_size": asked.hidden_size}
     given |= {"init_types": list(inits), "init_params": {init: params for init, params in inits.items() if params}}
-    given |= {"batch_size": min(asked.batch_size, data.train_size), "optimizer": asked.optimizer}
+    given |= {"batch_size": asked.batch_size, "optimizer": asked.optimizer}
     numbers = training_numbers(SweepConfig.from_dict(given), data)
     return numbers.assign(steps=asked.steps).set_axis(list(inits))
 

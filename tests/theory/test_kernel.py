@@ -210,6 +210,53 @@ def test_kernels_are_those_of_sampled_networks(activation, init, layers):
             assert_sampled(samples, numbers[field], layers, field)
 
 
+# ---- samples of different lengths
+
+
+@pytest.mark.parametrize("layers", [1, 6, 20])
+@pytest.mark.parametrize("activation", FORMS)
+def test_kernels_of_samples_follow_their_closed_forms(activation, layers):
+    """Lengths from 0.3 to 3, two samples in one direction and one nearly so, two in opposite ones."""
+    mpmath.mp.dps = DIGITS
+    rng, width = np.random.default_rng(2), 200
+    x = rng.standard_normal((5, 30)) * np.array([[0.3], [1.0], [3.0], [0.6], [1.5]])
+    x = np.concatenate([x, 2 * x[:1], x[1:2] + 1e-4 * x[:1], -0.5 * x[2:3]])
+    products = x @ x.T / 30
+    for ensemble in ENSEMBLES[activation][1:]:
+        nngp, ntk = theory.sample_kernels(ensemble, torch.from_numpy(x), layers, width)
+        for i in range(len(x)):
+            for j in range(i + 1):
+                pair = products[i, i], products[j, j], products[i, j]
+                exact = by_hand(FORMS[activation], ensemble, pair, layers, 30, width)[-1]
+                for found, value in zip((nngp, ntk), exact, strict=True):
+                    assert found[i, j] == found[j, i]
+                    assert abs(found[i, j] - value) < 1e-4 * (found[i, i] * found[j, j]) ** 0.5
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "hardtanh", "gelu"])
+def test_kernels_of_samples_of_one_length_are_those_of_moments(activation):
+    moments, layers, width = ClassMoments(0.5, 0.46, 0.05, 2), 8, 300
+    phi = torch.nn.functional.hardtanh if activation == "hardtanh" else activation
+    ensemble = Ensemble(phi, 1.5, 1.8, 0.1, first_b2=0.3, output=0.9)
+    numbers = theory.kernels([ensemble], moments, layers, 40, width).at(0, layers)
+    nngp, ntk = theory.sample_kernels(ensemble, inputs_with(moments, 40), layers, width)
+    for name, found in (("nngp", nngp), ("ntk", ntk)):
+        assert found[2, 2] == pytest.approx(found[0, 0], rel=1e-6)
+        assert found[0, 0] == pytest.approx(numbers[name], rel=1e-4)
+        assert found[0, 1] == pytest.approx(numbers[f"{name}_same"], rel=1e-3)
+        assert found[0, 1] - found[0, 2] == pytest.approx(numbers[f"{name}_gap"], rel=5e-3)
+
+
+@pytest.mark.exact_draws
+def test_kernels_of_samples_are_those_of_sampled_networks():
+    x = torch.randn(3, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = x * torch.tensor([[0.4], [1.0], [2.0]], dtype=torch.float64)
+    ensemble, nngp, ntk = sampled("gelu", "torch_default", 2, x)
+    for found, predicted in zip((nngp, ntk), theory.sample_kernels(ensemble, x, 2, WIDTH), strict=True):
+        for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)):
+            assert_sampled(found[:, i, j], predicted[i, j], 2, (i, j))
+
+
 # ---- scatter
 
 
