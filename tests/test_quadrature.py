@@ -21,6 +21,7 @@ from helpers.quadrature import (
     expectation,
     half_differences,
     pair_expectation,
+    pair_products,
 )
 
 VARIANCES = np.array([1e-8, 1e-3, 0.1, 1.0, 7.0, 300.0, 1e4])
@@ -378,3 +379,63 @@ def test_half_differences_at_the_ends():
         half_differences(phi, 0.5, -1.0)
     with pytest.raises(ValueError, match=r"a distance is 2.5; allowed is 0 to 2"):
         half_differences(phi, [0.1, 2.5], 1.0)
+
+
+# ---- products of two inputs of different variances
+
+
+def of_unlike_relus(u, v, c):
+    angle, size = np.arccos(c), np.sqrt(u * v)
+    return size * (np.sin(angle) + (np.pi - angle) * c) / (2 * np.pi), (np.pi - angle) / (2 * np.pi)
+
+
+def of_unlike_erfs(u, v, c):
+    size, both = (1 + 2 * u) * (1 + 2 * v), c * np.sqrt(u * v)
+    return 2 / np.pi * np.arcsin(2 * both / np.sqrt(size)), 4 / np.pi / np.sqrt(size - 4 * both**2)
+
+
+UNLIKE = np.array([1e-8, 1e-2, 0.9, 1.0, 30.0, 1e3])
+CLOSE_TO_1 = 1 - np.array([0.0, 1e-14, 1e-9, 1e-5, 1e-3, 0.02, 0.1, 0.5])
+
+
+@pytest.mark.parametrize(("name", "exact"), [("relu", of_unlike_relus), ("erf", of_unlike_erfs)])
+def test_products_of_inputs_of_different_variances_in_closed_form(name, exact):
+    """Relative to the sizes of both: 1e-5, and where Hermite series do, of what is smooth, 1e-9."""
+    u, v, c = (grid.ravel() for grid in np.meshgrid(UNLIKE, UNLIKE, np.concatenate([-CLOSE_TO_1, [0], CLOSE_TO_1])))
+    found, expected = pair_products(phi_of(name), u, v, c * np.sqrt(u * v)), np.array(exact(u, v, c))
+    sizes = np.sqrt(np.array(exact(u, u, 1 + 0 * c)) * np.array(exact(v, v, 1 + 0 * c)))
+    off = np.abs(found - expected) / sizes
+    assert off.max() < 1e-5
+    smooth = (np.maximum(u, v) <= 1) & (name == "erf")
+    assert off[:, smooth].max(initial=0) < 1e-9
+    at_rest = pair_products(phi_of(name), 0.0, v, 0.0, of=("value",))
+    np.testing.assert_allclose(at_rest, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["hardtanh", "relu6"])
+def test_products_of_inputs_with_kinks_away_from_0(name):
+    """By many small panels for the first, and an integral over the second, given the first."""
+    kinks, phi = OWN[name][1], phi_of(OWN[name][0])
+    x, w = np.polynomial.legendre.leggauss(4)
+    for u, v, c in ((1.0, 1.3, 0.999), (1.0, 1.0, 0.98), (4.0, 0.5, -0.99), (9.0, 8.0, 0.9), (0.2, 30.0, 0.5)):
+        found = pair_products(phi, u, v, c * (u * v) ** 0.5)
+        ends = np.unique(np.concatenate([np.linspace(-9, 9, 1201), np.array(kinks) / u**0.5]))
+        half = np.diff(ends)[:, None] / 2
+        z = (ends[:-1, None] + half * (1 + x)).ravel()
+        density = (half * w).ravel() * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+        for f, value in zip((phi.value, phi.slope), found, strict=True):
+            given = expectation(f, np.full(len(z), v * (1 - c * c)), c * v**0.5 * z, kinks, QUICK)
+            sizes = [expectation(lambda x, f=f: f(x) ** 2, q, kinks=kinks) for q in (u, v)]
+            theirs = (density * f(u**0.5 * z) * given).sum()
+            assert abs(value - theirs) < 1e-5 * (sizes[0] * sizes[1]) ** 0.5
+
+
+def test_products_at_the_ends():
+    phi = phi_of("tanh")
+    assert pair_products(phi, np.ones((3, 2)), 1.0, 0.5, of=("value",)).shape == (1, 3, 2)
+    assert np.isnan(pair_products(phi, [1.0, np.inf, np.nan], 1.0, 0.5)).tolist() == [[False, True, True]] * 2
+    with pytest.raises(ValueError, match="a variance is -1; allowed is 0 and above"):
+        pair_products(phi, 1.0, -1.0, 0.5)
+    grows = pair_products(phi_of(torch.exp), [1.0, 400.0], 1.0, 0.5, of=("value",))
+    assert grows[0, 0] == pytest.approx(np.exp(1.5))
+    assert np.isnan(grows[0, 1])

@@ -60,6 +60,8 @@ def class_moments(x, y):
 class Kernels:
     """Both kernels at the outputs of networks with 1 to L hidden layers: arrays (ensembles, L), one column a depth.
 
+    Output biases are taken to start at 0.
+
     nngp, ntk            of an input with itself; infinite where signals have grown beyond all floats
     nngp_same, ntk_same  of two inputs of one class
     nngp_gap, ntk_gap    how much larger they are for two inputs of one class than for two of different classes
@@ -133,7 +135,7 @@ def kernels(ensembles, moments, layers, inputs, width):
 
 
 def sample_kernels(ensemble, x, layers, width):
-    """(NNGP, NTK) at the outputs of wide networks, for samples: symmetric matrices (n, n).
+    """(NNGP, NTK) at the outputs of wide networks, whose biases start at 0, for samples: symmetric matrices (n, n).
 
     ensemble  an Ensemble
     x         (n, D) samples, of any lengths
@@ -141,7 +143,7 @@ def sample_kernels(ensemble, x, layers, width):
     width     hidden units a layer
 
     Good to 1e-5 of the product of the two samples' own sizes in each layer; where two samples are so nearly alike that
-    this is too little, `kernels` follows differences. 200 samples take some 0.4 s a layer.
+    this is too little, `kernels` follows differences. 200 samples take some 0.1 s a layer.
     """
     phi, (first, sigma_w2, sigma_b2, first_b2, output) = phi_of(ensemble.activation), ensemble.variances
     x = torch.as_tensor(x).double().cpu().numpy()
