@@ -529,7 +529,8 @@ def _pair_products(phi, u, v, covariance, of):
     for start in range(0, len(order), AT_A_TIME):
         some = order[start : start + AT_A_TIME]
         found[:, some] = _near(functions, mesh, np.sqrt(u[some]), np.sqrt(v[some]), c[some])
-    found[:, (_tails(phi, variances) > HEAVY)[i] | (_tails(phi, variances) > HEAVY)[j]] = np.nan
+    heavy = tails_of(phi, variances) > HEAVY
+    found[:, heavy[i] | heavy[j]] = np.nan
     return found
 
 
