@@ -10,6 +10,7 @@ from functools import cache
 
 import numpy as np
 
+from helpers.checks import in_one_sentence
 from helpers.meshes import Mesh, mesh_of
 
 FAR = 9.0  # standard deviations; beyond lies 1e-18 of the normal measure
@@ -47,12 +48,14 @@ def _legendre(n):
 
 
 class NotComputed(ValueError):
-    """An integral that does not exist, or that cannot be computed; the text goes on after its name.
+    """An integral that does not exist, or that cannot be computed.
 
     values  of the integrals that were asked for, NaN where there is none
     """
 
-    def __init__(self, text, values):
+    _render_traceback_ = in_one_sentence
+
+    def __init__(self, text, values=math.nan):
         super().__init__(text)
         self.values = values
 
@@ -93,7 +96,7 @@ def expectation(g, variance, mean=0.0, kinks=(0.0,), nodes=EXACT):
             reasons |= {careful[i]: text for i, text in why.items()}
     if reasons and nodes == EXACT:
         first = min(reasons)
-        raise NotComputed(f"at the variance {variance[first]:.6g} {reasons[first]}", result.reshape(shape))
+        raise NotComputed(f"the integral at the variance {variance[first]:.6g} {reasons[first]}", result.reshape(shape))
     return result.reshape(shape) if shape else float(result[0])
 
 

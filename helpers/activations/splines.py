@@ -5,6 +5,7 @@ network it sits in. All find the segment of a number by index, so that 400 knots
 """
 
 import dataclasses
+import math
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,9 +15,9 @@ import torch
 from torch import nn
 
 from helpers.activations import spline_kernel
-from helpers.activations.own import phi_of
+from helpers.activations.own import name_of, phi_of
 from helpers.checks import ConfigError
-from helpers.quadrature import expectation
+from helpers.quadrature import NotComputed, expectation
 
 SMOOTH = "smooth"
 PER = ("layer", "unit")
@@ -51,12 +52,17 @@ def calibration(activation, input_scale=1.0):
     a little off comes back to q = 1 is another matter, see `fixed_point`: the sigmoid's does, gelu's does not.
 
     activation  a name of the table, a row, or an elementwise function
-    Raises ValueError for one that is constant.
+    Raises ConfigError for one that is constant, or grows so fast that it has no such means.
     """
     phi, a = phi_of(activation), float(input_scale)
     kinks = tuple(kink / a for kink in phi.kinks)
     moments = (lambda z: phi.value(a * z), lambda z: phi.value(a * z) ** 2, lambda z: (a * phi.slope(a * z)) ** 2)
-    mean, square, slope = (float(expectation(g, 1.0, kinks=kinks)) for g in moments)
+    try:
+        mean, square, slope = (float(expectation(g, 1.0, kinks=kinks)) for g in moments)
+    except NotComputed as error:
+        raise ConfigError(f"{name_of(phi)} cannot be calibrated: {error}") from error
+    if math.isinf(square) or math.isinf(slope):
+        raise ConfigError(f"{name_of(phi)} cannot be calibrated: it grows beyond all floats")
     if not slope > 0:
         raise ConfigError(f"an activation without a slope cannot be calibrated; E phi'^2 is {slope}")
     left = max(0.0, slope - (square - mean**2)) ** 0.5

@@ -63,7 +63,7 @@ def _mean(what, phi, q, nodes=EXACT):
     except NotComputed as error:
         found = error.values
         if not np.isfinite(found).any():
-            raise ConfigError(f"the mean of {what} for the activation {name_of(phi)} {error}") from error
+            raise ConfigError(f"the mean of {what} for the activation {name_of(phi)}: {error}") from error
     if np.ndim(found) == 0 and math.isinf(found):
         raise ConfigError(
             f"the mean of {what} for the activation {name_of(phi)} at the variance {float(q):.6g} is infinite or "

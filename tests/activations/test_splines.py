@@ -493,6 +493,21 @@ def test_of_the_two_shifts_calibration_takes_the_smaller(base):
     assert abs(shift) <= abs(other) + 0.01  # a sampling error of 1 / sqrt(1e6), twice, and more
 
 
+@pytest.mark.parametrize(
+    ("f", "words"),
+    [
+        (lambda z: torch.exp(z * z), "grows beyond all floats"),
+        (lambda z: z.abs().sqrt(), "does not stand still"),
+        (torch.log, "has no value"),
+    ],
+    ids=["grows", "a slope without a mean", "NaN"],
+)
+def test_what_has_no_means_cannot_be_calibrated(f, words):
+    with pytest.raises(ValueError, match=words) as error:
+        calibration(f)
+    assert "cannot be calibrated" in str(error.value)
+
+
 def test_a_constant_cannot_be_calibrated():
     with pytest.raises(ValueError, match="without a slope"):
         calibration(lambda z: 0 * z + 3)
