@@ -417,7 +417,14 @@ def test_products_of_inputs_with_kinks_away_from_0(name):
     """By many small panels for the first, and an integral over the second, given the first."""
     kinks, phi = OWN[name][1], phi_of(OWN[name][0])
     x, w = np.polynomial.legendre.leggauss(4)
-    for u, v, c in ((1.0, 1.3, 0.999), (1.0, 1.0, 0.98), (4.0, 0.5, -0.99), (9.0, 8.0, 0.9), (0.2, 30.0, 0.5)):
+    for u, v, c in (
+        (1.0, 1.3, 0.999),
+        (1.0, 1.05, 0.999),
+        (1.0, 1.0, 0.98),
+        (4.0, 0.5, -0.99),
+        (9.0, 8.0, 0.9),
+        (0.2, 30.0, 0.5),
+    ):
         found = pair_products(phi, u, v, c * (u * v) ** 0.5)
         ends = np.unique(np.concatenate([np.linspace(-9, 9, 1201), np.array(kinks) / u**0.5]))
         half = np.diff(ends)[:, None] / 2

@@ -73,8 +73,6 @@ def prescribe(activation, layers, hidden_size, data, steps, batch_size, optimize
     data = data if isinstance(data, Data) else load(SweepConfig.from_dict({"dataset": data}))
     for key, value in (("layers", layers), ("hidden_size", hidden_size), ("steps", steps), ("batch_size", batch_size)):
         whole(1)(key, value)
-    if batch_size > data.train_size:
-        raise ConfigError(f"batch_size is {batch_size}, but there are only {data.train_size} training samples")
     asked = Asked(activation, layers, hidden_size, steps, batch_size, optimizer)
     curve = tried(asked, data)
     best = _best(curve)

@@ -222,12 +222,13 @@ def test_runs_without_theory_are_left_open():
     given = {"layers_list": [2], "activations": ["relu"], "init_types": ["he_normal", "shifted"]}
     given |= {"init_params": {"shifted": {"init": "normal", "mean": 0.1}}, "batch_size": 16}
     table = theory.forecast(given, made_up()).set_index("init")
-    assert table.reason["shifted"] == ""
+    assert (table.reason["shifted"], table.regime["shifted"]) == ("", "unknown")
     assert table.loc["shifted", ["rate", "probability", "leaves_plateau"]].isna().all()
     assert not table.trainable["shifted"]
     assert 0 < table.probability["he_normal"] < 1
     alone = theory.forecast(given | {"init_types": ["shifted"]}, made_up())
     assert alone.probability.isna().all()
+    assert set(alone.regime) == {"unknown"}
     assert not alone.trainable.any()
 
 
