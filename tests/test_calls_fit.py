@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -131,7 +132,12 @@ def test_calls_are_counted_set_by_set():
     text = list(calls.sentences(calls.count(sets, halvings=2), sets))
     row = counted.loc[("one", "fitted elsewhere")]
     assert f"the rule calls {row.right:.0f} of 160 runs right ({row.share:.1%}; by who had learned" in text[0]
-    assert text[2].startswith(f"one: wrong in {160 - row.right:.0f} runs of ")
+    once = pd.concat([sets["one"], sets["two"]])
+    right = (once.left == (once.probability >= 0.5)).sum()
+    assert text[2].startswith(
+        f"All runs together, each once: {right} of 280 right ({right / 280:.1%}; six depth scales"
+    )
+    assert text[3].startswith(f"one: wrong in {160 - row.right:.0f} runs of ")
 
 
 def test_agreement_of_epochs():
@@ -149,11 +155,11 @@ def test_the_brier_score_is_the_mean_square():
     picture = calls.calibration({"one": runs})
     score, share = np.mean((runs.probability - runs.left) ** 2), runs.left.mean()
     assert f"one {score:.3f} ({share * (1 - share):.3f})" in picture.sentence
-    (said,) = [line for line in picture.figure.axes[0].lines if line.get_label() == "one (100)"]
+    (said,) = [line for line in picture.figure.axes[0].lines if line.get_label() == "one (100 runs)"]
     low = (runs.probability >= 0.3) & (runs.probability < 0.4)
     at = np.flatnonzero((said.get_xdata() >= 0.3) & (said.get_xdata() < 0.4))
     assert said.get_ydata()[at] == pytest.approx([runs.left[low].mean()] * bool(low.any()))
-    calls.plt.close(picture.figure)
+    plt.close(picture.figure)
 
 
 # ---- what was published

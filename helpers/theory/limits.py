@@ -150,9 +150,9 @@ def reason(numbers, seen, cause=None):
     if seen.holds < seen.leaves:
         return f"steps too large: {most}"
     because = "" if cause is None else f": {cause}"
-    if not seen.steps < MOST_STEPS:
-        return f"does not move{because}"
     best, fewest = best_lr(lr, seen)
+    if not fewest < MOST_STEPS:
+        return f"does not move{because}"
     if fewest > steps:
         factor = rounded(fewest / steps)
         return f"too slow by a factor of {factor} for {steps:,} steps at the best learning rate{because}"
