@@ -269,7 +269,7 @@ def test_landscapes_draws_its_surfaces_and_answers_its_questions(tmp_path):
     text = printed(outputs)
     assert "7 networks (deep, mlp, vgg11)" in text
     assert "of the variance unexplained" in text
-    assert "Of 4 runs 2 learned" in text
+    assert "Of 4 runs 2 had learned at the last epoch" in text
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
