@@ -153,7 +153,7 @@ def distance_slope(activation, distance, q, nodes=EXACT):
     ends = np.maximum(distance, ALIKE**2) * (1 + 0.01 * np.array([-1.0, 1.0]).reshape(2, *[1] * distance.ndim))
     ends = np.minimum(ends, 2)
     (low, high) = half_differences(phi, ends, q, nodes, of=("value",))[0]
-    return (high - low) / (ends[1] - ends[0])
+    return _known((high - low) / (ends[1] - ends[0]), phi, distance, q)
 
 
 def _by_panels(phi, q):
@@ -163,13 +163,19 @@ def _by_panels(phi, q):
 
 
 def _of_pairs(phi, distance, q, of, nodes):
+    """One of `half_differences`."""
     (found,) = half_differences(phi, np.clip(distance, 0, 2), q, nodes, of=(of,))
-    if found.ndim == 0 and np.isfinite(q) and np.isfinite(distance) and not np.isfinite(found):
+    return _known(found, phi, distance, q)
+
+
+def _known(found, phi, distance, q):
+    """What has been found of two inputs. Raises ConfigError where there should be something, and is nothing."""
+    if np.isfinite(q + distance).any() and not np.isfinite(found).any():
         raise ConfigError(
             f"the activation {name_of(phi)} grows or changes too fast for an integral over two inputs of the variance "
-            f"{float(q):.6g}"
+            f"{np.ravel(q)[0]:.6g}"
         )
-    return found if found.ndim else float(found)
+    return found if np.ndim(found) else float(found)
 
 
 # ---- fixed points

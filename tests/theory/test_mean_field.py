@@ -314,6 +314,7 @@ TOLD = {
     "jumps everywhere": (lambda z: torch.frac(1e7 * z), theory.chi1, (1.0, 1.0), None),
     "jumps everywhere, map": (lambda z: torch.frac(1e7 * z), theory.variance_map, (1.0, 1.0, 0.0), "still"),
     "near 0": (lambda z: torch.sin(1 / z), theory.chi1, (1.0, 1.0), "does not stand still"),
+    "jumps, scales": (torch.floor, theory.depth_scales, (1.5, 0.1), "for an integral over two inputs of the variance"),
     "pairs": (lambda z: torch.exp(2 * z), theory.half_distance, (0.5, 30.0), "for an integral over two inputs"),
 }
 
@@ -328,7 +329,7 @@ def test_what_cannot_be_computed_is_told_in_a_sentence(case):
         call(f, *given)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
-    assert any(name in str(error.value) for name in ("lambda", "exp"))
+    assert any(name in str(error.value) for name in ("lambda", "exp", "floor"))
 
 
 def test_an_array_keeps_what_can_be_computed():
