@@ -39,7 +39,8 @@ def plane(activation, sigma_w2, sigma_b2):
         )
     endless = q >= theory.GRID[-1]
     slopes = w * expectation(lambda u: phi.slope(u) ** 2, q, kinks=phi.kinks, nodes=QUICK)
-    at_c, distance = w * theory.distance_slope(phi, np.zeros_like(q), q, QUICK) / q, np.zeros_like(q)
+    at, distance = np.maximum(q, theory.GRID[0]), np.zeros_like(q)  # a signal that fades away has its slope at 0
+    at_c = w * theory.distance_slope(phi, distance, at, QUICK) / at
     chaotic = at_c > 1 + theory.ALIKE
     if chaotic.any():
         found = _second_distances(phi, w[chaotic], q[chaotic])

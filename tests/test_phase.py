@@ -28,6 +28,14 @@ def test_the_plane_is_made_of_single_points(activation):
                 assert np.isnan(found["xi_c"][i, j])
 
 
+def test_the_plane_where_signals_fade_away():
+    """Without biases, below sigma_w2 = 1: each layer multiplies what two small inputs differ by with sigma_w2."""
+    found = phase.plane("tanh", np.array([0.1, 0.5, 0.8]), np.array([0.0]))
+    np.testing.assert_allclose(found["q"], 0, atol=1e-30)
+    np.testing.assert_allclose(found["xi_c"][0], -1 / np.log([0.1, 0.5, 0.8]), rtol=1e-4)
+    np.testing.assert_array_equal(found["c"], 1)
+
+
 @pytest.mark.parametrize("activation", [torch.sign, torch.nn.functional.hardtanh], ids=["sign", "hardtanh"])
 def test_the_plane_of_functions_with_kinks_and_jumps(activation):
     found = phase.plane(activation, np.array([1.5, 2.6]), np.array([0.05]))
