@@ -15,6 +15,7 @@ from helpers import ROOT, calls, records, theory, words
 from helpers.config import SweepConfig
 from helpers.notebooks import is_relative, links, read_notebook
 from helpers.path_study.settings import DEFAULTS as PATH_DEFAULTS
+from helpers.prescriptions.study import load_study
 from helpers.stitching_study.settings import DEFAULTS as STITCH_DEFAULTS
 from helpers.sweep import findings, tables
 
@@ -213,6 +214,27 @@ def test_the_calls_on_the_digits_are_those_of_the_results():
     guess = runs.left.mean() * (1 - runs.left.mean())
     brier = np.mean((runs.probability - runs.left) ** 2)
     assert f"score is {brier:.3f} on the digits (always saying the share that left gives {guess:.3f})" in text
+
+
+def test_the_trial_of_prescriptions_is_what_was_counted():
+    text = " ".join(PAGES["docs/found.md"][0].split())
+    runs = load_study().runs
+    learned = runs.pivot(index="combination", columns="competitor", values="learned").astype(bool)
+    ends = {
+        name: " to ".join(f"{100 * end:.0f}" for end in calls.wilson(learned[name].sum(), len(learned)))
+        for name in learned
+    }
+    assert (
+        f"the prescription trained {learned.prescription.sum()} at the first try (95 %: {ends['prescription']} %)"
+        in text
+    )
+    assert f"trained {learned.default_adam.sum()} with Adam at 1e-3 ({ends['default_adam']} %)" in text
+    assert f"{learned.range_test.sum()} with SGD at the rate of a learning-rate range test" in text
+    assert f"whose steps count ({ends['range_test']} %)" in text
+    assert f"{learned.default_sgd.sum()} with SGD at 0.01 ({ends['default_sgd']} %)" in text
+    rivals = learned.drop(columns="prescription").any(axis=1)
+    assert not (rivals & ~learned.prescription).any()
+    assert not runs.refused.any()
 
 
 def test_what_is_said_of_single_cells_is_what_the_results_say():
