@@ -2,8 +2,9 @@
 
     python -m helpers.calls    fits and counts anew what results/signal/calls.csv holds; it needs digits and MNIST
 
-The rule is fitted on results/signal/calibration alone, sweeps over learning rate, width and batch size. The sweeps that
-it is judged on are the published ones, which stood before it: not a number of the rule was chosen on them.
+The rule's constants are fitted on results/signal/calibration alone, sweeps over learning rate, width and batch size.
+They are judged on the published sweeps, which stood before. The form of the rule, which numbers stand in it, was found
+while looking at the published sweeps, so they are no blind trial of that; `helpers/prescriptions/` is one.
 """
 
 import argparse

@@ -224,7 +224,7 @@ def as_predicted(ratios):
 
 # the rule behind the column `trainable` of a forecast, and where its numbers come from
 RULE = (
-    "The rule of two limits (theory/limits.py: its form derived, its nine constants fitted on the sweeps of "
+    "The rule of two limits (theory/limits.py: its nine constants fitted on the sweeps of "
     "results/signal/calibration alone)"
 )
 SIX_SCALES = "The rule before, of six depth scales (the scale is theory's, the six Schoenholz et al. 2017 measured),"
