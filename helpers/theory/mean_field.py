@@ -128,7 +128,7 @@ def half_distance(activation, c, q, nodes=EXACT):
     phi = phi_of(activation)
     if nodes == QUICK or not _by_panels(phi, q):
         return _of_pairs(phi, 1 - np.asarray(c, float), q, "value", nodes)
-    return pair_expectation(lambda u, v: 0.5 * (phi.value(u) - phi.value(v)) ** 2, c, q, phi.kinks, nodes)
+    return pair_expectation(lambda u, v: 0.5 * (phi.value(u) - phi.value(v)) ** 2, c, q, _all_kinks(phi), nodes)
 
 
 def chi_c(activation, c, q, sigma_w2, nodes=EXACT):
@@ -137,7 +137,7 @@ def chi_c(activation, c, q, sigma_w2, nodes=EXACT):
     if nodes == QUICK or not _by_panels(phi, q):
         slopes = _mean("phi'(u)^2", phi, q, nodes)
         return sigma_w2 * (slopes - _of_pairs(phi, 1 - np.asarray(c, float), q, "slope", nodes))
-    return sigma_w2 * pair_expectation(lambda u, v: phi.slope(u) * phi.slope(v), c, q, phi.kinks, nodes)
+    return sigma_w2 * pair_expectation(lambda u, v: phi.slope(u) * phi.slope(v), c, q, _all_kinks(phi), nodes)
 
 
 def distance_slope(activation, distance, q, nodes=EXACT):
@@ -158,8 +158,15 @@ def distance_slope(activation, distance, q, nodes=EXACT):
 
 def _by_panels(phi, q):
     """Whether the panels of an integral over pairs are narrow enough for a function, and reach far enough."""
-    few, wide = len(phi.kinks) <= MOST_KINKS_OF_PAIRS, (mesh_of(phi).lengths >= FINE).all()
+    few, wide = len(_all_kinks(phi)) <= MOST_KINKS_OF_PAIRS, (mesh_of(phi).lengths >= FINE).all()
     return few and wide and bool((tails_of(phi, np.ravel(np.asarray(q, float))) <= LIGHT).all())
+
+
+def _all_kinks(phi):
+    """Those that a row names, and those that its mesh has found."""
+    jumps = mesh_of(phi).jumps
+    named = np.asarray(phi.kinks, float)
+    return (*phi.kinks, *(jump for jump in jumps if not np.isclose(named, jump, rtol=0, atol=1e-6).any()))
 
 
 def _of_pairs(phi, distance, q, of, nodes):

@@ -122,6 +122,13 @@ def test_fixed_and_critical_points_of_what_has_kinks_away_from_0(case):
     assert len(theory.critical_points(activation, 0.02)) == (0 if case == "hardshrink" else 1)
 
 
+def test_pairs_of_a_row_that_names_other_kinks():
+    known, unknown = IN_CLOSED_FORM["hardtanh, kinks given"][0], IN_CLOSED_FORM["hardtanh, kinks not known"][0]
+    c, q = np.array([0.9, 0.3, -0.5]), np.array([0.3, 1.0, 5.0])
+    for call in (theory.half_distance, lambda f, c, q: theory.chi_c(f, c, q, 1.3)):
+        np.testing.assert_allclose(call(unknown, c, q), call(known, c, q), rtol=1e-7)
+
+
 def test_signs_are_chaotic_although_their_slope_is_0():
     """Their map is that of angles, c' = (sigma_w2 2 / pi asin c + sigma_b2) / q, with an infinite slope at c = 1."""
     sigma_w2, sigma_b2 = 2.5, 0.1
