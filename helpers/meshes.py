@@ -36,14 +36,10 @@ class Mesh:
     reach: float
 
 
-def mesh_of(phi):
-    """The Mesh of a row of the table of activations, made once."""
-    return _mesh(phi)
-
-
 @lru_cache(maxsize=128)
 @np.errstate(all="ignore")
-def _mesh(phi):
+def mesh_of(phi):
+    """The Mesh of a row of the table of activations, made once."""
     edges, jump, reach = _pieces((phi.value, phi.slope), phi.kinks, CLOSE, SMOOTH)
     lengths = np.minimum(np.diff(edges, prepend=-np.inf), np.diff(edges, append=np.inf))
     sizes = np.abs(edges)

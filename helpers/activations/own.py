@@ -315,12 +315,11 @@ def phi_of(activation, kinks=None):
         raise ConfigError(f"activation is {activation!r}; allowed is a name of the table or an elementwise function")
     kinks = getattr(activation, "kinks", None) if kinks is None else kinks
     kinks = None if kinks is None else given_kinks(name_of(activation), kinks)
-    try:
-        return _row_of(activation, kinks)
-    except TypeError as error:
-        if "unhashable" not in str(error):
-            raise
-        return _row_of.__wrapped__(activation, kinks)
+    if getattr(activation, "__hash__", None) is None:
+        raise ConfigError(
+            f"activation is a {name_of(activation)}, which has no hash; allowed is a function that has one"
+        )
+    return _row_of(activation, kinks)
 
 
 def name_of(activation):

@@ -203,6 +203,18 @@ def test_kinks_may_be_handed_in_with_it():
             phi_of(*given)
 
 
+def test_a_function_without_a_hash_is_refused_in_a_sentence():
+    class Compared:
+        def __eq__(self, other):
+            return True
+
+        def __call__(self, z):
+            return z
+
+    with pytest.raises(ConfigError, match="Compared, which has no hash"):
+        phi_of(Compared())
+
+
 def test_slopes_by_differences_reach_over_no_kink():
     u = np.array([-2.0, -1.005, -1.0001, -0.9999, -0.995, 0.3, 0.9999, 1.0001])
     np.testing.assert_allclose(phi_of(hardtanh_by_numpy).slope(u), np.abs(u) < 1, atol=1e-11)
