@@ -157,7 +157,7 @@ def _read_csv(path, texts=TEXTS):
         empty = {name: ["", "nan", "NaN", "NA"] for name in names if name not in texts}
         types = dict.fromkeys(texts, str) | TYPES
         return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=empty)
-    except (ValueError, OSError) as error:  # no text, no rows, rows of unequal length
+    except (ValueError, TypeError, OSError) as error:  # no text, no rows, rows of unequal length; 1.5 for a count
         raise RecordsError(f"{path} cannot be read as CSV ({' '.join(str(error).split())})") from error
 
 

@@ -496,6 +496,14 @@ def changed(path, *pairs):
     path.write_text(text)
 
 
+def with_cell(folder, column, text):
+    """Write a text into a column of the first row of a summary.csv."""
+    head, first, *others = (folder / "summary.csv").read_text().splitlines()
+    cells = first.split(",")
+    cells[head.split(",").index(column)] = text
+    (folder / "summary.csv").write_text("\n".join([head, ",".join(cells), *others]) + "\n")
+
+
 DAMAGES = {
     "empty summary": lambda folder: (folder / "summary.csv").write_text(""),
     "binary summary": lambda folder: (folder / "summary.csv").write_bytes(b"\xff\xfe" * 30),
@@ -504,6 +512,9 @@ DAMAGES = {
     "an init of another sweep": lambda folder: changed(folder / "summary.csv", ("he_normal,", "zero,")),
     "not learned, not failed": lambda folder: changed(folder / "summary.csv", ("False,False", ",")),
     "a cut row": lambda folder: os.truncate(folder / "summary.csv", 190),
+    "half an epoch": lambda folder: with_cell(folder, "left_plateau", "1.5"),
+    "an epoch that is none": lambda folder: with_cell(folder, "left_plateau", "--"),
+    "a flag that is none": lambda folder: with_cell(folder, "crashed", "perhaps"),
     "a list": lambda folder: (folder / "manifest.json").write_text("[]"),
     "null": lambda folder: (folder / "manifest.json").write_text("null"),
     "no config": lambda folder: changed(folder / "manifest.json", ('"config"', '"confi"')),
