@@ -38,7 +38,7 @@ JUDGED_ON = {
     "critical": ("critical/digits", "critical/mnist"),
     "signal": "signal",
     "fifty layers": "splines/fifty_layers",
-    "momentum": "signal/calibration/momentum",
+    "momentum": "signal/momentum",
 }
 FIRST_EPOCHS = {"mnist, 10 epochs": 10}  # how many epochs of the runs count, where not all
 HALVINGS = 100
@@ -321,7 +321,7 @@ def agreement(runs):
     expected, measured = runs.leaves_plateau.to_numpy(float), runs["at"].to_numpy(float)
     constant = np.ptp(expected) == 0 or np.ptp(measured) == 0
     rank = np.nan if constant else spearmanr(expected, measured).statistic
-    return rank, np.median(np.exp(np.abs(np.log(expected / measured))))
+    return rank, float(np.median(np.maximum(expected, measured) / np.minimum(expected, measured)))
 
 
 def in_words(rank, ratio):
@@ -428,7 +428,7 @@ def published(folder=STUDY):
 
 
 def main(arguments=None):
-    """Fit, count, draw and write results/signal/calls.csv, calls.json and figures. Exit code 0: all went well."""
+    """Fit, count, draw and write results/signal/calls.csv and figures. Exit code 0: all went well."""
     parser = argparse.ArgumentParser(prog="python -m helpers.calls", description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", help="where MNIST lies, data/ if left out")
     given = parser.parse_args(arguments)

@@ -97,7 +97,7 @@ def training_numbers(config, data):
     """What `limits.outlook` takes of each run of a SweepConfig: a DataFrame indexed by run.
 
     columns: the numbers of `kernel.Kernels`, NaN where there is no theory; classes, layers, lr, steps (of all epochs),
-    per_epoch (steps of one), batch_size, optimizer, momentum
+    per_epoch (steps of one), batch_size, optimizer, momentum; weight_decay; differ, whether the means of the classes do
     """
     config, moments = config.fitted_to(data), class_moments(data.x_train, data.y_train)
     ensembles, groups, found = {run: ensemble_of(config, run) for run in config.runs()}, {}, {}
@@ -114,6 +114,7 @@ def training_numbers(config, data):
         rows[run.name] = {"classes": data.classes, "layers": run.layers, "lr": run.lr or own.lr}
         rows[run.name] |= {"steps": config.num_epochs * per_epoch, "per_epoch": per_epoch, "batch_size": own.batch_size}
         rows[run.name] |= {"optimizer": own.optimizer, "momentum": own.momentum or 0.0}
+        rows[run.name] |= {"weight_decay": own.weight_decay, "differ": moments.differ}
         if ensemble is not None:
             known, i = found[ensemble, own.hidden_size]
             rows[run.name] |= known.at(i, run.layers)
@@ -164,7 +165,8 @@ def expectations(numbers, causes=None):
 
     causes  of each run, from `cause_of`; left out of the reasons where not given
 
-    Of optimizers other than SGD, with or without momentum, the rule knows nothing, and all is NaN.
+    Where the rule knows nothing all is NaN, and the reason says so: of optimizers other than SGD with or without
+    momentum, of weight decay, and of classes whose means do not differ.
     """
     seen = outlook(numbers)
     names = {"rate": "rate", "stability": "stability", "bend": "bend", "probability": "probability"}
@@ -177,9 +179,15 @@ def expectations(numbers, causes=None):
         reason(own, Outlook(*row), cause)
         for own, row, cause in zip(numbers.to_dict("records"), rows, causes, strict=True)
     ]
-    known = numbers.optimizer.isin(KNOWN_OPTIMIZERS)
-    table.loc[~known, [name for name in OF_TRAINING if name != "reason"]] = np.nan
-    table.loc[~known, "reason"] = "no rule for " + numbers.optimizer[~known]
+    unknown = {
+        "no theory for weights that are drawn with a mean": numbers.ntk.isna(),
+        "no rule for classes whose means do not differ": ~numbers.differ,
+        "no rule for weight decay": numbers.weight_decay > 0,
+        **{f"no rule for {name}": numbers.optimizer == name for name in set(numbers.optimizer) - set(KNOWN_OPTIMIZERS)},
+    }
+    for why, rows in unknown.items():
+        table.loc[rows, [name for name in OF_TRAINING if name != "reason"]] = np.nan
+        table.loc[rows, "reason"] = why
     return table
 
 

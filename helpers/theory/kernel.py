@@ -33,17 +33,44 @@ class ClassMoments:
     same       mean of x_d y_d over inputs and pairs of different samples of one class
     different  the same of samples of two classes
     classes    how many there are
+    differ     whether the classes have different means: same - different lies further above 0 than labels that are
+               shuffled bring it
     """
 
     square: float
     same: float
     different: float
     classes: int
+    differ: bool = True
+
+
+SHUFFLED, SHUFFLES, DEVIATIONS = 2000, 20, 4  # samples, how often, and how far above chance counts as different
 
 
 def class_moments(x, y):
-    """The ClassMoments of samples (n, D) and their classes (n,); each pair of samples counts alike."""
-    x = x.double()
+    """The ClassMoments of samples (n, D), or of images, and their classes (n,); each pair of samples counts alike."""
+    x = x.double().flatten(1)
+    square, same, different, classes = _moments(x, y)
+    return ClassMoments(square, same, different, classes, _differ(x, y))
+
+
+def _differ(x, y):
+    """Whether the means of the classes differ by more than chance, judged on SHUFFLED samples at most."""
+    generator = torch.Generator().manual_seed(0)
+    some = torch.randperm(len(x), generator=generator)[:SHUFFLED].to(x.device)
+    x, y = x[some] - x[some].mean(0), y[some]
+
+    def gap(labels):
+        _, same, different, _ = _moments(x, labels)
+        return same - different
+
+    orders = [torch.randperm(len(y), generator=generator).to(y.device) for _ in range(SHUFFLES)]
+    by_chance = torch.tensor([gap(y[order]) for order in orders])
+    return bool(gap(y) > DEVIATIONS * by_chance.square().mean().sqrt())
+
+
+def _moments(x, y):
+    """(square, same, different, classes) as ClassMoments has them."""
     n, inputs = x.shape
     labels, own = y.unique(return_inverse=True)
     counts = own.bincount().double()
@@ -53,7 +80,7 @@ def class_moments(x, y):
     pairs, others = (counts * (counts - 1)).sum().item(), n * n - counts.square().sum().item()
     same = (of_classes - squares) / pairs if pairs else squares / n
     different = (total - of_classes) / others if others else same
-    return ClassMoments(squares / (n * inputs), same / inputs, different / inputs, len(labels))
+    return squares / (n * inputs), same / inputs, different / inputs, len(labels)
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,7 @@ MOST_STEPS = 1e12  # whoever needs more does not move
 NEEDED = ("ntk", "ntk_same", "ntk_gap", "scatter", "classes", "layers", "lr", "steps", "batch_size")
 
 
+@np.errstate(all="ignore")
 def largest_lr(lr, seen, constants=None):
     """The learning rate at which `holds` is 1/2, from one rate and its Outlook: B S^r grows with lr^(1 + r)."""
     c = FITTED if constants is None else constants
@@ -117,6 +118,7 @@ def largest_lr(lr, seen, constants=None):
     return lr * size ** (-1 / (1 + c.stability_power))
 
 
+@np.errstate(all="ignore")
 def best_lr(lr, seen, constants=None):
     """(rate, steps): the learning rate that leaves the plateau first, and after how many steps; from one rate.
 
@@ -146,11 +148,13 @@ def reason(numbers, seen, cause=None):
         return "no steps are taken"
     if np.isinf(seen.stability):
         return "signals grow beyond all floats"
-    most = f"at most lr {largest_lr(lr, seen):.2g}"
     if min(seen.leaves, seen.holds) >= 0.5:
+        most = f"at most lr {largest_lr(lr, seen):.2g}"
         return f"near both limits: it needs some {rounded(seen.steps)} of {steps:,} steps, and {most}"
-    if seen.holds < seen.leaves:
-        return f"steps too large: {most}"
+    smaller = lr * np.geomspace(1e-6, 1, 241)
+    likely = smaller[outlook({**numbers, "lr": smaller}).probability >= 0.5]
+    if len(likely):
+        return f"steps too large: at most lr {likely.max():.2g}"
     because = "" if cause is None else f": {cause}"
     best, fewest = best_lr(lr, seen)
     if not fewest < MOST_STEPS:
@@ -159,7 +163,7 @@ def reason(numbers, seen, cause=None):
         factor = rounded(fewest / steps)
         return f"too slow by a factor of {factor} for {steps:,} steps at the best learning rate{because}"
     if lr > best:
-        return f"steps too large: lr {best:.2g} is the fastest"
+        return f"steps too large: lr {best:.2g} is the fastest, and hardly fast enough"
     return f"too slow by a factor of {rounded(seen.steps / steps)} for {steps:,} steps: lr {best:.2g} is the fastest"
 
 

@@ -11,6 +11,7 @@ from helpers.checks import ConfigError, whole
 from helpers.config import SweepConfig
 from helpers.data import Data, load
 from helpers.theory.forecasts import KNOWN_OPTIMIZERS, training_numbers
+from helpers.theory.kernel import class_moments
 from helpers.theory.limits import outlook
 from helpers.usual_torch import usual_torch
 
@@ -49,6 +50,22 @@ class Prescription:
     reason: str
     curve: pd.DataFrame = dataclasses.field(repr=False, compare=False)
 
+    @property
+    def config(self):
+        """What of it stands in a CONFIG: init, learning rate and the network; {} where there is no init."""
+        if self.init is None:
+            return {}
+        return {
+            "activations": [self.activation],
+            "layers_list": [self.layers],
+            "hidden_size": self.hidden_size,
+            "init_types": [self.init],
+            "init_params": {self.init: self.init_params} if self.init_params else {},
+            "lr": self.lr,
+            "batch_size": self.batch_size,
+            "optimizer": self.optimizer,
+        }
+
 
 @usual_torch()
 def prescribe(activation, layers, hidden_size, data, steps, batch_size, optimizer="sgd"):
@@ -76,8 +93,11 @@ def prescribe(activation, layers, hidden_size, data, steps, batch_size, optimize
     asked = Asked(activation, layers, hidden_size, steps, batch_size, optimizer)
     curve = tried(asked, data)
     best = _best(curve)
+    if not class_moments(data.x_train, data.y_train).differ:
+        reason = "the means of the classes do not differ, and the rule knows nothing else of them"
+        return Prescription(**vars(asked), **NOTHING, probability=float("nan"), reason=reason, curve=curve)
     if best is None or best.probability < LIKELY:
-        found = 0.0 if best is None else best.probability
+        found = 0.0 if best is None else float(best.probability)
         return Prescription(
             **vars(asked), **NOTHING, probability=found, reason=_what_then(asked, data, curve), curve=curve
         )
@@ -90,14 +110,22 @@ def prescribe(activation, layers, hidden_size, data, steps, batch_size, optimize
         init_params=params,
         lr=float(f"{best.lr:.2g}"),
         lr_range=(float(f"{likely.min():.2g}"), float(f"{likely.max():.2g}")),
-        epoch=best.steps / -(-data.train_size // batch_size),
+        epoch=float(best.steps / -(-data.train_size // batch_size)),
         probability=float(best.probability),
         reason=(
-            f"{best.init} with lr {best.lr:.2g} should leave the plateau after some {best.steps:,.0f} of {steps:,} "
-            f"steps (probability {best.probability:.2f}); lr from {likely.min():.2g} to {likely.max():.2g} should do"
+            f"{_in_words(best.init)} with lr {best.lr:.2g} should leave the plateau after some {best.steps:,.0f} of "
+            f"{steps:,} steps (probability {best.probability:.2f}); lr from {likely.min():.2g} to {likely.max():.2g} "
+            "should do"
         ),
         curve=curve,
     )
+
+
+def _in_words(init):
+    """A row of INITS by the name that CONFIG has, with its parameters."""
+    params = {**INITS[init]}
+    name = params.pop("init", init)
+    return f"{name} ({', '.join(f'{key} {value:g}' for key, value in params.items())})" if params else name
 
 
 NOTHING = {"init": None, "init_params": {}, "lr": None, "lr_range": None, "epoch": None}
@@ -115,15 +143,16 @@ class Asked:
     optimizer: str
 
 
-def tried(asked, data):
+def tried(asked, data, activation_params=None):
     """The outlook of all inits and learning rates: a DataFrame init, lr, probability, steps, one row each.
 
     Inits that cannot be had, as `critical` of some activations, are left out.
     """
     try:
-        numbers = _numbers(asked, data, INITS)
+        numbers = _numbers(asked, data, INITS, activation_params)
     except ConfigError:
-        numbers = _numbers(asked, data, {init: params for init, params in INITS.items() if init != "critical"})
+        others = {init: params for init, params in INITS.items() if init != "critical"}
+        numbers = _numbers(asked, data, others, activation_params)
     columns = {name: numbers[name].to_numpy()[:, None] for name in numbers if name not in ("lr", "optimizer")}
     seen = outlook({**columns, "lr": LRS[None, :]})
     likely, steps = (np.broadcast_to(part, seen.leaves.shape).ravel() for part in (seen.probability, seen.steps))
@@ -131,11 +160,12 @@ def tried(asked, data):
     return pd.DataFrame({**grid, "probability": np.nan_to_num(likely), "steps": steps})
 
 
-def _numbers(asked, data, inits):
+def _numbers(asked, data, inits, activation_params=None):
     """`training_numbers` of some inits, indexed by init."""
     given = {"activations": [asked.activation], "layers_list": [asked.layers], "hidden_size": asked.hidden_size}
     given |= {"init_types": list(inits), "init_params": {init: params for init, params in inits.items() if params}}
     given |= {"batch_size": asked.batch_size, "optimizer": asked.optimizer}
+    given |= {"activation_params": activation_params} if activation_params else {}
     numbers = training_numbers(SweepConfig.from_dict(given), data)
     return numbers.assign(steps=asked.steps).set_axis(list(inits))
 
@@ -159,11 +189,11 @@ def _what_then(asked, data, curve):
         change for change in (_fewer_layers(asked, data), _more_steps(asked, data), _another(asked, data)) if change
     ]
     start = f"nothing that was tried is likely to train it (probability at most {found:.2f})"
-    return f"{start}; {', or '.join(changes)} should" if changes else start
+    return f"{start}; it should train with {', or with '.join(changes)}" if changes else start
 
 
-def _likely(asked, data):
-    best = _best(tried(asked, data))
+def _likely(asked, data, activation_params=None):
+    best = _best(tried(asked, data, activation_params))
     return best is not None and best.probability >= LIKELY
 
 
@@ -185,12 +215,15 @@ def _more_steps(asked, data, most=64):
 
 
 def _another(asked, data):
-    """tanh, or the calibrated version of a sigmoid-like activation."""
-    for name in ("tanh", "selu"):
-        if (
-            name != asked.activation
-            and name in ACTIVATIONS
-            and _likely(dataclasses.replace(asked, activation=name), data)
-        ):
-            return f"{name} in place of {asked.activation}"
+    """The activation's calibrated version (see `splines.calibration`), or tanh."""
+    base = ACTIVATIONS.get(asked.activation)
+    if base is not None and base.learns is None and asked.activation != "tanh":
+        params = {"activation": "calibrated", "base": asked.activation}
+        try:
+            if _likely(dataclasses.replace(asked, activation="its_calibrated"), data, {"its_calibrated": params}):
+                return f"{asked.activation} calibrated"
+        except ConfigError:  # one without a mean or a variance, as a step's slope
+            pass
+    if asked.activation != "tanh" and _likely(dataclasses.replace(asked, activation="tanh"), data):
+        return f"tanh in place of {asked.activation}"
     return None
