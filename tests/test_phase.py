@@ -189,8 +189,8 @@ def test_a_point_of_the_plane_is_a_run_of_a_sweep():
         assert seen.probability == pytest.approx(row.probability, rel=1e-9)
         assert f"(probability {row.probability:.2f}: " in sentence
     most = float(sentence.split("at most lr ")[1].split(" ")[0])
-    holds = phase.in_training("tanh", 1.8, 0.05, 8, moments, {**training, "lr": most})[1].holds
-    assert holds == pytest.approx(0.5, abs=0.03)  # two digits of the rate
+    at_most = phase.in_training("tanh", 1.8, 0.05, 8, moments, {**training, "lr": most})[1].probability
+    assert at_most == pytest.approx(0.5, abs=0.05)  # two digits of the rate, of a grid
     assert phase.in_training("relu", 1e30, 0.05, 40, moments, training)[0].startswith(
         "No: signals grow beyond all floats"
     )

@@ -187,6 +187,16 @@ def test_the_table_of_calls_is_what_was_counted():
         assert f"| {name} | {' | '.join(row)} |" in PAGES["docs/found.md"][0]
 
 
+def test_all_calls_together_are_the_sum():
+    table = pd.read_csv(ROOT / "results/signal/calls.csv")
+    rules = table[table.set != "mnist, 10 epochs"].groupby("rule")
+    (right, of), before = rules[["right", "of"]].sum().loc["fitted elsewhere"], rules.get_group("six depth scales")
+    said = (
+        f"{right:,.0f} of {of:,.0f} are called right ({right / of:.1%}; six depth scales {before.right.sum() / of:.1%})"
+    )
+    assert said.replace("%", " %") in " ".join(PAGES["docs/found.md"][0].split())
+
+
 def test_the_calls_on_the_digits_are_those_of_the_results():
     """Counted anew, not read from calls.csv."""
     text = " ".join(PAGES["docs/found.md"][0].split())

@@ -156,7 +156,7 @@ def why_not(expected):
         if row.trainable:
             return ""
         text = row.reason or "no theory"
-        return next((beginning for beginning in REASONS if text.startswith(beginning)), text)
+        return next((beginning for beginning in (*REASONS, "no theory") if text.startswith(beginning)), text)
 
     return pd.Series([short(row) for row in expected.itertuples()], expected.index, dtype=object)
 

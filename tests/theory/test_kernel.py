@@ -308,3 +308,15 @@ def test_scatter_of_relu_is_five_a_layer_and_two_less_where_weights_are_orthogon
     both = [gaussian, dataclasses.replace(gaussian, orthogonal=True)]
     found = theory.kernels(both, ClassMoments(1.0, 0.5, 0.2, 2), 30, 40, 64).scatter
     np.testing.assert_allclose(found, np.outer([5, 3], np.arange(1, 31)) / 64, rtol=1e-6)
+
+
+def test_classes_whose_means_do_not_differ_are_seen():
+    """Two rings have one mean, shuffled labels too; a shift of a quarter of a deviation is seen in 400 samples."""
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.randn(400, 5, generator=generator), torch.arange(400) % 2
+    rings = x / x.norm(dim=1, keepdim=True) * (1 + y[:, None])
+    assert not theory.class_moments(rings, y).differ
+    seen = [theory.class_moments(x, y[torch.randperm(400, generator=generator)]).differ for _ in range(40)]
+    assert sum(seen) <= 1  # beyond four deviations
+    assert theory.class_moments(x + 0.5 * y[:, None], y).differ
+    assert not theory.class_moments(x, torch.zeros(400, dtype=torch.int64)).differ  # one class

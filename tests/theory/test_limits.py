@@ -93,15 +93,16 @@ def test_what_is_infinite_does_not_learn():
         assert seen.probability == 0
         assert seen.steps == np.inf
         assert reason(ONE | parts, seen) == "signals grow beyond all floats"
-    seen = changed(ntk=1e250, ntk_same=1e250, ntk_gap=1e249)
+    parts = {"ntk": 1e250, "ntk_same": 1e250, "ntk_gap": 1e249}
+    seen = changed(**parts)
     assert seen.probability == 0
-    assert reason(ONE, seen) == "does not move"
+    assert reason(ONE | parts, seen) == "does not move"
 
 
 def test_no_gap_no_steps_single_samples_and_single_layers():
     seen = changed(ntk_gap=0.0)
     assert (seen.rate, seen.steps, seen.probability) == (0, np.inf, 0)
-    assert reason(ONE, seen) == "does not move"
+    assert reason(ONE | {"ntk_gap": 0.0}, seen) == "does not move"
     seen = changed(steps=0)
     assert (seen.rate, seen.probability) == (0, 0)
     assert reason(ONE | {"steps": 0}, seen) == "no steps are taken"
@@ -206,8 +207,10 @@ def test_no_sentence_contradicts_its_numbers():
         if text.startswith("too slow"):
             assert seen.steps > parts["steps"]
         if text.startswith("steps too large"):
-            other = largest_lr if "at most" in text else lambda lr, seen: best_lr(lr, seen)[0]
-            assert other(parts["lr"], seen) < parts["lr"]
+            lr = float(re.match(r"steps too large: (?:at most )?lr ([\d.e-]+)", text)[1])
+            assert lr <= 1.05 * parts["lr"]
+            if "at most" in text:  # there it is likely to learn, and was not at the rate that was given
+                assert outlook(ONE | parts | {"lr": lr}).probability > 0.45
         assert text.startswith("leaves") == (seen.probability >= 0.5)
 
 
@@ -239,7 +242,10 @@ def test_runs_without_theory_are_left_open():
     given = {"layers_list": [2], "activations": ["relu"], "init_types": ["he_normal", "shifted"]}
     given |= {"init_params": {"shifted": {"init": "normal", "mean": 0.1}}, "batch_size": 16}
     table = theory.forecast(given, made_up()).set_index("init")
-    assert (table.reason["shifted"], table.regime["shifted"]) == ("", "unknown")
+    assert (table.reason["shifted"], table.regime["shifted"]) == (
+        "no theory for weights that are drawn with a mean",
+        "unknown",
+    )
     assert table.loc["shifted", ["rate", "probability", "leaves_plateau"]].isna().all()
     assert not table.trainable["shifted"]
     assert 0 < table.probability["he_normal"] < 1

@@ -1,6 +1,7 @@
 """Prescriptions: one is followed and trains, hopeless networks are refused with advice that it keeps."""
 
 import dataclasses
+import math
 import re
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from helpers import theory
 from helpers.activations import ACTIVATIONS, register_activation
 from helpers.checks import ConfigError
+from helpers.config import SweepConfig
+from helpers.data import Data, load
 from helpers.records import EPOCH_COLUMNS
 from helpers.sweep import train_alone
 from helpers.theory.prescribe import INITS, LIKELY, LRS
@@ -140,3 +143,27 @@ def test_an_activation_of_the_readers_is_prescribed_for(monkeypatch, data):
     found = theory.prescribe("my_tanh", data=data, **NETWORK)
     assert found.probability >= LIKELY
     assert found.activation == "my_tanh"
+
+
+def test_what_stands_in_a_config_has_the_same_outlook():
+    data = load(SweepConfig.from_dict({"dataset": "digits"}))
+    found = theory.prescribe("tanh", 12, 64, data, 450, 32)
+    row = theory.forecast({**found.config, "num_epochs": 10}, data).iloc[0]
+    assert row.probability == pytest.approx(found.probability, abs=0.01)  # the rate has two digits
+    assert row.leaves_plateau == math.ceil(found.epoch)
+    assert theory.prescribe("sigmoid", 40, 64, data, 100, 32).config == {}
+
+
+def test_classes_of_one_mean_are_refused_with_the_reason():
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(400, 3, generator=generator), torch.arange(400) % 2
+    data = Data("noise", x, y, x[:50], y[:50], torch.arange(100), 2)
+    found = theory.prescribe("tanh", 3, 32, data, 300, 32)
+    assert found.init is None
+    assert "the means of the classes do not differ" in found.reason
+    given = {"layers_list": [3], "init_types": ["he_normal"], "activations": ["tanh"], "hidden_size": 32}
+    table = theory.forecast(given, data)
+    assert table.probability.isna().all()
+    assert set(table.reason) == {"no rule for classes whose means do not differ"}
+    decayed = theory.forecast({**given, "weight_decay": 0.1}, load(SweepConfig.from_dict({"dataset": "digits"})))
+    assert set(decayed.reason) == {"no rule for weight decay"}
