@@ -9,7 +9,6 @@ while looking at the published sweeps, so they are no blind trial of that; `help
 
 import argparse
 import dataclasses
-import json
 import math
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import spearmanr
 
-from helpers import ROOT, files, records, theory, words
+from helpers import ROOT, files, manifests, records, theory, words
 from helpers.axes import SETTINGS
 from helpers.config import SweepConfig
 from helpers.data import load
@@ -58,7 +57,7 @@ def runs_of(folder, epochs=None, data_dir=None):
     known   whether its log was kept
     """
     results = records.load_sweep(folder)
-    given = dict(json.loads((Path(folder) / "manifest.json").read_text())["config_given"])
+    given = dict(manifests.read(folder)["config_given"])
     given |= {"device": "cpu"} | ({"data_dir": data_dir} if data_dir else {})
     given |= {"num_epochs": epochs} if epochs else {}
     config = SweepConfig.from_dict(given)

@@ -14,11 +14,16 @@ from helpers import files
 from helpers.activations import ACTIVATIONS, register_activation
 from helpers.checks import ConfigError
 
+
+def _z_tanh_z(z):
+    return z * torch.tanh(z)
+
+
 # As a reader registers them: the function alone. Neither its slope nor its kinks are given.
 OWN = {
     "mish": functional.mish,
     "softsign": functional.softsign,
-    "z_tanh_z": lambda z: z * torch.tanh(z),
+    "z_tanh_z": _z_tanh_z,
     "hardtanh": functional.hardtanh,
     "arctan": torch.atan,
 }
