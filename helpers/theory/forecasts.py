@@ -180,10 +180,10 @@ def expectations(numbers, causes=None):
         for own, row, cause in zip(numbers.to_dict("records"), rows, causes, strict=True)
     ]
     unknown = {
-        "no theory for weights that are drawn with a mean": numbers.ntk.isna(),
-        "no rule for classes whose means do not differ": ~numbers.differ,
-        "no rule for weight decay": numbers.weight_decay > 0,
         **{f"no rule for {name}": numbers.optimizer == name for name in set(numbers.optimizer) - set(KNOWN_OPTIMIZERS)},
+        "no rule for weight decay": numbers.weight_decay > 0,
+        "no rule for classes whose means do not differ": ~numbers.differ,
+        "no theory for weights that are drawn with a mean": numbers.ntk.isna(),
     }
     for why, rows in unknown.items():
         table.loc[rows, [name for name in OF_TRAINING if name != "reason"]] = np.nan
