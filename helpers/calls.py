@@ -9,7 +9,6 @@ while looking at the published sweeps, so they are no blind trial of that; `help
 
 import argparse
 import dataclasses
-import math
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit
-from scipy.stats import spearmanr
+from scipy.stats import binomtest, spearmanr
 
 from helpers import ROOT, files, manifests, records, theory, words
 from helpers.axes import SETTINGS
@@ -41,7 +40,6 @@ JUDGED_ON = {
 }
 FIRST_EPOCHS = {"mnist, 10 epochs": 10}  # how many epochs of the runs count, where not all
 HALVINGS = 100
-NORMAL = 1.959964  # 95 % of a normal distribution lie within so many deviations
 LEAST, MOST = 1e-6, 1 - 1e-6  # of a probability, so that no run alone decides the fit
 
 
@@ -170,22 +168,13 @@ def count(sets, halvings=HALVINGS):
         before = tables.baselines(runs, "was_trainable", "left", halvings=halvings).set_index("rule")
         found = {"fitted elsewhere": by_left.loc["fitted_elsewhere"], "six depth scales": before.loc["was_trainable"]}
         found |= {"commonest": by_left.loc["commonest"], "depth": by_left.loc["depth"]}
-        for rule, row in found.items():
-            rows.append(
-                {
-                    "set": name,
-                    "rule": rule,
-                    "right": row.right,
-                    "of": row.of,
-                    "share": row.share,
-                    "share_std": row.share_std,
-                }
-            )
+        found = {rule: dict(row[["right", "of", "share", "share_std"]]) for rule, row in found.items()}
         share = np.array(here[name])
-        rows.append({"set": name, "rule": "fitted here", "share": share.mean(), "share_std": share.std(ddof=1)})
+        found["fitted here"] = {"share": share.mean(), "share_std": share.std(ddof=1)}
         if runs.learned.notna().all():
-            rows[-5]["by_learned"] = (runs.fitted_elsewhere == runs.learned).mean()
-            rows[-4]["by_learned"] = (runs.was_trainable == runs.learned).mean()
+            for rule, column in (("fitted elsewhere", "fitted_elsewhere"), ("six depth scales", "was_trainable")):
+                found[rule]["by_learned"] = (runs[column] == runs.learned).mean()
+        rows += [{"set": name, "rule": rule, **row} for rule, row in found.items()]
     return pd.DataFrame(rows)
 
 
@@ -210,13 +199,9 @@ def _fitted_here(sets, halvings):
 # ---- pictures and sentences
 
 
-def wilson(successes, n, deviations=NORMAL):
-    """The interval of a share, (low, high), by Wilson 1927; of 95 % where `deviations` is left out."""
-    if n == 0:
-        return 0.0, 1.0
-    share, z2 = successes / n, deviations**2 / n
-    middle, half = share + z2 / 2, deviations * math.sqrt(share * (1 - share) / n + z2 / (4 * n))
-    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
+def wilson(successes, n):
+    """The interval of 95 % of a share, (low, high), by Wilson 1927; all of it where n is 0."""
+    return tuple(binomtest(int(successes), int(n)).proportion_ci(method="wilson")) if n else (0.0, 1.0)
 
 
 def calibration(sets, bins=10):

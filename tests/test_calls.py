@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.optimize import brentq
 
 from helpers import calls
@@ -95,7 +96,7 @@ def test_the_interval_has_the_shares_that_are_not_rejected(successes, n):
     share = successes / n
 
     def surplus(p):
-        return abs(share - p) - calls.NORMAL * math.sqrt(p * (1 - p) / n)
+        return abs(share - p) - stats.norm.ppf(0.975) * math.sqrt(p * (1 - p) / n)
 
     low, high = calls.wilson(successes, n)
     assert low == pytest.approx(0 if share == 0 else brentq(surplus, 1e-12, share - 1e-9), abs=1e-9)

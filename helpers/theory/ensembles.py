@@ -88,7 +88,7 @@ def signals(ensembles, moments, layers):
     names = ("q", "act_mean", "act_square", "distance", "chi")
     found = {name: np.full((len(ensembles), layers), np.nan) for name in names}
     q = first * moments.square + first_b2
-    distance = _divided(first * (moments.square - moments.product), q)
+    distance = divided(first * (moments.square - moments.product), q)
     with np.errstate(over="ignore", invalid="ignore"):
         for layer in range(layers):
             q[q > MOST_VARIANCE] = np.inf
@@ -101,10 +101,10 @@ def signals(ensembles, moments, layers):
                 found[name][:, layer] = value
             (difference,) = half_differences(phi, distance, q, of=("value",))
             q = sigma_w2 * square + sigma_b2
-            distance = _divided(sigma_w2 * difference, q)
+            distance = divided(sigma_w2 * difference, q)
     return found
 
 
-def _divided(numerator, denominator):
+def divided(numerator, denominator):
     """The quotient, 0 where there is no signal left to differ."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)

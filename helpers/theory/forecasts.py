@@ -93,13 +93,16 @@ def regime_of(profile):
 
 
 @usual_torch()
-def training_numbers(config, data):
+def training_numbers(config, data, moments=None):
     """What `limits.outlook` takes of each run of a SweepConfig: a DataFrame indexed by run.
+
+    moments  the ClassMoments of the data, where they are known already
 
     columns: the numbers of `kernel.Kernels`, NaN where there is no theory; classes, layers, lr, steps (of all epochs),
     per_epoch (steps of one), batch_size, optimizer, momentum; weight_decay; differ, whether the means of the classes do
     """
-    config, moments = config.fitted_to(data), class_moments(data.x_train, data.y_train)
+    config = config.fitted_to(data)
+    moments = class_moments(data.x_train, data.y_train) if moments is None else moments
     ensembles, groups, found = {run: ensemble_of(config, run) for run in config.runs()}, {}, {}
     for run, ensemble in ensembles.items():
         if ensemble is not None:
@@ -169,8 +172,8 @@ def expectations(numbers, causes=None):
     momentum, of weight decay, and of classes whose means do not differ.
     """
     seen = outlook(numbers)
-    names = {"rate": "rate", "stability": "stability", "bend": "bend", "probability": "probability"}
-    table = pd.DataFrame({name: getattr(seen, attribute) for name, attribute in names.items()}, index=numbers.index)
+    names = ("rate", "stability", "bend", "probability")
+    table = pd.DataFrame({name: getattr(seen, name) for name in names}, index=numbers.index)
     table["leaves_plateau"] = np.ceil(seen.steps / numbers.per_epoch)
     fields = [field.name for field in dataclasses.fields(Outlook)]
     rows = zip(*(getattr(seen, name) for name in fields), strict=True)

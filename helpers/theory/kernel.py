@@ -23,6 +23,7 @@ import torch
 
 from helpers.activations import phi_of
 from helpers.quadrature import QUICK, expectation, half_differences, pair_products
+from helpers.theory.ensembles import divided
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def kernels(ensembles, moments, layers, inputs, width):
     found = {name: np.full((len(ensembles), layers), np.nan) for name in Kernels.__dataclass_fields__}
     q = first * moments.square + first_b2
     # of two inputs of one class, and of two classes: 1 - the correlation of their pre-activations, and the NTK
-    apart = [_divided(first * (moments.square - product), q) for product in (moments.same, moments.different)]
+    apart = [divided(first * (moments.square - product), q) for product in (moments.same, moments.different)]
     theta, same, different = (inputs * product + 1 for product in (moments.square, moments.same, moments.different))
     gap, scatter, beyond = inputs * (moments.same - moments.different), 0.0, np.zeros(len(q), bool)
     for layer in range(layers):
@@ -146,7 +147,7 @@ def kernels(ensembles, moments, layers, inputs, width):
             "ntk_same": own[1] + output * back_same * same,
             "ntk_gap": own[2] + output * (back_same * gap + back_gap * different),
         }
-        scatter = scatter + (3 * _divided(fourth, slope**2) - np.where(keeps_lengths, 3, 1)) / width
+        scatter = scatter + (3 * divided(fourth, slope**2) - np.where(keeps_lengths, 3, 1)) / width
         for name, values in at_outputs.items():
             found[name][:, layer] = values
         found["scatter"][:, layer] = scatter
@@ -157,7 +158,7 @@ def kernels(ensembles, moments, layers, inputs, width):
         theta, same = own[0] + sigma_w2 * back * theta, own[1] + sigma_w2 * back_same * same
         different = same - gap
         q = sigma_w2 * square + sigma_b2
-        apart = [_divided(sigma_w2 * half, q) for half in (value, other_value)]
+        apart = [divided(sigma_w2 * half, q) for half in (value, other_value)]
     return Kernels(**found)
 
 
@@ -186,8 +187,3 @@ def sample_kernels(ensemble, x, layers, width):
     found = np.empty((2, len(x), len(x)))
     found[:, i, j] = found[:, j, i] = both, theta
     return tuple(found)
-
-
-def _divided(numerator, denominator):
-    """The quotient, 0 where there is no signal left."""
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)

@@ -24,8 +24,20 @@ AS_GOOD = 0.01  # inits whose probabilities differ by less are as good; the fast
 
 
 @dataclass(frozen=True)
-class Prescription:
-    """What to set, and what to expect of it.
+class Asked:
+    """What a prescription is asked for."""
+
+    activation: str
+    layers: int
+    hidden_size: int
+    steps: int
+    batch_size: int
+    optimizer: str
+
+
+@dataclass(frozen=True)
+class Prescription(Asked):
+    """What it was asked for, what to set, and what to expect of it.
 
     init         a row of INITIALIZERS, with init_params; None where nothing that was tried is likely to train
     lr, lr_range the learning rate with the highest probability, and between which it is at least 1/2
@@ -35,12 +47,6 @@ class Prescription:
     curve        DataFrame: init, lr, probability, steps, of all that was tried
     """
 
-    activation: str
-    layers: int
-    hidden_size: int
-    steps: int
-    batch_size: int
-    optimizer: str
     init: str | None
     init_params: dict
     lr: float | None
@@ -91,15 +97,16 @@ def prescribe(activation, layers, hidden_size, data, steps, batch_size, optimize
     for key, value in (("layers", layers), ("hidden_size", hidden_size), ("steps", steps), ("batch_size", batch_size)):
         whole(1)(key, value)
     asked = Asked(activation, layers, hidden_size, steps, batch_size, optimizer)
-    curve = tried(asked, data)
+    moments = class_moments(data.x_train, data.y_train)
+    curve = tried(asked, data, moments)
     best = _best(curve)
-    if not class_moments(data.x_train, data.y_train).differ:
+    if not moments.differ:
         reason = "the means of the classes do not differ, and the rule knows nothing else of them"
         return Prescription(**vars(asked), **NOTHING, probability=float("nan"), reason=reason, curve=curve)
     if best is None or best.probability < LIKELY:
         found = 0.0 if best is None else float(best.probability)
         return Prescription(
-            **vars(asked), **NOTHING, probability=found, reason=_what_then(asked, data, curve), curve=curve
+            **vars(asked), **NOTHING, probability=found, reason=_what_then(asked, data, moments, curve), curve=curve
         )
     of_init = curve[curve.init == best.init]
     likely = of_init[of_init.probability >= LIKELY].lr
@@ -131,28 +138,18 @@ def _in_words(init):
 NOTHING = {"init": None, "init_params": {}, "lr": None, "lr_range": None, "epoch": None}
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a prescription is asked for."""
-
-    activation: str
-    layers: int
-    hidden_size: int
-    steps: int
-    batch_size: int
-    optimizer: str
-
-
-def tried(asked, data, activation_params=None):
+def tried(asked, data, moments, activation_params=None):
     """The outlook of all inits and learning rates: a DataFrame init, lr, probability, steps, one row each.
+
+    moments  the ClassMoments of the data, which take longest of a large data set
 
     Inits that cannot be had, as `critical` of some activations, are left out.
     """
     try:
-        numbers = _numbers(asked, data, INITS, activation_params)
+        numbers = _numbers(asked, data, moments, INITS, activation_params)
     except ConfigError:
         others = {init: params for init, params in INITS.items() if init != "critical"}
-        numbers = _numbers(asked, data, others, activation_params)
+        numbers = _numbers(asked, data, moments, others, activation_params)
     columns = {name: numbers[name].to_numpy()[:, None] for name in numbers if name not in ("lr", "optimizer")}
     seen = outlook({**columns, "lr": LRS[None, :]})
     likely, steps = (np.broadcast_to(part, seen.leaves.shape).ravel() for part in (seen.probability, seen.steps))
@@ -160,13 +157,13 @@ def tried(asked, data, activation_params=None):
     return pd.DataFrame({**grid, "probability": np.nan_to_num(likely), "steps": steps})
 
 
-def _numbers(asked, data, inits, activation_params=None):
+def _numbers(asked, data, moments, inits, activation_params):
     """`training_numbers` of some inits, indexed by init."""
     given = {"activations": [asked.activation], "layers_list": [asked.layers], "hidden_size": asked.hidden_size}
     given |= {"init_types": list(inits), "init_params": {init: params for init, params in inits.items() if params}}
     given |= {"batch_size": asked.batch_size, "optimizer": asked.optimizer}
     given |= {"activation_params": activation_params} if activation_params else {}
-    numbers = training_numbers(SweepConfig.from_dict(given), data)
+    numbers = training_numbers(SweepConfig.from_dict(given), data, moments)
     return numbers.assign(steps=asked.steps).set_axis(list(inits))
 
 
@@ -181,49 +178,51 @@ def _best(curve):
 # ---- where nothing is likely
 
 
-def _what_then(asked, data, curve):
+def _what_then(asked, data, moments, curve):
     """Why nothing is likely to train, and what to change first: fewer layers, more steps, another activation."""
     best = _best(curve)
     found = 0.0 if best is None else best.probability
-    changes = [
-        change for change in (_fewer_layers(asked, data), _more_steps(asked, data), _another(asked, data)) if change
-    ]
+    tries = (ask(asked, data, moments) for ask in (_fewer_layers, _more_steps, _another))
+    changes = [change for change in tries if change]
     start = f"nothing that was tried is likely to train it (probability at most {found:.2f})"
     return f"{start}; it should train with {', or with '.join(changes)}" if changes else start
 
 
-def _likely(asked, data, activation_params=None):
-    best = _best(tried(asked, data, activation_params))
+def _likely(asked, data, moments, activation_params=None):
+    best = _best(tried(asked, data, moments, activation_params))
     return best is not None and best.probability >= LIKELY
 
 
-def _fewer_layers(asked, data):
+def _fewer_layers(asked, data, moments):
     """The deepest that is likely to train, found by halving."""
     low, high = 0, asked.layers
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _likely(dataclasses.replace(asked, layers=middle), data) else (low, middle)
+        low, high = (
+            (middle, high) if _likely(dataclasses.replace(asked, layers=middle), data, moments) else (low, middle)
+        )
     return f"at most {low} layer{'s' if low > 1 else ''}" if low else None
 
 
-def _more_steps(asked, data, most=64):
+def _more_steps(asked, data, moments, most=64):
     """Twice as many steps, or four times and so on, up to `most` times."""
     for times in (2**i for i in range(1, most.bit_length())):
-        if _likely(dataclasses.replace(asked, steps=asked.steps * times), data):
+        if _likely(dataclasses.replace(asked, steps=asked.steps * times), data, moments):
             return f"{asked.steps * times:,} steps"
     return None
 
 
-def _another(asked, data):
+def _another(asked, data, moments):
     """The activation's calibrated version (see `splines.calibration`), or tanh."""
     base = ACTIVATIONS.get(asked.activation)
     if base is not None and base.learns is None and asked.activation != "tanh":
         params = {"activation": "calibrated", "base": asked.activation}
         try:
-            if _likely(dataclasses.replace(asked, activation="its_calibrated"), data, {"its_calibrated": params}):
+            calibrated = dataclasses.replace(asked, activation="its_calibrated")
+            if _likely(calibrated, data, moments, {"its_calibrated": params}):
                 return f"{asked.activation} calibrated"
         except ConfigError:  # one without a mean or a variance, as a step's slope
             pass
-    if asked.activation != "tanh" and _likely(dataclasses.replace(asked, activation="tanh"), data):
+    if asked.activation != "tanh" and _likely(dataclasses.replace(asked, activation="tanh"), data, moments):
         return f"tanh in place of {asked.activation}"
     return None

@@ -40,12 +40,6 @@ def made_up(fates=FATES):
     return StudyResults(None, {}, pd.DataFrame(prescribed), pd.DataFrame(rows), pd.DataFrame())
 
 
-@pytest.mark.parametrize(("k", "n"), [(0, 60), (60, 60), (54, 60), (30, 60), (1, 3)])
-def test_wilsons_interval_is_scipys(k, n):
-    there = binomtest(k, n).proportion_ci(0.95, method="wilson")
-    assert wilson(k, n) == pytest.approx((there.low, there.high), abs=1e-6)
-
-
 def test_of_nothing_any_share_is_possible():
     assert wilson(0, 0) == (0.0, 1.0)
 
