@@ -30,9 +30,14 @@ from helpers.theory.ensembles import divided
 class ClassMoments:
     """What a network sees of its data before training, by class.
 
+    In `square` and `same` a class that has the share p of the samples counts p (1 - p) times, as often as it stands in
+    pairs of two classes. So same - different is half the squared distance of the means of two classes, over all such
+    pairs, and never below 0 but by chance; counted p^2 times, one class of long and one of short samples would seem
+    more alike than each is in itself.
+
     square     mean of x_d^2 over samples and inputs
     same       mean of x_d y_d over inputs and pairs of different samples of one class
-    different  the same of samples of two classes
+    different  the same of samples of two classes, each pair counted alike
     classes    how many there are
     differ     whether the classes have different means: same - different lies further above 0 than labels that are
                shuffled bring it
@@ -49,7 +54,7 @@ SHUFFLED, SHUFFLES, DEVIATIONS = 2000, 20, 4  # samples, how often, and how far 
 
 
 def class_moments(x, y):
-    """The ClassMoments of samples (n, D), or of images, and their classes (n,); each pair of samples counts alike."""
+    """The ClassMoments of samples (n, D), or of images, and their classes (n,)."""
     x = x.double().flatten(1)
     square, same, different, classes = _moments(x, y)
     return ClassMoments(square, same, different, classes, _differ(x, y))
@@ -76,12 +81,15 @@ def _moments(x, y):
     labels, own = y.unique(return_inverse=True)
     counts = own.bincount().double()
     sums = torch.zeros(len(labels), inputs, dtype=x.dtype, device=x.device).index_add_(0, own, x)
-    # over pairs of a class, sum of x.y is |sum of x|^2 less the sum of |x|^2
-    squares, of_classes, total = (part.square().sum().item() for part in (x, sums, sums.sum(0)))
-    pairs, others = (counts * (counts - 1)).sum().item(), n * n - counts.square().sum().item()
-    same = (of_classes - squares) / pairs if pairs else squares / n
-    different = (total - of_classes) / others if others else same
-    return squares / (n * inputs), same / inputs, different / inputs, len(labels)
+    squares = torch.zeros(len(labels), dtype=x.dtype, device=x.device).index_add_(0, own, x.square().sum(1))
+    of_classes, total = sums.square().sum(1), sums.sum(0).square().sum()
+    weights = counts * (n - counts) if len(labels) > 1 else counts
+    # over pairs of a class, sum of x.y is |sum of x|^2 less the sum of |x|^2; a class of one sample has itself alone
+    pairs = torch.where(counts > 1, (of_classes - squares) / (counts * (counts - 1)).clamp(min=1), squares)
+    square, same = (weights @ part / weights.sum() for part in (squares / counts, pairs))
+    others = n * n - counts.square().sum()
+    different = (total - of_classes.sum()) / others if len(labels) > 1 else same
+    return *((part / inputs).item() for part in (square, same, different)), len(labels)
 
 
 @dataclass(frozen=True)

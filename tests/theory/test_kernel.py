@@ -115,18 +115,33 @@ def test_kernels_beyond_all_floats_are_infinite_and_dead_networks_have_no_gap():
 
 
 def test_class_moments_are_means_over_pairs():
+    """Over all pairs (i, j) of two classes: of x_i with x_j, and of x_i with the others of its own class."""
     rng = torch.Generator().manual_seed(0)
-    x, y = torch.randn(9, 5, generator=rng), torch.tensor([3, 3, 7, 7, 7, 9, 3, 7, 3])
-    products = {"same": [], "different": []}
+    x, y = torch.randn(9, 5, generator=rng), torch.tensor([3, 3, 7, 7, 7, 9, 3, 7, 9])
+    x[y == 7] += 2  # so that classes have different lengths
+    squares, same, different = [], [], []
     for i in range(9):
         for j in range(9):
-            if i != j:
-                products["same" if y[i] == y[j] else "different"].append((x[i] * x[j]).mean().item())
+            if y[i] != y[j]:
+                others = [k for k in range(9) if y[k] == y[i] and k != i]
+                different.append((x[i] * x[j]).mean().item())
+                squares.append(x[i].square().mean().item())
+                same.append(np.mean([(x[i] * x[k]).mean().item() for k in others]))
     found = theory.class_moments(x, y)
-    assert found.square == pytest.approx(x.square().mean().item(), rel=1e-6)
-    assert found.same == pytest.approx(np.mean(products["same"]), rel=1e-6)
-    assert found.different == pytest.approx(np.mean(products["different"]), rel=1e-6)
+    assert found.square == pytest.approx(np.mean(squares), rel=1e-6)
+    assert found.same == pytest.approx(np.mean(same), rel=1e-6)
+    assert found.different == pytest.approx(np.mean(different), rel=1e-6)
     assert found.classes == 3
+
+
+def test_a_class_of_long_and_one_of_short_samples_are_apart_however_rare_one_is():
+    """Two classes on one line, at 1 and at 2: same - different is (2 - 1)^2 / 2."""
+    for short in (5, 50, 95):
+        x = torch.tensor([[1.0]] * short + [[2.0]] * (100 - short))
+        found = theory.class_moments(x, (x[:, 0] > 1.5).long())
+        assert found.same - found.different == pytest.approx(0.5)
+        assert found.square == pytest.approx(2.5)
+        assert found.differ
 
 
 def test_class_moments_where_there_are_no_pairs():

@@ -22,7 +22,7 @@ OTHER = Constants(*(value * (1 + 0.1 * i) for i, value in enumerate(dataclasses.
 def by_hand(n, c):
     """(R, S, B, t, leaves, holds) of one network from the formulas at the top of limits.py."""
     different = n["ntk_same"] - n["ntk_gap"]
-    s = n["lr"] / (1 + n["momentum"]) * (different + n["ntk"] / n["batch_size"]) / n["classes"]
+    s = n["lr"] / (1 + n["momentum"]) * (different + n["ntk"] / n["batch_size"]) / 2
     lr = n["lr"] / (1 - n["momentum"])
     b = lr * n["layers"] ** c.depth_power * math.exp(c.scatter_power * n["scatter"])
     t = n["classes"] / (lr * c.speed * math.sqrt(n["ntk_gap"])) * (1 + s / c.stable) * (1 + b / c.bent)
@@ -80,6 +80,26 @@ def test_momentum_0_is_sgd_and_a_gradient_of_another_counts_longer():
     assert changed(momentum=0.9).stability == pytest.approx(changed().stability / 1.9)
 
 
+def test_softmax_is_curved_by_a_half_at_most_whatever_the_number_of_classes():
+    """The Hessian of the cross-entropy in the outputs, from autograd: 1 / C at birth, towards 1/2 between two classes."""
+    rng = torch.Generator().manual_seed(0)
+    for classes in (2, 3, 10, 50):
+        label = torch.tensor([0])
+
+        def loss(z, label=label):
+            return torch.nn.functional.cross_entropy(z[None], label)
+
+        def largest(z, loss=loss):
+            return torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, z)).max().item()
+
+        between_two = torch.zeros(classes, dtype=torch.float64)
+        between_two[:2] = 40
+        assert largest(torch.zeros_like(between_two)) == pytest.approx(1 / classes)
+        assert largest(between_two) == pytest.approx(limits.CURVATURE)
+        drawn = 5 * torch.randn(20, classes, generator=rng, dtype=torch.float64)
+        assert max(map(largest, drawn)) <= limits.CURVATURE + 1e-12
+
+
 def test_without_theory_there_is_no_probability():
     for name in ("ntk", "ntk_same", "ntk_gap", "scatter"):
         seen = changed(**{name: np.nan})
@@ -107,14 +127,14 @@ def test_no_gap_no_steps_single_samples_and_single_layers():
     assert (seen.rate, seen.probability) == (0, 0)
     assert reason(ONE | {"steps": 0}, seen) == "no steps are taken"
     seen = changed(layers=1, batch_size=1)
-    assert seen.stability == pytest.approx(0.02 * (640 + 900) / 10)
+    assert seen.stability == pytest.approx(0.02 * (640 + 900) / 2)
     assert 0 < seen.probability < 1
 
 
 def test_classes_that_point_apart_do_not_make_steps_unstable():
     """Of normalised data Theta_different may be below 0; a power of a number below 0 would be none."""
     seen = changed(ntk_same=20.0, ntk_gap=60.0)
-    assert seen.stability == pytest.approx(0.02 * 900 / 32 / 10)
+    assert seen.stability == pytest.approx(0.02 * 900 / 32 / 2)
     assert 0 < seen.probability < 1
 
 
