@@ -81,7 +81,7 @@ def test_momentum_0_is_sgd_and_a_gradient_of_another_counts_longer():
 
 
 def test_softmax_is_curved_by_a_half_at_most_whatever_the_number_of_classes():
-    """The Hessian of the cross-entropy in the outputs, from autograd: 1 / C at birth, towards 1/2 between two classes."""
+    """The Hessian of the cross-entropy in the outputs, from autograd: 1 / C at birth, 1/2 between two classes."""
     rng = torch.Generator().manual_seed(0)
     for classes in (2, 3, 10, 50):
         label = torch.tensor([0])
