@@ -95,6 +95,13 @@ def all_runs(data_dir=None):
     return found | {"calibration": pd.concat(parts, ignore_index=True)}
 
 
+def each_once(sets):
+    """The runs of {name: runs} together; of those that are there after their first epochs as well, the whole ones."""
+    whole = {JUDGED_ON[name] for name in sets if name in JUDGED_ON and name not in FIRST_EPOCHS}
+    parts = [runs for name, runs in sets.items() if name not in FIRST_EPOCHS or JUDGED_ON[name] not in whole]
+    return pd.concat(parts, ignore_index=True)
+
+
 # ---- the fit
 
 
@@ -210,16 +217,16 @@ def calibration(sets, bins=10):
     sets   {name: runs} from `runs_of` or `with_outcome`
     bins   of equal width, into which the probabilities are put
 
-    All runs together are drawn bold, with Wilson's intervals (95 %, as if runs were independent) and their number in
-    each bin; of several sets each has its own dots, larger for more runs. The sentence has the Brier score, the mean of
-    (P - left)^2: 0 is perfect, and always saying the share that left gives share (1 - share).
+    All runs together, each once, are drawn bold, with Wilson's intervals (95 %, as if runs were independent) and their
+    number in each bin; of several sets each has its own dots, larger for more runs. The sentence has the Brier score, the
+    mean of (P - left)^2: 0 is perfect, and always saying the share that left gives share (1 - share).
     """
     sets = {name: runs for name, runs in sets.items() if len(runs)}
     if not sets:
         return Picture("calibration", _note(NOTHING_KNOWN), f"{NOTHING_KNOWN}.")
     figure, (axes,) = grid_of_subplots(1, 1, width=4.8, height=3.6)
     axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":", label="as often as said")
-    everything = pd.concat(sets.values(), ignore_index=True)
+    everything = each_once(sets)
     for name, runs in sets.items() if len(sets) > 1 else ():
         said, left, counts, _ = _binned(runs, bins)
         axes.scatter(said, left / counts, np.clip(2 * counts, 12, 120), alpha=0.6, lw=0, **style_of(list(sets), name))
@@ -375,7 +382,7 @@ def sentences(counted, sets):
             f"{words.mean(100 * here.share, 100 * here.share_std, '.1f')} %, both on the other half."
         )
     named = {name: runs for name, runs in sets.items() if name != "calibration"}
-    once = pd.concat([runs for name, runs in named.items() if name not in FIRST_EPOCHS], ignore_index=True)
+    once = each_once(named)
     right, before = called(once) == once.left, once.was_trainable == once.left
     rank, ratio = agreement(once[once.left & once["at"].notna()])
     yield (

@@ -94,6 +94,35 @@ class Stop:
         self.at_step.clear()
 
 
+class NothingToDo:
+    """A work without any: its first step is its last, and what it gives was known before.
+
+    last     the number of its last step
+    results  plain data, as `results()` of any work
+    """
+
+    step = -1
+
+    def __init__(self, last, results):
+        self.last, self._results = last, results
+
+    def advance(self, stop=None):
+        self.step = self.last
+        return {}
+
+    def figures(self):
+        return {}
+
+    def state(self):
+        return {"step": self.step}
+
+    def load(self, state):
+        self.step = state["step"]
+
+    def results(self):
+        return self._results
+
+
 # ---- one task
 
 

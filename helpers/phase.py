@@ -14,6 +14,7 @@ from matplotlib.colors import LogNorm, Normalize
 
 from helpers import networks, theory, words
 from helpers.activations import phi_of
+from helpers.checks import checked, positive, refuse, whole
 from helpers.config import ConfigError, Run, SweepConfig
 from helpers.figures import COLOURS, STYLE, Picture, grid_of_subplots, legend, log_ticks
 from helpers.quadrature import QUICK, expectation
@@ -21,6 +22,7 @@ from helpers.sweep.tables import trainable_depth
 from helpers.theory.prescribe import INITS
 
 SCALES = (4.5, 6.0)  # multiples of xi_c at which Schoenholz et al. 2017 and later work measured that training ends
+TRAINING = {key: whole(1) for key in ("inputs", "hidden_size", "steps", "batch_size")} | {"lr": positive}
 ROUNDS = 400  # of the variance map, from which nearly every fixed point is reached
 
 
@@ -31,6 +33,9 @@ def plane(activation, sigma_w2, sigma_b2):
     signals. xi_c is that of equal inputs where these stay together, elsewhere of the correlation map's second fixed
     point.
     """
+    for key, values in (("sigma_w2", sigma_w2), ("sigma_b2", sigma_b2)):
+        if np.ndim(values) != 1 or not np.isfinite(theory.given.variance(key, values)).all():
+            refuse(key, values, "a list of finite variances from 0 up")
     w, b = np.meshgrid(np.asarray(sigma_w2, float), np.asarray(sigma_b2, float))
     phi, q = phi_of(activation), np.ones_like(w)
     for _ in range(ROUNDS):
@@ -83,9 +88,10 @@ def published():
 
 def critical_table(activations, sigma_b2s):
     """All critical points of some activations: a DataFrame with one row a point, and one for "none"."""
+    activations = [activations] if isinstance(activations, str) else activations
     rows = []
     for activation in activations:
-        for sigma_b2 in sigma_b2s:
+        for sigma_b2 in [sigma_b2s] if np.ndim(sigma_b2s) == 0 else sigma_b2s:
             points = theory.critical_points(activation, sigma_b2)
             for p in points:
                 stable = "stable" if p.stable else "neutral" if abs(p.chi_parallel - 1) < 1e-6 else "unstable"
@@ -107,6 +113,9 @@ def sampled(activation, sigma_w2, sigma_b2, layers, width, inputs, seed=0):
 
     inputs  (n, width), at least two
     """
+    inputs = theory.given.samples(inputs, what="inputs")[0]
+    if inputs.shape[1] != width or len(inputs) < 2:
+        raise ConfigError(f"inputs has the shape {tuple(inputs.shape)}; allowed is (n, {width}), with n from 2 up")
     config = SweepConfig.from_dict(
         {
             "activations": [activation],
@@ -134,7 +143,11 @@ def in_training(activation, sigma_w2, sigma_b2, layers, moments, training):
     moments   the ClassMoments of the data
     training  inputs, hidden_size, lr, steps, batch_size: of SGD
     """
-    given = dict(training)
+    if not isinstance(moments, theory.ClassMoments):
+        refuse("moments", moments, "the ClassMoments of the data, from theory.class_moments")
+    given = checked(training, TRAINING, "training")
+    if missing := [key for key in TRAINING if key not in given]:
+        raise ConfigError(f"training has no {missing[0]}; it needs {', '.join(TRAINING)}")
     inputs, width = given.pop("inputs"), given.pop("hidden_size")
     known = theory.kernels([theory.Ensemble(activation, sigma_w2, sigma_w2, sigma_b2)], moments, layers, inputs, width)
     numbers = {**known.at(0, layers), **given, "classes": moments.classes, "layers": layers, "momentum": 0.0}
@@ -315,12 +328,16 @@ def prescription_curve(prescription, most=4):
     """The probability of leaving the plateau against the learning rate, a line an init: a Picture.
 
     prescription  from `theory.prescribe`
-    most          inits, those with the highest probability; the prescribed one is drawn bold, and its learning rate
-                  and the range in which its probability is at least 1/2 are marked
+    most          inits, those with the highest probability that are not in doubt; the prescribed one is drawn bold, and
+                  its learning rate and the range in which its probability is at least 1/2 are marked
 
     The sentence is the prescription's own.
     """
+    if not isinstance(prescription, theory.Prescription):
+        refuse("prescription", prescription, "a Prescription, from theory.prescribe")
     p, curve = prescription, prescription.curve
+    if (promised := curve.doubt == "").any():
+        curve = curve[promised]
     chosen = None if p.init is None else _init_of(p)
     best = curve.groupby("init", sort=False).probability.max().sort_values(ascending=False, kind="stable")
     names = list(dict.fromkeys([*([chosen] if chosen else []), *best.index]))[:most]

@@ -90,6 +90,24 @@ def test_several_sets_are_pooled():
     assert calls.calibration({"none": first[:0]}).sentence == "None of these runs has a forecast."
 
 
+def test_the_bold_curve_has_each_run_once():
+    """Networks that are judged after 10 and after 50 epochs are the same ones."""
+    early, late = following(300, 1), following(300, 2)
+    sets = {"mnist, 10 epochs": early, "mnist, 50 epochs": late, "digits": following(200, 3)}
+
+    def bold(sets):
+        (axes,) = calls.calibration(sets).figure.axes
+        labels = [text.get_text() for text in axes.figure.legends[0].get_texts()]
+        return next(line for line in axes.lines if line.get_color() == "k").get_xydata(), labels
+
+    drawn, labels = bold(sets)
+    assert "all (500 runs)" in labels
+    assert {"mnist, 10 epochs (300)", "mnist, 50 epochs (300)"} < set(labels)
+    again, _ = bold({name: runs for name, runs in sets.items() if name != "mnist, 10 epochs"})
+    np.testing.assert_array_equal(drawn, again)
+    assert "all (500 runs)" in bold({"mnist, 10 epochs": early, "digits": sets["digits"]})[1]  # there it is alone
+
+
 @pytest.mark.parametrize(("successes", "n"), [(0, 9), (3, 9), (9, 9), (141, 300)])
 def test_the_interval_has_the_shares_that_are_not_rejected(successes, n):
     """Wilson's: the shares p with |successes / n - p| <= z sqrt(p (1 - p) / n)."""

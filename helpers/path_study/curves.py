@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from helpers.landscapes import shape
+from helpers.lanes import NothingToDo
 from helpers.networks import DeepMLP
 from helpers.path_study.solutions import BLOCK, decay_of
 from helpers.paths.alignment import align
@@ -132,32 +133,13 @@ class Curve:
         return first and self.plan.k <= most_k and points.numel() <= most
 
 
-class NoCurve:
-    """What stands in for a curve one of whose ends has diverged: a row that says so."""
-
-    step = -1
-
-    def __init__(self, plan, ends):
-        self.plan, self.ends = plan, ends
-
-    def advance(self, stop=None):
-        self.step = steps_of_curve(self.plan)
-        return {}
-
-    def figures(self):
-        return {}
-
-    def state(self):
-        return {"step": self.step}
-
-    def load(self, state):
-        self.step = state["step"]
-
-    def results(self):
-        runs, dead = self.plan.cell.runs, [end is None for end in self.ends]
-        row = {"ends": self.plan.cell.ends, "run_a": runs[0], "run_b": runs[1]}
-        row |= {"dead": True, "dead_a": dead[0], "dead_b": dead[1]}
-        return {"weights": {}, "about": {"diverged": True}, "rows": {"curves": [row]}}
+def no_curve(plan, ends):
+    """The work of a curve one of whose ends has diverged: a row that says so."""
+    runs, dead = plan.cell.runs, [end is None for end in ends]
+    row = {"ends": plan.cell.ends, "run_a": runs[0], "run_b": runs[1]}
+    row |= {"dead": True, "dead_a": dead[0], "dead_b": dead[1]}
+    found = {"weights": {}, "about": {"diverged": True}, "rows": {"curves": [row]}}
+    return NothingToDo(steps_of_curve(plan), found)
 
 
 def steps_of_curve(plan):

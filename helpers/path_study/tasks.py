@@ -15,7 +15,7 @@ from helpers.data import TABLES
 from helpers.loading import Loading
 from helpers.networks import build
 from helpers.path_study import log
-from helpers.path_study.curves import Curve, NoCurve, steps_of_curve
+from helpers.path_study.curves import Curve, no_curve, steps_of_curve
 from helpers.path_study.posteriors import LINE, Line, Sampling, sampler_of, steps_of_chains
 from helpers.path_study.problems import network_of, of_images, problem_of
 from helpers.path_study.settings import sweep_of
@@ -85,7 +85,7 @@ class PathWorker:
             return Members(cell, problem)
         net, ends = self.network(cell), self.ends(plan, known)
         if plan.do == "curve":
-            return NoCurve(plan, ends) if None in ends else Curve(plan, problem, net, ends)
+            return no_curve(plan, ends) if None in ends else Curve(plan, problem, net, ends)
         members = None if plan.curve else self.members(plan)
         path = BezierPath(log.read_weights(self.folder, plan.curve)["control_points"]) if plan.curve else None
         if plan.do == "line":

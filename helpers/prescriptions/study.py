@@ -168,26 +168,8 @@ def _six(value):
     return float(f"{value:.6g}") if hasattr(value, "__float__") and not isinstance(value, bool | int) else value
 
 
-class Refused:
-    """The work of a prescription that nothing will train: nothing is trained."""
-
-    step, rows = CHECKPOINTS - 1, ()
-
-    def advance(self, stop=None):
-        self.step = CHECKPOINTS
-        return {}
-
-    def figures(self):
-        return {}
-
-    def state(self):
-        return {"step": self.step}
-
-    def load(self, state):
-        self.step = state["step"]
-
-    def results(self):
-        return {"about": {}, "rows": {"runs": [{"refused": True}], "checkpoints": []}}
+# of a prescription that nothing will train, by which nothing is trained
+REFUSED = {"about": {}, "rows": {"runs": [{"refused": True}], "checkpoints": []}}
 
 
 class Worker:
@@ -207,7 +189,7 @@ class Worker:
             return Trial(plan.combination, RIVALS[plan.competitor], data)
         (found,) = known.values()
         if not found["init"]:
-            return Refused()
+            return lanes.NothingToDo(CHECKPOINTS, REFUSED)
         recipe = {name: found[name] for name in ("init", "optimizer", "lr")}
         return Trial(plan.combination, {**recipe, "init_params": json.loads(found["init_params"] or "null")}, data)
 

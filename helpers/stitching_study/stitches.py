@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from helpers import stitching
+from helpers.lanes import NothingToDo
 from helpers.networks import cut
 from helpers.stitching import StitchError, choose, control_latents, evaluate_many, image_controls, pair_of
 from helpers.stitching.anchors import STRATEGIES
@@ -21,30 +22,10 @@ WHICH = ("layer1", "layer2", "sampling", "draw", "num_samples", "mapping", "lamb
 MOST_HELD = 20_000_000  # numbers of latents that wait to be decoded together, 80 MB
 
 
-class Nothing:
-    """What comes of two networks one of which diverged: rows that say so, and no numbers."""
-
-    step = -1
-
-    def __init__(self, plan, which, last):
-        self.rows = {"layers" if plan.do == "layers" else "pairs": [{"note": f"{which} diverged in its training"}]}
-        self.last = last
-
-    def advance(self, stop=None):
-        self.step = self.last
-        return {}
-
-    def figures(self):
-        return {}
-
-    def state(self):
-        return {}
-
-    def load(self, state):
-        self.step = self.last
-
-    def results(self):
-        return {"about": {}, "rows": self.rows}
+def diverged(plan, which, last):
+    """The work of two networks one of which diverged: rows that say so, and no numbers."""
+    table = "layers" if plan.do == "layers" else "pairs"
+    return NothingToDo(last, {"about": {}, "rows": {table: [{"note": f"{which} diverged in its training"}]}})
 
 
 class Stitching:

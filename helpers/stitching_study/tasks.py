@@ -17,7 +17,7 @@ from helpers.path_study.settings import sweep_of
 from helpers.stitching import StitchError, choose
 from helpers.stitching_study.models import RunTrained, Trained, data_of, images_of, network_of
 from helpers.stitching_study.settings import AUTOENCODERS, GROW, data_name, maps_alike
-from helpers.stitching_study.stitches import Layers, Nothing, Stitching, of_maps, pairs_of, steps_of
+from helpers.stitching_study.stitches import Layers, Stitching, diverged, of_maps, pairs_of, steps_of
 from helpers.study_tables import StudyError, read_rows_of, read_weights, rows_file, weights_file
 
 LEAST = 4  # images to measure by: unbiased CKA is of no fewer
@@ -114,7 +114,7 @@ class StitchWorker:
             return Trained(plan.model1, data)
         both = plan.model1, plan.model2
         if lost := [model.name for model in both if known[model.key]["diverged"]]:
-            return Nothing(plan, lost[0], steps_of(plan, self.layers_of_plan(plan)))
+            return diverged(plan, lost[0], steps_of(plan, self.layers_of_plan(plan)))
         nets = [self.trained(model) for model in both]
         untrained = self.network(plan.model1).to(data.x_train.device).eval()
         if plan.do == "layers":

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.activations import phi_of
+from helpers.checks import refuse, whole
+from helpers.config import ConfigError, Run, SweepConfig
 from helpers.initializers import bias_moments, weight_moments
 from helpers.quadrature import QUICK, expectation, half_differences
 from helpers.theory import critical
+from helpers.theory.given import factor, one_variance, samples
 
 MOST_VARIANCE = 1e30  # beyond, a signal counts as infinite
 ORTHOGONAL = ("orthogonal", "critical")  # rows of INITIALIZERS whose weights keep the length of what they read
@@ -24,10 +27,13 @@ class InputMoments:
     square: float
     product: float
 
+    def __post_init__(self):
+        one_variance("square", self.square)
+
 
 def input_moments(x):
-    """The InputMoments of samples (n, D)."""
-    x = x.double()
+    """The InputMoments of samples (n, D), or of images."""
+    x = samples(x)[0].double()
     n, d = x.shape
     squares, total = x.square().sum().item(), x.sum(0).square().sum().item()  # sum of |x|^2, and |sum of x|^2
     return InputMoments(squares / (n * d), (total - squares) / (n * (n - 1) * d) if n > 1 else squares / d)
@@ -54,6 +60,11 @@ class Ensemble:
     output: float | None = None
     orthogonal: bool = False
 
+    def __post_init__(self):
+        for key, value in zip(("first", "sigma_w2", "sigma_b2", "first_b2", "output"), self.variances, strict=True):
+            if np.ndim(factor(key, value)):
+                refuse(key, value, "one variance")
+
     @property
     def variances(self):
         """(first, sigma_w2, sigma_b2, first_b2, output), none of them None."""
@@ -63,6 +74,8 @@ class Ensemble:
 
 def ensemble_of(config, run):
     """The Ensemble of one run; None where its weights have a mean that is not 0, for which there is no theory here."""
+    if not isinstance(config, SweepConfig) or not isinstance(run, Run):
+        raise ConfigError("ensemble_of takes a SweepConfig, fitted to its data, and one of its runs")
     params, row = critical.params_of(config, run), config.init_rows.get(run.init)
     width, classes = config.of(run).hidden_size, config.output_size or 1
     # fan-in, fan-out and number of the first layer, another hidden one and the output layer
@@ -77,12 +90,22 @@ def ensemble_of(config, run):
     return Ensemble(config.activation(run.activation), first, other, sigma_b2, first_b2, output, orthogonal)
 
 
+def of_one_activation(ensembles):
+    """Raise ConfigError for what is no list of Ensembles of one activation."""
+    those = ensembles if isinstance(ensembles, list | tuple) else ()
+    if not (those and all(isinstance(e, Ensemble) and e.activation == those[0].activation for e in those)):
+        refuse("ensembles", ensembles, "a list of Ensembles of one activation")
+
+
 def signals(ensembles, moments, layers):
     """What theory predicts layer by layer, before training, for some Ensembles of one activation.
 
     returns  {name: (ensembles, layers) array}: q, the variance of pre-activations; act_mean, act_square, moments of
              activations; distance, 1 - the correlation of two inputs; chi, the layer's factor on squared gradients
     """
+    of_one_activation(ensembles), whole(1)("layers", layers)
+    if not isinstance(moments, InputMoments):
+        refuse("moments", moments, "the InputMoments of the data, from input_moments")
     phi = phi_of(ensembles[0].activation)
     first, sigma_w2, sigma_b2, first_b2, _ = np.array([e.variances for e in ensembles]).T
     names = ("q", "act_mean", "act_square", "distance", "chi")

@@ -10,9 +10,10 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from helpers.checks import refuse
 from helpers.config import STACK_SETTINGS, SweepConfig
-from helpers.data import load
 from helpers.theory.ensembles import ensemble_of, input_moments, signals
+from helpers.theory.given import config_and_data
 from helpers.theory.kernel import Kernels, class_moments, kernels
 from helpers.theory.limits import Outlook, outlook, reason, rounded
 from helpers.usual_torch import usual_torch
@@ -38,6 +39,8 @@ def profiles(config, moments):
     backward                    ||dL/dz|| over that of the last hidden layer, the square root of the product of chi1
     gradient                    ||dL/dW|| over that of the last hidden layer
     """
+    if not isinstance(config, SweepConfig) or config.input_size is None:
+        refuse("config", config, "a SweepConfig with its sizes, as config.fitted_to(data) gives it")
     ensembles = {run: ensemble_of(config, run) for run in config.runs()}
     found = {}
     for activation in map(config.activation, config.activations):
@@ -84,6 +87,8 @@ def regime_of(profile):
     networks than ours): what has faded or grown by more than e^6 is lost, squared gradients on their way down
     (vanishing, exploding), or the difference of two inputs on their way up (collapsed).
     """
+    if not isinstance(profile, pd.DataFrame):
+        refuse("profile", profile, "a DataFrame, one of those from profiles")
     first, last = profile.iloc[0], profile.iloc[-1]
     if not np.isfinite(profile[["pre_std", "backward"]].to_numpy()).all() or first.backward > MOST_CHANGE:
         return "exploding"
@@ -96,13 +101,19 @@ def regime_of(profile):
 def training_numbers(config, data, moments=None):
     """What `limits.outlook` takes of each run of a SweepConfig: a DataFrame indexed by run.
 
+    config, data  as `forecast` takes them
     moments  the ClassMoments of the data, where they are known already
 
     columns: the numbers of `kernel.Kernels`, NaN where there is no theory; classes, layers, lr, steps (of all epochs),
     per_epoch (steps of one), batch_size, optimizer, momentum; weight_decay; differ, whether the means of the classes do
     """
-    config = config.fitted_to(data)
+    config, data = config_and_data(config, data)
     moments = class_moments(data.x_train, data.y_train) if moments is None else moments
+    return numbers_of(config.fitted_to(data), data, moments)
+
+
+def numbers_of(config, data, moments):
+    """`training_numbers` of a SweepConfig whose sizes are known."""
     ensembles, groups, found = {run: ensemble_of(config, run) for run in config.runs()}, {}, {}
     for run, ensemble in ensembles.items():
         if ensemble is not None:
@@ -131,7 +142,8 @@ def forecast(config, data=None, known=None):
     """Will it train? One row a run of a sweep, before any training: a DataFrame.
 
     config  a SweepConfig, or a CONFIG as the notebooks have it
-    data    the Data of the sweep; loaded where left out, for the theory starts from the inputs' real variance
+    data    the Data of the sweep, or the name of a data set; CONFIG's own is loaded where left out, for the theory
+            starts from the inputs' real variance
     known   {run: profile} from `profiles`, where they have been computed already
 
     columns: run, activation, init, layers, seed, lr; pre_std_first, pre_std_last; correlation, of two inputs in the
@@ -141,10 +153,11 @@ def forecast(config, data=None, known=None):
     1/2; and hidden_size, batch_size, optimizer where there are several. Where weights are drawn with a mean that is not
     0 there is no theory: numbers are NaN, the regime is "unknown".
     """
-    config = config if isinstance(config, SweepConfig) else SweepConfig.from_dict(config)
-    data = load(config) if data is None else data
+    config, data = config_and_data(config, data)
     if known is None:
         known = profiles(config.fitted_to(data), input_moments(data.x_train))
+    elif list(known) != config.runs():
+        refuse("known", known, "a profile for each run of the sweep, from profiles")
     rows = []
     regimes = {id(profile): regime_of(profile) for profile in known.values() if profile is not None}
     for run, profile in known.items():
@@ -158,7 +171,8 @@ def forecast(config, data=None, known=None):
     several = [name for name in STACK_SETTINGS if len(config.values_of(name)) > 1]
     table = pd.DataFrame(rows, columns=[*OF_RUN, *OF_PROFILE, *several])
     causes = [None if profile is None else cause_of(profile) for profile in known.values()]
-    expected = expectations(training_numbers(config, data), causes)
+    moments = class_moments(data.x_train, data.y_train)
+    expected = expectations(numbers_of(config.fitted_to(data), data, moments), causes)
     table = table.merge(expected, left_on="run", right_index=True)
     return table[[*OF_RUN, *OF_PROFILE, *OF_TRAINING, *several]].assign(trainable=table.probability >= 0.5)
 

@@ -22,8 +22,10 @@ import numpy as np
 import torch
 
 from helpers.activations import phi_of
+from helpers.checks import refuse, whole
 from helpers.quadrature import QUICK, expectation, half_differences, pair_products
-from helpers.theory.ensembles import divided
+from helpers.theory.ensembles import divided, of_one_activation
+from helpers.theory.given import samples
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ SHUFFLED, SHUFFLES, DEVIATIONS = 2000, 20, 4  # samples, how often, and how far 
 
 def class_moments(x, y):
     """The ClassMoments of samples (n, D), or of images, and their classes (n,)."""
-    x = x.double().flatten(1)
+    x, y = samples(x, y)
+    x = x.double()
     square, same, different, classes = _moments(x, y)
     return ClassMoments(square, same, different, classes, _differ(x, y))
 
@@ -128,6 +131,11 @@ def kernels(ensembles, moments, layers, inputs, width):
     layers         L, the most hidden layers
     inputs, width  how many inputs the network has, and hidden units a layer
     """
+    of_one_activation(ensembles)
+    if not isinstance(moments, ClassMoments):
+        refuse("moments", moments, "the ClassMoments of the data, from class_moments")
+    for key, value in (("layers", layers), ("inputs", inputs), ("width", width)):
+        whole(1)(key, value)
     phi = phi_of(ensembles[0].activation)
     first, sigma_w2, sigma_b2, first_b2, output = np.array([e.variances for e in ensembles]).T
     keeps_lengths = np.array([e.orthogonal for e in ensembles])
@@ -181,8 +189,9 @@ def sample_kernels(ensemble, x, layers, width):
     Good to 1e-5 of the product of the two samples' own sizes in each layer; where two samples are so nearly alike that
     this is too little, `kernels` follows differences. 200 samples take some 0.1 s a layer.
     """
+    of_one_activation([ensemble]), whole(1)("layers", layers), whole(1)("width", width)
     phi, (first, sigma_w2, sigma_b2, first_b2, output) = phi_of(ensemble.activation), ensemble.variances
-    x = torch.as_tensor(x).double().cpu().numpy()
+    x = samples(x)[0].double().cpu().numpy()
     i, j = np.triu_indices(len(x))
     product = np.einsum("nd,nd->n", x[i], x[j]) / x.shape[1]
     both, theta = first * product + first_b2, x.shape[1] * product + 1

@@ -136,12 +136,13 @@ def best_lr(lr, seen, constants=None):
     return best, least * (1 / best + a) * (1 + b * best)
 
 
-def reason(numbers, seen, cause=None):
+def reason(numbers, seen, cause=None, constants=None):
     """What decides whether one network learns, a sentence without a full stop; "" where there is no theory.
 
     numbers, seen  as `outlook` takes and gives them, numbers alone
     cause          what becomes of signals and gradients that nothing moves, in words, from `forecasts.cause_of`; None
                    where they are well
+    constants      those that `seen` was found with; FITTED where left out
     """
     if np.isnan(seen.probability):
         return ""
@@ -153,14 +154,14 @@ def reason(numbers, seen, cause=None):
     if np.isinf(seen.stability):
         return "signals grow beyond all floats"
     if min(seen.leaves, seen.holds) >= 0.5:
-        most = f"at most lr {largest_lr(lr, seen):.2g}"
+        most = f"at most lr {largest_lr(lr, seen, constants):.2g}"
         return f"near both limits: it needs some {rounded(seen.steps)} of {steps:,} steps, and {most}"
     smaller = lr * np.geomspace(1e-6, 1, 241)
-    likely = smaller[outlook({**numbers, "lr": smaller}).probability >= 0.5]
+    likely = smaller[outlook({**numbers, "lr": smaller}, constants).probability >= 0.5]
     if len(likely):
         return f"steps too large: at most lr {likely.max():.2g}"
     because = "" if cause is None else f": {cause}"
-    best, fewest = best_lr(lr, seen)
+    best, fewest = best_lr(lr, seen, constants)
     if not fewest < MOST_STEPS:
         return f"does not move{because}"
     if fewest > steps:

@@ -33,6 +33,7 @@ from helpers.quadrature import (
     pair_expectation,
     tails_of,
 )
+from helpers.theory.given import correlation, factor, one_variance, variance
 
 NEUTRAL = 1e-9  # so close to 1 a slope counts as 1
 ALIKE = 1e-6  # two inputs whose correlation is so close to 1 count as alike
@@ -75,6 +76,7 @@ def _mean(what, phi, q, nodes=EXACT):
 @INFINITE
 def variance_map(activation, q, sigma_w2, sigma_b2):
     """q' = sigma_w2 Int Dz phi(sqrt(q) z)^2 + sigma_b2 of a variance or an array of them (Poole et al. 2016, eq. 3)."""
+    q, sigma_w2, sigma_b2 = variance("q", q), factor("sigma_w2", sigma_w2), factor("sigma_b2", sigma_b2)
     return sigma_w2 * _mean("phi(u)^2", phi_of(activation), q) + sigma_b2
 
 
@@ -84,6 +86,7 @@ def chi1(activation, q, sigma_w2):
 
     At q = 0 it is the limit from above. phi' is what gradients are multiplied by: a jump of phi adds nothing to it.
     """
+    q, sigma_w2 = variance("q", q), factor("sigma_w2", sigma_w2)
     return sigma_w2 * _mean("phi'(u)^2", phi_of(activation), _above_0(q))
 
 
@@ -94,6 +97,7 @@ def chi_parallel(activation, q, sigma_w2):
     It does not depend on sigma_b2. At q = 0 it is the limit from above. Where phi jumps, or its slope cannot be
     integrated, it is taken by parts, Int Dz phi(u)^2 (z^2 - 1) / (2 q).
     """
+    q, sigma_w2 = variance("q", q), factor("sigma_w2", sigma_w2)
     phi, q = phi_of(activation), _above_0(q)
     if not _jumps(phi):
         try:
@@ -117,6 +121,7 @@ def _above_0(q):
 
 def correlation_map(activation, c, q, sigma_w2, sigma_b2):
     """The correlation after a layer of two inputs that had c before it, both with the variance q."""
+    c = correlation("c", c)
     return 1 - sigma_w2 * half_distance(activation, c, q) / variance_map(activation, q, sigma_w2, sigma_b2)
 
 
@@ -125,6 +130,7 @@ def half_distance(activation, c, q, nodes=EXACT):
 
     Good to 1e-11 where phi is as smooth as tanh, to 1e-6 where it is steeper or has many kinks, to 1e-3 with QUICK.
     """
+    c, q = correlation("c", c), variance("q", q)
     phi = phi_of(activation)
     if nodes == QUICK or not _by_panels(phi, q):
         return _of_pairs(phi, 1 - np.asarray(c, float), q, "value", nodes)
@@ -133,6 +139,7 @@ def half_distance(activation, c, q, nodes=EXACT):
 
 def chi_c(activation, c, q, sigma_w2, nodes=EXACT):
     """The slope of the correlation map where q stays: sigma_w2 Int Dz1 Dz2 phi'(u1) phi'(u2); chi1 at c = 1."""
+    c, q, sigma_w2 = correlation("c", c), variance("q", q), factor("sigma_w2", sigma_w2)
     phi = phi_of(activation)
     if nodes == QUICK or not _by_panels(phi, q):
         slopes = _mean("phi'(u)^2", phi, q, nodes)
@@ -146,6 +153,7 @@ def distance_slope(activation, distance, q, nodes=EXACT):
     Where phi itself jumps, phi' does not know it, and the slope is taken from differences; at 0 it is infinite then,
     which comes out as some 1e6.
     """
+    distance, q = variance("distance", distance), variance("q", q)
     phi, distance, q = phi_of(activation), np.asarray(distance, float), np.asarray(q, float)
     if not _jumps(phi):
         squares = _mean("phi'(u)^2", phi, q, nodes)
@@ -209,9 +217,9 @@ def fixed_point(activation, sigma_w2, sigma_b2, start=1.0):
     Where it would grow without end, the highest fixed point that lies below it: unstable, the one it flees from. What
     rises above 1e5 counts as growing without end, and what falls below 1e-10 as dying out, where there are no biases.
     """
-    if not 0 <= start < math.inf:
-        raise ConfigError(f"start is {start!r}; allowed is a finite variance from 0 up")
-    phi, start = phi_of(activation), float(start)
+    given = {"sigma_w2": sigma_w2, "sigma_b2": sigma_b2, "start": start}
+    sigma_w2, sigma_b2, start = (one_variance(key, value) for key, value in given.items())
+    phi = phi_of(activation)
     step = float(_steps(phi, sigma_w2, sigma_b2, np.array([start]))[0])
     above, below = [start, *GRID[start < GRID]], [start, *GRID[start > GRID][::-1]]
     if step == 0:
@@ -296,6 +304,7 @@ def depth_scales(activation, sigma_w2, sigma_b2):
 
     Infinite where the slope is 1 or more: information travels as deep as one likes. c* and xi_c are good to 1e-5.
     """
+    sigma_w2, sigma_b2 = one_variance("sigma_w2", sigma_w2), one_variance("sigma_b2", sigma_b2)
     phi = phi_of(activation)
     point = fixed_point(phi, sigma_w2, sigma_b2)
     grows = point.q in (0.0, math.inf) and point.chi_parallel > 1
@@ -358,6 +367,7 @@ def critical_line(activation, q):
     sigma_w2 = 1 / E[phi'(u)^2] and sigma_b2 = q - sigma_w2 E[phi(u)^2] with u = sqrt(q) z; where sigma_b2 is
     negative, no network has that point.
     """
+    q = variance("q", q)
     phi = phi_of(activation)
     squares, slopes = (_mean(what, phi, q) for what in ("phi(u)^2", "phi'(u)^2"))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -381,6 +391,7 @@ def critical_points(activation, sigma_b2):
     They are looked for at q from 1e-6 to 1e4 (and at q = 0, without biases), and each is verified: chi1 = 1 and the
     variance map returns q to 1e-6 relative (at q = 0, where both are limits, to 1e-3), or it is left out.
     """
+    sigma_b2 = one_variance("sigma_b2", sigma_b2)
     phi, found = phi_of(activation), []
     _, needed = critical_line(phi, SEARCHED)
     beyond = needed - sigma_b2

@@ -10,7 +10,10 @@ from helpers.activations import ACTIVATIONS
 from helpers.checks import ConfigError, whole
 from helpers.config import SweepConfig
 from helpers.data import Data, load
-from helpers.theory.forecasts import KNOWN_OPTIMIZERS, training_numbers
+from helpers.theory.doubts import doubts_of, length_spread
+from helpers.theory.ensembles import ensemble_of
+from helpers.theory.forecasts import KNOWN_OPTIMIZERS, numbers_of
+from helpers.theory.given import of_vectors
 from helpers.theory.kernel import class_moments
 from helpers.theory.limits import outlook
 from helpers.usual_torch import usual_torch
@@ -20,7 +23,7 @@ GAINS = (0.7, 1.0, 1.2, 1.41, 1.7, 2.0, 2.5, 3.0, 4.0)  # of orthogonal weights
 INITS = {"critical": {}, "he_normal": {}, "xavier_normal": {}, "lecun_normal": {}, "torch_default": {}}
 INITS |= {f"orthogonal_{gain:g}": {"init": "orthogonal", "gain": gain} for gain in GAINS}
 LIKELY = 0.5  # what has at least this probability is promised
-AS_GOOD = 0.01  # inits whose probabilities differ by less are as good; the faster is taken
+AS_GOOD = 0.01  # inits and rates whose probabilities differ by less are as good; the fastest is taken
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,12 @@ class Prescription(Asked):
     """What it was asked for, what to set, and what to expect of it.
 
     init         a row of INITIALIZERS, with init_params; None where nothing that was tried is likely to train
-    lr, lr_range the learning rate with the highest probability, and between which it is at least 1/2
+    lr, lr_range the learning rate, and between which the probability is at least 1/2
     epoch        in which it should leave the plateau: that many epochs, as a number with a fraction
-    probability  of having left the plateau by the last step
+    probability  of having left the plateau by the last step; NaN where the rule cannot say
     reason       one sentence
-    curve        DataFrame: init, lr, probability, steps, of all that was tried
+    curve        DataFrame: init, lr, probability, steps, doubt, of all that was tried; doubt says why the probability
+                 is no promise, "" where it is one
     """
 
     init: str | None
@@ -85,7 +89,9 @@ def prescribe(activation, layers, hidden_size, data, steps, batch_size, optimize
     optimizer    sgd, momentum or nesterov; of others nothing is known yet
 
     Inits tried are those of INITS, orthogonal weights with several gains among them, with learning rates from 1e-5 to
-    10. Where nothing is likely to train, the reason says what to change first.
+    10. Of all whose probability is within AS_GOOD of the highest, the one that leaves the plateau first is taken. Where
+    nothing is likely to train, or what is lies outside of what the rule is known to hold for (`doubts.py`), nothing is
+    prescribed, and the reason says why and what to change first.
 
     Raises ConfigError, one sentence, for what cannot be trained at all or an optimizer without a rule.
     """
@@ -93,7 +99,7 @@ def prescribe(activation, layers, hidden_size, data, steps, batch_size, optimize
         raise ConfigError(
             f"optimizer is {optimizer!r}; prescriptions are known for {', '.join(KNOWN_OPTIMIZERS)} alone"
         )
-    data = data if isinstance(data, Data) else load(SweepConfig.from_dict({"dataset": data}))
+    data = of_vectors(data) if isinstance(data, Data) else load(SweepConfig.from_dict({"dataset": data}))
     for key, value in (("layers", layers), ("hidden_size", hidden_size), ("steps", steps), ("batch_size", batch_size)):
         whole(1)(key, value)
     asked = Asked(activation, layers, hidden_size, steps, batch_size, optimizer)
@@ -104,10 +110,10 @@ def prescribe(activation, layers, hidden_size, data, steps, batch_size, optimize
         reason = "the means of the classes do not differ, and the rule knows nothing else of them"
         return Prescription(**vars(asked), **NOTHING, probability=float("nan"), reason=reason, curve=curve)
     if best is None or best.probability < LIKELY:
-        found = 0.0 if best is None else float(best.probability)
-        return Prescription(
-            **vars(asked), **NOTHING, probability=found, reason=_what_then(asked, data, moments, curve), curve=curve
-        )
+        doubt = _doubt(curve)
+        found = float("nan") if doubt else 0.0 if best is None else float(best.probability)
+        reason = _what_then(asked, data, moments, doubt, found)
+        return Prescription(**vars(asked), **NOTHING, probability=found, reason=reason, curve=curve)
     of_init = curve[curve.init == best.init]
     likely = of_init[of_init.probability >= LIKELY].lr
     params = dict(INITS[best.init])
@@ -139,52 +145,65 @@ NOTHING = {"init": None, "init_params": {}, "lr": None, "lr_range": None, "epoch
 
 
 def tried(asked, data, moments, activation_params=None):
-    """The outlook of all inits and learning rates: a DataFrame init, lr, probability, steps, one row each.
+    """The outlook of all inits and learning rates: a DataFrame init, lr, probability, steps, doubt, one row each.
 
     moments  the ClassMoments of the data, which take longest of a large data set
 
     Inits that cannot be had, as `critical` of some activations, are left out.
     """
     try:
-        numbers = _numbers(asked, data, moments, INITS, activation_params)
+        numbers, doubts = _numbers(asked, data, moments, INITS, activation_params)
     except ConfigError:
         others = {init: params for init, params in INITS.items() if init != "critical"}
-        numbers = _numbers(asked, data, moments, others, activation_params)
+        numbers, doubts = _numbers(asked, data, moments, others, activation_params)
     columns = {name: numbers[name].to_numpy()[:, None] for name in numbers if name not in ("lr", "optimizer")}
     seen = outlook({**columns, "lr": LRS[None, :]})
     likely, steps = (np.broadcast_to(part, seen.leaves.shape).ravel() for part in (seen.probability, seen.steps))
     grid = {"init": np.repeat(list(numbers.index), len(LRS)), "lr": np.tile(LRS, len(numbers))}
-    return pd.DataFrame({**grid, "probability": np.nan_to_num(likely), "steps": steps})
+    return pd.DataFrame(
+        {**grid, "probability": np.nan_to_num(likely), "steps": steps, "doubt": np.repeat(doubts, len(LRS))}
+    )
 
 
 def _numbers(asked, data, moments, inits, activation_params):
-    """`training_numbers` of some inits, indexed by init."""
+    """(`training_numbers` of some inits, indexed by init; what speaks against a promise, of each)."""
     given = {"activations": [asked.activation], "layers_list": [asked.layers], "hidden_size": asked.hidden_size}
     given |= {"init_types": list(inits), "init_params": {init: params for init, params in inits.items() if params}}
     given |= {"batch_size": asked.batch_size, "optimizer": asked.optimizer}
     given |= {"activation_params": activation_params} if activation_params else {}
-    numbers = training_numbers(SweepConfig.from_dict(given), data, moments)
-    return numbers.assign(steps=asked.steps).set_axis(list(inits))
+    config = SweepConfig.from_dict(given).fitted_to(data)
+    numbers = numbers_of(config, data, moments).assign(steps=asked.steps).set_axis(list(inits))
+    ensembles = [ensemble_of(config, run) for run in config.runs()]
+    spread = length_spread(ensembles, moments, asked.layers, asked.hidden_size)
+    return numbers, doubts_of(numbers, asked.activation, config.activation(asked.activation), asked.hidden_size, spread)
 
 
 def _best(curve):
-    """The row with the highest probability; of inits that are as good, the one that leaves the plateau first."""
-    if curve.empty:
+    """Of what is as good as the best, and not in doubt, the row that leaves the plateau first; None for none."""
+    promised = curve[curve.doubt == ""]
+    if promised.empty:
         return None
-    best = curve.loc[curve.groupby("init").probability.idxmax()]
-    return best[best.probability >= best.probability.max() - AS_GOOD].sort_values("steps").iloc[0]
+    return promised[promised.probability >= promised.probability.max() - AS_GOOD].sort_values("steps").iloc[0]
+
+
+def _doubt(curve):
+    """Why what is likely is not promised; "" where nothing is likely."""
+    likely = curve[curve.probability >= LIKELY]
+    return "" if likely.empty else likely.doubt[likely.probability.idxmax()]
 
 
 # ---- where nothing is likely
 
 
-def _what_then(asked, data, moments, curve):
-    """Why nothing is likely to train, and what to change first: fewer layers, more steps, another activation."""
-    best = _best(curve)
-    found = 0.0 if best is None else best.probability
+def _what_then(asked, data, moments, doubt, found):
+    """Why nothing is promised, and what to change first: fewer layers, more steps, another activation."""
     tries = (ask(asked, data, moments) for ask in (_fewer_layers, _more_steps, _another))
     changes = [change for change in tries if change]
-    start = f"nothing that was tried is likely to train it (probability at most {found:.2f})"
+    start = (
+        f"no promise can be made: {doubt}"
+        if doubt
+        else f"nothing that was tried is likely to train it (probability at most {found:.2f})"
+    )
     return f"{start}; it should train with {', or with '.join(changes)}" if changes else start
 
 
