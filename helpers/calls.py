@@ -218,8 +218,8 @@ def calibration(sets, bins=10):
     bins   of equal width, into which the probabilities are put
 
     All runs together, each once, are drawn bold, with Wilson's intervals (95 %, as if runs were independent) and their
-    number in each bin; of several sets each has its own dots, larger for more runs. The sentence has the Brier score, the
-    mean of (P - left)^2: 0 is perfect, and always saying the share that left gives share (1 - share).
+    number in each bin; of several sets each has its own dots, larger for more runs. The sentence has the Brier score,
+    the mean of (P - left)^2: 0 is perfect, and always saying the share that left gives share (1 - share).
     """
     sets = {name: runs for name, runs in sets.items() if len(runs)}
     if not sets:

@@ -4,18 +4,19 @@ import dataclasses
 import math
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 
-from helpers import theory
+from helpers import phase, theory
 from helpers.activations import ACTIVATIONS, register_activation
 from helpers.checks import ConfigError
 from helpers.config import SweepConfig
 from helpers.data import Data, load
 from helpers.records import EPOCH_COLUMNS
 from helpers.sweep import train_alone
-from helpers.theory.prescribe import INITS, LIKELY, LRS
+from helpers.theory.prescribe import AS_GOOD, INITS, LIKELY, LRS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NETWORK = {"layers": 6, "hidden_size": 32, "steps": 180, "batch_size": 32}
@@ -37,9 +38,11 @@ def test_a_prescription_says_what_its_curve_has(tanh, data):
     name = next(name for name, params in INITS.items() if {**params, "init": params.get("init", name)} == {
         **tanh.init_params, "init": tanh.init})  # fmt: skip
     own = tanh.curve[tanh.curve.init == name]
-    best = own.loc[own.probability.idxmax()]
-    assert tanh.lr == pytest.approx(best.lr, rel=0.05)
-    assert tanh.probability == best.probability >= tanh.curve.probability.max() - 0.01
+    promised = tanh.curve[tanh.curve.doubt == ""]
+    as_good = promised[promised.probability >= promised.probability.max() - AS_GOOD]
+    best = as_good.loc[as_good.steps.idxmin()]
+    assert (best.init, tanh.lr) == (name, pytest.approx(best.lr, rel=0.05))
+    assert tanh.probability == best.probability
     assert tanh.epoch == pytest.approx(best.steps / np.ceil(data.train_size / 32))
     low, high = tanh.lr_range
     assert low <= tanh.lr <= high
@@ -152,6 +155,37 @@ def test_what_stands_in_a_config_has_the_same_outlook():
     assert row.probability == pytest.approx(found.probability, abs=0.01)  # the rate has two digits
     assert row.leaves_plateau == math.ceil(found.epoch)
     assert theory.prescribe("sigmoid", 40, 64, data, 100, 32).config == {}
+
+
+@pytest.mark.parametrize(("asked", "says"), [
+    (("step", 3, 64, 600, 32), "no gradient comes through step, whose slope is 0 everywhere"),
+    (("fast", 3, 64, 600, 32), "fast grows faster than its input"),
+    (("relu", 3, 4, 1000, 32), "outputs of 10 classes need 9 units to move one by one, and 4 are there"),
+    (("relu", 20, 64, 300, 2), "of them are needed, and 600 are seen"),
+    (("relu", 24, 16, 1000, 32), "outputs start with the variance"),
+])  # fmt: skip
+def test_what_the_rule_does_not_hold_for_is_not_promised(monkeypatch, data, asked, says):
+    """All of these had a probability of 0.8 and more, and trained in 0 of 3 seeds but for `fast`, which blew up."""
+    for name, f in (("step", lambda z: (z > 0).to(z.dtype)), ("fast", torch.sinh)):
+        monkeypatch.setitem(ACTIVATIONS, name, None)
+        register_activation(name, f)
+    activation, layers, width, steps, batch_size = asked
+    found = theory.prescribe(activation, layers, width, data, steps, batch_size)
+    assert found.init is None
+    assert math.isnan(found.probability)
+    assert found.curve.probability.max() >= LIKELY
+    assert found.reason.startswith("no promise can be made: ")
+    assert says in found.reason
+    plt.close(phase.prescription_curve(found).figure)
+
+
+def test_narrow_networks_start_small(data):
+    """Large gains had a higher probability, and 0 of 3 networks trained with them; with small ones all do."""
+    found = theory.prescribe("relu", 3, 16, data, 1000, 32)
+    chosen = found.curve[(found.curve.init == "orthogonal_3")]
+    assert (chosen.doubt != "").all()
+    assert found.probability >= LIKELY
+    assert found.init_params.get("gain", 1.0) < 2
 
 
 def test_classes_of_one_mean_are_refused_with_the_reason():
