@@ -98,7 +98,7 @@ def regime_of(profile):
 
 
 @usual_torch()
-def training_numbers(config, data, moments=None):
+def training_numbers(config, data=None, moments=None):
     """What `limits.outlook` takes of each run of a SweepConfig: a DataFrame indexed by run.
 
     config, data  as `forecast` takes them

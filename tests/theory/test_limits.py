@@ -229,7 +229,7 @@ def test_a_reason_has_the_constants_it_was_given(constants):
     assert list(likely) == [True, False]
     numbers = ONE | {"lr": 1e-3, "steps": 5}
     text = reason(numbers, outlook(numbers, constants), None, constants)
-    best, fewest = best_lr(1e-3, outlook(numbers, constants), constants)
+    _, fewest = best_lr(1e-3, outlook(numbers, constants), constants)
     factor = float(re.search(r"by a factor of ([\d.,]+)", text)[1].replace(",", ""))
     assert factor == pytest.approx(fewest / 5, rel=0.06)
 
