@@ -89,7 +89,7 @@ def test_a_variance_is_a_number_from_0_up(name):
         assert " from 0 up" in one_sentence(lambda value=value: MAPS[name](value))
     for value in (np.float32(1.5), np.int64(1), torch.tensor(1.5)):
         found, expected = MAPS[name](value), MAPS[name](float(value))
-        if name != "Ensemble":
+        if name not in ("Ensemble", "InputMoments"):
             assert repr(found) == repr(expected)
 
 
