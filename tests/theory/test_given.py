@@ -30,7 +30,11 @@ def one_sentence(call):
 
 def test_a_name_is_its_data_and_a_dict_its_config():
     config = SweepConfig.from_dict(GIVEN)
-    named = [theory.forecast(GIVEN, "digits"), theory.forecast(config, "digits"), theory.forecast(config)]
+    named = [
+        theory.forecast({**GIVEN, "dataset": "mnist"}, "digits"),
+        theory.forecast(config, "digits"),
+        theory.forecast(config),
+    ]
     for table in named[1:]:
         assert table.probability.equals(named[0].probability)
     numbers = [theory.training_numbers(GIVEN, "digits"), theory.training_numbers(config)]
