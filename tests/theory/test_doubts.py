@@ -80,7 +80,7 @@ def test_each_condition_is_said_at_its_edge():
     assert doubts(activation=torch.exp).startswith("mine grows faster than its input")
 
 
-def test_of_rates_that_are_as_good_the_earliest_is_taken_and_what_is_in_doubt_never():
+def test_of_inits_that_are_as_good_the_earliest_is_taken_and_what_is_in_doubt_never():
     curve = pd.DataFrame(
         {
             "init": ["a", "a", "a", "b", "c"],
@@ -91,5 +91,5 @@ def test_of_rates_that_are_as_good_the_earliest_is_taken_and_what_is_in_doubt_ne
         }
     )
     assert _best(curve).lr == 0.02
-    assert _best(curve[curve.init == "a"]).lr == 0.01
+    assert _best(curve[curve.init == "a"]).lr == 0.001
     assert _best(curve[curve.init == "c"]) is None
