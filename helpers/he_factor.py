@@ -10,7 +10,7 @@ import numpy as np
 from helpers import words
 from helpers.axes import AXES, SETTINGS, axis_values
 from helpers.config import ConfigError
-from helpers.figures import STYLE, Picture, grid_of_subplots, legend, line_with_band, style_of
+from helpers.figures import STYLE, Picture, grid_of_subplots, legend, line_with_band, style, style_of
 from helpers.sweep.figures import draw_curves, draw_layer_statistics
 from helpers.sweep.tables import STAT_LABELS, crossing, is_logarithmic
 
@@ -145,9 +145,9 @@ def layer_averages(results, stats=("act_mean", "act_std", "grad_norm")):
         for axes, layers in zip(row, depths, strict=True):
             for init in inits:
                 averages = _averages(results, stat, init=init, layers=layers)
-                style = {**style_of(inits, init), "lw": 1.4, "ms": 4, "markevery": max(1, averages.shape[1] // 5)}
+                mark = {**style_of(inits, init), "lw": 1.4, "ms": 4, "markevery": max(1, averages.shape[1] // 5)}
                 epochs = range(averages.shape[1])
-                line_with_band(axes, epochs, averages.mean(0), averages.min(0), averages.max(0), label=init, **style)
+                line_with_band(axes, epochs, averages.mean(0), averages.min(0), averages.max(0), label=init, **mark)
             if stat == stats[0]:
                 axes.set_title(f"{layers} layers")
             if stat == stats[-1]:
@@ -184,7 +184,8 @@ def _averages_in_words(results):
 def effect_of_the_factor(table, measures=MEASURES):
     """What the factor does: a subplot a measure, mean over seeds against the factor, bars from least to greatest.
 
-    table     from `runs_by_factor`; where a seed diverged, the point is hollow
+    table     from `runs_by_factor`; where a seed diverged, the point is hollow. A factor without a value at a depth,
+              since every seed diverged or none learned, stands in the grey band above
     measures  {column: (label, "linear" or "log")}
 
     The sentence has the fastest factor at each depth by both measures of speed.
@@ -192,19 +193,41 @@ def effect_of_the_factor(table, measures=MEASURES):
     figure, subplots = grid_of_subplots(len(measures), 4, width=3.0, height=2.6)
     tried, depths = sorted(table.factor.unique()), sorted(table.layers.unique())
     for axes, (column, (label, scale)) in zip(subplots, measures.items(), strict=True):
+        failed = []
         for layers in depths:
             rows = table[table.layers == layers].groupby("factor")
             mean, low, high = (getattr(rows[column], f)().astype(float) for f in ("mean", "min", "max"))
-            style = style_of(depths, layers)
-            axes.errorbar(mean.index, mean, [mean - low, high - mean], label=f"{layers} layers", lw=1.4, ms=5, **style)
+            mark = style(depths.index(layers))
+            axes.errorbar(mean.index, mean, [mean - low, high - mean], label=f"{layers} layers", lw=1.4, ms=5, **mark)
             lost = rows.diverged.any()
-            axes.plot(mean.index[lost], mean[lost], ls="", ms=5, mfc="white", zorder=3, **style)
+            axes.plot(mean.index[lost], mean[lost], ls="", ms=5, mfc="white", zorder=3, **mark)
+            failed += [(factor, layers, mark) for factor in mean.index[mean.isna()]]
         if table.diverged.any():
             axes.plot([], [], "o", ms=5, mfc="white", color="0.3", label="a seed diverged")
         axes.set(xlabel="factor", ylabel=label, yscale=scale)
         axes.set_xticks(tried, [f"{factor:g}" for factor in tried])
+        if failed:
+            _band_of_failures(axes, failed, depths)
     legend(figure, subplots[0])
     return Picture("effect_of_the_factor", figure, _fastest(table))
+
+
+def _band_of_failures(axes, failed, depths):
+    """The factors without a value, in a grey band above the axes: a row a depth.
+
+    failed  [(factor, layers, its colour and marker), ...]
+    """
+    height = 0.05 * len(depths) + 0.07  # as a share of the axes
+    (low, high), scale = axes.get_ylim(), axes.get_yaxis().get_transform()
+    low, high = scale.transform([low, high])
+    axes.set_ylim(*scale.inverted().transform([low, low + (high - low) / (1 - height)]))
+    across = axes.get_xaxis_transform()
+    axes.axhspan(1 - height, 1, transform=axes.transAxes, color="0.9", lw=0, zorder=0)
+    for factor, layers, mark in failed:
+        at = 1 - 0.05 * (depths.index(layers) + 0.6)
+        axes.plot(factor, at, transform=across, ls="", ms=4.5, zorder=3, **mark)
+    text = {"transform": axes.transAxes, "ha": "center", "va": "bottom", "fontsize": 7, "color": "0.3"}
+    axes.text(0.5, 1 - height, "never learned, or diverged", **text)
 
 
 def _fastest(table):

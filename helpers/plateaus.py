@@ -14,7 +14,6 @@ from helpers import networks, words
 from helpers.axes import in_name
 from helpers.config import Run, SweepConfig
 from helpers.figures import (
-    COLOURS,
     EPOCHS_MAP,
     Picture,
     grid_of_subplots,
@@ -109,7 +108,8 @@ def accuracy_map(results, table, column="final_test_acc"):
     figure, subplots = grid_of_subplots(len(config["layers_list"]), 3, width=0.75 * len(results.lrs) + 1.3, height=3.4)
     for axes, layers in zip(subplots, config["layers_list"], strict=True):
         grid = results.select(layers=layers).pivot_table(index="init", columns="lr", values=column, dropna=False)
-        image = draw_accuracies(axes, grid.reindex(index=config["init_types"], columns=results.lrs))
+        grid = grid.reindex(index=config["init_types"], columns=results.lrs).rename_axis(columns="lr")
+        image = draw_accuracies(axes, grid, results.select(layers=layers))
         axes.set(title=f"{layers} layers", xlabel="learning rate")
     figure.colorbar(image, ax=list(subplots), label=column.replace("final_", "").replace("_acc", " accuracy"))
     return Picture("accuracy_map", figure, who_learned(results, table))
@@ -143,7 +143,7 @@ def curves_by_lr(results, table, column="train_loss"):
     for axes, lr in zip(subplots, results.lrs, strict=True):
         for init in inits:
             mean, low, high = (values[1:] for values in curves_of(results, results.select(init=init, lr=lr), column))
-            style = {**style_of(inits, init), "ls": "-" if list(inits).index(init) < len(COLOURS) else "--"}
+            style = style_of(inits, init)
             epochs = range(1, len(mean) + 1)
             line_with_band(axes, epochs, mean, low, high, label=init, lw=1.3, ms=4, markevery=0.12, **style)
         if column == "train_loss":
@@ -175,25 +175,24 @@ def leaving(table, epochs):
     """When the plateau was left: against the learning rate (left), and against lr times the first gradient (right).
 
     table   from `leaving_table`
-    epochs  how long was trained; runs that stayed stand in the grey band above
+    epochs  how long was trained; runs that stayed stand in the grey band above, each init in a row of its own
 
     The sentence says how well that gradient ranks the runs that left.
     """
     figure, (by_lr, by_step) = grid_of_subplots(2, 2, width=3.8, height=3.4, sharey=True)
     inits = list(dict.fromkeys(table.init))
-    never, low = epochs * 2.2, np.nanmin([*table.left, epochs / 2]) / 2
+    top, low = epochs * 1.5 * 1.15 ** (len(inits) + 2), np.nanmin([*table.left, epochs / 2]) / 2
     ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if low <= tick <= epochs]
     for i, init in enumerate(inits):
         rows = table[(table.init == init)].sort_values("lr")
-        style = {**style_of(inits, init), "mfc": "white" if i >= len(COLOURS) else None, "ms": 5.5, "ls": ""}
-        shift = 10 ** (0.035 * (i - (len(inits) - 1) / 2))
-        height = rows.left.fillna(never)
-        by_lr.plot(rows.lr * shift, height, label=init, **style)
+        style = {**style_of(inits, init), "ms": 5.5, "ls": ""}
+        height = rows.left.fillna(epochs * 1.4 * 1.15 ** (len(inits) - i))
+        by_lr.plot(rows.lr, height, label=init, **style)
         by_step.plot(rows.step[rows.step > 0], height[rows.step > 0], **style)
     for axes in (by_lr, by_step):
-        axes.axhspan(epochs * 1.25, never * 2, color="0.9", lw=0)
+        axes.axhspan(epochs * 1.25, top, color="0.9", lw=0)
         drawn = sum(len(line.get_xdata()) for line in axes.lines)
-        axes.set(xscale="log" if drawn else "linear", yscale="log", ylim=(low, never * 2))
+        axes.set(xscale="log" if drawn else "linear", yscale="log", ylim=(low, top))
         axes.set_yticks(ticks, [f"{tick}" for tick in ticks])
         axes.minorticks_off()
         axes.text(0.02, 0.97, "never left", transform=axes.transAxes, va="top", color="0.3")

@@ -9,8 +9,13 @@ LONGEST = 1e6  # numbers below it are written out
 
 
 def number(value, form=".3g"):
-    """A number in a format; one in significant digits ("g") that is short has no exponent: "2,100", not "2.1e+03"."""
+    """A number in a format; one in significant digits ("g") that is short has no exponent: "2,100", not "2.1e+03".
+
+    A number that is not 0 never reads as one: it has its first digit instead, "0.0003", and no 0 has a sign.
+    """
     text = f"{value:{form}}"
+    if text.strip("-+0.e") == "":
+        text = f"{value:.1g}" if value else text.removeprefix("-")
     if form[-1:] == "g" and "e+" in text and abs(float(text)) < LONGEST:
         return f"{float(text):{form.partition('.')[0]},.0f}"
     return text
@@ -19,9 +24,12 @@ def number(value, form=".3g"):
 def mean(value, deviation, form=".3f", spread=None):
     """ "0.985 +- 0.007", from a mean and its standard deviation; "0.985" where that is not known, as of one seed.
 
+    Where nothing varies it is "0.985 +- 0".
+
     form    of the mean, and of the deviation where `spread` is left out
     """
-    return number(value, form) + (f" +- {number(deviation, spread or form)}" if np.isfinite(deviation) else "")
+    around = number(deviation, spread or form) if deviation else "0"
+    return number(value, form) + (f" +- {around}" if np.isfinite(deviation) else "")
 
 
 def mean_of(values, form=".3f", spread=None):

@@ -8,11 +8,19 @@ from helpers import words
 from helpers.figures import COLOURS, STYLE, Picture, colour_scale, grid_of_subplots, log_ticks, wrapped
 from helpers.landscape_study.folder import data_in_words
 from helpers.landscapes import figures
-from helpers.sweep.figures import REGIMES
 
 # of the numbers of a surface, which are drawn, and whether on a logarithmic scale
 MAPS = {"sharpness": True, "roughness": False, "convex_share": False}
 GREY = "0.85"  # exactly 0 on a logarithmic scale, or not known
+
+# how signal and gradient get through a network before training; pale enough for a number on top
+REGIMES = {
+    "trainable": "#8CC9A7",
+    "vanishing": "#A9CBE8",
+    "exploding": "#F0B98A",
+    "collapsed": "#C9C9C9",
+    "unknown": "#FFFFFF",
+}
 
 
 def networks_in_words(config):

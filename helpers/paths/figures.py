@@ -19,6 +19,7 @@ from helpers.figures import (
     grid_of_subplots,
     label_outer,
     line_with_band,
+    style,
     style_of,
     wrapped,
 )
@@ -145,15 +146,15 @@ def lengths(curves, fits, sentence, *, name="lengths", title=""):
     figure, axes = _grid(2, 2, width=3.6, height=2.8)
     curves = curves.assign(ratio=curves.length / curves.straight_length)
     for i, (layers, rows) in enumerate(curves.groupby("layers")):
-        style = style_of(sorted(curves.layers.unique()), layers)
+        mark = style(i)
         for ax, number in zip(axes, ("ratio", "turning_per_length"), strict=True):
             line_with_band(
-                ax, *_over_seeds(rows, "k", number), label=f"{layers:.0f} hidden layers", lw=1.4, ms=5, **style
+                ax, *_over_seeds(rows, "k", number), label=f"{layers:.0f} hidden layers", lw=1.4, ms=5, **mark
             )
         if layers in fits:
             slope, factor = fits[layers]
             k = np.geomspace(rows.k.min(), rows.k.max(), 20)
-            axes[0].plot(k, factor * k**slope, ":", color=COLOURS[i % len(COLOURS)], lw=1.2)
+            axes[0].plot(k, factor * k**slope, ":", color=mark["color"], lw=1.2)
     axes[0].plot([], [], ":", color="0.3", label="fitted power of K")
     for ax, label in zip(
         axes,
@@ -313,7 +314,7 @@ def bands(table, samples, sentence, *, posteriors=None, columns=4, name="bands",
     unsure = not_converged(posteriors)
     for space, ax in zip(there, axes, strict=True):
         rows = table[table.space == space].sort_values("x")
-        colour, doubtful = style_of(SPACES, space)["color"], space in unsure
+        colour, doubtful = style(SPACES.index(space))["color"], space in unsure
         ax.fill_between(rows.x, rows.low, rows.high, color=colour, alpha=0.15, lw=0)
         shade = {"facecolor": "none", "hatch": UNSURE, "ec": colour} if doubtful else {"color": colour, "alpha": 0.35}
         ax.fill_between(rows.x, rows.low_mean, rows.high_mean, lw=0.5 if doubtful else 0, **shade)
@@ -365,10 +366,10 @@ def scores(posteriors, number, sentence, *, columns=3, name=None, title=""):
             values = values[np.isfinite(values)]
             if len(values) == 0:
                 continue
-            style, spread = style_of(SPACES, space), values.std(ddof=1) if len(values) > 1 else 0
-            face = style["color"] if converged(rows).all() else "white"
+            mark, spread = style(SPACES.index(space)), values.std(ddof=1) if len(values) > 1 else 0
+            face = mark["color"] if converged(rows).all() else "white"
             ax.errorbar(
-                values.mean(), i, xerr=spread, fmt=style["marker"], color=style["color"], mfc=face, ms=6, capsize=3
+                values.mean(), i, xerr=spread, fmt=mark["marker"], color=mark["color"], mfc=face, ms=6, capsize=3
             )
         ax.set_title(which)
         ax.set_ylim(len(groups) - 0.5, -0.5)
@@ -417,23 +418,23 @@ def by_k(posteriors, numbers, sentence, *, name="by_k", title=""):
     degrees = sorted(set(posteriors.k) - {0})
     for number, ax in zip(known, axes, strict=True):
         for space in (space for space in SPACES if (posteriors.space == space).any()):
-            rows, style = posteriors[posteriors.space == space], style_of(SPACES, space)
+            rows, mark = posteriors[posteriors.space == space], style(SPACES.index(space))
             if (rows.k == 0).all():
                 values = rows[number].to_numpy(float)
                 ax.axhline(
                     np.nanmean(values),
-                    color=style["color"],
+                    color=mark["color"],
                     ls="--" if converged(rows).all() else ":",
                     lw=1.3,
                     label=in_words(space),
                 )
-                ax.axhspan(np.nanmin(values), np.nanmax(values), color=style["color"], alpha=0.12, lw=0)
+                ax.axhspan(np.nanmin(values), np.nanmax(values), color=mark["color"], alpha=0.12, lw=0)
                 continue
             k, mean, low, high = _over_seeds(rows, "k", number)
-            line_with_band(ax, k, mean, low, high, color=style["color"], lw=1.4, label=in_words(space))
+            line_with_band(ax, k, mean, low, high, color=mark["color"], lw=1.4, label=in_words(space))
             sure = converged(rows).groupby(rows.k).all().to_numpy()
-            for at, fill in ((sure, style["color"]), (~sure, "white")):
-                ax.plot(k[at], mean[at], ls="", marker=style["marker"], color=style["color"], mfc=fill, ms=6)
+            for at, fill in ((sure, mark["color"]), (~sure, "white")):
+                ax.plot(k[at], mean[at], ls="", marker=mark["marker"], color=mark["color"], mfc=fill, ms=6)
         ax.set(xlabel="K (degree of the curve)", ylabel=wrapped(QUANTITIES.get(number, number), 34))
         if len(degrees) > 1:
             ax.set_xscale("log")
@@ -463,11 +464,11 @@ def joined(curves, by, sentence, *, dead=None, name="joined", title=""):
     kinds = list(dict.fromkeys(curves[by]))
     dying = curves[dead].to_numpy(bool) if dead else np.zeros(len(curves), bool)
     for kind in kinds:
-        mine, style = (curves[by] == kind).to_numpy(), style_of(kinds, kind)
-        axes.plot([], [], ls="", label=str(kind), **style)
-        for these, face in ((mine & ~dying, style["color"]), (mine & dying, "white")):
+        mine, mark = (curves[by] == kind).to_numpy(), style_of(kinds, kind)
+        axes.plot([], [], ls="", label=str(kind), **mark)
+        for these, face in ((mine & ~dying, mark["color"]), (mine & dying, "white")):
             if these.any():  # markers on an axis are whole; none at all would take a corner of the figure
-                axes.plot(x[these], y[these], ls="", **{**style, "mfc": face}, ms=6, clip_on=False)
+                axes.plot(x[these], y[these], ls="", **{**mark, "mfc": face}, ms=6, clip_on=False)
     axes.set_xscale("symlog", linthresh=NO_BARRIER)
     axes.set_yscale("symlog", linthresh=NO_BARRIER)
     top = 1.5 * max([*known, 10 * NO_BARRIER])

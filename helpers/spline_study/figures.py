@@ -11,18 +11,18 @@ import torch
 from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
 
-from helpers import theory
+from helpers import theory, words
 from helpers.figures import (
     COLOURS,
-    MARKERS,
     STYLE,
     Picture,
     grid_of_subplots,
     label_outer,
     legend,
-    line_style,
+    line_style_of,
     line_with_band,
     log_ticks,
+    style_of,
     whole_ticks,
 )
 from helpers.spline_study.log import by_name
@@ -55,7 +55,7 @@ def gradient_maps(logs, statistic="mean_abs_gradient", kind="weight"):
     low, high = (max(LEAST, finite.min()), finite.max()) if len(finite) else (0, 1)
     label = f"{STATISTICS[statistic]} of {KINDS[kind]}"
     figure = _maps(powers, Normalize(low, high), label, "viridis", "underflowed")
-    parts = [f"{name} {before:.0f} and {after:.0f}" for name, (before, after) in decades.items()]
+    parts = [f"{name} {words.number(a, '.0f')} and {words.number(b, '.0f')}" for name, (a, b) in decades.items()]
     gone = sum(int((values == 0).sum()) for values in found.values())
     sentence = (
         f"Decades between the output layer and the first, before training and at the end: {', '.join(parts)}; {gone} "
@@ -101,53 +101,69 @@ def _nothing_to_draw():
     return figure
 
 
+TITLES = {
+    "loss_train": "training loss",
+    "loss_val": "validation loss",
+    "acc_train": "training accuracy",
+    "acc_val": "validation accuracy",
+}
+
+
 def learning_curves(logs):
     """Loss and accuracy by epoch, training and validation; a line an experiment, the span of its seeds as a band.
 
-    The sentence has the final validation accuracies.
+    Of many experiments a column has those whose names begin alike. The sentence has the final validation accuracies.
     """
-    figure, subplots = grid_of_subplots(4, 2, width=4.0, height=2.4, sharex=True)
-    titles = {"loss_train": "training loss", "loss_val": "validation loss"}
-    titles |= {"acc_train": "training accuracy", "acc_val": "validation accuracy"}
-    for axes, (column, title) in zip(subplots, titles.items(), strict=True):
-        for i, (name, mine) in enumerate(by_name(logs).items()):
-            seeds = pd.concat([log.epochs[column] for log in mine], axis=1)  # NaN where a run has ended before
-            mean, low, high = (getattr(seeds, f)(axis=1) for f in ("mean", "min", "max"))
-            line_with_band(axes, seeds.index, mean, low, high, label=name, lw=1.3, **line_style(i))
-        axes.set(title=title)
-        if column.startswith("loss"):
-            axes.set_yscale("log")
-            log_ticks(axes.yaxis, *axes.get_ylim())
+    found = by_name(logs)
+    groups = _groups(found)
+    if len(groups) == 1:
+        figure, axes = grid_of_subplots(4, 2, width=4.0, height=2.4, sharex=True)
+        columns = [dict(zip(TITLES, axes, strict=True))]
+    else:
+        with plt.rc_context(STYLE):
+            size = (0.8 + 2.1 * len(groups), 8.6)
+            figure, axes = plt.subplots(4, len(groups), figsize=size, sharex="col", sharey="row", squeeze=False)
+        columns = [dict(zip(TITLES, column, strict=True)) for column in axes.T]
+    for group, column in zip(groups, columns, strict=True):
+        for measure, subplot in column.items():
+            for name in group:
+                seeds = pd.concat([log.epochs[measure] for log in found[name]], axis=1)  # NaN where a run has ended
+                mean, low, high = (getattr(seeds, f)(axis=1) for f in ("mean", "min", "max"))
+                line_with_band(subplot, seeds.index, mean, low, high, label=name, lw=1.3, **line_style_of(found, name))
+            subplot.set(**({"yscale": "log"} if measure.startswith("loss") else {"ylim": (0, 1.02)}))
+    for measure, title in TITLES.items():
+        row = [column[measure] for column in columns]
+        if measure.startswith("loss"):
+            log_ticks(row[0].yaxis, *row[0].get_ylim())
+        if len(groups) == 1:
+            row[0].set_title(title)
         else:
-            axes.set_ylim(0, 1.02)
-    label_outer(subplots, "epoch", "")
-    legend(figure, subplots[0])
+            row[0].set_ylabel(title)
+    if len(groups) == 1:
+        label_outer(columns[0].values(), "epoch", "")
+        legend(figure, columns[0]["loss_train"])
+    else:
+        for column in columns:
+            column["acc_val"].set_xlabel("epoch")
+            _legend_over(column["loss_train"])
     parts = [f"{name} {row.acc_val}" for name, row in summary(outcomes_of(logs)).iterrows()]
     sentence = f"Validation accuracy at the end, mean and standard deviation over seeds: {', '.join(parts)}."
     return Picture("learning_curves", figure, sentence)
 
 
-def train_times(logs):
-    """Seconds that an epoch of training takes, undisturbed: a dot a seed, a bar an experiment.
+def _groups(names, most=8, of_one=4):
+    """Names that fit into one pair of axes, in lists: all of a few, else those that begin with the same word."""
+    if len(names) <= most:
+        return [list(names)]
+    groups = {}
+    for name in names:
+        groups.setdefault(name.split("_")[0], []).append(name)
+    return [group[i : i + of_one] for group in groups.values() for i in range(0, len(group), of_one)]
 
-    The sentence has the times as ratios to the fastest experiment.
-    """
-    found = {name: [log.epoch_seconds for log in mine] for name, mine in by_name(logs).items()}
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6.4, 0.9 + 0.28 * len(found)))
-    medians = {name: np.median(seconds) for name, seconds in found.items()}
-    for i, (name, seconds) in enumerate(found.items()):
-        axes.barh(i, medians[name], color=COLOURS[0], alpha=0.6)
-        axes.plot(seconds, [i] * len(seconds), "o", ms=3, color="black")
-    axes.set_yticks(range(len(found)), list(found))
-    axes.invert_yaxis()
-    axes.set(xlabel="seconds an epoch (one network, its share of the machine)")
-    parts = [f"{name} {value / min(medians.values()):.1f}" for name, value in medians.items()]
-    sentence = (
-        "Time of a training epoch (of each run its fastest tenth, since other work ran beside it) over that of the "
-        f"fastest experiment: {', '.join(parts)}."
-    )
-    return Picture("train_times", figure, sentence)
+
+def _legend_over(axes):
+    """A legend right above a subplot, of its lines alone."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=7, borderpad=0, handlelength=1.6, frameon=False)
 
 
 def gradients_before_training(logs, predicted):
@@ -157,21 +173,29 @@ def gradients_before_training(logs, predicted):
 
     The sentence says how far the two agree in the first layer.
     """
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(7.4, 4.2))
-    for i, (name, mine) in enumerate(by_name(logs).items()):
-        style = line_style(i)
-        for log in mine:
-            norms = log.gradients("weight", "norm_gradient").iloc[0].to_numpy(float)[:-1]
-            axes.plot(
-                norms / norms[-1], ls="", marker=MARKERS[i % len(MARKERS)], ms=3.5, alpha=0.7, color=style["color"]
-            )
-        axes.plot(predicted.get(name, []), lw=1.2, label=name, **style)
-    axes.set(yscale="log", xlabel="hidden layer", ylabel="||dL/dW|| over the last hidden layer's")
-    log_ticks(axes.yaxis, *axes.get_ylim())
-    whole_ticks(axes.xaxis, 8)
-    legend(figure, axes)
-    measured = {name: np.array([first_over_last(log) for log in mine]) for name, mine in by_name(logs).items()}
+    found = by_name(logs)
+    groups = _groups(found)
+    if len(groups) == 1:
+        figure, subplots = grid_of_subplots(1, 1, width=5.8, height=3.3)
+    else:
+        figure, subplots = grid_of_subplots(len(groups), 3, width=2.9, height=2.4, sharex=True, sharey=True)
+    for group, axes in zip(groups, subplots, strict=True):
+        for name in group:
+            style, dots = line_style_of(found, name), style_of(found, name)
+            for log in found[name]:
+                norms = log.gradients("weight", "norm_gradient").iloc[0].to_numpy(float)[:-1]
+                axes.plot(norms / norms[-1], ls="", ms=3.5, alpha=0.7, marker=dots["marker"], color=style["color"])
+            axes.plot(predicted.get(name, []), lw=1.2, label=name, **style)
+        axes.set_yscale("log")
+        whole_ticks(axes.xaxis, 8)
+    log_ticks(subplots[0].yaxis, *subplots[0].get_ylim())
+    label_outer(subplots, "hidden layer", "||dL/dW|| over the last's")
+    if len(groups) == 1:
+        legend(figure, subplots[0])
+    else:
+        for axes in subplots:
+            _legend_over(axes)
+    measured = {name: np.array([first_over_last(log) for log in mine]) for name, mine in found.items()}
     parts = [f"{np.median(values):.1e} ({name})" for name, values in measured.items()]
     off = [measured[name] / (values[0] / values[-1]) for name, values in predicted.items() if name in measured]
     with np.errstate(divide="ignore"):  # where a gradient has underflowed
@@ -225,8 +249,8 @@ def activations(rows):
     """
     figure, (left, right) = grid_of_subplots(2, 2, width=4.0, height=2.8, sharex=True)
     z = torch.linspace(-5, 5, 1001, dtype=torch.float64)
-    for i, (name, row) in enumerate(rows.items()):
-        style = {**line_style(i), "lw": 1.4}
+    for name, row in rows.items():
+        style = {**line_style_of(rows, name), "lw": 1.4}
         left.plot(z, row.f(z), label=name, **style)
         right.plot(z, row.df(z), **style)
     left.set(title="phi", xlabel="z", ylim=(-2.6, 4.1))

@@ -257,11 +257,6 @@ class GradientLog:
         return self.about["seed"]
 
     @property
-    def epoch_seconds(self):
-        """What an epoch of training takes when nothing else disturbs it: the fastest tenth of the epochs."""
-        return float(self.epochs.train_time.iloc[1:].quantile(0.1))
-
-    @property
     def epochs(self):
         """One row an epoch: losses, accuracies and times."""
         return self.metrics.drop_duplicates("epoch").set_index("epoch")[METRICS[4:]]

@@ -12,7 +12,17 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from helpers.figures import COLOURS, STYLE, Picture, grid_of_subplots, line_with_band, style_of, whole_ticks, wrapped
+from helpers.figures import (
+    COLOURS,
+    STYLE,
+    Picture,
+    grid_of_subplots,
+    line_with_band,
+    style,
+    style_of,
+    whole_ticks,
+    wrapped,
+)
 from helpers.path_study.verdicts import LEVEL
 from helpers.stitching.latents import StitchError
 from helpers.stitching.maps import KINDS
@@ -108,14 +118,14 @@ def curves(table, x, sentence, *, numbers=("mse_stitched",), by="mapping", contr
     ends = {}
     for number, ax in zip(known, axes, strict=True):
         for kind in kinds:
-            style = style_of(_places(kinds), kind)
+            mark = style(list(KINDS).index(kind)) if kind in KINDS else style_of(kinds, kind)
             own = swept[swept[by] == kind].dropna(subset=number)
             if len(own):
-                line = {"label": in_words(kind), "lw": 1.5, "ms": 4.5, **style}
+                line = {"label": in_words(kind), "lw": 1.5, "ms": 4.5, **mark}
                 line_with_band(ax, *intervals(own, x, number), **line)
             found = chosen[chosen[by] == kind][number].dropna()
             if len(found):
-                ax.axhline(found.mean(), color=style["color"], ls=":", lw=1.4)
+                ax.axhline(found.mean(), color=mark["color"], ls=":", lw=1.4)
         _x_axis(ax, swept[x].dropna().unique())
         drawn = [line.get_ydata() for line in ax.lines]
         ends[ax] = _lines_at(ax, swept if len(swept) else chosen.assign(**{x: 0.0}), x, number, controls)
@@ -144,11 +154,6 @@ def _in_order(column):
     """Names in the order of KINDS, then as they come."""
     there = list(dict.fromkeys(column))
     return sorted(there, key=lambda name: list(KINDS).index(name) if name in KINDS else len(KINDS))
-
-
-def _places(kinds):
-    """The list in which each has its place, and so its colour: of maps the same in every figure."""
-    return [*KINDS, *(kind for kind in kinds if kind not in KINDS)]
 
 
 def _x_axis(axes, values):

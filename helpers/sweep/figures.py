@@ -14,11 +14,13 @@ from helpers import words
 from helpers.figures import (
     COLOURS,
     EPOCHS_MAP,
+    MARKERS,
     STYLE,
     Picture,
     colour_scale,
     grid_of_subplots,
     label_outer,
+    leave_out_the_lowest,
     legend,
     line_with_band,
     log_scale,
@@ -44,35 +46,24 @@ from helpers.sweep.tables import (
     why_not,
 )
 
-# how signal and gradient get through a network before training; pale enough for a number on top
-REGIMES = {
-    "trainable": "#8CC9A7",
-    "vanishing": "#A9CBE8",
-    "exploding": "#F0B98A",
-    "collapsed": "#C9C9C9",
-    "unknown": "#FFFFFF",
-}
-
-
 # ---- the whole grid
 
 
 def accuracy_map(results, column="final_test_acc"):
     """The whole grid at a glance: one subplot an activation, init against depth, colour and number = accuracy.
 
-    Numbers are means over seeds; x marks a cell with a run that diverged, a triangle one with a run that had left the
-    plateau and crashed. The sentence says how many cells learned, and the best of them.
+    Numbers are means over seeds; a cell with a run that diverged says so instead, a triangle marks one with a run that
+    had left the plateau and crashed. The sentence says how many cells learned, and the best of them.
     """
     results.check_one_of_each()
     config, table = results.config, cells(results)
-    figure, subplots = _grid_by_activation(config["activations"], config["layers_list"])
+    figure, subplots = _grid_by_activation(config["activations"], config["layers_list"], config["init_types"])
     crashed = 0
     for axes, activation in zip(subplots, config["activations"], strict=True):
         rows = results.select(activation=activation)
         grid = rows.pivot_table(index="init", columns="layers", values=column, aggfunc="mean", dropna=False)
-        grid = grid.reindex(index=config["init_types"], columns=config["layers_list"])
-        diverged = rows.pivot_table(index="init", columns="layers", values="diverged", aggfunc="any")
-        image = draw_accuracies(axes, grid, diverged.reindex_like(grid).eq(True).to_numpy())
+        grid = grid.reindex(index=config["init_types"], columns=config["layers_list"]).rename_axis(columns="layers")
+        image = draw_accuracies(axes, grid, rows)
         crashed += _mark_crashed(axes, rows, grid)
         axes.set(title=wrapped(activation), xlabel="hidden layers")
     word = column.replace("final_", "").replace("_acc", " accuracy")
@@ -95,20 +86,31 @@ def _mark_crashed(axes, rows, grid):
     return len(crashed)
 
 
-def _grid_by_activation(activations, depths):
-    return grid_of_subplots(len(activations), 2, width=max(2.6, 0.55 * len(depths) + 0.9), height=2.7)
+def _grid_by_activation(activations, depths, inits):
+    size = {"width": max(2.6, 0.55 * len(depths) + 0.9), "height": max(1.5, 0.27 * len(inits) + 0.55)}
+    return grid_of_subplots(len(activations), 2, **size)
 
 
-def draw_accuracies(axes, grid, crossed=None):
-    """A DataFrame of accuracies as colours with the numbers on them; where `crossed` is true an x follows the number.
+def draw_accuracies(axes, grid, rows):
+    """A DataFrame of accuracies as colours with the numbers on them, or how many of a cell's runs diverged.
+
+    grid  indexed by init, a column a value of another axis that it is named for
+    rows  of the summary, from which the runs of a cell are counted
 
     Returns the image, for a colour bar.
     """
     values = grid.to_numpy(float)
     image = axes.imshow(values, cmap="cividis", norm=Normalize(0, 1), aspect="auto")
+    lost = rows.groupby(["init", grid.columns.name]).diverged.agg(["sum", "count"])
+    lost = lost[lost["sum"] > 0]
     for (i, j), value in np.ndenumerate(values):
-        text = ("" if np.isnan(value) else f"{value:.2f}") + (" x" if crossed is not None and crossed[i, j] else "")
-        axes.text(j, i, text.strip(), ha="center", va="center", fontsize=8, color="w" if value < 0.6 else "k")
+        cell = (grid.index[i], grid.columns[j])
+        text, size = "" if np.isnan(value) else f"{value:.2f}", 8
+        if cell in lost.index:
+            few, count = lost.loc[cell]
+            text, size = f"{few} of {count}\ndiverged" if count > 1 else "diverged", 6
+        axes.text(j, i, text, ha="center", va="center", fontsize=size, color="k" if value >= 0.6 else "w")
+    axes.set_facecolor("0.4")  # a cell without a number: all its runs diverged, or it is not trained yet
     axes.set_xticks(range(len(grid.columns)), [f"{value:g}" for value in grid.columns])
     axes.set_yticks(range(len(grid.index)), map(wrapped, grid.index))
     axes.grid(False)
@@ -122,6 +124,25 @@ def accuracy_against_depth(results):
     """
     results.check_one_of_each()
     config, table = results.config, cells(results)
+    if len(config["layers_list"]) == 1:
+        columns = {"final_train_acc": "train", "final_test_acc": "test"}
+        figure = _at_one_depth(results, columns, "accuracy after the last epoch", (0, 1.02))
+        for axes in figure.axes:
+            axes.axvline(chance(results), color="0.4", ls=":", lw=1)
+    else:
+        figure = _against_depth(results)
+    depths = trainable_depth(results).loc[table.index.unique("activation")]
+    deepest = [f"{name} {_depth_in_words(row)}" for name, row in depths.iterrows()]
+    clauses = [f"Every run learned down to: {', '.join(deepest)}"] if deepest else []
+    best = table[table.diverged == 0].test_acc.groupby("layers").idxmax()
+    ends = dict.fromkeys([*best[:1], *best[-1:]])  # the best cell of the fewest layers, and of the most
+    ends = [f"{words.mean(table.test_acc[c], table.test_acc_std[c])} at {c[2]} layers" for c in ends]
+    clauses += [f"highest test accuracy at the last epoch {words.listed(ends)}"] if ends else []
+    return Picture("accuracy_against_depth", figure, _sentence(results, clauses))
+
+
+def _against_depth(results):
+    config = results.config
     activations, inits = config["activations"], config["init_types"]
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
@@ -142,14 +163,36 @@ def accuracy_against_depth(results):
                 axes.set_xlabel("hidden layers")
         row[0].set_ylabel(column.replace("final_", "").replace("_acc", " accuracy"))
     legend(figure, grid[0, 0])
-    depths = trainable_depth(results).loc[table.index.unique("activation")]
-    deepest = [f"{name} {_depth_in_words(row)}" for name, row in depths.iterrows()]
-    clauses = [f"Every run learned down to: {', '.join(deepest)}"] if deepest else []
-    best = table[table.diverged == 0].test_acc.groupby("layers").idxmax()
-    ends = dict.fromkeys([*best[:1], *best[-1:]])  # the best cell of the fewest layers, and of the most
-    ends = [f"{words.mean(table.test_acc[c], table.test_acc_std[c])} at {c[2]} layers" for c in ends]
-    clauses += [f"highest test accuracy at the last epoch {words.listed(ends)}"] if ends else []
-    return Picture("accuracy_against_depth", figure, _sentence(results, clauses))
+    return figure
+
+
+def _at_one_depth(results, columns, across, limits, empty=""):
+    """Where a sweep has one depth there is nothing to draw against it: a subplot an activation, a row an init.
+
+    columns  {column of the summary: what it says}, a marker each
+    across   what the axis across says, and its limits. A line spans the seeds
+    empty    what a row says in which nothing is known
+    """
+    config = results.config
+    inits, (layers,) = config["init_types"], config["layers_list"]
+    size = {"width": 2.5, "height": 0.22 * len(inits) + 0.6}
+    figure, subplots = grid_of_subplots(len(config["activations"]), 2, **size, sharex=True, sharey=True)
+    for axes, activation in zip(subplots, config["activations"], strict=True):
+        found = results.select(activation=activation).groupby("init")
+        for k, (column, label) in enumerate(columns.items()):
+            at = np.arange(len(inits)) + 0.16 * (2 * k - len(columns) + 1)
+            mean, low, high = found[column].agg(["mean", "min", "max"]).reindex(inits).to_numpy(float).T
+            axes.hlines(at, low, high, color=COLOURS[k], lw=1.4)
+            axes.plot(mean, at, ls="", color=COLOURS[k], marker=MARKERS[k], ms=5, label=label)
+        for i in np.flatnonzero(~np.isfinite(mean)):
+            axes.text(0.02 * limits[1], i, empty, va="center", fontsize=7, color="0.4")
+        axes.set(title=wrapped(activation), xlim=limits, ylim=(len(inits) - 0.5, -0.5))
+        axes.set_yticks(range(len(inits)), map(wrapped, inits))
+    label_outer(subplots, across, "")
+    if len(columns) > 1:
+        legend(figure, subplots[0])
+    _title(figure, f"{layers} layers, mean over the seeds and their span")
+    return figure
 
 
 def _depth_in_words(depths):
@@ -161,35 +204,17 @@ def _depth_in_words(depths):
 def epochs_to_95(results):
     """How fast each cell learns: epochs to 95 % of its own peak against depth, one subplot an activation.
 
-    Only runs that learned have a speed. A cell in which no seed learned stands in the grey band above, on its own; one
-    in which some seeds learned and some did not has the mean of those that did, drawn hollow. The sentence has the
-    fastest and the slowest.
+    Only runs that learned have a speed. A cell in which no seed learned stands in the grey band above, each init in a
+    row of its own; one in which some seeds learned and some did not has the mean of those that did, drawn hollow. The
+    sentence has the fastest and the slowest.
     """
     results.check_one_of_each()
     config, table = results.config, cells(results)
-    never = config["num_epochs"] * 1.12 + 1
-    figure, subplots = grid_of_subplots(len(config["activations"]), 2, width=3.6, height=2.5, sharex=True, sharey=True)
-    inits = config["init_types"]
-    for axes, activation in zip(subplots, config["activations"], strict=True):
-        axes.axhspan(never * 0.95, never * 1.08, color="0.9", lw=0)
-        for i, init in enumerate(inits):
-            shift = (i - (len(inits) - 1) / 2) * 0.09
-            by_depth = results.select(activation=activation, init=init).groupby("layers")
-            mean = by_depth.epochs_to_95.mean().astype(float).reindex(config["layers_list"])
-            style = style_of(inits, init)
-            x = np.arange(len(mean)) + shift
-            axes.plot(x, mean, label=init, lw=1.2, ms=4.5, **style)
-            learned = by_depth.learned.mean().reindex(config["layers_list"])
-            some = learned.between(0, 1, inclusive="neither").to_numpy()
-            axes.plot(x[some], mean[some], ls="", ms=5.5, mfc="white", zorder=3, **style)
-            dead = mean.isna().to_numpy()
-            axes.plot(x[dead], np.full(dead.sum(), never), ls="", ms=3.5, alpha=0.8, **style)
-        axes.set_xticks(range(len(config["layers_list"])), config["layers_list"])
-        axes.set(title=wrapped(activation), ylim=(0, never * 1.08))
-        ticks = [t for t in axes.get_yticks() if 0 <= t <= config["num_epochs"]]
-        axes.set_yticks([*ticks, never], [*(f"{t:g}" for t in ticks), "never\nlearned"])
-    label_outer(subplots, "hidden layers", "epochs to 95 % of own peak")
-    legend(figure, subplots[0])
+    if len(config["layers_list"]) == 1:
+        what = ({"epochs_to_95": ""}, "epochs to 95 % of own peak", (0, 1.04 * config["num_epochs"]))
+        figure = _at_one_depth(results, *what, "never learned")
+    else:
+        figure = _epochs_against_depth(results)
     always = table[table.learned == table.seeds]
     clauses = [_learned(table)]
     if len(always):
@@ -197,6 +222,38 @@ def epochs_to_95(results):
         clauses += [f"fastest: {speed(always, always.epochs.min())}", f"slowest: {speed(always, always.epochs.max())}"]
         clauses += [f"fastest of the deepest: {speed(deepest, deepest.epochs.min())}"]
     return Picture("epochs_to_95", figure, _sentence(results, clauses))
+
+
+def _epochs_against_depth(results):
+    config = results.config
+    inits, epochs, depths = config["init_types"], config["num_epochs"], config["layers_list"]
+    row = 0.035 * epochs  # height of an init's row in the band of those that never learned
+    first, top = 1.06 * epochs + row, 1.06 * epochs + row * (len(inits) + 1)
+    height = 1.9 + 0.075 * len(inits)
+    figure, subplots = grid_of_subplots(
+        len(config["activations"]), 2, width=3.6, height=height, sharex=True, sharey=True
+    )
+    for axes, activation in zip(subplots, config["activations"], strict=True):
+        axes.axhspan(first - row, top, color="0.92", lw=0)
+        for i, init in enumerate(inits):
+            by_depth = results.select(activation=activation, init=init).groupby("layers")
+            mean = by_depth.epochs_to_95.mean().astype(float).reindex(depths).to_numpy()
+            style = style_of(inits, init)
+            x = np.array(depths)
+            axes.plot(x, mean, label=init, lw=1.2, ms=4.5, **style)
+            learned = by_depth.learned.mean().reindex(depths)
+            some = learned.between(0, 1, inclusive="neither").to_numpy()
+            axes.plot(x[some], mean[some], ls="", ms=5.5, mfc="white", zorder=3, **style)
+            dead = (learned == 0).to_numpy()
+            axes.plot(x[dead], np.full(dead.sum(), top - row * (i + 1)), ls="", ms=3.5, **style)
+        if not results.select(activation=activation).learned.any():
+            axes.text(0.5, 0.3, "no run learned", transform=axes.transAxes, ha="center", color="0.4")
+        axes.set(title=wrapped(activation), ylim=(0, top), xticks=depths)
+    ticks = [t for t in subplots[0].get_yticks() if 0 <= t <= epochs]
+    subplots[0].set_yticks([*ticks, (first - row + top) / 2], [*(f"{t:g}" for t in ticks), "never\nlearned"])
+    label_outer(subplots, "hidden layers", "epochs to 95 % of own peak")
+    legend(figure, subplots[0])
+    return figure
 
 
 # ---- epoch by epoch
@@ -247,6 +304,9 @@ def draw_curves(results, lines, column="train_acc", **fixed):
             style = {**style_of(names, name), "lw": 1.4, "ms": 4, "markevery": max(1, len(mean) // 5)}
             line_with_band(axes, range(len(mean)), mean, low, high, label=name, **style)
         axes.set_title(f"{layers} layers")
+        rows = results.select(layers=layers, **fixed)
+        if not column.endswith("_loss") and len(rows) and not rows.learned.any():
+            axes.text(0.5, 0.5, "no run learned", transform=axes.transAxes, ha="center", color="0.4")
         if not column.endswith("_loss"):
             axes.axhline(chance(results), color="0.4", ls=":", lw=1)
             axes.set_ylim(0, 1.02)
@@ -285,7 +345,8 @@ def layer_statistics(results, activation, layers=None, stats=("act_mean", "act_s
 def draw_layer_statistics(results, activation, layers, seed, stats):
     """Activation statistics by layer and epoch: a row a statistic, a column an init, for one activation and depth.
 
-    Scales are logarithmic, but for a mean of activations that is not above 0 throughout.
+    Scales are logarithmic, but for a mean of activations that is not above 0 throughout: there white is 0, and blue and
+    red are equally far from it.
     """
     inits = results.config["init_types"]
     with plt.rc_context(STYLE):
@@ -296,10 +357,13 @@ def draw_layer_statistics(results, activation, layers, seed, stats):
     for row, stat in zip(grid, stats, strict=True):
         arrays = [layers_of(results, stat, activation=activation, layers=layers, init=i, seed=seed) for i in inits]
         norm = colour_scale(arrays, is_logarithmic(stat, np.concatenate([values.ravel() for values in arrays])))
+        colours = "viridis"
+        if norm.vmin < 0 < norm.vmax and not isinstance(norm, LogNorm):
+            norm, colours = Normalize(-max(-norm.vmin, norm.vmax), max(-norm.vmin, norm.vmax)), "RdBu_r"
         for axes, init, values in zip(row, inits, arrays, strict=True):
             axes.set_facecolor("0.85")  # shows where there is no value: a zero on a logarithmic scale, a diverged run
             masked = np.ma.masked_less_equal(values, 0) if isinstance(norm, LogNorm) else np.ma.masked_invalid(values)
-            image = axes.imshow(masked, cmap="viridis", norm=norm, aspect="auto", origin="lower", interpolation="none")
+            image = axes.imshow(masked, cmap=colours, norm=norm, aspect="auto", origin="lower", interpolation="none")
             axes.grid(False)
             whole_ticks(axes.xaxis, 4)
             if stat == stats[0]:
@@ -343,6 +407,7 @@ def gradient_norms(results, activation, layers=None, epochs=None, profiles=None)
         if norms.count() == 0:
             axes.text(0.5, 0.5, "none above 0", transform=axes.transAxes, ha="center", color="0.4")
     log_scale(subplots)
+    leave_out_the_lowest(subplots)
     label_outer(subplots, "layer", STAT_LABELS["grad_norm"])
     legend(figure, subplots[0])
     _title(figure, f"{activation}, {layers} layers")
@@ -384,7 +449,7 @@ def forecast_map(expected, config):
     not expected to leave.
     """
     expected, chosen = first_settings(expected)
-    figure, subplots = _grid_by_activation(config.activations, config.layers_list)
+    figure, subplots = _grid_by_activation(config.activations, config.layers_list, config.init_types)
     for axes, activation in zip(subplots, config.activations, strict=True):
         rows = expected[expected.activation == activation].drop_duplicates(["init", "layers"])
         likely, epochs, leaves = (
@@ -447,6 +512,7 @@ def signal_before_training(results, profiles, stat="act_std", layers=None):
                 axes.plot(np.ma.masked_less_equal(profile[stat], 0), lw=1, color=style["color"])
         axes.set_title(wrapped(activation))
         log_scale([axes])
+        leave_out_the_lowest([axes])
         if axes.get_yscale() == "log":
             log_ticks(axes.yaxis, *axes.get_ylim())
     label_outer(subplots, "layer", STAT_LABELS[stat])

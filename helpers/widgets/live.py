@@ -32,6 +32,7 @@ from helpers.widgets.accuracy_map import AccuracyGrid
 # Shares of the time that the panel may take at most, of a thread: a drawing that took t waits t / share for the next.
 MAP_SHARE, CURVES_SHARE = 0.004, 0.004
 LOOK = 1.0  # seconds between two looks at what is due, beside that after each epoch
+BEFORE_TRAINING = "0.55"  # the grey of gradients before training, beside those of now
 TEST_ACC = EPOCH_COLUMNS.index("test_acc")
 
 
@@ -332,11 +333,17 @@ def _png(cell, histories, config):
 
 
 def _draw_gradients(axes, history, colour, first):
-    """Gradient norm by layer, before training and now; what is exactly 0 has no place on the logarithmic axis."""
+    """Gradient norm by layer, before training in grey and now in the run's colour.
+
+    What is exactly 0 has no place on the logarithmic axis.
+    """
     norms = history.filter(regex=r"^grad_norm_").to_numpy(float)
-    for row, line, when in ((0, ":", "before training"), (-1, "-", f"epoch {len(history) - 1}")):
+    for row, line, drawn_in, when in (
+        (0, ":", BEFORE_TRAINING, "before training"),
+        (-1, "-", colour, f"epoch {len(history) - 1}"),
+    ):
         seen = np.where(norms[row] > 0, norms[row], np.nan)
-        axes.plot(seen, line, color=colour, marker=".", label=when if first else None)
+        axes.plot(seen, line, color=drawn_in, marker=".", label=when if first else None)
 
 
 class Budget:

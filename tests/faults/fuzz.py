@@ -673,7 +673,7 @@ def study_log(folder):
         (place / name).write_bytes(with_mutations((place / name).read_bytes(), mutations))
         try:
             found = read_log(place)
-            found.epochs, found.epoch_seconds  # noqa: B018
+            found.epochs  # noqa: B018
             found.gradients("weight")
             found.signal("pre_std")
         except (*SENTENCES, ValueError) as error:

@@ -73,7 +73,6 @@ def test_what_is_unknown_is_neither_drawn_nor_black(logs):
         (figures.gradient_maps, 5),
         (figures.tail_maps, 5),
         (figures.learning_curves, 4),
-        (figures.train_times, 1),
         (figures.takeoffs, 9),
     ],
 )
@@ -122,13 +121,6 @@ def test_curves_go_on_to_the_end_of_the_longest_seed():
     for epoch, (low, high) in enumerate([(0.1, 0.1), (0.1, 0.3), (0.1, 0.5), (0.7, 0.7), (0.9, 0.9)]):
         heights = span[span[:, 0] == epoch, 1]
         assert (heights.min(), heights.max()) == pytest.approx((low, high))
-
-
-def test_times_are_those_of_training_epochs():
-    logs = [made_up("a", SPLINE, seed, seconds=s) for seed, s in enumerate((1.0, 2.0, 9.0))]
-    (axes,) = drawn(figures.train_times([*logs, made_up("b", seconds=0.5)]))
-    assert [bar.get_width() for bar in axes.patches] == [2.0, 0.5]  # epoch 0, which trains nothing, took 99
-    assert sorted(axes.lines[0].get_xdata()) == [1.0, 2.0, 9.0]
 
 
 def test_first_gradients_stand_beside_their_prediction(logs):
@@ -248,18 +240,7 @@ def test_decades_are_those_between_the_output_and_the_first_layer():
     assert "nan" not in figures.gradient_maps([log], "norm_gradient", "shape").sentence
 
 
-def test_curves_and_times_are_compared():
-    logs = [made_up("a", SPLINE, seed, seconds=s) for seed, s in enumerate((1.0, 2.0, 9.0))]
-    logs.append(made_up("b", SPLINE, seconds=0.8))
-    assert figures.train_times(logs).sentence.endswith("fastest experiment: a 2.5, b 1.0.")  # the median seed
-    assert "a 0.100 +- 0.000, b 0.100." in figures.learning_curves(logs).sentence
-
-
-def test_an_epoch_takes_what_the_fastest_tenth_take():
-    """Of 11 epochs of training one lies below, and what else ran beside the slow ones is no matter."""
-    flat = {key: values[:1] * 12 for key, values in FLAT.items()}
-    busy = made_up("busy", SPLINE, seconds=[0.1, 50.0, 9.0, 2.0, 70.0, 1.0, 8.0, 90.0, 6.0, 5.0, 4.0, 3.0], **flat)
-    assert busy.epoch_seconds == pytest.approx(2.0)
-    assert figures.train_times([busy, made_up("b", seconds=0.5)]).sentence.endswith(": busy 4.0, b 1.0.")
-    (axes,) = drawn(figures.train_times([busy]))
-    assert [bar.get_width() for bar in axes.patches] == [pytest.approx(2.0)]
+def test_accuracies_are_compared():
+    logs = [made_up("a", SPLINE, seed) for seed in range(3)]
+    logs.append(made_up("b", SPLINE))
+    assert "a 0.100 +- 0, b 0.100." in figures.learning_curves(logs).sentence
