@@ -222,7 +222,7 @@ def _band_of_failures(axes, failed, depths):
     low, high = scale.transform([low, high])
     axes.set_ylim(*scale.inverted().transform([low, low + (high - low) / (1 - height)]))
     across = axes.get_xaxis_transform()
-    axes.axhspan(1 - height, 1, transform=axes.transAxes, color="0.9", lw=0, zorder=0)
+    axes.add_patch(plt.Rectangle((0, 1 - height), 1, height, transform=axes.transAxes, fc="0.9", ec="none", zorder=0))
     for factor, layers, mark in failed:
         at = 1 - 0.05 * (depths.index(layers) + 0.6)
         axes.plot(factor, at, transform=across, ls="", ms=4.5, zorder=3, **mark)

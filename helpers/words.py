@@ -28,7 +28,7 @@ def mean(value, deviation, form=".3f", spread=None):
 
     form    of the mean, and of the deviation where `spread` is left out
     """
-    around = number(deviation, spread or form) if deviation else "0"
+    around = number(deviation, spread or form) if deviation > 1e-9 * abs(value) else "0"  # else it is of rounding
     return number(value, form) + (f" +- {around}" if np.isfinite(deviation) else "")
 
 

@@ -27,7 +27,7 @@ from helpers.figures import (
     STYLE,
     Picture,
     colour_scale,
-    line_style,
+    line_style_of,
     log_ticks,
     wrapped,
 )
@@ -527,7 +527,7 @@ def cuts(lines, quantity="loss", scale=None, *, name=None, title=""):
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.4, 3.6))
     for i, (label, panel) in enumerate(panels.items()):
-        style, lost = line_style(i), np.isnan(panel.values)
+        style, lost = line_style_of(panels, label), np.isnan(panel.values)
         text = f"{panel.title} (mean of {panel.repeats}, band of all)" if panel.repeats > 1 else panel.title
         axes.plot(panel.steps, np.clip(panel.values, -MOST, MOST), label=wrapped(text, 44), lw=1.6, **style)
         if panel.repeats > 1:

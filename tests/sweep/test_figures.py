@@ -35,11 +35,11 @@ def test_dead_runs_are_not_drawn_as_fast(known):
         assert len(uncertain) == ((share > 0) & (share < 1)).sum()
 
 
-def test_accuracy_map_shows_the_means_and_marks_divergence(known):
+def test_accuracy_map_shows_the_means_and_says_how_many_diverged(known):
     figure = figures.accuracy_map(known).figure
     relu, tanh = figure.axes[:2]
     assert [text.get_text() for text in relu.texts] == ["0.98", "0.53", "0.10", "0.10"]
-    assert [text.get_text() for text in tanh.texts] == ["0.92", "0.92", "0.10", "0.10 x"]
+    assert [text.get_text() for text in tanh.texts] == ["0.92", "0.92", "0.10", "1 of 2\ndiverged"]
 
 
 def test_accuracy_map_marks_who_crashed(known):
