@@ -42,6 +42,8 @@ def pixels(content):
 def true_and_written(figure):
     """The pixels of a figure as matplotlib draws them, and mode and pixels of the picture that is written."""
     drawn = io.BytesIO()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # which moves things by a hair at each drawing
     figure.savefig(drawn, format="png", bbox_inches="tight", pad_inches=0.06)
     return pixels(drawn.getvalue())[1], *pixels(figures.png(figures.Picture("p", figure, "")))
 
@@ -126,16 +128,14 @@ SIGHT = {
     "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
     "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
 }
-TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
-)
+TO_XYZ = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
 
 
 def lab(colour, sight):
     """CIE 1976 L*a*b* of a colour as it is seen."""
     rgb = np.array(to_rgb(colour))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    seen = TO_XYZ @ np.clip(np.array(SIGHT[sight]) @ linear, 0, 1) / (0.95047, 1, 1.08883)
+    seen = np.array(TO_XYZ) @ np.clip(np.array(SIGHT[sight]) @ linear, 0, 1) / (0.95047, 1, 1.08883)
     x, y, z = np.where(seen > 0.008856, np.cbrt(seen), 7.787 * seen + 16 / 116)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
@@ -160,7 +160,7 @@ def test_a_title_stands_over_the_middle_of_its_subplots():
 
 
 def test_a_line_far_below_all_others_does_not_squeeze_them():
-    figure, axes = figures.grid_of_subplots(3, 3, sharey=True)
+    _, axes = figures.grid_of_subplots(3, 3, sharey=True)
     for subplot, values in zip(axes, ([1.0, 10], [1e-2, 1], [1e-41, 1e-5]), strict=True):
         subplot.plot(values)
     figures.log_scale(axes)
@@ -170,7 +170,7 @@ def test_a_line_far_below_all_others_does_not_squeeze_them():
 
 
 def test_lines_that_are_all_low_keep_their_axis():
-    figure, axes = figures.grid_of_subplots(2, 2, sharey=True)
+    _, axes = figures.grid_of_subplots(2, 2, sharey=True)
     for subplot in axes:
         subplot.plot([1e-31, 1])
     figures.log_scale(axes)

@@ -98,6 +98,25 @@ def test_pictures_name_the_best_and_the_worst(study):
     plt.close("all")
 
 
+def test_a_factor_that_failed_stands_in_the_band_above(study):
+    """Factor 1 at 8 layers never learned: it has no epochs, and a point all the same, above all that have."""
+    table = he_factor.runs_by_factor(study)
+    figure = he_factor.effect_of_the_factor(
+        table, {"epochs_to_95": ("epochs", "linear"), "seed": ("seed", "linear")}
+    ).figure
+    epochs, seeds = figure.axes
+    (band,) = epochs.patches
+    (mark,) = [line for line in epochs.lines if line.get_transform() != epochs.transData]
+    assert mark.get_xdata() == [1.0]
+    figure.canvas.draw()
+    ((_, height),) = epochs.transAxes.inverted().transform(mark.get_transform().transform(mark.get_xydata()))
+    assert band.get_y() < height < 1
+    highest = table.epochs_to_95.max()
+    assert epochs.transAxes.inverted().transform(epochs.transData.transform((1, highest)))[1] < band.get_y()
+    assert mark.get_color() == he_factor.style(1)["color"]  # that of 8 layers
+    assert (len(seeds.patches), [text.get_text() for text in epochs.texts]) == (0, ["never learned, or diverged"])
+
+
 def test_layer_averages_are_drawn(study):
     grid = np.reshape(he_factor.layer_averages(study).figure.axes, (3, 2))
     assert [axes.get_title() for axes in grid[0]] == ["3 layers", "8 layers"]

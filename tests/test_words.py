@@ -39,6 +39,17 @@ def test_every_way_to_say_numbers_leaves_the_exponent_out():
     assert words.median([2137.4], ".2g")[0] == "2,100"
 
 
+def test_what_is_not_0_does_not_read_as_0_and_no_0_has_a_sign():
+    assert words.number(0.0003, ".3f") == "0.0003"
+    assert words.number(-0.3, ".0f") == "-0.3"
+    assert words.number(-0.0, ".0f") == "0"
+    assert words.number(0.0, ".3f") == "0.000"
+    assert words.mean(0.978, 0.00034) == "0.978 +- 0.0003"
+    assert words.mean(0.978, 0.0) == "0.978 +- 0"
+    assert words.mean_of([0.1, 0.1, 0.1]) == "0.100 +- 0"  # its deviation is 2e-17, of rounding
+    assert words.listed(["2.5", "3", "4"]) == "2.5, 3 and 4"
+
+
 def test_a_mean_has_its_spread_where_there_is_one():
     assert words.mean(0.9849, 0.00707) == "0.985 +- 0.007"
     assert words.mean(0.9849, NAN) == "0.985"

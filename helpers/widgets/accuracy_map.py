@@ -65,7 +65,7 @@ class AccuracyGrid(widgets.VBox):
             if (label or BLANK) != button.description:
                 with button.hold_sync():  # one message a cell
                     button.description = label or BLANK
-                    button.tooltip = _tooltip(cell, label)
+                    button.tooltip = _tooltip(cell, value, cell in diverged)
                     button.style = self._style(value)
 
     def on_click(self, callback):
@@ -83,7 +83,7 @@ class AccuracyGrid(widgets.VBox):
 
     def _button(self, cell):
         button = widgets.Button(
-            description=BLANK, tooltip=_tooltip(cell, ""), layout=self._layout, style=self._style(None)
+            description=BLANK, tooltip=_tooltip(cell, None, False), layout=self._layout, style=self._style(None)
         )
         button.add_class("accuracy-cell")
         button.on_click(lambda _: self._tell(cell))
@@ -113,9 +113,11 @@ class AccuracyGrid(widgets.VBox):
         return widgets.HBox([names, widgets.VBox([head, cells])])
 
 
-def _tooltip(cell, label):
+def _tooltip(cell, value, diverged):
     activation, init, layers = cell
-    return f"{activation}, {init}, {layers} layers: {label or 'no accuracy yet'}"
+    known = [] if value is None else [f"{value:.2f}"]
+    known += ["a run diverged"] if diverged else []
+    return f"{activation}, {init}, {layers} layers: {', '.join(known) or 'no accuracy yet'}"
 
 
 def _readable_on(colour):

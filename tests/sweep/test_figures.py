@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from known_sweep import CELLS, EPOCHS, ODD, sweep_of
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from helpers import records
 from helpers.config import Run
-from helpers.figures import save
+from helpers.figures import save, style_of
 from helpers.sweep import figures
 
 
@@ -33,6 +34,62 @@ def test_dead_runs_are_not_drawn_as_fast(known):
         share = known.select(activation=activation).groupby(["init", "layers"]).learned.mean()
         assert len(low) == (share > 0).sum()
         assert len(uncertain) == ((share > 0) & (share < 1)).sum()
+
+
+def places(axes, style):
+    """The points that are drawn in a colour and marker, as (x, y)."""
+    lines = [line for line in axes.lines if (line.get_color(), line.get_marker()) == (style["color"], style["marker"])]
+    return {(x, y) for line in lines for x, y in zip(*line.get_data(), strict=True) if np.isfinite(y)}
+
+
+def test_points_stand_at_their_depth_and_who_never_learned_in_rows_above(known):
+    """Of every cell one point: at its mean epochs, or above all epochs, where no two inits share a place."""
+    inits = known.config["init_types"]
+    for axes, activation in zip(figures.epochs_to_95(known).figure.axes, ("relu", "tanh"), strict=True):
+        above = []
+        for init in inits:
+            points = places(axes, style_of(inits, init))
+            assert {x for x, _ in points} == set(known.config["layers_list"])
+            epochs = known.select(activation=activation, init=init).groupby("layers").epochs_to_95.mean()
+            for x, y in points:
+                assert y == epochs[x] if epochs.notna()[x] else EPOCHS < y < axes.get_ylim()[1]
+            above += [(x, y) for x, y in points if y > EPOCHS]
+        assert len(set(above)) == len(above)
+
+
+@pytest.mark.parametrize(("draw", "columns"), [("accuracy_against_depth", 2), ("epochs_to_95", 1)])
+def test_a_sweep_of_one_depth_has_a_row_an_init(tmp_path, draw, columns):
+    cells = {(name, init, 5): (0.9, 0.7) if init == "critical" else (0.1, 0.1)
+             for name in ("relu", "tanh") for init in ("zero", "critical")}  # fmt: skip
+    results = sweep_of(tmp_path, cells)
+    relu, tanh = getattr(figures, draw)(results).figure.axes[:2]
+    for axes in (relu, tanh):
+        drawn = [line for line in axes.lines if line.get_marker() != "None"]
+        assert len(drawn) == columns
+        for line, column in zip(drawn, ("final_train_acc", "final_test_acc"), strict=False):
+            x, y = line.get_data()
+            mean = results.summary[results.summary.activation == "relu"].groupby("init", sort=False)
+            expected = mean[column if columns == 2 else "epochs_to_95"].mean().astype(float)
+            np.testing.assert_allclose(x, [expected["zero"], expected["critical"]])
+            np.testing.assert_array_equal(np.round(y), [0, 1])
+    assert [text.get_text() for text in relu.texts] == (["never learned"] if columns == 1 else [])
+
+
+def test_an_init_has_its_colour_whatever_else_the_sweep_holds(tmp_path):
+    """Read from the pixels: `critical` alone beside `zero`, and as the third of three."""
+    for inits in (("critical", "zero"), ("zero", "he_normal", "critical")):
+        cells = {("tanh", init, depth): (0.95,) if init == "critical" else (0.1,) for init in inits for depth in (3, 9)}
+        path = save(figures.accuracy_against_depth(sweep_of(tmp_path / inits[0], cells)), tmp_path / inits[0])
+        with Image.open(path) as image:
+            upper = np.asarray(image.convert("RGB"))[
+                : image.height // 4, : image.width // 2
+            ]  # where accuracies are high
+        seen = {
+            init: (upper == np.round(255 * np.array(to_rgb(style_of([init], init)["color"])))).all(axis=-1).sum()
+            for init in ("critical", "he_normal", "zero")
+        }
+        assert seen["critical"] > 20
+        assert seen["he_normal"] == seen["zero"] == 0
 
 
 def test_accuracy_map_shows_the_means_and_says_how_many_diverged(known):

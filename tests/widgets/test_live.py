@@ -8,6 +8,7 @@ import threading
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -217,6 +218,16 @@ def test_a_diverged_run_gets_an_x_and_curves_that_end(tmp_path):
     row = diverged.iloc[0]
     assert labels(panel)[row.activation, row.init, row.layers] == "x"
     panel.choose((row.activation, row.init, row.layers))
+
+
+def test_gradients_before_training_and_now_have_two_colours():
+    history = pd.DataFrame({"epoch": [0, 1], "grad_norm_0": [1e-3, 0.5], "grad_norm_1": [1.0, 0.7]})
+    axes = live.Figure().subplots()
+    live._draw_gradients(axes, history, "#0072B2", first=True)
+    before, now = axes.lines
+    assert (before.get_label(), now.get_label()) == ("before training", "epoch 1")
+    assert (list(before.get_ydata()), list(now.get_ydata())) == ([1e-3, 1.0], [0.5, 0.7])
+    assert (before.get_color(), now.get_color()) == (live.BEFORE_TRAINING, "#0072B2")
 
 
 # ---- what fails in the panel
