@@ -19,7 +19,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from helpers import files
+from helpers import files, notebooks
 
 # The first seven: Okabe & Ito 2008, "Color Universal Design". Their yellow is hard to see on white, so the other five
 # are chosen to be as far as can be from all before them, to eyes without red or without green receptors as well.
@@ -144,6 +144,20 @@ def show(picture, folder):
 
     path = save(picture, folder)
     display.display(display.Image(filename=path), display.Markdown(picture.sentence))
+
+
+def show_folded(pictures, folder, summary):
+    """Save pictures as `save` does, and show them with their sentences behind one line, to be opened by a click.
+
+    summary  what that line says, as "The same for relu and gelu"; nothing is shown where there is no picture
+    """
+    from IPython import display
+
+    shown = [
+        (picture.name.replace("_", " "), save(picture, folder).read_bytes(), picture.sentence) for picture in pictures
+    ]
+    if shown:
+        display.display(display.Markdown(notebooks.folded(shown, summary)))
 
 
 def grid_of_subplots(n, columns, width=3.0, height=2.3, **kwargs):

@@ -1,6 +1,7 @@
 """Notebooks as plain data, read without nbformat, which takes half a second to import."""
 
 import base64
+import html
 import json
 import os
 import re
@@ -72,7 +73,21 @@ def code_cells(notebook):
 # ---- pictures
 
 PICTURES = ("png", "gif")  # kinds of them
-LINKED = re.compile(r"!\[[^\]]*\]\(([^()\s]+)\)")  # a text that is the link to a picture, and nothing else
+MARKDOWN = "text/markdown"
+LINKED = re.compile(r"^!\[([^\]\n]*)\]\(([^()\s]+)\)$", re.MULTILINE)  # a line that shows a picture, and nothing else
+INLINE = "data:image/png;base64,"  # a picture whose bytes stand where its address would
+
+
+def folded(pictures, summary):
+    """Markdown that shows pictures once its `summary` is clicked, for JupyterLab and a repository's web page alike.
+
+    pictures  of PNG, each (what it shows in a few words, its bytes, the sentence under it)
+    """
+    shown = [
+        f"![{re.sub(r'[][<>&]', ' ', alt)}]({INLINE}{base64.b64encode(png).decode()})\n\n{said}\n"
+        for alt, png, said in pictures
+    ]
+    return "\n".join([f"<details>\n<summary>{html.escape(summary)}</summary>\n", *shown, "</details>"])
 
 
 def shown_pictures(path, notebook):
@@ -84,9 +99,16 @@ def shown_pictures(path, notebook):
         for output in cell["outputs"]:
             data = output.get("data", {})
             yield from ((i, content) for _, content in _held(data))
-            linked = LINKED.fullmatch("".join(data.get("text/markdown", "")))
-            if linked and is_relative(linked[1]) and (file := Path(path).parent / unquote(linked[1])).is_file():
-                yield i, file.read_bytes()
+            for _, target in LINKED.findall("".join(data.get(MARKDOWN, ""))):
+                if target.startswith(INLINE):
+                    yield i, _inline(target)
+                elif is_relative(target) and (file := Path(path).parent / unquote(target)).is_file():
+                    yield i, file.read_bytes()
+
+
+def _inline(target):
+    """The bytes of a picture that `folded` wrote. Raises ValueError for what is no base64."""
+    return base64.b64decode(target.removeprefix(INLINE), validate=True)
 
 
 def _held(data):
@@ -109,15 +131,26 @@ def link_pictures(path):
     found = sorted(picture.relative_to(folder) for kind in PICTURES for picture in folder.rglob(f"figures/*.{kind}"))
     seen = [picture for picture in found if not any(part[0] == "." for part in picture.parts)]
     by_content = {(folder / picture).read_bytes(): picture for picture in reversed(seen)}
+
+    def link(found):
+        nonlocal linked
+        alt, target = found.groups()
+        if not target.startswith(INLINE) or (content := _inline(target)) not in by_content:
+            return found[0]
+        linked += 1
+        return f"![{alt}]({quote(by_content[content].as_posix())})"
+
     for data in (output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])):
         try:
             held = list(_held(data))
+            if INLINE in (text := "".join(data.get(MARKDOWN, ""))):
+                data[MARKDOWN] = LINKED.sub(link, text)
         except ValueError as error:
             raise ValueError(f"{path} cannot be read as a notebook: a picture in it is no base64 ({error})") from error
         for form, content in held:
-            if content in by_content and "text/markdown" not in data:
+            if content in by_content and MARKDOWN not in data:
                 picture = by_content[content]
-                data["text/markdown"] = f"![{picture.stem.replace('_', ' ')}]({quote(picture.as_posix())})"
+                data[MARKDOWN] = f"![{picture.stem.replace('_', ' ')}]({quote(picture.as_posix())})"
                 del data[form]
                 linked += 1
     if linked:

@@ -379,20 +379,24 @@ def test_a_published_notebook_links_the_pictures_that_lie_beside_it(results, cap
     kinds = ("image/png", "image/gif", "image/png", "image/png")
     data = [{kind: base64.b64encode(content).decode()} for kind, content in zip(kinds, contents, strict=True)]
     data += [{"text/markdown": "As ![here](figures/b.gif) is seen."}, {"text/plain": "1"}]
+    folded = [("first one", contents[0], "Its sentence."), ("of none", contents[2], "Another.")]
+    data += [{"text/markdown": notebooks.folded(folded, "Two more")}]
     cells = [v4.new_markdown_cell("# \N{GREEK SMALL LETTER PHI}")]
     cells += [v4.new_code_cell("", outputs=[v4.new_output("display_data", given)]) for given in data]
     for place in ("b", "local/a"):
         nbformat.write(v4.new_notebook(cells=cells), results / place / "run.ipynb")
     own, path = (results / "local/a/run.ipynb").read_bytes(), results / "b" / "run.ipynb"
     shown = list(notebooks.shown_pictures(path, notebooks.read_notebook(path)))
-    assert shown == list(enumerate(contents, 1))
+    assert shown == [*enumerate(contents, 1), (7, contents[0]), (7, contents[2])]
     assert packed.main(["pack"]) == 0
     assert list(notebooks.shown_pictures(path, notebooks.read_notebook(path))) == shown
     after = nbformat.read(path, as_version=4)
     nbformat.validate(after)
     first, second = "![a 50%](deep/figures/a_50%25.png)", "![b](deep/figures/b.gif)"
     linked = [cell.outputs[0].data.get("text/markdown") for cell in after.cells[1:]]
-    assert linked == [first, second, None, first, data[4]["text/markdown"], None]
+    assert linked[:6] == [first, second, None, first, data[4]["text/markdown"], None]
+    begin, end = "<details>\n<summary>Two more</summary>\n\n", "\n\nIts sentence.\n\n![of none](data:image/png;base64,"
+    assert linked[6].startswith(f"{begin}![first one](deep/figures/a_50%25.png){end}")
     assert after.cells[3].outputs[0].data == data[2]
     assert [cell.source for cell in after.cells] == [cell.source for cell in cells]
     written = path.stat().st_mtime_ns
