@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     # 0: the ground: no study, no network
     "rooms words elsewhere checks trials usual_torch float32_products graphs files sources notebooks packed compiled "
-    "progress signals meshes quadrature lanes figures vendored",
+    "progress sections signals meshes quadrature lanes figures vendored",
     # 1: what varies, what stays
     "axes activations initializers data checksums manifests records summaries config",
     # 2: networks and how they train

@@ -137,6 +137,16 @@ def sampled(activation, sigma_w2, sigma_b2, layers, width, inputs, seed=0):
     return {"q": squares, "distance": 1 - products / squares, "backward": norms / norms[-1]}
 
 
+def scales_in_words(activation, sigma_w2, sigma_b2):
+    """Where variance and correlation of a network with all layers alike arrive, and over how many layers."""
+    point, scales = (found(activation, sigma_w2, sigma_b2) for found in (theory.fixed_point, theory.depth_scales))
+    stable = "stable" if point.stable else "not stable"
+    return (
+        f"q* = {point.q:.4g} ({stable}, chi_parallel {point.chi_parallel:.4g}); xi_q = {scales.xi_q:.4g}, "
+        f"xi_c = {scales.xi_c:.4g}; two inputs arrive at a correlation of {scales.c:.4g}"
+    )
+
+
 def in_training(activation, sigma_w2, sigma_b2, layers, moments, training):
     """(sentence, Outlook): whether a network with all layers alike will leave its plateau, and which limit binds.
 

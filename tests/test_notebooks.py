@@ -22,6 +22,7 @@ from helpers.batch.run import main, read_jobs
 from helpers.config import SweepConfig
 from helpers.landscape_study import log as landscapes
 from helpers.landscape_study.settings import study_settings
+from helpers.notebooks import read_notebook, shown_pictures
 from helpers.path_study import log as paths
 from helpers.path_study.settings import cells_of
 from helpers.path_study.settings import study_settings as path_settings
@@ -122,6 +123,26 @@ def test_a_refused_config_leaves_the_other_sweep_alone(tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in save_dir.rglob("*")} == before
 
 
+def test_the_answers_to_the_exercises_are_what_comes_out(tmp_path, capsys):
+    """What is printed is computed anew; the two networks that should learn are trained, in fewer epochs."""
+    text = "\n".join(
+        cell["source"] for cell in read_notebook(ROOT / "run.ipynb")["cells"] if "<details>" in cell["source"]
+    )
+    assert text.count("<details>") == text.count("</details>") == text.count("<summary>Answer</summary>") == 3
+    given = {}
+    for code in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        exec(code, given)  # the answers are ours
+        stated = re.findall(r"^# (.*)$", code, re.MULTILINE)
+        assert capsys.readouterr().out.splitlines() == stated
+        name = given.get("CONFIG", {}).get("save_dir", "").rpartition("/")[2]
+        if name and name in code:
+            config = {**given["CONFIG"], "num_epochs": 8, "save_dir": str(tmp_path / name)}
+            Sweep({**config, "lr": config.get("lr", [0.05])[-1]}).run(lambda event: None)
+            summary = records.load_sweep(tmp_path / name).summary
+            assert len(summary) == {"sigmoid_critical": 2, "xavier_50": 1}[name]
+            assert records.has_left(summary).all()
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
 def test_notebooks_have_parameters_and_no_outputs(notebook):
     assert notebook_parameters(notebook)
@@ -148,7 +169,9 @@ def run_small(folder, notebook, parameters):
 
 
 def pictures(outputs):
-    return [output for output in outputs if "image/png" in output.get("data", {})]
+    """The PNGs that are shown, folded ones too."""
+    shown = shown_pictures("", {"cells": [{"outputs": outputs}]})
+    return [content for _, content in shown if content.startswith(b"\x89PNG")]
 
 
 def printed(outputs):

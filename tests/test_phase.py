@@ -45,6 +45,13 @@ def test_the_plane_of_functions_with_kinks_and_jumps(activation):
         assert (found["xi_c"][0, j], found["c"][0, j]) == pytest.approx((scales.xi_c, scales.c), rel=5e-3)
 
 
+def test_the_scales_in_words_are_those_of_a_linear_network():
+    """Of variance 1/4 without biases: each layer leaves a quarter, of the signal and of what two inputs differ by."""
+    said = phase.scales_in_words("linear", 0.25, 0.0)
+    assert said.startswith("q* = 0 (stable, chi_parallel 0.25); xi_q = 0.7213, xi_c = ")
+    assert phase.scales_in_words("tanh", 0.25, 0.0).endswith("xi_c = 0.7213; two inputs arrive at a correlation of 1")
+
+
 def test_what_is_computed_is_what_was_published():
     table = phase.published()
     off = (table.computed / table.published - 1).abs()
