@@ -27,8 +27,10 @@ def at_the_fixed_point(ensemble):
         return UNKNOWN
     phi, sigma_w2, sigma_b2 = ensemble.activation, ensemble.sigma_w2, ensemble.sigma_b2
     try:
-        q = theory.fixed_point(phi, sigma_w2, sigma_b2).q
-        chi1 = float(theory.chi1(phi, min(q, theory.GRID[-1]), sigma_w2))  # of a signal that grows: far out
+        point = theory.fixed_point(phi, sigma_w2, sigma_b2)
+        grows = point.q in (0.0, np.inf) and point.chi_parallel > 1  # without end; chi1 is then that of large signals
+        q = np.inf if grows else point.q
+        chi1 = float(theory.chi1(phi, min(q, theory.GRID[-1]), sigma_w2))
         xi_c = theory.depth_scales(phi, sigma_w2, sigma_b2).xi_c
     except ConfigError:  # an activation that grows too fast has none of them
         return {**UNKNOWN, "sigma_w2": sigma_w2}

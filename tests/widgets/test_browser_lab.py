@@ -233,3 +233,11 @@ def test_the_panel_in_every_state_of_a_sweep(lab, tmp_path):
     lab.page.screenshot(path=tmp_path / "finished.png")
     lab.nothing_went_wrong()
     assert (lab.folder / "sweep" / "figures" / "accuracy_map.png").exists()
+
+    # ---- pictures that matter less lie behind a line
+    folded = lab.page.locator(f"{OUTPUT} details").first
+    picture = folded.locator("img").first
+    assert not picture.is_visible()
+    folded.locator("summary").click()
+    lab.wait_for(picture.is_visible, "a folded picture")
+    lab.wait_for(lambda: picture.evaluate("image => image.naturalWidth") > 200, "its pixels")
