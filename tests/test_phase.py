@@ -45,11 +45,16 @@ def test_the_plane_of_functions_with_kinks_and_jumps(activation):
         assert (found["xi_c"][0, j], found["c"][0, j]) == pytest.approx((scales.xi_c, scales.c), rel=5e-3)
 
 
-def test_the_scales_in_words_are_those_of_a_linear_network():
-    """Of variance 1/4 without biases: each layer leaves a quarter, of the signal and of what two inputs differ by."""
-    said = phase.scales_in_words("linear", 0.25, 0.0)
-    assert said.startswith("q* = 0 (stable, chi_parallel 0.25); xi_q = 0.7213, xi_c = ")
-    assert phase.scales_in_words("tanh", 0.25, 0.0).endswith("xi_c = 0.7213; two inputs arrive at a correlation of 1")
+def test_the_scales_in_words_are_those_of_the_iterated_map():
+    w, b, q = 1.2, 0.3, 1.0
+    for _ in range(200):
+        q = float(theory.variance_map("tanh", q, w, b))
+    slope = (theory.variance_map("tanh", q + 1e-4, w, b) - theory.variance_map("tanh", q - 1e-4, w, b)) / 2e-4
+    xi_q, xi_c = -1 / np.log(slope), -1 / np.log(theory.chi1("tanh", q, w))
+    assert phase.scales_in_words("tanh", w, b) == (
+        f"q* = {q:.4g} (stable, chi_parallel {slope:.4g}); xi_q = {xi_q:.4g}, xi_c = {xi_c:.4g}; "
+        "two inputs arrive at a correlation of 1"
+    )
 
 
 def test_what_is_computed_is_what_was_published():
