@@ -241,7 +241,7 @@ def test_splines_logs_gradients_and_answers_its_questions(tmp_path):
     save_dir = tmp_path / "results"
     parameters = {"COMMON": common, "EXPERIMENTS": given, "save_dir": str(save_dir)}
     outputs = run_small(tmp_path, "notebooks/splines.ipynb", parameters)
-    assert len(pictures(outputs)) == 1 + 4 + 2 + 1 + 2 == len(list((save_dir / "figures").glob("*.png")))
+    assert len(pictures(outputs)) == 1 + 4 + 1 + 1 + 2 == len(list((save_dir / "figures").glob("*.png")))
     table = pd.read_csv(save_dir / "outcomes.csv")
     assert sorted(zip(table.experiment, table.seed, strict=True)) == sorted((name, i) for name in given for i in (0, 1))
     assert (table.epochs == 2).all()
