@@ -24,7 +24,9 @@ from hypothesis import given, settings
 from nbformat import v4
 from PIL import Image
 
-from helpers import figures, gallery, packed
+from helpers import figures, packed
+from helpers.gallery import markdown, pages, studies
+from helpers.gallery.__main__ import main
 from helpers.notebooks import link_pictures
 from helpers.sweep import Sweep
 
@@ -94,7 +96,7 @@ def published(tmp_path_factory):
     (root / "bench/manifest.json").write_text(json.dumps(manifest))
     draw(root / "local", "mine", "Mine.")
     (root / "empty").mkdir()
-    assert gallery.main([str(root)]) == 0
+    assert main([str(root)]) == 0
     return root
 
 
@@ -122,7 +124,7 @@ class Reader(HTMLParser):
 
 
 def test_every_study_has_a_page_and_the_users_own_has_none(published):
-    assert {path.relative_to(published).as_posix() for path in gallery.pages(published)} == {
+    assert {path.relative_to(published).as_posix() for path in pages.pages(published)} == {
         "README.md",
         "wide/README.md",
         "apart/README.md",
@@ -222,12 +224,12 @@ def test_without_logs_it_is_unknown_who_crashed(published, tmp_path):
     lines = [line.split(",") for line in path.read_text().splitlines()]
     gone = [lines[0].index(name) for name in ("left_plateau", "crashed")]
     path.write_text("".join(",".join(v for i, v in enumerate(line) if i not in gone) + "\n" for line in lines))
-    known = gallery.pages(copy)[copy / "wide/README.md"]
+    known = pages.pages(copy)[copy / "wide/README.md"]
     assert "| **all** | 8 |" in known
     assert "unknown" not in known
     shutil.rmtree(copy / "wide/runs")
     all_of_it = "| **all** | 8 | unknown | 0 | unknown | 0 |"
-    assert all_of_it in gallery.pages(copy)[copy / "wide/README.md"]
+    assert all_of_it in pages.pages(copy)[copy / "wide/README.md"]
 
 
 def test_a_page_says_where_its_numbers_come_from(published):
@@ -249,9 +251,9 @@ def test_an_unfinished_sweep_is_marked_as_one(published, tmp_path):
     (copy / "wide/runs.json").unlink()  # which knows the summary
     lines = (copy / "wide/summary.csv").read_text().splitlines(keepends=True)
     (copy / "wide/summary.csv").write_text("".join(lines[:4]))
-    assert "digits, only 3 of 8 runs, " in gallery.pages(copy)[copy / "wide/README.md"]
+    assert "digits, only 3 of 8 runs, " in pages.pages(copy)[copy / "wide/README.md"]
     (copy / "wide/summary.csv").write_text(lines[0])
-    assert "0 of 8 runs" in gallery.pages(copy)[copy / "wide/README.md"]
+    assert "0 of 8 runs" in pages.pages(copy)[copy / "wide/README.md"]
 
 
 def test_the_same_files_give_the_same_bytes(published, tmp_path, monkeypatch):
@@ -259,27 +261,27 @@ def test_the_same_files_give_the_same_bytes(published, tmp_path, monkeypatch):
     shutil.copytree(published.parent / "apart", tmp_path / "apart")
     for path in sorted(copy.rglob("*"), reverse=True):
         os.utime(path, (0, 0))
-    there, here = (sorted(texts.items()) for texts in (gallery.pages(copy), gallery.pages(published)))
+    there, here = (sorted(texts.items()) for texts in (pages.pages(copy), pages.pages(published)))
     assert [text for _, text in there] == [text for _, text in here]
     monkeypatch.chdir(copy)
-    assert sorted(gallery.pages(".").values()) == sorted(text for _, text in here)
+    assert sorted(pages.pages(".").values()) == sorted(text for _, text in here)
 
 
 def test_what_has_changed_is_stale_until_it_is_written(published, tmp_path, capsys):
     copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
-    assert gallery.main([str(copy), "--check"]) == 0
+    assert main([str(copy), "--check"]) == 0
     assert "all pages are up to date" in capsys.readouterr().out
 
     draw(copy / "wide", "z_first", "It has another sentence now.")
     (copy / "bench/README.md").unlink()
-    assert {copy / "wide/README.md", copy / "bench/README.md"} <= set(gallery.stale(copy))
-    assert copy / "apart/README.md" not in gallery.stale(copy)
-    assert gallery.main([str(copy), "--check"]) == 1
+    assert {copy / "wide/README.md", copy / "bench/README.md"} <= set(pages.stale(copy))
+    assert copy / "apart/README.md" not in pages.stale(copy)
+    assert main([str(copy), "--check"]) == 1
     assert "wide/README.md is stale" in capsys.readouterr().out
     assert not (copy / "bench/README.md").exists()
 
-    assert gallery.main([str(copy)]) == 0
-    assert not gallery.stale(copy)
+    assert main([str(copy)]) == 0
+    assert not pages.stale(copy)
     assert "It has another sentence now." in Reader(copy / "wide/README.md").text
 
 
@@ -288,11 +290,11 @@ def test_a_picture_without_a_sentence_is_shown_and_reported(published, tmp_path,
     figure, _ = plt.subplots(figsize=(1, 1))
     figure.savefig(copy / "wide/figures/mute.png")
     plt.close(figure)
-    assert gallery.main([str(copy)]) == 0
+    assert main([str(copy)]) == 0
     assert "mute" in [name for name, _ in Reader(copy / "wide/README.md").pictures]
-    assert gallery.silent(gallery.find_studies(copy)) == [copy / "wide/figures/mute.png"]
+    assert pages.silent(pages.find_studies(copy)) == [copy / "wide/figures/mute.png"]
     capsys.readouterr()
-    assert gallery.main([str(copy), "--check"]) == 1
+    assert main([str(copy), "--check"]) == 1
     assert "mute.png carries no sentence" in capsys.readouterr().out
 
 
@@ -310,33 +312,33 @@ DAMAGES = {
 def test_a_damaged_file_is_reported_and_left_out(published, tmp_path, capsys, name):
     copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
     (copy / name).write_bytes(DAMAGES[name])
-    assert gallery.main([str(copy)]) == 1
+    assert main([str(copy)]) == 1
     errors = capsys.readouterr().err
     assert f"{copy / name}" in errors
     assert "is left out" in errors
     assert "apart" in Reader(copy / "README.md").text
     links = Reader(copy / "README.md").links
     assert name.startswith(("wide/m", "bench/m")) or not [link for link in links if link.endswith(name)]
-    assert gallery.main([str(copy), "--check"]) == 1
+    assert main([str(copy), "--check"]) == 1
     assert "is left out" in capsys.readouterr().out
 
 
 def test_logs_that_git_ignores_are_not_linked(published, tmp_path):
     copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
     subprocess.run(["git", "init", "--quiet", copy.parent], check=True)
-    assert "wide/runs/" in gallery.pages(copy)[copy / "README.md"]
+    assert "wide/runs/" in pages.pages(copy)[copy / "README.md"]
     (copy.parent / ".gitignore").write_text("/results/wide/runs/\n")
-    ignored = gallery.pages(copy)
+    ignored = pages.pages(copy)
     assert "wide/runs/" not in ignored[copy / "README.md"]
     shutil.rmtree(copy / "wide/runs")
-    assert gallery.pages(copy) == ignored
+    assert pages.pages(copy) == ignored
 
 
 def test_packed_runs_are_linked_and_the_line_that_reads_one_does(published, tmp_path, monkeypatch, capsys):
     copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
     tables = {path.name: pd.read_csv(path) for path in (copy / "wide" / "runs").iterdir()}
     packed.pack(copy / "wide" / "runs")
-    gallery.main([str(copy)])
+    main([str(copy)])
     page = copy / "wide" / "README.md"
     assert {"runs.tar.xz"} == {link for link in Reader(page).links if "runs" in link}
     assert not links_that_lead_nowhere(page)
@@ -348,32 +350,32 @@ def test_packed_runs_are_linked_and_the_line_that_reads_one_does(published, tmp_
     again = copy / "wide" / "runs"
     again.mkdir()
     (again / name).write_bytes(packed.read(again / name))  # beside the archive, as while a sweep grows
-    both = gallery.pages(copy)[page]
+    both = pages.pages(copy)[page]
     assert "The CSV of each of 8 runs" in both
     assert "The CSV of 1 of 8 runs" in both
     assert f"runs/{name}" in both
     packed.pack_of(again).write_bytes(b"PK")
     capsys.readouterr()
-    assert gallery.main([str(copy), "--check"]) == 1
+    assert main([str(copy), "--check"]) == 1
     assert "runs.tar.xz is left out" in capsys.readouterr().out
     (copy.parent / ".gitignore").write_text("/results/wide/runs*\n")
     subprocess.run(["git", "init", "--quiet", copy.parent], check=True)
-    assert "runs.tar.xz" not in gallery.pages(copy)[page]
+    assert "runs.tar.xz" not in pages.pages(copy)[page]
 
 
 def test_a_picture_keeps_its_sentence_wherever_it_goes(tmp_path):
     moved = shutil.copy(draw(tmp_path, "one", ODD), tmp_path / "moved.png")
-    assert gallery.sentence_of(moved) == ODD
+    assert studies.sentence_of(moved) == ODD
 
 
 def test_plain_text_reads_as_it_was_written():
     for text in (ODD, "# 1", "a_b_c", "1. one", "\\*", "| a | b |", "<b>", "![x](y)"):
-        rendered = mistune.create_markdown(escape=False, plugins=["table", "math"])(gallery.plain(f"x {text}"))
+        rendered = mistune.create_markdown(escape=False, plugins=["table", "math"])(markdown.plain(f"x {text}"))
         assert html.unescape(rendered) == f"<p>x {text}</p>\n"
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path, capsys):
-    assert gallery.main([str(tmp_path / "nowhere")]) == 2
+    assert main([str(tmp_path / "nowhere")]) == 2
     assert "there is no folder" in capsys.readouterr().err
 
 
@@ -383,11 +385,11 @@ def test_a_folder_that_is_not_there_is_one_sentence(tmp_path, capsys):
 @pytest.fixture(scope="module")
 def of_the_repository():
     """The studies that are published with the repository."""
-    return gallery.find_studies(ROOT / "results")
+    return pages.find_studies(ROOT / "results")
 
 
 def test_published_pages_are_up_to_date(of_the_repository):
-    stale = [path.relative_to(ROOT).as_posix() for path in gallery.stale(ROOT / "results", of_the_repository)]
+    stale = [path.relative_to(ROOT).as_posix() for path in pages.stale(ROOT / "results", of_the_repository)]
     assert not stale, f"run make gallery: {', '.join(stale)} would be written differently now"
 
 
@@ -397,7 +399,7 @@ def test_published_links_exist(of_the_repository):
 
 
 def test_published_pictures_carry_a_sentence(of_the_repository):
-    silent = [path.relative_to(ROOT).as_posix() for path in gallery.silent(of_the_repository)]
+    silent = [path.relative_to(ROOT).as_posix() for path in pages.silent(of_the_repository)]
     assert not silent, f"their notebooks must run again: {', '.join(silent)}"
 
 
@@ -416,10 +418,10 @@ def test_pictures_of_a_folder_without_a_sweep_are_shown_with_its_notebook(tmp_pa
     (folder / "outcomes.csv").write_text("a,b\n1,2\n")
     if linked:
         assert link_pictures(folder / "part.ipynb") == 2
-    (study,) = gallery.find_studies(tmp_path / "results")
+    (study,) = pages.find_studies(tmp_path / "results")
     assert study.sections == {"1 Seen": [moving, picture], "More pictures": [mute]}
-    assert gallery.silent([study]) == []
-    page = gallery.pages(tmp_path / "results")[study.page]
+    assert pages.silent([study]) == []
+    page = pages.pages(tmp_path / "results")[study.page]
     assert "Curves of a part." in page
     assert "part/figures/moving.gif)\n\nThey move \N{RIGHTWARDS ARROW} there." in page
     assert "part/outcomes.csv" in page
@@ -431,7 +433,7 @@ def test_pictures_of_a_folder_without_a_sweep_are_shown_with_its_notebook(tmp_pa
 @pytest.mark.parametrize("name", ["wide/manifest.json", "bench/manifest.json", "wide/run.ipynb"])
 def test_no_wrong_type_in_a_file_ends_the_gallery(published, tmp_path, monkeypatch, name):
     """What is damaged is left out with a sentence; the other studies have their pages."""
-    monkeypatch.setattr(gallery, "_seen_by_others", Path.exists)  # git would be asked each time
+    monkeypatch.setattr(studies, "_seen_by_others", Path.exists)  # git would be asked each time
     copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
     content = json.loads((copy / name).read_text())
 
@@ -439,8 +441,8 @@ def test_no_wrong_type_in_a_file_ends_the_gallery(published, tmp_path, monkeypat
     @given(damaged(content))
     def no_damage_ends_it(text):
         (copy / name).write_text(text)
-        studies = gallery.find_studies(copy)
-        written = gallery.pages(copy, studies)
+        studies = pages.find_studies(copy)
+        written = pages.pages(copy, studies)
         assert copy / "apart/README.md" in written
         for page in written.values():
             page.encode()
@@ -469,10 +471,10 @@ def test_no_wrong_type_in_a_file_ends_the_gallery(published, tmp_path, monkeypat
 def test_what_is_wrong_inside_is_named(published, tmp_path, capsys, name, at, value):
     copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
     (copy / name).write_text(json.dumps(changed(json.loads((copy / name).read_text()), at, value)))
-    assert gallery.main([str(copy), "--check"]) == 1
+    assert main([str(copy), "--check"]) == 1
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "is left out" in line)
     assert str((copy / name).parent) in line
-    assert copy / "apart/README.md" in gallery.pages(copy)
+    assert copy / "apart/README.md" in pages.pages(copy)
 
 
 def test_pages_are_written_in_utf_8_under_an_ascii_locale(published, tmp_path):
@@ -490,8 +492,8 @@ def test_pages_are_written_in_utf_8_under_an_ascii_locale(published, tmp_path):
 
 
 def test_a_text_with_backticks_stays_code():
-    assert gallery.code('"folder:a"') == '`"folder:a"`'
-    assert gallery.code('"`<img>``"') == '```"`<img>``"```'
+    assert markdown.code('"folder:a"') == '`"folder:a"`'
+    assert markdown.code('"`<img>``"') == '```"`<img>``"```'
 
 
 def test_numbered_sections_of_several_notebooks_come_in_their_order(tmp_path):
@@ -500,6 +502,6 @@ def test_numbered_sections_of_several_notebooks_come_in_their_order(tmp_path):
     notebook_showing(folder / "a" / "a.ipynb", ["# Logs", "## 1 One", pictures[:1], "## 10 Ten", pictures[2:3]])
     shown = ["# Logs", "## 1 One", pictures[3:4], "## 2 Two", pictures[4:5], "## 10 Ten", pictures[5:]]
     notebook_showing(folder / "b" / "b.ipynb", shown)
-    (study,) = gallery.find_studies(tmp_path / "results")
+    (study,) = pages.find_studies(tmp_path / "results")
     assert list(study.sections) == ["1 One", "2 Two", "10 Ten", "More pictures"]
     assert study.sections["10 Ten"] == [pictures[2], pictures[5]]

@@ -119,7 +119,7 @@ def is_stale_after_an_edit(notebook, path, root):
         ("run.ipynb", "courselib/softmax_regression.py", True),
         ("run.ipynb", "helpers/widgets/live.py", False),  # nobody watches a batch
         ("run.ipynb", "helpers/widgets/browser.py", False),
-        ("run.ipynb", "helpers/gallery.py", False),
+        ("run.ipynb", "helpers/gallery/pages.py", False),
         ("run.ipynb", "helpers/bench/stack.py", False),
         ("run.ipynb", "helpers/batch/run.py", False),
         ("run.ipynb", "helpers/spline_study/outcomes.py", False),

@@ -31,7 +31,7 @@ def heavy_after(script):
         ("helpers.records", {"pandas"}),
         ("helpers.sweep.findings", {"pandas"}),
         ("helpers.sweep.figures", {"pandas", "matplotlib"}),
-        ("helpers.gallery", {"pandas"}),
+        ("helpers.gallery.__main__", {"pandas"}),
         ("helpers.widgets.browser", {"pandas", "matplotlib", "ipywidgets", "IPython"}),
     ],
 )

@@ -17,7 +17,7 @@ import pandas as pd
 
 from helpers import ROOT, files, manifests, words
 from helpers.bench import landscapes, measured, panel, paths, splines, stitching
-from helpers.gallery import bullets, in_table, link, paragraphs, plain, table
+from helpers.gallery.markdown import bullets, in_table, link, paragraphs, plain, table
 from helpers.progress import duration
 
 MARKERS = ("<!-- bench -->", "<!-- /bench -->")

@@ -1,0 +1,1 @@
+"""The pages of results/, for a reader who has installed nothing."""
