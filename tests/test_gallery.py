@@ -82,9 +82,9 @@ def published(tmp_path_factory):
     shutil.rmtree(root / "apart/runs")
     draw(root.parent / "apart", "plateau", "It stays.")
 
-    (root / "bench").mkdir()
-    (root / "bench/bench.csv").write_text("way,ms|step\nloop,2.5\nstack_a,NA\n")
-    (root / "bench/broad.csv").write_text(",".join(f"column{i}" for i in range(30)) + "\n" + "7," * 29 + "7\n")
+    (root / "speeds").mkdir()
+    (root / "speeds/ways.csv").write_text("way,ms|step\nloop,2.5\nstack_a,NA\n")
+    (root / "speeds/broad.csv").write_text(",".join(f"column{i}" for i in range(30)) + "\n" + "7," * 29 + "7\n")
     manifest = {
         "title": "How fast?",
         "question": "Is it a | b?",
@@ -93,7 +93,7 @@ def published(tmp_path_factory):
         "device": "cpu",
         "gflops": 1 / 3,
     }
-    (root / "bench/manifest.json").write_text(json.dumps(manifest))
+    (root / "speeds/manifest.json").write_text(json.dumps(manifest))
     draw(root / "local", "mine", "Mine.")
     (root / "empty").mkdir()
     assert main([str(root)]) == 0
@@ -128,27 +128,27 @@ def test_every_study_has_a_page_and_the_users_own_has_none(published):
         "README.md",
         "wide/README.md",
         "apart/README.md",
-        "bench/README.md",
+        "speeds/README.md",
     }
     overview = Reader(published / "README.md").text
     assert "wide: How wide? Is depth all, at 1.5 times?" in overview
     assert "part of it" not in overview
-    assert "bench: How fast? Is it a | b?" in overview
-    assert "bench Is it a | b?" in overview  # in the table
-    assert "Note: a *note*." in overview
-    assert overview.index("apart") < overview.index("wide") < overview.index("bench")
+    assert "speeds: How fast? Is it a | b?" in overview
+    assert "speeds How fast? As fast as *that*." in overview  # in the table
+    assert "Note: a *note*." in Reader(published / "speeds/README.md").text
+    assert overview.index("apart") < overview.index("wide") < overview.index("speeds")
 
 
 def test_an_answer_stands_under_its_question(published):
-    for page in ("README.md", "bench/README.md"):
+    for page in ("README.md", "speeds/README.md"):
         text = Reader(published / page).text
-        assert "Is it a | b? Found. As fast as *that*." in text
-    assert "**Found.**" not in (published / "wide/README.md").read_text()
-    assert "| answer |" not in (published / "bench/README.md").read_text()  # it is no origin of the numbers
+        assert "Is it a | b? Answer. As fast as *that*." in text
+    assert "**Answer.**" not in (published / "wide/README.md").read_text()
+    assert "| answer |" not in (published / "speeds/README.md").read_text()  # it is no origin of the numbers
 
 
 def test_a_table_of_many_columns_is_a_link_alone(published):
-    page = (published / "bench/README.md").read_text()
+    page = (published / "speeds/README.md").read_text()
     assert "[broad.csv](broad.csv)" in page
     assert "column3" not in page
     assert "| way | ms\\|step |" in page
@@ -173,7 +173,7 @@ def links_that_lead_nowhere(page):
     return [link for link in Reader(page).links if not (page.parent / link).exists()]
 
 
-@pytest.mark.parametrize("page", ["README.md", "wide/README.md", "apart/README.md", "bench/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "wide/README.md", "apart/README.md", "speeds/README.md"])
 def test_links_are_relative_and_exist_and_html_is_what_repositories_show(published, page):
     read = Reader(published / page)
     assert read.links
@@ -240,7 +240,7 @@ def test_a_page_says_where_its_numbers_come_from(published):
     assert "digits, 8 runs, seed 0 and 1, 1 epochs, sgd with lr 0.5, batch 32, width 8; trained on" in wide
     assert "8 runs, seed 0 and 1, 1 epochs, sgd with lr 0.1 and 0.5, batch" in apart
     assert cells_of(published / "apart/README.md", "lr 0.5")[1] == "4"
-    bench = published / "bench/README.md"
+    bench = published / "speeds/README.md"
     assert cells_of(bench, "way")[1] == "ms\\"  # the bar in the name is escaped
     assert cells_of(bench, "stack_a") == ["stack_a", "NA"]
     assert cells_of(bench, "gflops") == ["gflops", "0.333333"]
@@ -273,12 +273,12 @@ def test_what_has_changed_is_stale_until_it_is_written(published, tmp_path, caps
     assert "all pages are up to date" in capsys.readouterr().out
 
     draw(copy / "wide", "z_first", "It has another sentence now.")
-    (copy / "bench/README.md").unlink()
-    assert {copy / "wide/README.md", copy / "bench/README.md"} <= set(pages.stale(copy))
+    (copy / "speeds/README.md").unlink()
+    assert {copy / "wide/README.md", copy / "speeds/README.md"} <= set(pages.stale(copy))
     assert copy / "apart/README.md" not in pages.stale(copy)
     assert main([str(copy), "--check"]) == 1
     assert "wide/README.md is stale" in capsys.readouterr().out
-    assert not (copy / "bench/README.md").exists()
+    assert not (copy / "speeds/README.md").exists()
 
     assert main([str(copy)]) == 0
     assert not pages.stale(copy)
@@ -303,8 +303,8 @@ DAMAGES = {
     "wide/summary.csv": b"",
     "wide/run.ipynb": b'{"cells": [',
     "wide/figures/a_later.png": b"\x89PNG\r\n",
-    "bench/bench.csv": b"\xff\xfe\x00",
-    "bench/manifest.json": b"\xff\xfe",
+    "speeds/ways.csv": b"\xff\xfe\x00",
+    "speeds/manifest.json": b"\xff\xfe",
 }
 
 
@@ -318,7 +318,7 @@ def test_a_damaged_file_is_reported_and_left_out(published, tmp_path, capsys, na
     assert "is left out" in errors
     assert "apart" in Reader(copy / "README.md").text
     links = Reader(copy / "README.md").links
-    assert name.startswith(("wide/m", "bench/m")) or not [link for link in links if link.endswith(name)]
+    assert name.startswith(("wide/m", "speeds/m")) or not [link for link in links if link.endswith(name)]
     assert main([str(copy), "--check"]) == 1
     assert "is left out" in capsys.readouterr().out
 
@@ -326,10 +326,10 @@ def test_a_damaged_file_is_reported_and_left_out(published, tmp_path, capsys, na
 def test_logs_that_git_ignores_are_not_linked(published, tmp_path):
     copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
     subprocess.run(["git", "init", "--quiet", copy.parent], check=True)
-    assert "wide/runs/" in pages.pages(copy)[copy / "README.md"]
+    assert "(runs/)" in pages.pages(copy)[copy / "wide/README.md"]
     (copy.parent / ".gitignore").write_text("/results/wide/runs/\n")
     ignored = pages.pages(copy)
-    assert "wide/runs/" not in ignored[copy / "README.md"]
+    assert "runs/" not in ignored[copy / "wide/README.md"]
     shutil.rmtree(copy / "wide/runs")
     assert pages.pages(copy) == ignored
 
@@ -423,14 +423,14 @@ def test_pictures_of_a_folder_without_a_sweep_are_shown_with_its_notebook(tmp_pa
     assert pages.silent([study]) == []
     page = pages.pages(tmp_path / "results")[study.page]
     assert "Curves of a part." in page
-    assert "part/figures/moving.gif)\n\nThey move \N{RIGHTWARDS ARROW} there." in page
+    assert "part/figures/moving.gif)\n\n**Part.** They move \N{RIGHTWARDS ARROW} there." in page
     assert "part/outcomes.csv" in page
 
 
 # ---- right form, wrong inside
 
 
-@pytest.mark.parametrize("name", ["wide/manifest.json", "bench/manifest.json", "wide/run.ipynb"])
+@pytest.mark.parametrize("name", ["wide/manifest.json", "speeds/manifest.json", "wide/run.ipynb"])
 def test_no_wrong_type_in_a_file_ends_the_gallery(published, tmp_path, monkeypatch, name):
     """What is damaged is left out with a sentence; the other studies have their pages."""
     monkeypatch.setattr(studies, "_seen_by_others", Path.exists)  # git would be asked each time
@@ -460,9 +460,9 @@ def test_no_wrong_type_in_a_file_ends_the_gallery(published, tmp_path, monkeypat
         ("wide/manifest.json", ("machine",), {"a": 1}),
         ("wide/manifest.json", ("config",), []),
         ("wide/manifest.json", ("origins",), [3]),
-        ("bench/manifest.json", ("title",), ["How fast?"]),
-        ("bench/manifest.json", ("device",), "\ud800"),
-        ("bench/manifest.json", (), [1, 2]),
+        ("speeds/manifest.json", ("title",), ["How fast?"]),
+        ("speeds/manifest.json", ("device",), "\ud800"),
+        ("speeds/manifest.json", (), [1, 2]),
         ("wide/run.ipynb", ("cells", 0, "source"), 3),
         ("wide/run.ipynb", ("cells", 2, "outputs", 0, "data", "image/png"), "no base64!"),
         ("wide/run.ipynb", ("cells",), None),
@@ -479,15 +479,15 @@ def test_what_is_wrong_inside_is_named(published, tmp_path, capsys, name, at, va
 
 def test_pages_are_written_in_utf_8_under_an_ascii_locale(published, tmp_path):
     copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
-    manifest = json.loads((copy / "bench/manifest.json").read_text())
-    (copy / "bench/manifest.json").write_text(json.dumps({**manifest, "title": "Wie schnell ± größer?"}))
+    manifest = json.loads((copy / "speeds/manifest.json").read_text())
+    (copy / "speeds/manifest.json").write_text(json.dumps({**manifest, "title": "Wie schnell ± größer?"}))
     (copy / "apart/summary.csv").write_bytes(b"")
     env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
     command = [sys.executable, "-m", "helpers.gallery", str(copy)]
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT)
     assert done.returncode == 1
     assert done.stderr.count(" is left out") == done.stderr.count("\n") == 2  # as a table, and as a sweep
-    assert "Wie schnell ± größer?" in (copy / "bench/README.md").read_text(encoding="utf-8")
+    assert "Wie schnell ± größer?" in (copy / "speeds/README.md").read_text(encoding="utf-8")
     assert subprocess.run([*command, "--check"], capture_output=True, env=env, cwd=ROOT).returncode == 1
 
 

@@ -1,13 +1,12 @@
-"""What was measured, in words: results/bench/README.md, targets.csv, and the table in the README's section on speed.
+"""What was measured, in words: results/bench/README.md and targets.csv.
 
-    python -m helpers.bench.page            write them from results/bench/
-    python -m helpers.bench.page --check    only say which are stale
+python -m helpers.bench.page            write them from results/bench/
+python -m helpers.bench.page --check    only say which are stale
 
-The same files give the same bytes. In README.md only what stands between the two markers is written.
+The same files give the same bytes.
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,16 +16,16 @@ import pandas as pd
 
 from helpers import ROOT, files, manifests, words
 from helpers.bench import landscapes, measured, panel, paths, splines, stitching
+from helpers.gallery import questions
 from helpers.gallery.markdown import bullets, in_table, link, paragraphs, plain, table
 from helpers.progress import duration
 
-MARKERS = ("<!-- bench -->", "<!-- /bench -->")
 WRITTEN = "*Written by `make gallery` from the files in this folder; what is changed here by hand is overwritten.*"
 HOW_TO_READ = (
-    "Machines are shared and noisy, so everything takes its turn in every round, and ratios within a round are worth "
-    "more than times; given are medians, and least to most in brackets. *The loop that people write* takes the five "
-    "layer statistics in every step, the stack takes them once an epoch, as a sweep records them, and its share of "
-    "that is in its figure; against JAX and torch.func no one takes any. A target that is **missed** is measured and "
+    "Machines are shared and noisy, so the ways take turns in every round, and ratios within a round tell more than "
+    "times. Numbers are medians, with the least and the most in brackets. *The loop that people write* takes the five "
+    "layer statistics in every step. The stack takes them once an epoch, as a sweep records them, and its number "
+    "includes that. Against JAX and torch.func neither side takes any. A target that is **missed** was measured and "
     "not reached."
 )
 WAYS = {
@@ -408,7 +407,12 @@ def page_text(root=ROOT / "results/bench"):
         f"# bench: {plain(manifest['title'])}",
         link("All studies", root.parent / "README.md", page),
         manifest["question"],
+        f"**Answer.** {answer}" if (answer := questions.speed(root)[1]) else "",
         HOW_TO_READ,
+        "## In short",
+        "How many times as long others take, per network and step (relu, width 128, float32). For JAX and torch.func: "
+        "the least and the most of four shapes. On a GPU the loop trains one network at a time, the stack hundreds.",
+        in_short(processors),
         "## Processors",
         table([["processor", "machine", "limited by", "numbers"], *(_processor(m, page) for m in processors)]),
         *(f"{plain(m.name)}: {plain(m.manifest['note'])}" for m in processors if "note" in m.manifest),
@@ -557,12 +561,11 @@ def _within(row, middle, form):
     return _with_spread(row, middle, f"{middle}_low", f"{middle}_high", form)
 
 
-# ---- the README's part
+# ---- in short
 
 
-def readme_part(root=ROOT / "results/bench"):
-    """What stands between the markers: one small table, and how many targets are met."""
-    processors = measured.read(root)
+def in_short(processors):
+    """One small table of ratios, and how many targets are met."""
     rows = []
     for label, read in (
         ("the loop that people write, at 5, 30 and 50 layers", _depths("times_faster_than_loop")),
@@ -588,7 +591,7 @@ def readme_part(root=ROOT / "results/bench"):
         for m in processors
         if not m.manifest.get("before")  # kept to compare with: the targets are the present code's
     ]
-    return f"{table(rows)}\n\n{bullets(counts)}"
+    return paragraphs([table(rows), bullets(counts)]).rstrip("\n")
 
 
 def _depths(column):
@@ -616,22 +619,12 @@ def _older(m):
     return f"{found['ratio']:.2f}x ({found['against']})" if found else ""
 
 
-def with_part(readme, part):
-    """The README's text with another part between the markers. Raises ValueError where it has no such markers."""
-    pattern = re.compile(f"({re.escape(MARKERS[0])}\n).*?(\n{re.escape(MARKERS[1])})", re.DOTALL)
-    if len(pattern.findall(readme)) != 1:
-        raise ValueError(f"the README has no part between {MARKERS[0]} and {MARKERS[1]}; allowed is exactly one")
-    return pattern.sub(lambda found: f"{found[1]}{part}{found[2]}", readme)
-
-
 def written(root=ROOT):
     """{path: text} of all that this module writes, as it should be now."""
-    root = Path(root)
-    bench, readme = root / "results/bench", root / "README.md"
+    bench = Path(root) / "results/bench"
     return {
         bench / "README.md": page_text(bench),
         bench / "targets.csv": outcomes(measured.read(bench)).to_csv(index=False),
-        readme: with_part(readme.read_text(encoding="utf-8"), readme_part(bench)),
     }
 
 

@@ -13,7 +13,12 @@ def plain(text):
 
 def link(text, target, page):
     """A link from a page to a file or folder, relative to the page."""
-    return f"[{text}]({quote(relative(target, page))})"
+    return f"[{text}]({quoted(target, page)})"
+
+
+def quoted(target, page):
+    """The same way, as it stands in a link."""
+    return quote(relative(target, page))
 
 
 def relative(target, page):

@@ -1,52 +1,130 @@
 """results/README.md and one page a study, written from what is on disk: for a reader who has installed nothing."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from helpers import packed, records, words
-from helpers.gallery.markdown import bullets, code, folded, in_table, link, paragraphs, plain, relative, table
-from helpers.gallery.studies import SHORT, read_studies, sentence_of
+from helpers.gallery import questions, readme
+from helpers.gallery.markdown import bullets, code, folded, in_table, link, paragraphs, plain, quoted, relative, table
+from helpers.gallery.papers import cited
+from helpers.gallery.pictures import sentence_of
+from helpers.gallery.studies import SHORT, read_studies
 from helpers.sweep import findings, tables
 
 OVERVIEW = ("accuracy_map", "effect_of_the_factor")  # pictures for the overview; of a study without them, the first one
+MOST = 12  # pictures of a page; where a study has more, a part of it has all of its own on a page of their own
 BEST = 10  # so many combinations are listed as the best
 NARROW = 20  # a CSV of at most so many columns, and SHORT rows, is shown in full
 COUNTS = ["runs", "left the plateau", "learned", "crashed", "diverged", "highest test accuracy"]
 WORDS = (
-    "A *run* is one network from birth to its last epoch. It has *left the plateau* when its train accuracy was, after "
-    "any epoch, at least halfway between always guessing the commonest class and 1, *learned* when it is so after the "
-    "last, *crashed* when it had left the plateau and has not learned, and *diverged* when its loss became infinite or "
-    "no number. Accuracies are those of the last epoch. Where there are several seeds, they are means over them, and "
-    "what follows `+-` is their standard deviation."
+    "A *run* is one network, from its initialisation to its last epoch. It has *left the plateau* when its train "
+    "accuracy was, after any epoch, at least halfway between always guessing the commonest class and 1, *learned* when "
+    "it is so after the last, *crashed* when it had left the plateau and has not learned, and *diverged* when its loss "
+    "became infinite or no number. Accuracies are those of the last epoch. Where there are several seeds, they are "
+    "means over them, and what follows `+-` is their standard deviation."
 )
 UNKNOWN = "unknown"  # where the logs of runs that had not learned were not kept
 WRITTEN = "*Written by `make gallery` from the files in this folder; what is changed here by hand is overwritten.*"
 
 
-# ---- what both kinds of page say of a study
+# ---- the parts of a study
 
 
-def _picture(path, study, page):
-    """A picture with its sentence under it."""
-    name = plain(f"{study.name}: {path.stem.replace('_', ' ')}")
-    return f"!{link(name, path, page)}\n\n{plain(sentence_of(path))}".strip()
+@dataclass(frozen=True)
+class Part:
+    """What lies in one folder of a study.
+
+    name      in words, with its data set; an empty text for a study that is all in one folder and names none
+    home      the folder
+    results   its sweep, or None
+    sections  {heading: paths of its pictures}
+    """
+
+    name: str
+    home: Path
+    results: records.SweepResults | None
+    sections: dict
+
+    @property
+    def pictures(self):
+        return [path for paths in self.sections.values() for path in paths]
+
+
+def parts_of(study):
+    """The parts of a study: first those with pictures, as its notebooks show them, then sweeps without any."""
+    sweeps = {results.folder.resolve(): results for results in study.sweeps.values()}
+    beside = study.folder.resolve().parents[1] / study.name  # a study with a folder of its own has its pictures there
+    home_of = {path: path.parent.parent for path in study.pictures}
+    homes = {home.resolve(): home for home in home_of.values()} | {
+        home: results.folder for home, results in sweeps.items() if beside not in map(Path.resolve, home_of.values())
+    }
+    found = []
+    for resolved, home in homes.items():
+        sections = {
+            heading: [path for path in paths if home_of[path].resolve() == resolved]
+            for heading, paths in study.sections.items()
+        }
+        sections = {heading: paths for heading, paths in sections.items() if paths}
+        results = sweeps.get(study.folder.resolve() if resolved == beside else resolved)
+        found.append(Part(_name_of(study, home, results), home, results, sections))
+    return found
+
+
+def _name_of(study, home, results):
+    """ "MNIST", "Fifty layers, handwritten digits": a part in words."""
+    below = home.resolve().relative_to(study.folder.resolve()) if home.is_relative_to(study.folder) else Path()
+    names = [questions.DATA.get(name, name.replace("_", " ")) for name in below.parts]
+    names += [questions.data_name(results)] if results else []
+    names = ", ".join(dict.fromkeys(names))
+    return plain(names[:1].upper() + names[1:])
+
+
+def chosen(study, parts):
+    """The pictures of a study's page: all where they are few; else those that `questions` names, then one a section."""
+    pictures = [path for part in parts for path in part.pictures]
+    if len(pictures) <= MOST:
+        return set(pictures)
+    named = questions.QUESTIONS[study.name].pictures if study.name in questions.QUESTIONS else ()
+    first = [path for name in named for path in pictures if name in (path.stem, path.name)]
+    each = [paths[i : i + 1] for i in range(MOST) for part in parts for paths in part.sections.values()]
+    return set(list(dict.fromkeys([*first, *(path for paths in each for path in paths)]))[:MOST])
+
+
+def _picture(path, study, part, page):
+    """A picture with its sentence under it, which begins with the name of its part."""
+    name = f"{study.name}, {part.name}" if part.name else study.name
+    alt, said = plain(f"{name}: {path.stem.replace('_', ' ')}"), sentence_of(path)
+    caption = "" if not part.name or said.lower().startswith(part.name.lower()) else f"**{part.name}.** "
+    return f"!{link(alt, path, page)}\n\n{caption}{cited(plain(said))}".strip()
+
+
+def _settings(part, origin=True):
+    """How a part's sweep was trained, and on what."""
+    if not part.results:
+        return ""
+    trained = f"; trained on {_origin(part.results.manifest)}" if origin else ""
+    return f"Settings: {plain(findings.settings(part.results))}{trained}"
+
+
+def _asked(study):
+    """The longer question of a study, and its answer."""
+    yield cited(study.question)
+    yield f"**Answer.** {cited(plain(study.answer))}" if study.answer else ""
 
 
 def _facts(study, page):
-    """Settings and origin of each sweep in a line, then the links to the executed notebooks and to the CSVs."""
-    for name, results in study.sweeps.items():
-        which = f" of {plain(name)}" if len(study.sweeps) > 1 else ""
-        yield f"Settings{which}: {plain(findings.settings(results))}; trained on {_origin(results.manifest)}"
+    """Where a study comes from: its notebooks, its CSVs, a note."""
     if _origin(study.manifest) and not study.sweeps:
         yield f"Made on {_origin(study.manifest)}"
     if study.manifest.get("note"):
         yield f"Note: {plain(study.manifest['note'])}."
     if study.notebooks:
-        yield f"Executed notebook: {', '.join(link(plain(path.name), path, page) for path in study.notebooks)}"
+        paths = [(relative(path, study.page), path) for path in study.notebooks]
+        yield f"Executed notebook: {', '.join(link(plain(name), path, page) for name, path in paths)}"
     yield f"Numbers: {', '.join(link(plain(relative(path, study.page)), path, page) for path in _numbers(study))}"
 
 
@@ -84,55 +162,104 @@ def _counts(sweeps, **fixed):
 
 
 def overview(studies, page):
-    """results/README.md: what there is, and of each study its question, one picture and the way to the rest."""
-    intro = (
-        "Each study below has its question, its most telling picture with a sentence that is computed from the "
-        f"results, and the way to every number behind it. {WORDS}"
-    )
-    rows = [["study", "question", *COUNTS]]
+    """results/README.md: of each study its question, its answer, a picture and the way to the rest."""
+    rows = [["study", "question", "answer"]]
     for study in studies:
-        name, question = link(plain(study.name), study.page, page), in_table(study.question)
-        rows.append([name, question, *_counts(study.sweeps.values())])
+        name, title = link(plain(study.name), study.page, page), cited(plain(study.title))
+        rows.append([name, title, cited(plain(study.short or study.answer))])
     sections = [part for study in studies for part in _overview_of(study, page)]
+    intro = (
+        "The questions and their answers, computed from the results; below, the most telling picture of each study. "
+        "Each page has more pictures and the way to every number."
+    )
     return paragraphs(["# What was found", intro, table(rows), *sections, WRITTEN])
 
 
 def _overview_of(study, page):
-    yield f"## {study.heading}"
-    yield study.question
-    yield study.answer
-    yield from (
-        _picture(path, study, page) for path in sorted(study.pictures, key=lambda path: path.stem not in OVERVIEW)[:1]
-    )
-    count = f" with {len(study.pictures)} pictures" if len(study.pictures) > 1 else ""
-    yield bullets([f"**{link(f'All of {plain(study.name)}', study.page, page)}**{count}", *_facts(study, page)])
+    yield f"## {_heading(study)}"
+    yield from _asked(study)
+    parts = parts_of(study)
+    named = questions.QUESTIONS[study.name].pictures[:1] if study.name in questions.QUESTIONS else ()
+    pairs = [(path, part) for part in parts for path in part.pictures]
+    pairs.sort(key=lambda pair: not {pair[0].stem, pair[0].name} & {*(named or OVERVIEW)})
+    settings = []
+    for path, part in pairs[:1]:
+        yield _picture(path, study, part, page)
+        settings = [_settings(part)] if part.results else []
+    count = f" with {len(pairs)} pictures" if len(pairs) > 1 else ""
+    yield bullets([f"**{link(f'All of {plain(study.name)}', study.page, page)}**{count}", *settings])
+
+
+def _heading(study):
+    return plain(study.name) + ("" if study.title == study.name else f": {plain(study.title)}")
 
 
 # ---- one study
 
 
 def study_page(study, page):
-    """results/<study>/README.md: all pictures, the best and the counts, where they come from, and every CSV."""
-    parts = [
-        f"# {study.heading}",
+    """results/<study>/README.md: its question and answer, at most MOST pictures, and below those of each part its
+    settings, the best and the counts; then where the numbers come from, and every CSV.
+    """
+    parts = parts_of(study)
+    some, several = chosen(study, parts), len(parts) > 1
+    text = [
+        f"# {_heading(study)}",
         link("All studies", page.parents[1] / "README.md", page),
-        study.question,
-        study.answer,
+        *_asked(study),
+        f"In full: {cited(plain(more))}" if (more := study.manifest.get("answer")) and more != study.answer else "",
         bullets(_facts(study, page)),
-        WORDS if study.sweeps else "",
+        folded("What the words mean", WORDS) if study.sweeps else "",
     ]
-    for heading, paths in study.sections.items():
-        parts += [f"## {heading}", *(_picture(path, study, page) for path in paths)]
-    for name, results in study.sweeps.items():
-        of = f" of {plain(name)}" if len(study.sweeps) > 1 else ""
-        parts += [f"## The best{of}", *_best(results)]
-        parts += [f"## How many learned{of}", table(_counts_by_axis(results))]
-        parts += [f"## Where the numbers{of} come from", *_provenance(results, page)]
-        parts += _logs(results, study.logs, page)
-    parts += _short_csvs(study, page)
+    for part in parts:
+        text += _part(study, part, some, several, page)
+    text += _short_csvs(study, page)
     if not study.sweeps and (rows := _rows_of_manifest(study.manifest or {})):
-        parts += ["## Where the numbers come from", table([["key", "value"], *rows])]
-    return paragraphs([*parts, WRITTEN])
+        text += ["## Where the numbers come from", table([["key", "value"], *rows])]
+    return paragraphs([*text, WRITTEN])
+
+
+def _part(study, part, some, several, page):
+    """A part on its study's page; a study of one part has no heading for it."""
+    level = "###" if several else "##"
+    yield f"## {part.name}" if several else ""
+    yield _settings(part)
+    if not some.issuperset(part.pictures):
+        count = words.counted(len(part.pictures), "picture")
+        yield f"**[All {count}]({quoted(_more(study, part), page)})**, in the order of the notebook."
+    for heading, paths in part.sections.items():
+        shown = [_picture(path, study, part, page) for path in paths if path in some]
+        yield from [f"{level} {heading}", *shown] if shown else []
+    if part.results:
+        yield from [f"{level} The best", *_best(part.results)]
+        yield from [f"{level} How many learned", table(_counts_by_axis(part.results))]
+        yield from [f"{level} Where the numbers come from", *_provenance(part.results, page)]
+        yield from _logs(part.results, study.logs, page)
+
+
+def _more(study, part):
+    """The page with all pictures of a part: beside them, or in the study's folder where they lie beside results/."""
+    home = part.home if part.home.is_relative_to(study.folder) else study.folder
+    return home / "pictures.md"
+
+
+def picture_pages(study):
+    """{path: text} of the pages with all pictures of a part, where the study's page shows but some."""
+    parts = parts_of(study)
+    some = chosen(study, parts)
+    return {
+        _more(study, part): _picture_page(study, part, _more(study, part))
+        for part in parts
+        if not some.issuperset(part.pictures)
+    }
+
+
+def _picture_page(study, part, page):
+    text = [f"# {plain(study.name)}: all pictures", link(_heading(study), study.page, page)]
+    text += [f"**{part.name}**" if part.name else "", _settings(part)]
+    for heading, paths in part.sections.items():
+        text += [f"## {heading}", *(_picture(path, study, part, page) for path in paths)]
+    return paragraphs([*text, WRITTEN])
 
 
 def _best(results):
@@ -228,7 +355,7 @@ def _short_csvs(study, page):
             and len(content.columns) <= NARROW
         ):
             yield f"## {link(plain(path.name), path, page)}"
-            yield table([[plain(cell) for cell in row] for row in (content.columns, *content.to_numpy())])
+            yield table([[cited(plain(cell)) for cell in row] for row in (content.columns, *content.to_numpy())])
 
 
 # ---- the pages
@@ -236,14 +363,15 @@ def _short_csvs(study, page):
 
 def find_studies(root="results"):
     """The studies under `root`; one whose page cannot be made shows nothing, and says so under `damaged`."""
-    empty = {"manifest": {}, "sweeps": {}, "sections": {}, "csvs": {}}
+    empty = {"manifest": {}, "sweeps": {}, "sections": {}, "csvs": {}, "short": "", "answer": ""}
     return [study if _can_be_written(study) else replace(study, **empty) for study in read_studies(root)]
 
 
 def _can_be_written(study):
     """Whether a study's page and its part of the overview can be made; where not, `damaged` gets a sentence."""
     try:
-        paragraphs([study_page(study, study.page), *_overview_of(study, study.folder.parent / "README.md")]).encode()
+        texts = [study_page(study, study.page), *_overview_of(study, study.folder.parent / "README.md")]
+        paragraphs([*texts, *picture_pages(study).values()]).encode()
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         study.damaged.append(f"{study.folder} is left out: its files do not hold what a study writes ({text})")
@@ -258,10 +386,14 @@ def pages(root="results", studies=None):
     """
     studies, first = find_studies(root) if studies is None else studies, Path(root) / "README.md"
     studies = [study for study in studies if study.shows_something]
-    ours = [
-        study for study in studies if "page_by" not in study.manifest
-    ]  # the others' pages have commands of their own
-    return {first: overview(studies, first), **{study.page: study_page(study, study.page) for study in ours}}
+    written = {first: overview(studies, first)}
+    for study in studies:
+        if "page_by" not in study.manifest:  # the others' pages have commands of their own
+            written |= {study.page: study_page(study, study.page), **picture_pages(study)}
+    front = Path(root).resolve().parent / "README.md"
+    if front.exists() and readme.MARKED.search(front.read_text(encoding="utf-8")):
+        written[front] = readme.written(studies, front)
+    return written
 
 
 def stale(root="results", studies=None):

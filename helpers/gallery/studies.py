@@ -7,17 +7,16 @@ the sentence of each is the one that lies in the file, where `figures.save` has 
 """
 
 import re
-import struct
 import subprocess
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from helpers import manifests, packed, records
-from helpers.gallery.markdown import plain
+from helpers.gallery import questions
+from helpers.gallery.pictures import sentence_of
 from helpers.notebooks import PICTURES, read_notebook, shown_pictures
 
 MANIFEST_TEXTS = ("title", "question", "answer", "note", "device", "machine", "finished", "made", "started")
@@ -28,8 +27,10 @@ SHORT = 40  # rows of a compressed CSV that are read
 class StudyFolder:
     """One folder of results.
 
-    title, question  what its manifest gives under these names, or the heading of its notebook and the first sentence
-                     under it, in Markdown
+    title            its question in short, as `questions` or its manifest has it; else the heading of its notebook
+    question         a longer one, in Markdown: of its manifest, or the first sentence of its notebook; may be empty
+    short, answer    what it found, as `questions` computes it: in at most 15 words, and in a sentence or two; `answer`
+                     is else its manifest's; both may be empty
     manifest         of the study; where it has none, of its first sweep
     sweeps           {name: SweepResults}
     notebooks        paths
@@ -43,6 +44,8 @@ class StudyFolder:
     folder: Path
     title: str
     question: str
+    short: str
+    answer: str
     manifest: dict
     sweeps: dict
     notebooks: list
@@ -60,26 +63,19 @@ class StudyFolder:
         return [path for paths in self.sections.values() for path in paths]
 
     @property
-    def heading(self):
-        return plain(self.name) + ("" if self.title == self.name else f": {self.title}")
-
-    @property
-    def answer(self):
-        """What the study found, in a sentence, where its manifest says it."""
-        return f"**Found.** {plain(self.manifest['answer'])}" if (self.manifest or {}).get("answer") else ""
-
-    @property
     def page(self):
         return self.folder / "README.md"
 
 
 def read_studies(root="results"):
-    """All studies under `root` that are for others to see: those with sweeps first, each kind in alphabetical order."""
+    """All studies under `root` that are for others to see: in the order of QUESTIONS, then others, sweeps first."""
     sweeps = records.find_sweeps(root)
     folders = [path for path in sorted(Path(root).iterdir()) if path.is_dir() and path.name != "local"]
     studies = [read_study(folder, sweeps.get(folder.name, {})) for folder in folders if folder.name[0] != "."]
     found = [study for study in studies if study.shows_something or study.damaged]
-    return sorted(found, key=lambda study: not study.sweeps)
+    order = list(questions.QUESTIONS)
+    known = {study.name: order.index(study.name) for study in found if study.name in order}
+    return sorted(found, key=lambda study: (known.get(study.name, len(order)), not study.sweeps))
 
 
 def read_study(folder, sweeps):
@@ -100,11 +96,14 @@ def read_study(folder, sweeps):
     own = _readable([] if folder in sweeps.values() else [folder], _read_manifest, damaged).get(folder)
     manifest = own or next((results.manifest for results in loaded.values()), {})
     title, question = _title(notebooks.values())
-    return StudyFolder(
+    asked = questions.QUESTIONS.get(folder.name)
+    study = StudyFolder(
         name=folder.name,
         folder=folder,
-        title=manifest.get("title") or title or folder.name,
-        question=manifest.get("question") or question,
+        title=asked.title if asked else manifest.get("title") or title or folder.name,
+        question=manifest.get("question") or ("" if asked else question),
+        short="",
+        answer=manifest.get("answer") or "",
         manifest=manifest,
         sweeps=loaded,
         notebooks=list(notebooks),
@@ -113,6 +112,18 @@ def read_study(folder, sweeps):
         sections=_sections(notebooks, pictures),
         damaged=damaged,
     )
+    return _answered(study)
+
+
+def _answered(study):
+    """A study with its answer computed; where its files do not hold what that needs, `damaged` gets a sentence."""
+    try:
+        short, answer = questions.answer_of(study)
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, StopIteration) as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        study.damaged.append(f"{study.folder}: its answer is left out, which its files do not give ({text})")
+        return study
+    return replace(study, short=short, answer=answer or study.answer)
 
 
 def _read_executed(path):
@@ -223,14 +234,3 @@ def _shown(path, notebook):
         found = re.findall(r"^#+ +(.+)", cell["source"], re.MULTILINE) if cell["cell_type"] == "markdown" else []
         headings.append([headings[-1], *found][-1])
     return [(headings[i + 1], content) for i, content in shown_pictures(path, notebook)]
-
-
-def sentence_of(picture):
-    """The sentence that lies in a PNG or GIF, or an empty text. Raises ValueError, OSError for what is no picture."""
-    try:
-        with Image.open(picture) as image:
-            gif = image.format == "GIF"
-            text = image.info.get("comment", b"").decode(errors="replace") if gif else image.info.get("Description", "")
-            return text.strip()
-    except (SyntaxError, EOFError, zlib.error, struct.error, Image.DecompressionBombError) as error:
-        raise ValueError(f"it is no picture that can be read: {error}") from error

@@ -1,4 +1,4 @@
-"""The bench's page and the README's table: that they stand as the code writes them, and say what was measured."""
+"""The bench's page and its targets: that they stand as the code writes them, and say what was measured."""
 
 import json
 import re
@@ -58,7 +58,6 @@ def bench(tmp_path):
         files.write_json(root / label / "manifest.json", {"machine": f"{label}, 2 cores", "parts": parts})
         pd.DataFrame(rows).to_csv(root / label / "rivals.csv", index=False)
         pd.DataFrame(loop).to_csv(root / label / "stack.csv", index=False)
-    (tmp_path / "README.md").write_text("above\n<!-- bench -->\nold\n\nold\n<!-- /bench -->\nbelow\n")
     return root
 
 
@@ -113,7 +112,7 @@ def test_a_gpu_is_named_beside_its_machine_and_a_target_that_is_measured_twice_c
     ]
     assert card(70, None) == ("1 min 10 s", False)
     card(50, 7.5, {"target": target, "measured": "an hour", "met": False, "command": "make mnist"})
-    assert "- Card: 0 of 1 targets are met" in page.readme_part(bench)
+    assert "- Card: 0 of 1 targets are met" in page.in_short(measured.read(bench))
     text = page.page_text(bench)
     assert "| Card | Card 80GB; slow, 2 cores |" in text
     assert "| 5 | the stack, float32 | 0.00123 |" in text
@@ -129,14 +128,9 @@ def test_the_page_has_every_processor_with_its_figures(bench):
     assert "## The digits sweep against an older commit" not in text  # nobody measured it
 
 
-def test_the_readme_changes_between_its_markers_only(bench):
-    root = bench.parents[1]
-    written = page.written(root)
-    assert set(written) == {bench / "README.md", bench / "targets.csv", root / "README.md"}
-    above, part, below = re.split("<!-- /?bench -->", written[root / "README.md"])
-    assert (above, below) == ("above\n", "\nbelow\n")
-    assert "old" not in part
+def test_the_page_begins_with_the_ratios_and_how_many_targets_are_met(bench):
+    written = page.written(bench.parents[1])
+    assert set(written) == {bench / "README.md", bench / "targets.csv"}
+    part = written[bench / "README.md"].partition("## In short")[2].partition("\n## ")[0]
     assert "| JAX, one program on all cores (four shapes) | 1.60x to 2.25x | 1.40x to 2.25x |" in part
     assert "- fast: 7 of 8 targets are met" in part
-    with pytest.raises(ValueError, match="allowed is exactly one"):
-        page.with_part("no markers", part)

@@ -1,0 +1,353 @@
+"""The question of each study and its answer, computed from what lies in the study's folder.
+
+The one home of both: the gallery, the README's table and the page of results read them here. Where a manifest has a
+longer question or answer, the gallery shows that as well.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from helpers import words
+from helpers.gallery.pictures import sentence_of
+from helpers.sweep.tables import trainable_depth
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a study asks.
+
+    title     the question, as short as it goes
+    answer    (study) -> (at most 15 words, for a table; a sentence or two with their numbers)
+    notebook  where it is worked out, from the repository's root
+    minutes   on two cores, with the settings that the notebook comes with; and for the published results
+    pictures  names without ending (or with it) of those that tell most, the most telling first
+    """
+
+    title: str
+    answer: Callable
+    notebook: str
+    minutes: str
+    pictures: tuple = ()
+
+
+def answer_of(study):
+    """(short, long) answers to a study's question; two empty texts for a study that is not among QUESTIONS."""
+    return QUESTIONS[study.name].answer(study) if study.name in QUESTIONS else ("", "")
+
+
+# ---- sweeps of activation, init and depth
+
+
+def _reach(study):
+    """How deep each activation trains."""
+    results = next(iter(study.sweeps.values()))
+    depths, deepest = trainable_depth(results), max(results.config["layers_list"])
+    reached = depths.max(axis=1).sort_values(ascending=False, kind="stable")
+    short = ", ".join(f"{name} {reached[name]}" for name in reached.index if reached[name])
+    short = f"Layers that train with every seed: {short}" if short else "None trains with every seed"
+    never = [name for name in reached.index if not reached[name]]
+    parts = [
+        f"{name} down to {reached[name]} layers with {words.names(depths.columns[depths.loc[name] == reached[name]])}"
+        for name in reached.index
+        if reached[name]
+    ]
+    tried = f"Of {len(reached)} activations and {len(depths.columns)} inits, at depths up to {deepest}"
+    learned = f"{tried}, these learned with every seed: {'; '.join(parts)}" if parts else f"{tried}, none learned"
+    learned += f". With no init did {words.listed(never)} do so" if never else ""
+    return short + (f"; {words.listed(never)} none" if never else ""), f"{learned}."
+
+
+def _critical(study):
+    """What `critical` trains at the largest depth where no published init does."""
+    own, others, said = [], [], []
+    for results in study.sweeps.values():
+        deepest = max(results.config["layers_list"])
+        rows = results.select(activation="gelu", layers=deepest)
+        ours = rows[rows.init == "critical"]
+        own, others = [*own, *ours.learned], [*others, *rows.learned[rows.init != "critical"]]
+        accuracy = words.mean_of(ours.final_test_acc, ".2f")
+        said.append(f"{words.share(ours.learned)} seeds on {data_name(results)} (test accuracy {accuracy})")
+    short = f"Yes: {words.share(own)} runs learned; with the published inits {words.share(others)}"
+    return short, (
+        f"Yes: with the init critical, gelu learns at {deepest} layers with {words.listed(said)}. With the published "
+        f"inits {words.share(others)} runs learned."
+    )
+
+
+# ---- theory, and single questions about a sweep
+
+
+def _signal(study):
+    calls, runs = _csv(study, "calls.csv"), _csv(study, "prescriptions/runs.csv")
+    rule = calls[(calls.rule == "fitted elsewhere") & (calls.set != "mnist, 10 epochs")]  # once, not at two epochs
+    right, of = (pd.to_numeric(rule[name]).sum() for name in ("right", "of"))
+    learned = {name: own == "True" for name, own in runs.groupby("competitor").learned}
+    ours, adam = learned["prescription"], learned["default_adam"]
+    short = f"Largely: theory calls {right / of:.0%} of runs right; its prescriptions trained {words.share(ours)}"
+    return short, (
+        f"Largely: a rule made of theory's numbers calls {right:,.0f} of {of:,.0f} runs right ({right / of:.1%}). "
+        f"Turned around, it prescribes an init and a learning rate: {words.share(ours)} networks trained at the first "
+        f"try, and {words.share(adam)} with PyTorch's default init and Adam."
+    )
+
+
+def _he_factor(study):
+    from helpers.he_factor import runs_by_factor, verdict  # matplotlib, which only this answer needs
+
+    results = study.sweeps[study.name]
+    runs = runs_by_factor(results)
+    always = runs.groupby(["layers", "factor"]).learned.transform("all")
+    mean = runs[always].groupby(["layers", "factor"]).epochs_to_level.mean()
+    best = [(layers, own.idxmin()[1]) for layers, own in mean.groupby("layers")]
+    short = "; ".join(f"factor {factor:g} at {layers} layers" for layers, factor in best).capitalize()
+    return short, " ".join(verdict(runs))
+
+
+def _sigmoid(study):
+    runs = next(csv for csv in study.csvs.values() if "left" in csv)
+    runs = runs.assign(**{name: pd.to_numeric(runs[name]) for name in ("left", "lr", "final_test_acc")})
+    said = []
+    for rate, own in runs.groupby("lr"):
+        left = own[own.left.notna()]
+        said.append(
+            f"at lr {rate:g} {len(left)} of {len(own)} inits leave the plateau, after "
+            f"{words.span(left.left, '.0f')} epochs (best test accuracy {left.final_test_acc.max():.3f})"
+        )
+    seeds = words.counted(runs.seed.nunique(), "seed")
+    short = f"Yes: {len(left)} of {len(own)} inits at lr {rate:g}, the first after {left.left.min():.0f} epochs"
+    return short, f"Yes ({seeds}): {'; '.join(said)}."
+
+
+def _splines(study):
+    runs = _csv(study, "digits/outcomes.csv")
+    learned = runs.learned == "True"
+    published, centred = (
+        learned[runs.experiment.isin(names)]
+        for names in (("spline", "spline_control"), ("centred_sigmoid", "centred_slow"))
+    )
+    deep = trainable_depth(study.sweeps["fifty_layers"])
+    inits = {name: (row == row.max()).sum() if row.max() else 0 for name, row in deep.iterrows()}
+    short = f"No ({words.share(published)} runs learned); a sigmoid of slope 1 does ({words.share(centred)})"
+    return short, (
+        f"No: the published spline learned in {words.share(published)} runs. An affine correction is enough: sigmoids "
+        f"with mean 0 and slope 1 learned in {words.share(centred)}. At {deep.to_numpy().max()} layers the calibrated "
+        f"sigmoid learned with every seed with {inits['calibrated_sigmoid']} of {deep.shape[1]} inits, the plain one "
+        f"with {inits['sigmoid']}."
+    )
+
+
+def _scale(study):
+    (path,) = (path for path in study.pictures if path.stem == "against_networks")
+    said = sentence_of(path)
+    machines, hours = re.search(r"networks.* on (\d+) machines.* training takes ([\d.]+)", said).groups()
+    wall = re.search(r"first wall is the ([\w ]+?):", said)[1]
+    grown = re.search(r"from ([\d,]+) networks on", said)[1]
+    return f"{hours} hours on {machines} machines; the first wall is the {wall}", (
+        f"{float(hours) * int(machines):,.0f} hours of two cores, or {hours} hours on {machines} such machines. The "
+        f"first wall is the {wall}: from {grown} networks on, rewriting it at every stack takes longer than training."
+    )
+
+
+# ---- studies with several questions
+
+
+def _landscapes(study):
+    answers = _csv(study, "answers.csv")
+    training = answers[answers.question == "What does training change?"]
+    smooth = answers[answers.question == "Does the activation make the surface smooth?"]
+    deeper, sharper, said = [], [], []
+    for row in training.itertuples():
+        loss, sharpness = ([*_values(row.answer, what).values()] for what in ("Centre loss", "Sharpness"))
+        deeper, sharper = [*deeper, loss[-1] < loss[0]], [*sharper, sharpness[-1] > sharpness[0]]
+        said.append(f"{row.data} {loss[0]:.3g} to {loss[-1]:.3g} and {sharpness[0]:.2g} to {sharpness[-1]:.2g}")
+    rough = [_values(text, "Roughness") for text in smooth.answer]
+    rougher = [values["activation tanh"] > values["activation relu"] for values in rough]
+    short = f"Training deepens the basin on {words.share(deeper)} data sets, and sharpens it on {sum(sharper)}"
+    return short, (
+        f"Training deepens the basin on {words.share(deeper)} data sets and sharpens it on {words.share(sharper)} "
+        f"(loss at the centre, and sharpness, before and after, means over seeds: {'; '.join(said)}). A smooth "
+        f"activation makes no smooth surface: tanh's is rougher than relu's on {words.share(rougher)}."
+    )
+
+
+def _values(answer, what):
+    """{where: mean} of a computed sentence such as "Roughness: 0.27 +- 0.03 (init zero), 0.3 (init normal)."."""
+    text = re.search(rf"{what}: (.*?)\.(?= |$)", answer)[1]
+    return {where: float(value) for value, where in re.findall(r"(-?[\d.e+-]+)(?: \+- [\d.e+-]+)? \(([^)]+)\)", text)}
+
+
+def _paths(study):
+    curves = _csv(study, "uci/curves.csv")
+    straight, bent = (pd.to_numeric(curves[name]) for name in ("barrier_straight", "barrier_curve"))
+    answers = _csv(study, "answers.csv")
+    (counted,) = answers.answer[
+        (answers.question == "Does the tunnel beat the exact line?") & answers.data.str.contains("airfoil")
+    ]
+    of, above, below = map(
+        int, re.search(r"Of (\d+) comparisons.*?above that of the line in (\d+), below it in (\d+)", counted).groups()
+    )
+    short = (
+        f"Curves do, in {words.share(bent < straight)}; a tunnel predicts better in {above} of {of}, worse in {below}"
+    )
+    return short, (
+        f"Curves do: on the UCI tables the barrier along the curve is below that along the straight line for "
+        f"{words.share(bent < straight)} curves (medians {bent.median():.2g} and {straight.median():.3g} nats a row). "
+        f"Width adds little: in {of} comparisons a tunnel predicts better than the exact line in {above}, worse in "
+        f"{below}, and no difference shows in {of - above - below} (95 % confidence)."
+    )
+
+
+def _stitching(study):
+    said = study.manifest["answer"]
+    number = r"(-?[\d.]+) \([^)]*\)"
+    (times,) = re.search(rf"Autoencoders.*?: {number} times B's own error", said).groups()
+    (lost,) = re.search(rf"Classifiers.*?: {number} of accuracy lost", said).groups()
+    within = re.findall(rf"within classes {number}, by noise that carries only the label {number}", said)
+    more, points = 100 * (float(times) - 1), 100 * float(lost)
+    short = f"Nearly: an affine map costs {more:.0f} % more error, {points:.1f} points of accuracy"
+    shares = " and ".join(f"{share} against {noise}" for share, noise in within)
+    return short, (
+        f"Two seeds have, nearly: behind an affine map an autoencoder has {more:.0f} % more error than by itself, and "
+        f"a classifier loses {points:.1f} points of accuracy. Accuracy alone proves little; within classes the map "
+        f"explains a share of B's features (R^2) that noise with the same labels does not: {shares}."
+    )
+
+
+def _bench(study):
+    return speed(study.folder)
+
+
+def speed(folder):
+    """The answers of the bench, from its folder."""
+    ratios = {}
+    for path in sorted(folder.glob("*/stack.csv")):
+        table = pd.read_csv(path).set_index("way")
+        ratios[path.parent.name] = table.get("times_faster_than_loop", pd.Series()).get("stack")
+    if not {"amd_epyc", "nvidia_h100"} <= ratios.keys():
+        return "", ""
+    short = f"The usual loop takes {words.span(ratios['amd_epyc'], '.1f')} times as long on two cores"
+    return short, (
+        f"{short} (AMD EPYC), and {words.span(ratios['nvidia_h100'], '.0f')} times on an NVIDIA H100, where it trains "
+        "one network at a time and the stack hundreds."
+    )
+
+
+def _csv(study, name):
+    """One of a study's CSVs, as texts."""
+    return study.csvs[study.folder / name]
+
+
+# ---- data sets in words
+
+DATA = {
+    "digits": "handwritten digits",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "uci": "UCI tables",
+}
+
+
+def data_name(results):
+    """The data set of a sweep in words."""
+    return DATA.get(results.config["dataset"], results.config["dataset"])
+
+
+# of a sweep of activations, inits and depths, as run.ipynb draws them
+SWEEP = (
+    "accuracy_map",
+    "accuracy_against_depth",
+    "inits_tanh",
+    "inits_gelu",
+    "activations_he_normal",
+    "activations_orthogonal",
+    "layer_statistics_tanh",
+    "signal_at_birth",
+    "gradient_norms_tanh",
+    "gradient_norms_gelu",
+    "epochs_to_95",
+    "calibration",
+)
+FIFTY = ("accuracy_map", "accuracy_against_depth")
+# in the order of the overview
+QUESTIONS = {
+    "digits": Question("How deep can a network train on handwritten digits?", _reach, "run.ipynb", "2.5", SWEEP),
+    "mnist": Question("How deep can a network train on MNIST?", _reach, "run.ipynb", "6 on an H100", SWEEP),
+    "critical": Question(
+        "Can an init made from theory train 50 layers of gelu?",
+        _critical,
+        "run.ipynb",
+        "21",
+        ("accuracy_map", "inits_gelu", "activations_critical", "layer_statistics_gelu", "gradient_norms_gelu"),
+    ),
+    "signal": Question(
+        "Can one know before the first step whether a network will train?",
+        _signal,
+        "notebooks/signal.ipynb",
+        "1; 103 for 620 networks",
+        ("plane", "depth_map", "profiles"),
+    ),
+    "he_factor": Question(
+        "Which factor of He's initialisation trains a relu network fastest?",
+        _he_factor,
+        "notebooks/he_factor.ipynb",
+        "48",
+        ("effect_of_the_factor",),
+    ),
+    "sigmoid": Question(
+        "Can a deep sigmoid network learn, given 500 epochs and large learning rates?",
+        _sigmoid,
+        "sigmoid/sigmoid.ipynb",
+        "140",
+        ("accuracy_map",),
+    ),
+    "splines": Question(
+        "Does a spline mend a deep sigmoid network?",
+        _splines,
+        "notebooks/splines.ipynb",
+        "1; 64 for 52 networks",
+        (*FIFTY, "gradients_at_birth", "takeoffs", "tail_maps", "learning_curves", "activations"),
+    ),
+    "landscapes": Question(
+        "What does the loss look like around a network?",
+        _landscapes,
+        "notebooks/landscapes.ipynb",
+        "2; 30 to 60 a data set",
+        ("progress.png", "activations", "zoom"),
+    ),
+    "paths": Question(
+        "Do curves join trained networks, and does width around a curve help?",
+        _paths,
+        "notebooks/paths.ipynb",
+        "2",
+        ("scores_lppd",),
+    ),
+    "stitching": Question(
+        "Have two networks learned the same thing?",
+        _stitching,
+        "notebooks/stitching.ipynb",
+        "2; 44 for MNIST",
+        (
+            "controls",
+            "mse_stitched_num_samples",
+            "images",
+            "accuracy",
+            "matrix",
+            "layers_ten_10",
+            "by_layer_ten_10",
+            "architectures",
+            "differ",
+        ),
+    ),
+    "scale": Question(
+        "What does a sweep of ten million networks need?",
+        _scale,
+        "notebooks/scale.ipynb",
+        "1",
+        ("against_networks",),
+    ),
+    "bench": Question("How fast is the stack?", _bench, "", ""),
+}
