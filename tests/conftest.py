@@ -24,7 +24,7 @@ LONG = (
     "widgets/test_live.py",
     "path_study/test_study.py",
     "stitching_study/test_study.py",
-    "tests/test_gallery.py",
+    "gallery/test_pages.py",
     "paths/test_sampling.py",
     "networks/test_mlp_kernel.py",
     "networks/test_convnets.py",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import packed, records, words
-from helpers.gallery import questions, readme
+from helpers.gallery import marked, questions
 from helpers.gallery.markdown import bullets, code, folded, in_table, link, paragraphs, plain, quoted, relative, table
 from helpers.gallery.papers import cited
 from helpers.gallery.pictures import sentence_of
@@ -390,10 +390,7 @@ def pages(root="results", studies=None):
     for study in studies:
         if "page_by" not in study.manifest:  # the others' pages have commands of their own
             written |= {study.page: study_page(study, study.page), **picture_pages(study)}
-    front = Path(root).resolve().parent / "README.md"
-    if front.exists() and readme.MARKED.search(front.read_text(encoding="utf-8")):
-        written[front] = readme.written(studies, front)
-    return written
+    return written | marked.written(studies, Path(root).resolve().parent)
 
 
 def stale(root="results", studies=None):

@@ -189,9 +189,7 @@ def _paths(study):
     of, above, below = map(
         int, re.search(r"Of (\d+) comparisons.*?above that of the line in (\d+), below it in (\d+)", counted).groups()
     )
-    short = (
-        f"Curves do, in {words.share(bent < straight)}; a tunnel predicts better in {above} of {of}, worse in {below}"
-    )
+    short = f"Curves do ({words.share(bent < straight)}); a tunnel helps in {above} of {of}, hurts in {below}"
     return short, (
         f"Curves do: on the UCI tables the barrier along the curve is below that along the straight line for "
         f"{words.share(bent < straight)} curves (medians {bent.median():.2g} and {straight.median():.3g} nats a row). "

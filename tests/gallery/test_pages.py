@@ -30,7 +30,7 @@ from helpers.gallery.__main__ import main
 from helpers.notebooks import link_pictures
 from helpers.sweep import Sweep
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ODD = "he_normal_0.5 *learned* <fast> | 3 [of] 4 for $1 ~~or~~ `more` _x_ # ≥ 1."
 CONFIG = {
     "layers_list": [1, 2],
