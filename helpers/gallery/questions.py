@@ -46,18 +46,17 @@ def _reach(study):
     results = next(iter(study.sweeps.values()))
     depths, deepest = trainable_depth(results), max(results.config["layers_list"])
     reached = depths.max(axis=1).sort_values(ascending=False, kind="stable")
-    short = ", ".join(f"{name} {reached[name]}" for name in reached.index if reached[name])
-    short = f"Layers that train with every seed: {short}" if short else "None trains with every seed"
-    never = [name for name in reached.index if not reached[name]]
+    short = ", ".join(f"{name} {depth or 'none'}" for name, depth in reached.items())
     parts = [
-        f"{name} down to {reached[name]} layers with {words.names(depths.columns[depths.loc[name] == reached[name]])}"
-        for name in reached.index
-        if reached[name]
+        f"{name} down to {depth} layers with {words.names(depths.columns[depths.loc[name] == depth])}"
+        if depth
+        else f"{name} at no depth and with no init"
+        for name, depth in reached.items()
     ]
-    tried = f"Of {len(reached)} activations and {len(depths.columns)} inits, at depths up to {deepest}"
-    learned = f"{tried}, these learned with every seed: {'; '.join(parts)}" if parts else f"{tried}, none learned"
-    learned += f". With no init did {words.listed(never)} do so" if never else ""
-    return short + (f"; {words.listed(never)} none" if never else ""), f"{learned}."
+    return f"Layers that train with every seed: {short}", (
+        f"Of {len(reached)} activations and {len(depths.columns)} inits, at depths up to {deepest}, these learned with "
+        f"every seed: {'; '.join(parts)}."
+    )
 
 
 def _critical(study):

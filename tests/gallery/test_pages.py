@@ -379,6 +379,58 @@ def test_a_folder_that_is_not_there_is_one_sentence(tmp_path, capsys):
     assert "there is no folder" in capsys.readouterr().err
 
 
+# ---- many pictures, several data sets
+
+
+@pytest.fixture(scope="module")
+def two_data_sets(tmp_path_factory):
+    """A study of two folders, digits with twenty pictures and mnist with one, both sections of one notebook."""
+    root = tmp_path_factory.mktemp("repository") / "results"
+    drawn = [draw(root / "both/digits", f"picture_{i}", f"Number {i}.") for i in range(20)]
+    other = draw(root / "both/mnist", "picture_0", "MNIST: another.")
+    shown = ["# Both?", "## 1 One", drawn[:18], "## 2 Two", drawn[18:]]
+    notebook_showing(root / "both/digits/both.ipynb", shown)
+    notebook_showing(root / "both/mnist/both.ipynb", ["# Both?", "## 1 One", [other]])
+    assert main([str(root)]) == 0
+    return root / "both"
+
+
+def test_a_page_has_at_most_a_dozen_pictures_of_every_section_and_the_rest_lie_one_link_deeper(two_data_sets):
+    page = Reader(two_data_sets / "README.md")
+    assert len(page.pictures) == pages.MOST == 12
+    assert {"picture_18", "picture_0"} <= {name for name, _ in page.pictures}  # the first of each section and folder
+    assert "digits/pictures.md" in page.links
+    assert "All 20 pictures" in page.text
+    assert not (two_data_sets / "mnist/pictures.md").exists()  # the page shows it whole
+    more = Reader(two_data_sets / "digits/pictures.md")
+    assert [name for name, _ in more.pictures] == [f"picture_{i}" for i in range(20)]
+    assert "../README.md" in more.links
+    assert not links_that_lead_nowhere(two_data_sets / "digits/pictures.md")
+
+
+def test_data_sets_are_told_apart_in_heading_caption_and_alternative_text(two_data_sets):
+    text = (two_data_sets / "README.md").read_text()
+    digits, mnist = text.index("\n## Handwritten digits\n"), text.index("\n## MNIST\n")
+    assert (
+        digits < text.index("![both, Handwritten digits: picture 1]") < mnist < text.index("![both, MNIST: picture 0]")
+    )
+    assert "**Handwritten digits.** Number 0." in text
+    assert "\n\nMNIST: another." in text  # which says it by itself
+
+
+def test_settings_and_counts_stand_with_their_pictures(published, tmp_path):
+    copy = shutil.copytree(published.parent, tmp_path / "repository") / "results"
+    Sweep({**CONFIG, "save_dir": str(copy / "wide/more"), "layers_list": [3]}).run(lambda progress: None)
+    text = pages.pages(copy)[copy / "wide/README.md"]
+    first, second = text.split("\n## More, handwritten digits\n")
+    assert first.index("\n## Handwritten digits\n") < first.index("digits, 8 runs") < first.index("| **all** | 8 |")
+    assert second.index("digits, 4 runs") < second.index("| **all** | 4 |")
+    assert "8 runs" not in second
+    overview = pages.pages(copy)[copy / "README.md"]
+    assert "digits, 8 runs" in overview
+    assert "4 runs" not in overview  # the picture there is the other's
+
+
 # ---- what is published with the repository
 
 
@@ -396,6 +448,25 @@ def test_published_pages_are_up_to_date(of_the_repository):
 def test_published_links_exist(of_the_repository):
     pages = [ROOT / "results" / "README.md", *(study.page for study in of_the_repository)]
     assert {path: found for path in pages if path.exists() and (found := links_that_lead_nowhere(path))} == {}
+
+
+def test_published_pages_have_at_most_a_dozen_pictures_and_name_their_data(of_the_repository):
+    for study in of_the_repository:
+        shown = Reader(study.page).pictures
+        assert len(shown) <= 12, study.name
+        for part in pages.parts_of(study):
+            if part.results:
+                assert pages.questions.data_name(part.results).lower() in part.name.lower()
+        assert len({alt for _, alt in shown}) == len(shown), study.name
+
+
+def test_the_overview_begins_with_the_main_study(of_the_repository):
+    overview = (ROOT / "results/README.md").read_text()
+    places = [overview.index(f"\n## {name}: ") for name in ("digits", "mnist", "critical", "signal")]
+    assert places == sorted(places)
+    for study in of_the_repository:
+        assert study.title.endswith("?")
+        assert f"| {markdown.plain(study.title)} | {markdown.plain(study.short)} |" in overview
 
 
 def test_published_pictures_carry_a_sentence(of_the_repository):
