@@ -102,12 +102,11 @@ def _picture(path, study, part, page):
     return f"!{link(alt, path, page)}\n\n{caption}{cited(plain(said))}".strip()
 
 
-def _settings(part, origin=True):
+def _settings(part):
     """How a part's sweep was trained, and on what."""
     if not part.results:
         return ""
-    trained = f"; trained on {_origin(part.results.manifest)}" if origin else ""
-    return f"Settings: {plain(findings.settings(part.results))}{trained}"
+    return f"Settings: {plain(findings.settings(part.results))}; trained on {_origin(part.results.manifest)}"
 
 
 def _asked(study):
@@ -170,7 +169,8 @@ def overview(studies, page):
     sections = [part for study in studies for part in _overview_of(study, page)]
     intro = (
         "The questions and their answers, computed from the results; below, the most telling picture of each study. "
-        "Each page has more pictures and the way to every number."
+        "Each page has more pictures and the way to every number. A run has *learned* when its train accuracy at the "
+        "last epoch is at least halfway between guessing and 1. What follows `+-` is a standard deviation over seeds."
     )
     return paragraphs(["# What was found", intro, table(rows), *sections, WRITTEN])
 
