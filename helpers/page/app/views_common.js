@@ -66,7 +66,8 @@
    * A map of numbers as colours, a figure element; pointer and arrow keys say the number at a place.
    *
    * title   what it shows; `file`: the name of the saved picture
-   * x, y    { label, values }: what the columns stand for, from the left, and the rows, from below
+   * x, y    { label, values, nice }: what the columns stand for, from the left, and the rows, from below; nice: of so many one
+   *         may have a number
    * values  the numbers, row by row from below; NaN for one that is not known
    * label   what the colours are; `log`: on a logarithmic scale, with `zero` the word for what is exactly 0
    * domain  [least, greatest] of the colours; what lies beyond has the colour of the end
@@ -109,14 +110,14 @@
     const picture = raster(columns, rows, values, colour);
     const flat = contours ? values.map((value) => (value > 0 || !log ? scale(value) : NaN)) : [];
     const tick = (axis) => (at) => (Number.isInteger(at) && axis.values[at] !== undefined ? String(axis.values[at]) : "");
-    const margin = { top: 56, left: 50, right: 14, bottom: 36 };
+    const margin = { top: 56, left: 60, right: 14, bottom: 36 };
 
     function draw(width) {
       const tall = square ? Math.min(width - margin.left - margin.right, 520) + margin.top + margin.bottom : height;
       const wide = square ? tall - margin.top - margin.bottom + margin.left + margin.right : width;
       const every = (axis, room, least) => {
         const step = Math.max(1, Math.ceil((axis.values.length * least) / room));
-        const nice = [1, 2, 5, 10, 20, 25, 50, 100, 200].find((one) => one >= step) ?? step;
+        const nice = (axis.nice ?? [1, 2, 5, 10, 20, 25, 50, 100, 200]).find((one) => one >= step) ?? step;
         return d3.range(0, axis.values.length, nice);
       };
       plot = Plot.plot({
@@ -126,9 +127,10 @@
         marginLeft: margin.left,
         marginRight: margin.right,
         marginBottom: margin.bottom,
-        x: { label: x.label, labelAnchor: "center", labelArrow: "none", domain: [-0.5, columns - 0.5], ticks: every(x, wide - 64, 36), tickFormat: tick(x) },
-        y: { label: y.label, labelAnchor: "center", labelArrow: "none", domain: [-0.5, rows - 0.5], ticks: every(y, tall - 92, 16), tickFormat: tick(y) },
+        x: { label: x.label, labelAnchor: "center", labelArrow: "none", domain: [-0.5, columns - 0.5], ticks: every(x, wide - 74, 44), tickFormat: tick(x) },
+        y: { label: y.label, labelAnchor: "center", labelArrow: "none", domain: [-0.5, rows - 0.5], ticks: every(y, tall - 92, 22), tickFormat: tick(y) },
         ariaLabel: title,
+        style: { fontSize: "12px" },
         marks: [
           Plot.image([0], { x: (columns - 1) / 2, y: (rows - 1) / 2, src: () => picture, width: wide - margin.left - margin.right, height: tall - margin.top - margin.bottom, preserveAspectRatio: "none", imageRendering: "pixelated" }),
           contours
@@ -154,6 +156,8 @@
         ticks: 4,
         tickFormat: (value) => (log ? plumbline.number(Number((10 ** value).toPrecision(2))).replace(/\.?0*e/, "e") : plumbline.number(value)),
       });
+      for (const text of legend.querySelectorAll("text")) if (text.textContent === label) text.style.textAnchor = "start";
+      legend.style.fontSize = "12px";
       legend.setAttribute("x", margin.left);
       legend.setAttribute("y", 2);
       return legend;

@@ -59,7 +59,7 @@
           title: `${one.name}, seed ${one.map_seed}`,
           file: `${content.data}_${one.name}_${statistic}`,
           x: { label: "epoch", values: d3.range(epochs) },
-          y: { label: "layer", values: d3.range(layers).map((layer) => (layer < one.layers ? layer : "output")) },
+          y: { label: "layer", values: d3.range(layers).map((layer) => (layer < one.layers ? layer : "output")), nice: [1, 2, 4, 8, 16] },
           values,
           label,
           log,
@@ -93,11 +93,11 @@
     const parts = maps.map(({ one, values, layers, epochs }) => {
       const decades = (epoch) => {
         const share = values[epoch] / values[(layers - 1) * epochs + epoch];
-        return share > 0 ? d3.format(".0f")(Math.log10(share)) : share === 0 ? "all" : "?";
+        return share > 0 ? d3.format(".0f")(Math.log10(share)).replace("-0", "0") : share === 0 ? "all" : "unknown";
       };
       return `${one.name} ${decades(0)} and ${decades(epochs - 1)}`;
     });
-    return `${over} Decades from the output layer to the first, before training and at the end: ${parts.join(", ")}.`.replaceAll("-", "−");
+    return `${over} Decades from the output layer to the first, before training and at the end: ${parts.join("; ")}.`;
   }
 
   function settings(shown) {

@@ -16,7 +16,7 @@
   const SETTINGS = ["part", "data", "activation", "layers", "hidden_size", "ends"];
 
   const named = (row) =>
-    [row.part === row.data ? row.data : `${row.part}: ${row.data}`, row.activation, row.layers && `${row.layers} layers`, row.hidden_size && `of ${row.hidden_size}`, row.ends]
+    [row.part === row.data ? row.data : `${row.part}: ${row.data}`, row.activation, row.layers && `${row.layers} layers${row.hidden_size ? ` of ${row.hidden_size}` : ""}`, row.ends]
       .filter(Boolean)
       .join(", ");
 
@@ -44,13 +44,14 @@
         const { mean, low, high } = plumbline.band(rows.map((row) => row.lines[line]?.[quantity] ?? []));
         return { name: LINES[line], colour: plumbline.colour(i), dash: plumbline.dash(i), x: content.grids[rows[0].grid], y: mean, ...(rows.length > 1 ? { low, high } : {}) };
       });
+    const likelihoods = lines.some(({ y, low }) => [...y, ...(low ?? [])].some((value) => value <= 0)); // of a regression: below 0 where the fit is close
     place.append(
       el("p", { class: "sv-said" }, said(rows, mine[0], k)),
       plumbline.choosers("paths", [["what", "networks", whats, what], ["k", "control points K", degrees, k], ["curve", "pair", pairs.length > 1 ? which : [], curve], ["quantity", "shown", quantities.map((name) => [name, QUANTITIES[name]]), quantity]], set),
       el(
         "div",
         { class: "charts two" },
-        plumbline.lines({ title: `${QUANTITIES[quantity]} between two networks`, x: "share of the line's length", y: QUANTITIES[quantity], lines, whole: false, height: 320, file: `path_${mine[0].data}_K${k}_${quantity}`, note: rows.length > 1 ? `Mean over ${rows.length} pairs of networks, band from the lowest to the highest.` : "" }),
+        plumbline.lines({ title: `${QUANTITIES[quantity]} between two networks`, x: "share of the line's length", y: QUANTITIES[quantity], lines, log: likelihoods ? false : "auto", whole: false, height: 320, file: `path_${mine[0].data}_K${k}_${quantity}`, note: rows.length > 1 ? `Mean over ${rows.length} pairs of networks, band from the lowest to the highest.` : "" }),
         degrees.length > 1 ? plumbline.lines(barriers(mine, degrees)) : null,
       ),
     );
@@ -63,13 +64,12 @@
   function barriers(mine, degrees) {
     const lines = Object.keys(LINES)
       .map((line, i) => {
-        const at = degrees.map((k) => plumbline.band([mine.filter((row) => row.k === k).map((row) => row[`barrier_${line}`])].map((values) => values)));
         const over = degrees.map((k) => mine.filter((row) => row.k === k).map((row) => row[`barrier_${line}`]).filter((value) => value != null));
         const take = (how) => over.map((values) => (values.length ? how(values) : null));
-        return { name: LINES[line], colour: plumbline.colour(i), dash: plumbline.dash(i), x: degrees, y: take(d3.mean), low: take(d3.min), high: take(d3.max), known: at.length && over.some((values) => values.length) };
+        return { name: LINES[line], colour: plumbline.colour(i), dash: plumbline.dash(i), x: degrees, y: take(d3.mean), low: take(d3.min), high: take(d3.max), known: over.some((values) => values.length) };
       })
       .filter(({ known }) => known);
-    return { title: "barrier (nats a sample)", x: "K, control points less one", y: "barrier", lines, log: false, height: 320, file: `barriers_${mine[0].data}`, note: "Highest rise of the training loss above the line between the losses of both ends." };
+    return { title: "barrier (nats a sample)", x: "K", y: "barrier", lines, log: false, height: 320, file: `barriers_${mine[0].data}`, note: "K: control points less one. Barrier: highest rise of the training loss above the line between the losses of both ends." };
   }
 
   function said(rows, first, k) {

@@ -10,9 +10,8 @@
     agreement_on_errors: "agreement with B where B errs",
     latent_r2: "R² of B's latents",
   };
-  const RULES = { mse_2: "B's own", accuracy_2: "B's own", mse_class_means: "class means", mse_mean_image: "mean image" };
+  const RULES = { mse_stitched: [["mse_2", "B's own"], ["mse_class_means", "class means"], ["mse_mean_image", "mean image"]], accuracy_stitched: [["accuracy_2", "B's own"]] };
   const LAYERS = { cka: "CKA", accuracy: "accuracy of the stitched network", agreement: "agreement with B", r2_within: "R² within classes of B's layer", mutual_neighbours: "nearest neighbours in common" };
-  const HELD = ["part", "dataset", "kind1", "kind2", "layer1", "layer2", "sampling", "lambda"];
 
   plumbline.views.stitching = (place, content, state, set) => {
     if (content.groups.length) anchors(place, content, state, set);
@@ -52,29 +51,31 @@
     const lambda = plumbline.chosen(state.lambda, lambdas, "gcv");
     const groups = left.filter((group) => !group.lambda || group.lambda === lambda);
     const numbers = Object.keys(NUMBERS).filter((name) => groups.some((group) => group[name]));
-    const number = plumbline.chosen(state.number, numbers);
-    const lines = groups.map((group, i) => {
-      const [y, low, high] = [0, 1, 2].map((at) => group[number].map((values) => values[at]));
-      return { name: group.map ?? group.mapping, colour: plumbline.colour(i), dash: plumbline.dash(i), x: group.anchors, y, low, high };
-    });
-    const beside = number.startsWith("mse") ? ["mse_2", "mse_class_means", "mse_mean_image"] : number.startsWith("accuracy") ? ["accuracy_2"] : [];
-    const rules = beside.filter((name) => groups[0]?.[name] != null).map((name) => ({ y: groups[0][name], name: `${RULES[name]}, ${plumbline.number(groups[0][name])}` }));
+    const lines = (number) =>
+      groups.filter((group) => group[number]).map((group, i) => {
+        const [y, low, high] = [0, 1, 2].map((at) => group[number].map((values) => values[at]));
+        return { name: group.map, colour: plumbline.colour(i), dash: plumbline.dash(i), x: group.anchors, y, low, high };
+      });
     const one = groups[0];
+    const rules = (number) => (RULES[number] ?? []).filter(([name]) => one[name] != null).map(([name, text]) => ({ y: one[name], name: `${text}, ${plumbline.number(one[name])}` }));
+    const over = `Mean over ${plumbline.counted(one.pairs, "ordered pair")} of ${one.networks} networks, each over its draws of anchors; band: its 95 % interval, one network left out at a time.`;
     place.append(
-      el("p", { class: "sv-said" }, said(one, lines, number)),
-      plumbline.choosers("stitching", [...choices, ["lambda", "λ", lambdas.map((value) => [value, value === "gcv" ? "by cross-validation (GCV)" : value]), lambda], ["number", "shown", numbers.map((name) => [name, NUMBERS[name]]), number]], set),
-      plumbline.lines({
-        title: `${NUMBERS[number]} by number of anchors`,
-        x: "anchors",
-        y: NUMBERS[number],
-        lines,
-        rules,
-        xLog: true,
-        height: 380,
-        log: number.startsWith("mse") ? "auto" : false,
-        file: `stitching_${one.part}_${number}`,
-        note: `Mean over ${plumbline.counted(one.pairs, "ordered pair")} of ${one.networks} networks, each over its draws of anchors; band: its 95 % interval, one network left out at a time.`,
-      }),
+      el("p", { class: "sv-said" }, said(one, lines(numbers[0]), numbers[0])),
+      plumbline.choosers("stitching", [...choices, ["lambda", "λ", lambdas.map((value) => [value, value === "gcv" ? "by cross-validation (GCV)" : value]), lambda]], set),
+      el("p", { class: "note" }, over),
+      el("div", { class: "charts two" }, numbers.map((number) =>
+        plumbline.lines({
+          title: `${NUMBERS[number]} by anchors`,
+          x: "number of anchors",
+          y: NUMBERS[number],
+          lines: lines(number),
+          rules: rules(number),
+          xLog: true,
+          height: 320,
+          log: number.startsWith("mse") ? "auto" : false,
+          file: `stitching_${one.part}_${number}`,
+        }),
+      )),
     );
   }
 

@@ -8,13 +8,14 @@
   const VIEW = { horizontal: 0.9, vertical: 0.45, distance: 1.9 };
 
   const named = ({ network, activation, init, layers }) => [network, activation, init, layers && `${Number(layers)} layers`].filter(Boolean).join(", ");
+  const planeText = ({ kinds }, kind) => (kind === "random" ? "random directions" : (kinds[kind] ?? kind));
   const epochText = (epoch) => (epoch ? `epoch ${epoch}` : "before training");
 
   plumbline.views.surfaces = (place, content, state, set) => {
     const networks = content.networks.map((network, i) => [String(i), named(network)]);
     const network = plumbline.chosen(state.network, networks, String(Math.max(0, content.networks.findIndex(({ activation }) => activation === "relu"))));
     const ofNetwork = content.panels.filter((panel) => String(panel.network) === network);
-    const kinds = plumbline.unique(ofNetwork.map(({ kind }) => kind)).map((kind) => [kind, content.kinds[kind] ?? kind]);
+    const kinds = plumbline.unique(ofNetwork.map(({ kind }) => kind)).map((kind) => [kind, planeText(content, kind)]);
     const kind = plumbline.chosen(state.plane, kinds, "random");
     const ofKind = ofNetwork.filter((panel) => panel.kind === kind);
     const epochs = plumbline.unique(ofKind.map(({ epoch }) => epoch)).sort(d3.ascending);
@@ -36,7 +37,7 @@
     const title = `${content.data}: ${named(content.networks[panel.network])}, seed ${seed}, ${epochText(epoch)}`;
     const file = `${panel.key}_${kind}_e${epoch}_${quantity}`;
     // rows of a surface run along the first direction, upwards; columns along the second
-    const axes = kind === "trajectory" ? ["second direction", "first direction"] : ["step along direction 2", "step along direction 1"];
+    const axes = kind === "trajectory" ? ["second direction", "first direction"] : ["direction 2", "direction 1"];
     const at = (step) => ((step - steps[0]) / (steps.at(-1) - steps[0])) * (steps.length - 1);
     const side = el("div", { class: "sv-turn" });
     place.append(
@@ -66,9 +67,8 @@
           line: panel.path?.map(([one, other]) => [at(other), at(one)]),
           note: panel.path ? "The line is the training's path, from its first epoch to the network in the middle." : null,
         }),
+        [0, 1].map((direction) => plumbline.lines(cut(content, ofKind, epochs, steps, quantity, log, direction, file))),
       ),
-      el("h2", {}, "Through the middle"),
-      el("div", { class: "charts two" }, [0, 1].map((direction) => plumbline.lines(cut(content, ofKind, epochs, steps, quantity, log, direction, file)))),
     );
     turning(side, { values, steps, log, domain, quantity, title, file, axes }, state);
   };
@@ -77,9 +77,9 @@
     const middle = values[Math.floor(values.length / 2)];
     const known = values.filter(Number.isFinite);
     const number = (value) => plumbline.number(Number(value.toPrecision(3)));
-    const repeats = panel.repeats > 1 ? `; mean over ${panel.repeats} planes and mini-batches, between which the loss differs by ${d3.format(".0%")(panel.spread)} (median deviation)` : "";
+    const repeats = panel.repeats > 1 ? `; mean over ${panel.repeats} planes and mini-batches, whose standard deviation is ${d3.format(".2~p")(panel.spread)} of it (median over the plane)` : "";
     return (
-      `${content.data}, ${named(content.networks[panel.network])}, seed ${panel.seed}, ${epochText(panel.epoch)}, ${content.kinds[panel.kind] ?? panel.kind}: ` +
+      `${content.data}, ${named(content.networks[panel.network])}, seed ${panel.seed}, ${epochText(panel.epoch)}, ${planeText(content, panel.kind)}: ` +
       `${quantity} ${number(middle)} at the network itself, ${number(d3.min(known))} to ${number(d3.max(known))} on the plane, of ${content.images} images, ${content.unit}${repeats}.`
     );
   }
@@ -96,7 +96,7 @@
       const { mean, low, high } = plumbline.band(cuts);
       return { name: `${epochText(epoch)} (${plumbline.counted(rows.length, "seed")})`, colour: plumbline.colour(i), dash: plumbline.dash(i), x: steps, y: mean, low, high };
     });
-    return { title: `${QUANTITIES[quantity]} along direction ${direction + 1}`, x: "step", y: QUANTITIES[quantity], lines, whole: false, log, domain: quantity === "loss" ? undefined : [0, 1], file: `${file}_cut_${direction + 1}` };
+    return { title: `${QUANTITIES[quantity]} through the middle, along direction ${direction + 1}`, x: "step", y: QUANTITIES[quantity], lines, whole: false, log, domain: quantity === "loss" ? undefined : [0, 1], file: `${file}_cut_${direction + 1}` };
   }
 
   // ---- the surface that turns
@@ -137,7 +137,7 @@
       showSurfaceGrid: true,
       showLegend: false,
       showPerspective: true,
-      rotateAxisLabels: true,
+      rotateAxisLabels: false,
       backgroundColor: { fill: "transparent", stroke: "transparent", strokeWidth: 0 },
       axisColor: style.color,
       gridColor: style.getPropertyValue("--line") || "#ccc",
@@ -149,7 +149,7 @@
       valueMax: up(domain[1]),
       xLabel: axes[0],
       yLabel: axes[1],
-      zLabel: QUANTITIES[quantity],
+      zLabel: "",
       zValueLabel: (z) => say(z),
       cameraPosition: camera(state.turn),
       ctrlToZoom: true,
