@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.page.packing import folders_of, packed_log, packed_share, rounded
+from helpers.progress import say
 from helpers.spline_study.log import by_name, find_logs, read_about
 from helpers.spline_study.outcomes import BEYOND, epochs_of
 
@@ -27,16 +28,19 @@ def find(root):
     """The parts that the page shows, see `helpers.page`."""
     found = []
     for folder in folders_of(Path(root), "splines"):
-        if content := data_of(folder):
-            key = f"splines.{folder.name}"
-            found.append(
-                {"key": key, "study": "splines", "kind": "gradients", "title": content["data"], "content": content}
-            )
+        try:
+            content = data_of(folder)
+        except ValueError as error:  # ConfigError, DamagedError: one sentence each
+            say(f"left out: {error}")
+            continue
+        if content:
+            key, title = f"splines.{folder.name}", content["data"]
+            found.append({"key": key, "study": "splines", "kind": "gradients", "title": title, "content": content})
     return found
 
 
 def data_of(folder):
-    """The data of one folder of experiments; None where it holds none."""
+    """The data of one folder of experiments; None where it holds none. Raises ConfigError, DamagedError."""
     folder = Path(folder)
     about = [read_about(path.parent) for path in sorted(folder.glob("*/experiment.json"))]
     if not about:

@@ -27,10 +27,8 @@ def find(root):
         except (StudyError, SurfaceError, DamagedError) as error:
             say(f"left out: {error}")
             continue
-        key = f"landscapes.{folder.name}"
-        found.append(
-            {"key": key, "study": "landscapes", "kind": "surfaces", "title": content["data"], "content": content}
-        )
+        key, title = f"landscapes.{folder.name}", content["data"].partition(" (")[0]
+        found.append({"key": key, "study": "landscapes", "kind": "surfaces", "title": title, "content": content})
     return found
 
 

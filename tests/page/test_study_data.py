@@ -187,7 +187,8 @@ def test_stitched_errors_are_means_over_pairs_of_means_over_draws(small_parts):
         for n, (mean, low, high) in zip(group["anchors"], group["accuracy_stitched"], strict=True):
             mine = pairs[group["kind1"], group["kind2"], group["mapping"], n]
             assert mean == pytest.approx(fmean(mine), rel=1e-4)
-            assert low < mean < high and group["pairs"] == len(mine)
+            assert low < mean < high
+            assert group["pairs"] == len(mine)
             seen += 1
     assert seen == len(pairs)
 
@@ -203,7 +204,9 @@ def test_an_interval_of_one_pair_is_not_known():
     table = LAYOUT.frame(RESULTS / "stitching/architectures", "pairs")
     one = table[(table.model1 == table.model1[0]) & (table.model2 == table.model2[0])]
     mean, low, high = stitching.interval(one, "accuracy_stitched")
-    assert mean == pytest.approx(one.accuracy_stitched.mean()) and math.isnan(low) and math.isnan(high)
+    assert mean == pytest.approx(one.accuracy_stitched.mean())
+    assert math.isnan(low)
+    assert math.isnan(high)
 
 
 def test_layer_by_layer_is_as_in_the_table():

@@ -65,7 +65,7 @@
   /**
    * A map of numbers as colours, a figure element; pointer and arrow keys say the number at a place.
    *
-   * title   what it shows; `file`: the name of the saved picture
+   * title   what it shows; `heading`: what stands over the saved picture, `file`: its name
    * x, y    { label, values, nice }: what the columns stand for, from the left, and the rows, from below; nice: of so many one
    *         may have a number
    * values  the numbers, row by row from below; NaN for one that is not known
@@ -74,7 +74,7 @@
    * colours "viridis", "cividis" or "magma"; `contours`: lines of equal value, about so many
    * line    [[x, y], ...], a path over the map in places of columns and rows
    */
-  plumbline.heatMap = ({ id, title, x, y, values, label, log = false, domain, colours = "viridis", contours = 0, zero, line, height = 260, square = false, file = title, note }) => {
+  plumbline.heatMap = ({ id, title, x, y, values, label, log = false, domain, colours = "viridis", contours = 0, zero, line, height = 260, square = false, file = title, heading = title, note }) => {
     const [columns, rows] = [x.values.length, y.values.length];
     const known = values.filter((value) => Number.isFinite(value) && (!log || value > 0));
     const [least, greatest] = domain ?? (known.length ? d3.extent(known) : [log ? 1 : 0, 1]);
@@ -87,7 +87,7 @@
     const stage = el("div", { id, class: "stage sv-map", tabindex: "0", role: "group", "aria-label": `${title}. Arrow keys move along ${x.label} and ${y.label}.` });
     const place = el("span", { class: "place", "aria-live": "polite" });
     let plot;
-    const buttons = plumbline.pictureButtons(file, () => plumbline.wholePicture(plot, title));
+    const buttons = plumbline.pictureButtons(file, () => plumbline.wholePicture(plot, heading));
     buttons.append(
       csvButton(file, () => [
         [x.label, y.label, label],
@@ -110,6 +110,8 @@
     const picture = raster(columns, rows, values, colour);
     const flat = contours ? values.map((value) => (value > 0 || !log ? scale(value) : NaN)) : [];
     const tick = (axis) => (at) => (Number.isInteger(at) && axis.values[at] !== undefined ? String(axis.values[at]) : "");
+    // with lines of equal value the map ends at its outermost points, since lines are known between points alone
+    const edge = contours ? 0 : 0.5;
     const margin = { top: 56, left: 60, right: 14, bottom: 36 };
 
     function draw(width) {
@@ -120,6 +122,7 @@
         const nice = (axis.nice ?? [1, 2, 5, 10, 20, 25, 50, 100, 200]).find((one) => one >= step) ?? step;
         return d3.range(0, axis.values.length, nice);
       };
+      const room = { x: wide - margin.left - margin.right, y: tall - margin.top - margin.bottom };
       plot = Plot.plot({
         width: wide,
         height: tall,
@@ -127,14 +130,14 @@
         marginLeft: margin.left,
         marginRight: margin.right,
         marginBottom: margin.bottom,
-        x: { label: x.label, labelAnchor: "center", labelArrow: "none", domain: [-0.5, columns - 0.5], ticks: every(x, wide - 74, 44), tickFormat: tick(x) },
-        y: { label: y.label, labelAnchor: "center", labelArrow: "none", domain: [-0.5, rows - 0.5], ticks: every(y, tall - 92, 22), tickFormat: tick(y) },
+        x: { label: x.label, labelAnchor: "center", labelArrow: "none", domain: [-edge, columns - 1 + edge], ticks: every(x, wide - 74, 44), tickFormat: tick(x) },
+        y: { label: y.label, labelAnchor: "center", labelArrow: "none", domain: [-edge, rows - 1 + edge], ticks: every(y, tall - 92, 22), tickFormat: tick(y) },
         ariaLabel: title,
         style: { fontSize: "12px" },
         marks: [
-          Plot.image([0], { x: (columns - 1) / 2, y: (rows - 1) / 2, src: () => picture, width: wide - margin.left - margin.right, height: tall - margin.top - margin.bottom, preserveAspectRatio: "none", imageRendering: "pixelated" }),
+          Plot.image([0], { x: (columns - 1) / 2, y: (rows - 1) / 2, src: () => picture, width: (room.x * columns) / (columns - 1 + 2 * edge), height: (room.y * rows) / (rows - 1 + 2 * edge), preserveAspectRatio: "none", imageRendering: "pixelated", clip: true }),
           contours
-            ? Plot.contour(flat, { width: columns, height: rows, x1: -0.5, x2: columns - 0.5, y1: -0.5, y2: rows - 0.5, thresholds: contours, stroke: "white", strokeOpacity: 0.75, strokeWidth: 0.8 })
+            ? Plot.contour(flat, { width: columns, height: rows, x1: -0.5, x2: columns - 0.5, y1: -0.5, y2: rows - 0.5, thresholds: contours, stroke: "white", strokeOpacity: 0.75, strokeWidth: 0.8, clip: true })
             : null,
           line ? Plot.line(line, { stroke: "white", strokeWidth: 4 }) : null,
           line ? Plot.line(line, { stroke: "#D55E00", strokeWidth: 2, marker: "dot" }) : null,

@@ -17,6 +17,7 @@
     worst_loss: "largest loss of a batch (nats)",
   };
   const MOST = 8;
+  let open = false; // the list of experiments, which stays open while the reader ticks it
   const FIRST = ["sigmoid", "spline", "spline_control", "relu_slow", "calibrated_spline_slow"]; // the study's own question
 
   plumbline.views.gradients = (place, content, state, set) => {
@@ -36,15 +37,19 @@
       el("p", { class: "sv-said" }, said(content, shown, maps, statistic)),
       plumbline.choosers("gradients", [["statistic", "colour", Object.entries(STATISTICS).map(([name, { text }]) => [name, text]), statistic]], set),
       el(
-        "fieldset",
-        { class: "controls" },
-        el("legend", {}, `experiments, up to ${MOST}`),
-        names.map((name) => {
-          const on = asked.includes(name);
-          const box = plumbline.checkbox(name, on, (now) => set({ experiments: (now ? [...asked, name] : asked.filter((other) => other !== name)).join(" ") || "none" }), `gradients-${name}`);
-          box.querySelector("input").disabled = !on && shown.length >= MOST;
-          return box;
-        }),
+        "details",
+        { class: "sv-list", open, ontoggle: (event) => (open = event.target.open) },
+        el("summary", { id: "gradients-experiments" }, `Experiments: ${shown.length} of ${names.length}, at most ${MOST} at a time`),
+        el(
+          "div",
+          { class: "controls" },
+          names.map((name) => {
+            const on = asked.includes(name);
+            const box = plumbline.checkbox(name, on, (now) => set({ experiments: (now ? [...asked, name] : asked.filter((other) => other !== name)).join(" ") || "none" }), `gradients-${name}`);
+            box.querySelector("input").disabled = !on && shown.length >= MOST;
+            return box;
+          }),
+        ),
       ),
     );
     if (!shown.length) {

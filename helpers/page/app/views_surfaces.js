@@ -53,6 +53,7 @@
         side,
         plumbline.heatMap({
           id: "surfaces-map",
+          heading: title,
           title: `${QUANTITIES[quantity]}, from above`,
           file,
           x: { label: axes[0], values: steps },
@@ -109,7 +110,7 @@
       role: "group",
       "aria-label": `${title}. Arrow keys turn the surface, plus and minus bring it nearer; the map beside it has the same numbers.`,
     });
-    const save = plumbline.button("PNG", () => stage.querySelector("canvas").toBlob((blob) => plumbline.save(`${file}_surface.png`, blob)), { "aria-label": "Save the surface as it stands as PNG" });
+    const save = plumbline.button("PNG", () => onGround(stage.querySelector("canvas"), title, `${file}_surface.png`), { "aria-label": "Save the surface as it stands as PNG" });
     side.append(
       el("figure", { class: "chart" }, el("figcaption", {}, el("span", { class: "title" }, `${QUANTITIES[quantity]}, to turn`), el("span", { class: "place" }, "drag, or arrow keys, + and −"), el("span", { class: "save" }, save)), stage),
     );
@@ -187,6 +188,21 @@
       keep();
     });
     new ResizeObserver(() => stage.isConnected && graph.redraw()).observe(stage);
+  }
+
+  /** Save a canvas, which is transparent, on the page's ground and with its title. */
+  function onGround(canvas, title, name) {
+    const style = getComputedStyle(document.body);
+    const room = 30 * (canvas.width / canvas.clientWidth);
+    const whole = el("canvas", { width: canvas.width, height: canvas.height + room });
+    const pen = whole.getContext("2d");
+    pen.fillStyle = style.backgroundColor;
+    pen.fillRect(0, 0, whole.width, whole.height);
+    pen.fillStyle = style.color;
+    pen.font = `600 ${0.45 * room}px ${style.fontFamily}`;
+    pen.fillText(title, 0.3 * room, 0.7 * room, whole.width - 0.6 * room);
+    pen.drawImage(canvas, 0, room);
+    whole.toBlob((blob) => plumbline.save(name, blob));
   }
 
   function camera(turn) {
