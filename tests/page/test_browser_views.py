@@ -168,7 +168,7 @@ def test_surfaces_choose_network_epoch_and_scale(view):
 def test_paths_show_lines_barriers_and_bands(view, parts):
     page = view(paths)
     expect(page.locator("figure[data-drawn]")).to_have_count(9)
-    page.locator("#paths-curve").select_option(label="seed 2")
+    page.locator("#paths-pair").select_option(label="seed 2")
     page.locator("#paths-k").select_option(label="5")
     expect(page.locator(".sv-said")).to_contain_text("K = 5, 1 pair:")
     rows = saved(page, "Save the numbers of path_wave_K5_train_loss as CSV")

@@ -32,9 +32,9 @@
     const degrees = plumbline.unique(mine.map(({ k }) => k)).sort(d3.ascending);
     const k = plumbline.chosen(state.k, degrees);
     const pairs = mine.filter((row) => row.k === k);
-    const which = [["all", `all ${pairs.length}, as a band`], ...pairs.map((row) => [row.curve, pair(row)])];
-    const curve = plumbline.chosen(state.curve, pairs.length > 1 ? which : which.slice(1));
-    const rows = curve === "all" ? pairs : pairs.filter((row) => row.curve === curve);
+    const which = [["all", `all ${pairs.length}, as a band`], ...pairs.map(pair)];
+    const one = plumbline.chosen(state.pair, pairs.length > 1 ? which : which.slice(1));
+    const rows = one === "all" ? pairs : pairs.filter((row) => pair(row) === one);
     const quantities = Object.keys(QUANTITIES).filter((name) => rows.some(({ lines }) => Object.values(lines).some((line) => line[name])));
     const quantity = plumbline.chosen(state.quantity, quantities);
 
@@ -47,7 +47,7 @@
     const likelihoods = lines.some(({ y, low }) => [...y, ...(low ?? [])].some((value) => value <= 0)); // of a regression: below 0 where the fit is close
     place.append(
       el("p", { class: "sv-said" }, said(rows, mine[0], k)),
-      plumbline.choosers("paths", [["what", "networks", whats, what], ["k", "control points K", degrees, k], ["curve", "pair", pairs.length > 1 ? which : [], curve], ["quantity", "shown", quantities.map((name) => [name, QUANTITIES[name]]), quantity]], set),
+      plumbline.choosers("paths", [["what", "networks", whats, what], ["k", "control points K", degrees, k], ["pair", "pair", pairs.length > 1 ? which : [], one], ["quantity", "shown", quantities.map((name) => [name, QUANTITIES[name]]), quantity]], set),
       el(
         "div",
         { class: "charts two" },
