@@ -21,7 +21,7 @@ MAPS = {  # statistic: (of a log, the table by epoch and layer)
     "share_beyond": lambda log: log.signal("share_beyond"),
 }
 PER_DECADE = 100  # steps of a map's logarithm: colours span twenty decades, and a number is off by at most 1.2 %
-DIGITS = 3  # of curves
+DIGITS = {"acc_train": 4, "acc_val": 4}  # of curves; the others have three
 
 
 def find(root):
@@ -84,7 +84,7 @@ def _experiment(about, curves, maps):
         "batch_size": s["batch_size"],
         "clip": s.get("clip"),
         "seeds": seeds,
-        "curves": {name: [rounded(run[name].to_numpy(), DIGITS) for run in runs] for name in CURVES},
+        "curves": {name: [rounded(run[name].to_numpy(), DIGITS.get(name, 3)) for run in runs] for name in CURVES},
         "map_seed": None if log is None else log.seed,
         "maps": None if log is None else {name: _map(name, table(log)) for name, table in MAPS.items()},
     }

@@ -51,7 +51,7 @@ def data_of(folder):
 def _curve(row, table, grids):
     found = {name: row[name] or "" for name in TEXTS} | {"curve": row["curve"]}
     found |= {name: _whole(row[name]) for name in ("layers", "hidden_size", "seed", "k")}
-    found |= {name: rounded(row[name], 3) for name in NUMBERS} | {"dead": bool(row["dead"])}
+    found |= {name: rounded(row[name], 6) for name in NUMBERS} | {"dead": bool(row["dead"])}
     lines = {}
     for line in LINES:
         mine = table[table.line == line]

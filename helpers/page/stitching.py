@@ -88,10 +88,10 @@ def _group(key, rows):
     found |= {"anchors": [int(n) for n in by_n], "pairs": len(pairs), "networks": len({*pairs.model1, *pairs.model2})}
     for number in NUMBERS:
         if rows[number].notna().any():
-            found[number] = [rounded(interval(of, number)) for of in by_n.values()]
+            found[number] = [rounded(interval(of, number), 5) for of in by_n.values()]
     for number in BESIDE:
         if rows[number].notna().any():
-            found[number] = rounded(interval(rows, number)[0])
+            found[number] = rounded(interval(rows, number)[0], 5)
     return found
 
 

@@ -15,6 +15,7 @@ from helpers.landscapes.stored import SurfaceError
 from helpers.page.packing import folders_of, packed_log, packed_share, rounded
 from helpers.progress import say
 
+SAID = 6  # significant digits of what is said in words
 OF_NETWORK = ("network", "activation", "init", "layers")
 
 
@@ -74,6 +75,11 @@ def _panel(surfaces):
     loss[~np.isfinite(loss)] = np.nan
     accuracy[np.isnan(loss)] = np.nan
     found = {"repeats": len(surfaces), "loss": packed_log(loss.mean(0)), "accuracy": packed_share(accuracy.mean(0))}
+    for quantity, values in (("loss", loss.mean(0)), ("accuracy", accuracy.mean(0))):
+        # what the sentence says, to the digits that the figures' sentences have
+        found[quantity] |= {"middle": rounded(values[tuple(n // 2 for n in values.shape)], SAID)}
+        known = values[np.isfinite(values)]
+        found[quantity] |= {"span": rounded([known.min(), known.max()], SAID) if len(known) else None}
     if len(surfaces) > 1:
         found["spread"] = rounded(np.median(loss.std(0, ddof=1) / loss.mean(0)), 2)
     s = surfaces[0].settings

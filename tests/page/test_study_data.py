@@ -137,6 +137,8 @@ def test_surfaces_are_means_of_the_published_ones(small_parts):
         accuracy = np.mean([stored["accuracy"].astype(float) for stored in mine], axis=0)
         np.testing.assert_allclose(unpacked(panel["loss"]), loss.ravel(), rtol=1.2e-3)
         np.testing.assert_allclose(unpacked(panel["accuracy"]), accuracy.ravel(), atol=5.1e-4)
+        assert panel["loss"]["middle"] == pytest.approx(loss[10, 10], rel=1e-5)  # of 21 x 21
+        assert panel["loss"]["span"] == pytest.approx([loss.min(), loss.max()], rel=1e-5)
         steps = part["content"]["steps"][panel["steps"]]
         np.testing.assert_allclose(steps, mine[0]["steps"], atol=1e-4)
 

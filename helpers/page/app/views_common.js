@@ -21,7 +21,9 @@
       "div",
       { class: "controls" },
       choices.map(([name, label, options, chosen]) =>
-        options.length > 1 ? plumbline.select(label, chosen, options, (value) => set({ [name]: value }), `${id}-${name}`) : null,
+        options.length > 1
+          ? plumbline.select(label, chosen, options, (value) => set({ [name]: value }), `${id}-${name}`)
+          : null,
       ),
     );
 
@@ -34,15 +36,23 @@
   /** { mean, low, high } at each place over several rows of numbers, of those that are known. */
   plumbline.band = (rows) => {
     const length = Math.max(0, ...rows.map((row) => row.length));
-    const at = d3.range(length).map((i) => rows.map((row) => row[i]).filter((value) => value != null && Number.isFinite(value)));
+    const at = d3
+      .range(length)
+      .map((i) => rows.map((row) => row[i]).filter((value) => value != null && Number.isFinite(value)));
     const over = (take) => at.map((values) => (values.length ? take(values) : null));
-    return { mean: over((values) => d3.mean(values)), low: over((values) => d3.min(values)), high: over((values) => d3.max(values)) };
+    return {
+      mean: over((values) => d3.mean(values)),
+      low: over((values) => d3.min(values)),
+      high: over((values) => d3.max(values)),
+    };
   };
 
   plumbline.counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
 
   const csvButton = (name, table) =>
-    plumbline.button("CSV", () => plumbline.save(`${name}.csv`, plumbline.csv(...table()), "text/csv"), { "aria-label": `Save the numbers of ${name} as CSV` });
+    plumbline.button("CSV", () => plumbline.save(`${name}.csv`, plumbline.csv(...table()), "text/csv"), {
+      "aria-label": `Save the numbers of ${name} as CSV`,
+    });
 
   /** A button that saves the numbers a view shows; table: () => [head, rows]. */
   plumbline.csvSaver = (name, table) => el("span", { class: "save" }, csvButton(name, table));
@@ -56,7 +66,9 @@
   /** A line chart with a button for its numbers. */
   plumbline.lines = (options) => {
     const figure = plumbline.lineChart(options);
-    figure.querySelector(".save")?.append(csvButton(options.file ?? options.title, plumbline.linesTable(options.x, options.lines)));
+    figure
+      .querySelector(".save")
+      ?.append(csvButton(options.file ?? options.title, plumbline.linesTable(options.x, options.lines)));
     return figure;
   };
 
@@ -74,24 +86,56 @@
    * colours "viridis", "cividis" or "magma"; `contours`: lines of equal value, about so many
    * line    [[x, y], ...], a path over the map in places of columns and rows
    */
-  plumbline.heatMap = ({ id, title, x, y, values, label, log = false, domain, colours = "viridis", contours = 0, zero, line, height = 260, square = false, file = title, heading = title, note }) => {
+  plumbline.heatMap = ({
+    id,
+    title,
+    x,
+    y,
+    values,
+    label,
+    log = false,
+    domain,
+    colours = "viridis",
+    contours = 0,
+    zero,
+    line,
+    height = 260,
+    square = false,
+    file = title,
+    heading = title,
+    note,
+  }) => {
     const [columns, rows] = [x.values.length, y.values.length];
     const known = values.filter((value) => Number.isFinite(value) && (!log || value > 0));
     const [least, greatest] = domain ?? (known.length ? d3.extent(known) : [log ? 1 : 0, 1]);
     const scale = (value) => (log ? Math.log10(value) : value);
-    const share = (value) => (greatest > least ? Math.min(1, Math.max(0, (scale(value) - scale(least)) / (scale(greatest) - scale(least)))) : 0.5);
-    const colour = (value) => (!Number.isFinite(value) ? null : log && value <= 0 ? "#000" : COLOURS[colours](share(value)));
+    const share = (value) =>
+      greatest > least
+        ? Math.min(1, Math.max(0, (scale(value) - scale(least)) / (scale(greatest) - scale(least))))
+        : 0.5;
+    const colour = (value) =>
+      !Number.isFinite(value) ? null : log && value <= 0 ? "#000" : COLOURS[colours](share(value));
     const zeros = log ? values.filter((value) => value === 0).length : 0;
     const unknown = values.filter((value) => !Number.isFinite(value)).length;
 
-    const stage = el("div", { id, class: "stage sv-map", tabindex: "0", role: "group", "aria-label": `${title}. Arrow keys move along ${x.label} and ${y.label}.` });
+    const stage = el("div", {
+      id,
+      class: "stage sv-map",
+      tabindex: "0",
+      role: "group",
+      "aria-label": `${title}. Arrow keys move along ${x.label} and ${y.label}.`,
+    });
     const place = el("span", { class: "place", "aria-live": "polite" });
     let plot;
     const buttons = plumbline.pictureButtons(file, () => plumbline.wholePicture(plot, heading));
     buttons.append(
       csvButton(file, () => [
         [x.label, y.label, label],
-        values.map((value, k) => [x.values[k % columns], y.values[Math.floor(k / columns)], Number.isFinite(value) ? value : null]),
+        values.map((value, k) => [
+          x.values[k % columns],
+          y.values[Math.floor(k / columns)],
+          Number.isFinite(value) ? value : null,
+        ]),
       ]),
     );
     const notes = [
@@ -109,7 +153,8 @@
 
     const picture = raster(columns, rows, values, colour);
     const flat = contours ? values.map((value) => (value > 0 || !log ? scale(value) : NaN)) : [];
-    const tick = (axis) => (at) => (Number.isInteger(at) && axis.values[at] !== undefined ? String(axis.values[at]) : "");
+    const tick = (axis) => (at) =>
+      Number.isInteger(at) && axis.values[at] !== undefined ? String(axis.values[at]) : "";
     // with lines of equal value the map ends at its outermost points, since lines are known between points alone
     const edge = contours ? 0 : 0.5;
     const margin = { top: 56, left: 60, right: 14, bottom: 36 };
@@ -130,14 +175,49 @@
         marginLeft: margin.left,
         marginRight: margin.right,
         marginBottom: margin.bottom,
-        x: { label: x.label, labelAnchor: "center", labelArrow: "none", domain: [-edge, columns - 1 + edge], ticks: every(x, wide - 74, 44), tickFormat: tick(x) },
-        y: { label: y.label, labelAnchor: "center", labelArrow: "none", domain: [-edge, rows - 1 + edge], ticks: every(y, tall - 92, 22), tickFormat: tick(y) },
+        x: {
+          label: x.label,
+          labelAnchor: "center",
+          labelArrow: "none",
+          domain: [-edge, columns - 1 + edge],
+          ticks: every(x, wide - 74, 44),
+          tickFormat: tick(x),
+        },
+        y: {
+          label: y.label,
+          labelAnchor: "center",
+          labelArrow: "none",
+          domain: [-edge, rows - 1 + edge],
+          ticks: every(y, tall - 92, 22),
+          tickFormat: tick(y),
+        },
         ariaLabel: title,
         style: { fontSize: "12px" },
         marks: [
-          Plot.image([0], { x: (columns - 1) / 2, y: (rows - 1) / 2, src: () => picture, width: (room.x * columns) / (columns - 1 + 2 * edge), height: (room.y * rows) / (rows - 1 + 2 * edge), preserveAspectRatio: "none", imageRendering: "pixelated", clip: true }),
+          Plot.image([0], {
+            x: (columns - 1) / 2,
+            y: (rows - 1) / 2,
+            src: () => picture,
+            width: (room.x * columns) / (columns - 1 + 2 * edge),
+            height: (room.y * rows) / (rows - 1 + 2 * edge),
+            preserveAspectRatio: "none",
+            imageRendering: "pixelated",
+            clip: true,
+          }),
           contours
-            ? Plot.contour(flat, { width: columns, height: rows, x1: -0.5, x2: columns - 0.5, y1: -0.5, y2: rows - 0.5, thresholds: contours, stroke: "white", strokeOpacity: 0.75, strokeWidth: 0.8, clip: true })
+            ? Plot.contour(flat, {
+                width: columns,
+                height: rows,
+                x1: -0.5,
+                x2: columns - 0.5,
+                y1: -0.5,
+                y2: rows - 0.5,
+                thresholds: contours,
+                stroke: "white",
+                strokeOpacity: 0.75,
+                strokeWidth: 0.8,
+                clip: true,
+              })
             : null,
           line ? Plot.line(line, { stroke: "white", strokeWidth: 4 }) : null,
           line ? Plot.line(line, { stroke: "#D55E00", strokeWidth: 2, marker: "dot" }) : null,
@@ -153,13 +233,19 @@
     function ramp(width) {
       const spread = log ? [scale(least), scale(greatest)] : [least, greatest];
       const legend = Plot.legend({
-        color: { type: "linear", domain: greatest > least ? spread : [spread[0] - 0.5, spread[0] + 0.5], interpolate: COLOURS[colours] },
+        color: {
+          type: "linear",
+          domain: greatest > least ? spread : [spread[0] - 0.5, spread[0] + 0.5],
+          interpolate: COLOURS[colours],
+        },
         label,
         width,
         ticks: 4,
-        tickFormat: (value) => (log ? plumbline.number(Number((10 ** value).toPrecision(2))).replace(/\.?0*e/, "e") : plumbline.number(value)),
+        tickFormat: (value) =>
+          log ? plumbline.number(Number((10 ** value).toPrecision(2))).replace(/\.?0*e/, "e") : plumbline.number(value),
       });
-      for (const text of legend.querySelectorAll("text")) if (text.textContent === label) text.style.textAnchor = "start";
+      for (const text of legend.querySelectorAll("text"))
+        if (text.textContent === label) text.style.textAnchor = "start";
       legend.style.fontSize = "12px";
       legend.setAttribute("x", margin.left);
       legend.setAttribute("y", 2);
@@ -179,12 +265,25 @@
       place.textContent = `${x.label} ${x.values[i]}, ${y.label} ${y.values[j]}: ${Number.isFinite(value) ? plumbline.number(Number(value.toPrecision(3))) : "not known"}`;
       const [left, top] = [plot.scale("x").apply(i - 0.5), plot.scale("y").apply(j + 0.5)];
       const [right, bottom] = [plot.scale("x").apply(i + 0.5), plot.scale("y").apply(j - 0.5)];
-      plot.append(plumbline.svg("rect", { class: "crosshair", x: left - 1, y: top - 1, width: right - left + 2, height: bottom - top + 2, fill: "none", stroke: "#D55E00", "stroke-width": 2 }));
+      plot.append(
+        plumbline.svg("rect", {
+          class: "crosshair",
+          x: left - 1,
+          y: top - 1,
+          width: right - left + 2,
+          height: bottom - top + 2,
+          fill: "none",
+          stroke: "#D55E00",
+          "stroke-width": 2,
+        }),
+      );
     }
     stage.addEventListener("pointermove", (event) => {
       const box = plot.getBoundingClientRect();
       const grow = plot.getAttribute("width") / box.width;
-      const to = ["x", "y"].map((axis, k) => Math.round(plot.scale(axis).invert((k ? event.clientY - box.top : event.clientX - box.left) * grow)));
+      const to = ["x", "y"].map((axis, k) =>
+        Math.round(plot.scale(axis).invert((k ? event.clientY - box.top : event.clientX - box.left) * grow)),
+      );
       point(to[0] >= 0 && to[0] < columns && to[1] >= 0 && to[1] < rows ? to : null);
     });
     stage.addEventListener("pointerleave", () => point(null));
@@ -192,7 +291,15 @@
     stage.addEventListener("keydown", (event) => {
       const [i, j] = at ?? [Math.floor((columns - 1) / 2), Math.floor((rows - 1) / 2)];
       const step = at ? 1 : 0; // the first key shows the middle
-      const to = { ArrowLeft: [i - step, j], ArrowRight: [i + step, j], ArrowUp: [i, j + step], ArrowDown: [i, j - step], Home: [0, j], End: [columns - 1, j], Escape: null }[event.key];
+      const to = {
+        ArrowLeft: [i - step, j],
+        ArrowRight: [i + step, j],
+        ArrowUp: [i, j + step],
+        ArrowDown: [i, j - step],
+        Home: [0, j],
+        End: [columns - 1, j],
+        Escape: null,
+      }[event.key];
       if (to === undefined) return;
       event.preventDefault();
       point(to);

@@ -7,20 +7,32 @@
   const SPANS = 20; // largest over smallest loss from which a scale is logarithmic unless it is chosen, as in the figures
   const VIEW = { horizontal: 0.9, vertical: 0.45, distance: 1.9 };
 
-  const named = ({ network, activation, init, layers }) => [network, activation, init, layers && `${Number(layers)} layers`].filter(Boolean).join(", ");
+  const named = ({ network, activation, init, layers }) =>
+    [network, activation, init, layers && `${Number(layers)} layers`].filter(Boolean).join(", ");
   const planeText = ({ kinds }, kind) => (kind === "random" ? "random directions" : (kinds[kind] ?? kind));
   const epochText = (epoch) => (epoch ? `epoch ${epoch}` : "before training");
 
   plumbline.views.surfaces = (place, content, state, set) => {
     const networks = content.networks.map((network, i) => [String(i), named(network)]);
-    const network = plumbline.chosen(state.network, networks, String(Math.max(0, content.networks.findIndex(({ activation }) => activation === "relu"))));
+    const network = plumbline.chosen(
+      state.network,
+      networks,
+      String(
+        Math.max(
+          0,
+          content.networks.findIndex(({ activation }) => activation === "relu"),
+        ),
+      ),
+    );
     const ofNetwork = content.panels.filter((panel) => String(panel.network) === network);
     const kinds = plumbline.unique(ofNetwork.map(({ kind }) => kind)).map((kind) => [kind, planeText(content, kind)]);
     const kind = plumbline.chosen(state.plane, kinds, "random");
     const ofKind = ofNetwork.filter((panel) => panel.kind === kind);
     const epochs = plumbline.unique(ofKind.map(({ epoch }) => epoch)).sort(d3.ascending);
     const epoch = plumbline.chosen(state.epoch, epochs, epochs.at(-1));
-    const seeds = plumbline.unique(ofKind.filter((panel) => panel.epoch === epoch).map(({ seed }) => seed)).sort(d3.ascending);
+    const seeds = plumbline
+      .unique(ofKind.filter((panel) => panel.epoch === epoch).map(({ seed }) => seed))
+      .sort(d3.ascending);
     const seed = plumbline.chosen(state.seed, seeds);
     const quantity = plumbline.chosen(state.quantity, Object.keys(QUANTITIES));
     const panel = ofKind.find((one) => one.epoch === epoch && one.seed === seed);
@@ -30,7 +42,13 @@
     // one scale for all epochs and seeds of this network and plane, so that what is compared is comparable
     const every = ofKind.flatMap((one) => plumbline.numbers(one[quantity])).filter(Number.isFinite);
     const domain = quantity === "loss" ? d3.extent(every) : [0, 1];
-    const scales = quantity === "loss" ? [["log", "logarithmic"], ["linear", "linear"]] : [["linear", "linear"]];
+    const scales =
+      quantity === "loss"
+        ? [
+            ["log", "logarithmic"],
+            ["linear", "linear"],
+          ]
+        : [["linear", "linear"]];
     const scale = plumbline.chosen(state.scale, scales, domain[1] > SPANS * domain[0] ? "log" : "linear");
     const log = scale === "log";
 
@@ -41,10 +59,17 @@
     const at = (step) => ((step - steps[0]) / (steps.at(-1) - steps[0])) * (steps.length - 1);
     const side = el("div", { class: "sv-turn" });
     place.append(
-      el("p", { class: "sv-said" }, said(content, panel, quantity, values)),
+      el("p", { class: "sv-said" }, said(content, panel, quantity)),
       plumbline.choosers(
         "surfaces",
-        [["network", "network", networks, network], ["plane", "plane", kinds, kind], ["epoch", "epoch", epochs.map((one) => [one, epochText(one)]), epoch], ["seed", "seed", seeds, seed], ["quantity", "height", Object.entries(QUANTITIES), quantity], ["scale", "scale", scales, scale]],
+        [
+          ["network", "network", networks, network],
+          ["plane", "plane", kinds, kind],
+          ["epoch", "epoch", epochs.map((one) => [one, epochText(one)]), epoch],
+          ["seed", "seed", seeds, seed],
+          ["quantity", "height", Object.entries(QUANTITIES), quantity],
+          ["scale", "scale", scales, scale],
+        ],
         set,
       ),
       el(
@@ -66,7 +91,9 @@
           contours: 12,
           square: true,
           line: panel.path?.map(([one, other]) => [at(other), at(one)]),
-          note: panel.path ? "The line is the training's path, from its first epoch to the network in the middle." : null,
+          note: panel.path
+            ? "The line is the training's path, from its first epoch to the network in the middle."
+            : null,
         }),
         [0, 1].map((direction) => plumbline.lines(cut(content, ofKind, epochs, steps, quantity, log, direction, file))),
       ),
@@ -74,14 +101,16 @@
     turning(side, { values, steps, log, domain, quantity, title, file, axes }, state);
   };
 
-  function said(content, panel, quantity, values) {
-    const middle = values[Math.floor(values.length / 2)];
-    const known = values.filter(Number.isFinite);
-    const number = (value) => plumbline.number(Number(value.toPrecision(3)));
-    const repeats = panel.repeats > 1 ? `; mean over ${panel.repeats} planes and mini-batches, whose standard deviation is ${d3.format(".2~p")(panel.spread)} of it (median over the plane)` : "";
+  function said(content, panel, quantity) {
+    const { middle, span } = panel[quantity];
+    const number = (value) => (value == null ? "unknown" : plumbline.number(Number(value.toPrecision(3))));
+    const repeats =
+      panel.repeats > 1
+        ? `; mean over ${panel.repeats} planes and mini-batches, whose standard deviation is ${d3.format(".2~p")(panel.spread)} of it (median over the plane)`
+        : "";
     return (
       `${content.data}, ${named(content.networks[panel.network])}, seed ${panel.seed}, ${epochText(panel.epoch)}, ${planeText(content, panel.kind)}: ` +
-      `${quantity} ${number(middle)} at the network itself, ${number(d3.min(known))} to ${number(d3.max(known))} on the plane, of ${content.images} images, ${content.unit}${repeats}.`
+      `${quantity} ${number(middle)} at the network itself, ${span ? span.map(number).join(" to ") : "unknown"} on the plane, of ${content.images} images, ${content.unit}${repeats}.`
     );
   }
 
@@ -89,15 +118,34 @@
   function cut(content, panels, epochs, steps, quantity, log, direction, file) {
     const middle = (steps.length - 1) / 2;
     const lines = epochs.map((epoch, i) => {
-      const rows = panels.filter((panel) => panel.epoch === epoch && String(content.steps[panel.steps]) === String(steps));
+      const rows = panels.filter(
+        (panel) => panel.epoch === epoch && String(content.steps[panel.steps]) === String(steps),
+      );
       const cuts = rows.map((panel) => {
         const values = plumbline.numbers(panel[quantity]);
         return steps.map((_, k) => values[direction ? middle * steps.length + k : k * steps.length + middle]);
       });
       const { mean, low, high } = plumbline.band(cuts);
-      return { name: `${epochText(epoch)} (${plumbline.counted(rows.length, "seed")})`, colour: plumbline.colour(i), dash: plumbline.dash(i), x: steps, y: mean, low, high };
+      return {
+        name: `${epochText(epoch)} (${plumbline.counted(rows.length, "seed")})`,
+        colour: plumbline.colour(i),
+        dash: plumbline.dash(i),
+        x: steps,
+        y: mean,
+        low,
+        high,
+      };
     });
-    return { title: `${QUANTITIES[quantity]} through the middle, along direction ${direction + 1}`, x: "step", y: QUANTITIES[quantity], lines, whole: false, log, domain: quantity === "loss" ? undefined : [0, 1], file: `${file}_cut_${direction + 1}` };
+    return {
+      title: `${QUANTITIES[quantity]} through the middle, along direction ${direction + 1}`,
+      x: "step",
+      y: QUANTITIES[quantity],
+      lines,
+      whole: false,
+      log,
+      domain: quantity === "loss" ? undefined : [0, 1],
+      file: `${file}_cut_${direction + 1}`,
+    };
   }
 
   // ---- the surface that turns
@@ -110,9 +158,22 @@
       role: "group",
       "aria-label": `${title}. Arrow keys turn the surface, plus and minus bring it nearer; the map beside it has the same numbers.`,
     });
-    const save = plumbline.button("PNG", () => onGround(stage.querySelector("canvas"), title, `${file}_surface.png`), { "aria-label": "Save the surface as it stands as PNG" });
+    const save = plumbline.button("PNG", () => onGround(stage.querySelector("canvas"), title, `${file}_surface.png`), {
+      "aria-label": "Save the surface as it stands as PNG",
+    });
     side.append(
-      el("figure", { class: "chart" }, el("figcaption", {}, el("span", { class: "title" }, `${QUANTITIES[quantity]}, to turn`), el("span", { class: "place" }, "drag, or arrow keys, + and −"), el("span", { class: "save" }, save)), stage),
+      el(
+        "figure",
+        { class: "chart" },
+        el(
+          "figcaption",
+          {},
+          el("span", { class: "title" }, `${QUANTITIES[quantity]}, to turn`),
+          el("span", { class: "place" }, "drag, or arrow keys, + and −"),
+          el("span", { class: "save" }, save),
+        ),
+        stage,
+      ),
     );
     try {
       await plumbline.script("page/vendor/vis-graph3d.min.js");
@@ -155,8 +216,18 @@
       cameraPosition: camera(state.turn),
       ctrlToZoom: true,
       tooltipDelay: 0,
-      tooltip: ({ x, y, z }) => `${QUANTITIES[quantity]} ${say(z)}<br>${axes[1]} ${plumbline.number(y)}<br>${axes[0]} ${plumbline.number(x)}`,
-      tooltipStyle: { content: { background: style.backgroundColor, color: style.color, border: `1px solid ${style.color}`, padding: "4px 8px", borderRadius: "4px", boxShadow: "none" } },
+      tooltip: ({ x, y, z }) =>
+        `${QUANTITIES[quantity]} ${say(z)}<br>${axes[1]} ${plumbline.number(y)}<br>${axes[0]} ${plumbline.number(x)}`,
+      tooltipStyle: {
+        content: {
+          background: style.backgroundColor,
+          color: style.color,
+          border: `1px solid ${style.color}`,
+          padding: "4px 8px",
+          borderRadius: "4px",
+          boxShadow: "none",
+        },
+      },
     });
     stage.dataset.drawn = "";
 
@@ -166,7 +237,14 @@
       clearTimeout(later);
       later = setTimeout(() => {
         const { horizontal, vertical, distance } = graph.getCameraPosition();
-        if (stage.isConnected) history.replaceState(null, "", plumbline.state.link({ "v.turn": [horizontal, vertical, distance].map((value) => value.toFixed(2)).join("_") }));
+        if (stage.isConnected)
+          history.replaceState(
+            null,
+            "",
+            plumbline.state.link({
+              "v.turn": [horizontal, vertical, distance].map((value) => value.toFixed(2)).join("_"),
+            }),
+          );
       }, 250);
     };
     graph.on("cameraPositionChange", keep);
@@ -207,6 +285,8 @@
 
   function camera(turn) {
     const [horizontal, vertical, distance] = (turn ?? "").split("_").map(Number);
-    return [horizontal, vertical, distance].every(Number.isFinite) && distance > 0 ? { horizontal, vertical, distance } : VIEW;
+    return [horizontal, vertical, distance].every(Number.isFinite) && distance > 0
+      ? { horizontal, vertical, distance }
+      : VIEW;
   }
 })();
