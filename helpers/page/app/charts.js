@@ -26,13 +26,13 @@
    * A chart of lines, a figure element.
    *
    * title  what it shows; also the name of the saved picture
-   * x, y   labels of the axes; whole: x counts something
+   * x      label of the x axis; whole: it counts something; xLog: it is logarithmic
    * log    "auto", true or false: the y axis. `domain`: where it begins and ends, otherwise what is drawn
    * lines  [{ name, colour, dash, x: [...], y: [...], low: [...], high: [...], mark, link }], null for an unknown value;
    *        low and high: a band around the line; mark: what stands at its end; drawn: "dots"
    * rules  [{ y, name }], dotted lines across
    */
-  plumbline.lineChart = ({ title, x, y, lines, log = "auto", domain, rules = [], whole = true, height = 240, file = title, note }) => {
+  plumbline.lineChart = ({ title, x, y, lines, log = "auto", domain, rules = [], xLog = false, whole = true, height = 240, file = title, note }) => {
     const points = lines.flatMap((line, i) =>
       line.x.map((at, k) => ({ line: i, x: at, y: line.y[k] ?? NaN, low: line.low?.[k] ?? NaN, high: line.high?.[k] ?? NaN })),
     );
@@ -72,10 +72,11 @@
       plot = Plot.plot({
         width,
         height,
-        marginLeft: 52,
+        style: { fontSize: "12px", fontFamily: "inherit", background: "none" },
+        marginLeft: 56,
         marginRight: lines.some((line) => line.mark) ? 24 : 14,
-        marginBottom: 34,
-        x: { label: x, labelAnchor: "center", labelArrow: "none", ...(whole ? { tickFormat: (tick) => (Number.isInteger(tick) ? String(tick) : "") } : {}), ticks: Math.max(2, Math.round(width / 80)) },
+        marginBottom: 38,
+        x: { label: x, labelAnchor: "center", labelArrow: "none", ...(whole ? { tickFormat: (tick) => (Number.isInteger(tick) ? String(tick) : "") } : {}), ...(xLog ? { type: "log", ticks: xs, tickFormat: plumbline.number } : { ticks: Math.max(2, Math.round(width / 80)) }) },
         y: { label: null, type: logarithmic ? "log" : "linear", ...axis(), grid: true, domain: domain ?? undefined, clamp: Boolean(domain), ticks: 5 },
         ariaLabel: title,
         marks: [
@@ -111,9 +112,9 @@
       at = index == null ? null : Math.max(0, Math.min(xs.length - 1, index));
       plot?.querySelector(".crosshair")?.remove();
       const here = xs[at ?? xs.length - 1];
-      place.textContent = `${x} ${plumbline.number(here)}`;
+      place.textContent = at === null ? "at the end" : `${x} ${plumbline.number(here)}`;
       lines.forEach((line, i) => {
-        const k = line.x.lastIndexOf(here);
+        const k = at === null ? d3.maxIndex(line.x, (_, j) => (line.y[j] == null ? -1 : j)) : line.x.lastIndexOf(here);
         const [value, low, high] = [line.y[k], line.low?.[k], line.high?.[k]];
         cells[i].textContent = k < 0 ? "" : value == null ? "unknown" : plumbline.number(value) + (low != null && high > low ? ` (${plumbline.number(low)} to ${plumbline.number(high)})` : "");
       });

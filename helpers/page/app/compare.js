@@ -102,13 +102,13 @@
     }
 
     function layers() {
-      const withLayers = runs.filter(({ sweep, row }) => sweep.layers?.act_std?.[row.index]);
+      const withLayers = runs.filter(({ sweep, row }) => plumbline.profiles(sweep, "act_std", row));
       if (!withLayers.length) return "";
       const epochs = [...new Set(withLayers.flatMap(({ sweep }) => sweep.layers.epochs))].sort(d3.ascending);
       const epoch = epochs.includes(Number(state.get("epoch"))) ? Number(state.get("epoch")) : 0;
       const lines = (name) =>
         runs.flatMap(({ sweep, row }, i) => {
-          const y = sweep.layers?.[name]?.[row.index]?.[sweep.layers.epochs.indexOf(epoch)];
+          const y = plumbline.profiles(sweep, name, row)?.[sweep.layers.epochs.indexOf(epoch)];
           return y ? [{ name: names[i], colour: plumbline.colour(i), dash: plumbline.dash(i), mark: String(i + 1), x: d3.range(y.length), y }] : [];
         });
       return el(

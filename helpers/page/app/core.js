@@ -18,6 +18,9 @@ plumbline.el = (tag, attributes = {}, ...children) => {
 /** Text in which **some words** are strong, as the studies' questions and answers are written. */
 plumbline.rich = (text) => String(text).split("**").map((part, i) => (i % 2 ? plumbline.el("strong", {}, part) : part));
 
+/** A file's path from results/ as an address: a name may hold #, ? or %. */
+plumbline.path = (file) => file.split("/").map(encodeURIComponent).join("/");
+
 /** One sentence that says what is wrong. */
 plumbline.sentence = (text) => plumbline.el("p", { class: "sentence", role: "status" }, text);
 

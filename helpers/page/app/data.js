@@ -26,7 +26,7 @@
         new Promise((resolve, reject) => {
           const script = plumbline.el("script", { src: file });
           script.onload = resolve;
-          script.onerror = () => reject(new Error(`The file ${file} is missing or cannot be read.`));
+          script.onerror = () => reject(new Error(`The file ${decodeURI(file)} is missing or cannot be read.`));
           document.head.append(script);
         }),
       );
@@ -42,7 +42,7 @@
   };
 
   async function load({ key, file }) {
-    await plumbline.script(file);
+    await plumbline.script(plumbline.path(file));
     const text = packed.get(key);
     packed.delete(key);
     try {
@@ -108,6 +108,10 @@
     if (row.crashed) return "crashed";
     return row.learned ? "learned" : "did not learn";
   }
+
+  /** A layer statistic of a run: for each of the epochs that are kept an array, a number a layer, or null; null without a log. */
+  plumbline.profiles = (sweep, name, row) => (sweep.layers ? plumbline.layers(sweep, name, row.index) : null);
+  plumbline.layers = (sweep, name, i) => sweep.layers[name]?.[i] ?? null;
 
   /** The value of a setting of a run: its own where the sweep varies it, or else the sweep's. */
   plumbline.settingOf = (sweep, row, name) => row[name] ?? sweep.config?.[name];

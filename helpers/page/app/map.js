@@ -29,7 +29,7 @@
    * Maps of cells, a panel an activation.
    *
    * panels  names; rows: names of inits; columns: depths
-   * cell    (panel, row, column) -> { value, runs, label, mark, faded } or null where there is none
+   * cell    (panel, row, column) -> { value, label, mark } or null where there is none
    * scale   value -> colour; text: value -> what stands in the cell
    */
   plumbline.cellMap = ({ title, panels, rows, columns, cell, scale, text, open, chosen }) => {
@@ -69,7 +69,7 @@
         {
           type: "button",
           tabindex: "-1",
-          class: [found ? "" : "empty", found?.faded ? "faded" : ""].join(" ").trim() || null,
+          class: found ? null : "empty",
           "aria-label": found?.label ?? `${panel}, ${row}, ${column} layers: no run`,
           title: found?.label ?? `${panel}, ${row}, ${column} layers: no run`,
           "aria-current": chosen === plumbline.cellName(panel, row, column) ? "true" : null,
@@ -110,8 +110,8 @@
     }
   };
 
-  /** The map of a sweep at one of its settings. matching: the runs that the table's filters leave, or null for all. */
-  plumbline.sweepMap = (sweep, { quantity = "final_test_acc", settings = {}, matching = null, chosen = null, open, panels, rows: inits, columns }) => {
+  /** The map of a sweep at one of its settings; panels, rows and columns: a part of it. */
+  plumbline.sweepMap = (sweep, { quantity = "final_test_acc", settings = {}, chosen = null, open, panels, rows: inits, columns }) => {
     const { title, of, domain } = plumbline.mapQuantities(sweep)[quantity] ?? plumbline.mapQuantities(sweep).final_test_acc;
     const cells = plumbline.cells(plumbline.atSettings(sweep, settings));
     const values = new Map([...cells].map(([name, runs]) => [name, of(runs, sweep)]));
@@ -126,7 +126,6 @@
       return {
         value,
         mark: marks(runs),
-        faded: matching && !runs.some((row) => matching.has(row.run)),
         label: `${activation}, ${init}, ${layers} layers: ${title} ${value == null ? "unknown" : plumbline.number(value)}, ${words(runs)}`,
       };
     };
@@ -142,6 +141,12 @@
       chosen,
     });
     return { region, scale, title, extent, cells, values };
+  };
+
+  /** Fade those cells of a map that hold none of these runs, which the table's filters leave; null fades none. */
+  plumbline.fade = (place, runs) => {
+    const left = runs && new Set(runs.map((row) => plumbline.cellName(row.activation, row.init, row.layers)));
+    for (const button of place.querySelectorAll(".map button")) button.classList.toggle("faded", Boolean(left) && !left.has(button.dataset.cell));
   };
 
   const short = (value, [, high]) => (high <= 1 ? (value >= 0.995 ? "1.0" : value.toFixed(2).replace(/^0\./, ".")) : plumbline.number(Number(value.toPrecision(2))));
@@ -174,7 +179,7 @@
       el("span", {}, `${title}: ${plumbline.number(extent[0])} `),
       bar,
       el("span", {}, ` ${plumbline.number(extent[1])}`),
-      marks ? el("span", {}, " · × diverged, ↓ crashed, with the number of seeds where not all did") : null,
+      marks ? el("span", {}, "× diverged, ↓ crashed; a number: so many of the seeds") : null,
     );
   };
 

@@ -60,8 +60,10 @@
       const maps = sides.map(({ sweep, settings, entry }) =>
         plumbline.sweepMap(sweep, { quantity, settings, panels, rows, columns, open: (...cell) => open(entry, sweep, settings, cell) }),
       );
+      const three = el("div", { class: "three-maps" });
+      host.append(three);
       sides.forEach(({ side, sweep, entry, settings }, i) => {
-        host.append(
+        three.append(
           el("section", { class: "map-side" },
             el("h2", {}, `${side.toUpperCase()}: ${nameOf(entry)}`),
             el("p", { class: "note" }, described(sweep, settings)),
@@ -71,7 +73,7 @@
           ),
         );
       });
-      host.append(difference(maps, { panels, rows, columns }, sides));
+      three.append(difference(maps, { panels, rows, columns }, sides));
     };
   };
 

@@ -15,7 +15,7 @@
   const PARTS = [["train", 0, null], ["test", 1, "6 3"]];
 
   plumbline.hasCurves = (sweep, row) => Boolean(sweep.curves?.train_loss?.[row.index]?.some((value) => value != null));
-  const hasLayers = (sweep, row) => Boolean(sweep.layers?.pre_std?.[row.index] ?? sweep.layers?.act_std?.[row.index]);
+  const hasLayers = (sweep, row) => Boolean(plumbline.profiles(sweep, "act_std", row));
 
   /** Draw a run into host. */
   plumbline.showRun = (host, sweep, row) => {
@@ -40,7 +40,7 @@
           ? plumbline.button("Take from the comparison", () => plumbline.compare(compared.filter((other) => other !== item)), { id: "add" })
           : plumbline.button("Compare this run", () => plumbline.compare([...compared, item]), { id: "add", disabled: compared.length >= plumbline.MOST_COMPARED }),
         plumbline.hasCurves(sweep, row) ? plumbline.button("CSV of this run", () => plumbline.save(`${row.run}.csv`, plumbline.runsCsv([{ sweep, row }]) , "text/csv"), { id: "run-csv" }) : null,
-        sweep.logs ? el("a", { href: sweep.logs }, "the full logs of the sweep") : null,
+        sweep.logs ? el("a", { href: plumbline.path(sweep.logs) }, "the full logs of the sweep") : null,
       ),
     );
     const plots = el("div", { class: "charts" });
@@ -109,7 +109,7 @@
 
   function layerChart(sweep, row, name, chosen) {
     const { epochs } = sweep.layers;
-    const profiles = sweep.layers[name][row.index] ?? [];
+    const profiles = plumbline.profiles(sweep, name, row) ?? [];
     const lines = chosen
       .map((epoch) => ({ epoch, y: profiles[epochs.indexOf(epoch)] }))
       .filter(({ y }) => y)
@@ -126,12 +126,11 @@
 
   /** What a wide network has at birth, a number a layer; null where there is no theory. */
   plumbline.theoryOf = (sweep, row, name) => {
-    const key = [row.activation, row.init, row.layers, ...sweep.several.map((setting) => row[setting])].join("|");
-    const theory = sweep.theory?.[name]?.[sweep.theory.cells?.[key]];
+    const theory = sweep.theory?.[name]?.[sweep.theory.run?.[row.index]];
     if (!theory) return null;
     if (name !== "grad_norm") return theory;
     // relative to the last layer: it stands where that was measured before the first step
-    const birth = sweep.layers.grad_norm[row.index]?.[sweep.layers.epochs.indexOf(0)];
+    const birth = plumbline.profiles(sweep, name, row)?.[sweep.layers.epochs.indexOf(0)];
     const top = birth?.at(-1);
     return top ? theory.map((value) => (value == null ? null : value * top)) : null;
   };

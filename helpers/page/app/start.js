@@ -73,6 +73,7 @@
   function fail(error) {
     main.replaceChildren(plumbline.sentence(`This view could not be drawn (${error.message ?? error}); the start of the page is one click away.`), el("a", { href: "#" }, "To the studies"));
     place = null;
+    document.body.dataset.shown = location.hash || "#";
   }
   const safely = () => show().catch((error) => { console.error(error); fail(error); });
 

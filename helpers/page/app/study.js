@@ -93,11 +93,11 @@
     if (asked) place.append(plumbline.sentence(`There is nothing called ${asked} in this study; choose one of its parts above.`));
     for (const text of study.damaged ?? []) place.append(plumbline.sentence(text));
     const links = [[study.page, "the study's page"], ...study.notebooks.map((file) => [file, file]), ...study.csvs.map((file) => [file, file])].filter(([file]) => file);
-    place.append(el("h2", {}, "Files"), el("ul", { class: "files" }, links.map(([file, text]) => el("li", {}, el("a", { href: file }, text)))));
+    place.append(el("h2", {}, "Files"), el("ul", { class: "files" }, links.map(([file, text]) => el("li", {}, el("a", { href: plumbline.path(file) }, text)))));
     if (study.pictures.length) place.append(el("h2", {}, "Pictures"));
     place.append(
       el("div", { class: "pictures" }, study.pictures.map(({ file, sentence }) =>
-        el("figure", {}, el("a", { href: file }, el("img", { src: file, alt: sentence ?? file, loading: "lazy" })), el("figcaption", {}, sentence ?? file)),
+        el("figure", {}, el("a", { href: plumbline.path(file) }, el("img", { src: plumbline.path(file), alt: sentence ?? file, loading: "lazy" })), el("figcaption", {}, sentence ?? file)),
       )),
     );
   }

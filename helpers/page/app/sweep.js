@@ -8,24 +8,22 @@
     const settings = Object.fromEntries(sweep.several.map((name) => [name, state.get(name) ?? String(sweep.axes[name][0])]));
     const filters = state.all("f.");
     const rows = plumbline.matching(sweep, filters);
-    const matching = rows.length === sweep.rows.length ? null : new Set(rows.map((row) => row.run));
     const run = sweep.byRun.get(state.get("run"));
     const quantities = plumbline.mapQuantities(sweep);
     const quantity = quantities[state.get("map")] ? state.get("map") : "final_test_acc";
 
     plumbline.piece(host, "about", sweep.key, (place) =>
       place.append(
-        el("p", { class: "note" }, `${sweep.settings}. `, sweep.origin ? `Trained on ${sweep.origin}. ` : "", sweep.csv ? el("a", { href: sweep.csv }, "summary.csv") : null, " ", sweep.logs ? el("a", { href: sweep.logs }, "full logs") : null),
+        el("p", { class: "note" }, `${sweep.settings}. `, sweep.origin ? `Trained on ${sweep.origin}. ` : "", sweep.csv ? el("a", { href: plumbline.path(sweep.csv) }, "summary.csv") : null, " ", sweep.logs ? el("a", { href: plumbline.path(sweep.logs) }, "full logs") : null),
       ),
     );
     const both = plumbline.piece(host, "index", "", () => {});
     both.className = "index";
 
-    const left = plumbline.piece(both, "map", [sweep.key, settings, quantity, matching && [...matching], run?.run, plumbline.dark()], (place) => {
+    const left = plumbline.piece(both, "map", [sweep.key, settings, quantity, run?.run, plumbline.dark()], (place) => {
       const map = plumbline.sweepMap(sweep, {
         quantity,
         settings,
-        matching,
         chosen: run && plumbline.cellName(run.activation, run.init, run.layers),
         open: (activation, init, layers) => openCell(sweep, settings, activation, init, layers),
       });
@@ -44,6 +42,7 @@
       );
     });
     left.className = "index-map";
+    plumbline.fade(left, rows.length === sweep.rows.length ? null : rows);
 
     const right = plumbline.piece(both, "table", [sweep.key, plumbline.shownColumns(sweep)], (place) => {
       const columns = plumbline.shownColumns(sweep);

@@ -3,7 +3,7 @@
 
 (() => {
   const { el } = plumbline;
-  const SHOWN = ["activation", "init", "layers", "seed", "outcome", "final_test_acc", "epochs_to_95"];
+  const SHOWN = ["activation", "init", "layers", "seed", "outcome", "final_test_acc", "epochs_to_95", "seconds"];
 
   /**
    * What a filter means for a column of numbers or of texts: a function of a value; null for one that says nothing.
@@ -32,6 +32,9 @@
     const test = tests[sign] ?? ((v) => v === limit || plumbline.number(v) === rest);
     return (value) => value != null && test(value);
   }
+
+  const WIDTHS = { run: 200, init: 118, outcome: 92, activation: 88 };
+  const width = (sweep, field) => WIDTHS[field] ?? (plumbline.isNumeric(sweep, field) ? 76 : 96);
 
   const isNumber = (word) => word.trim() !== "" && Number.isFinite(Number(word));
   const text = (value) => (value == null ? "" : typeof value === "boolean" ? (value ? "yes" : "no") : String(value)).toLowerCase();
@@ -68,10 +71,10 @@
     let quiet = true;
     const [by, direction] = sort?.split(":") ?? [];
     const table = new Tabulator(stage, {
-      data: plumbline.matching(sweep, filters),
+      data: sweep.rows,
       index: "index",
       height: "26rem",
-      layout: "fitDataFill",
+      layout: "fitColumns",
       nestedFieldSeparator: false,
       columnHeaderSortMulti: false,
       movableColumns: false,
@@ -86,7 +89,8 @@
         sorter: compare,
         hozAlign: plumbline.isNumeric(sweep, field) ? "right" : "left",
         headerHozAlign: "left",
-        minWidth: 74,
+        minWidth: width(sweep, field),
+        widthGrow: width(sweep, field),
       })),
       rowFormatter: (row) => row.getElement().setAttribute("aria-selected", String(row.getData().run === marked)),
     });
@@ -97,11 +101,17 @@
       on.sort(first ? `${first.field}:${first.dir}` : null);
     });
     table.on("tableBuilt", () => {
+      if (Object.keys(filters).length) sift(filters);
       quiet = false;
       oneTabStop();
       show(marked);
       host.dataset.rows = table.getDataCount("active");
     });
+
+    function sift(wanted) {
+      const left = new Set(plumbline.matching(sweep, wanted));
+      table.setFilter((row) => left.has(row));
+    }
 
     function title(field) {
       const id = `filter-${field}`;
@@ -158,11 +168,11 @@
     }
 
     return {
-      async update(changed, name) {
+      update(changed, name) {
         if (JSON.stringify(changed) !== JSON.stringify(current)) {
           current = changed;
           quiet = true;
-          await table.replaceData(plumbline.matching(sweep, changed));
+          sift(changed);
           quiet = false;
           for (const input of stage.querySelectorAll("input[id^='filter-']"))
             if (input !== document.activeElement) input.value = changed[input.id.slice(7)] ?? "";
