@@ -19,7 +19,7 @@ from made_up_results import random_histories, write_sweep
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-LOOPBACK = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
+LOOPBACK = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:", "file:")
 # What would make a page of JupyterLab differ from one day to the next, or show only the part that is scrolled to.
 LAB_SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},

@@ -7,8 +7,8 @@
   plumbline.dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 
   // The colours of the figures (Okabe and Ito's, told apart by colour-blind readers), brighter on a dark ground.
-  const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#B8A000"];
-  const DARK = ["#4AA8E8", "#FF8A4C", "#2CCB9B", "#E3A0CB", "#9ADBFF", "#F7BC45", "#FFFFFF", "#D8C83C"];
+  const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#663300"];
+  const DARK = ["#4AA8E8", "#FF8A4C", "#2CCB9B", "#E3A0CB", "#9ADBFF", "#F7BC45", "#FFFFFF", "#C89B6C"];
   const DASHES = [null, "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "1 2", "7 2 1 2 1 2"];
   plumbline.colour = (i) => (plumbline.dark() ? DARK : LIGHT)[i % LIGHT.length];
   plumbline.dash = (i) => DASHES[i % DASHES.length];
@@ -112,7 +112,7 @@
       at = index == null ? null : Math.max(0, Math.min(xs.length - 1, index));
       plot?.querySelector(".crosshair")?.remove();
       const here = xs[at ?? xs.length - 1];
-      place.textContent = at === null ? "at the end" : `${x} ${plumbline.number(here)}`;
+      place.textContent = at === null ? `last ${x}` : `${x} ${plumbline.number(here)}`;
       lines.forEach((line, i) => {
         const k = at === null ? d3.maxIndex(line.x, (_, j) => (line.y[j] == null ? -1 : j)) : line.x.lastIndexOf(here);
         const [value, low, high] = [line.y[k], line.low?.[k], line.high?.[k]];

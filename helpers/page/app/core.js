@@ -59,6 +59,21 @@ plumbline.checkbox = (label, on, choose, id = `check-${label}`) => {
   return el("label", { class: "check" }, box, el("span", {}, label));
 };
 
+/** One tab stop for some controls in a row, those of `items()`: the left and right arrows move between them. */
+plumbline.roving = (group, items = () => [...group.querySelectorAll("button, input, a[href]")]) => {
+  const stop = (item) => items().forEach((other) => other.setAttribute("tabindex", other === item ? "0" : "-1"));
+  stop(items().find((item) => !item.disabled));
+  group.addEventListener("focusin", (event) => items().includes(event.target) && stop(event.target));
+  group.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step || !items().includes(event.target)) return;
+    const open = items().filter((item) => !item.disabled);
+    event.preventDefault();
+    open[(open.indexOf(event.target) + step + open.length) % open.length].focus();
+  });
+  return group;
+};
+
 plumbline.button = (text, press, attributes = {}) =>
   plumbline.el("button", { type: "button", onclick: press, ...attributes }, text);
 

@@ -110,8 +110,10 @@
   }
 
   /** A layer statistic of a run: for each of the epochs that are kept an array, a number a layer, or null; null without a log. */
-  plumbline.profiles = (sweep, name, row) => (sweep.layers ? plumbline.layers(sweep, name, row.index) : null);
-  plumbline.layers = (sweep, name, i) => sweep.layers[name]?.[i] ?? null;
+  plumbline.profiles = (sweep, name, row) => {
+    const kept = sweep.layers?.[name]?.[row.index] ?? null;
+    return kept === null || Array.isArray(kept) ? kept : plumbline.layers(sweep, name, row.index);
+  };
 
   /** The value of a setting of a run: its own where the sweep varies it, or else the sweep's. */
   plumbline.settingOf = (sweep, row, name) => row[name] ?? sweep.config?.[name];

@@ -29,12 +29,12 @@
 
   /** Two buttons that save a picture; `draw` returns its SVG element, complete with title and legend. */
   plumbline.pictureButtons = (name, draw) =>
-    plumbline.el(
+    plumbline.roving(plumbline.el(
       "span",
-      { class: "save" },
+      { class: "save", role: "toolbar", "aria-label": "Save the picture" },
       plumbline.button("SVG", () => plumbline.save(`${name}.svg`, text(draw()), "image/svg+xml"), { "aria-label": `Save the picture ${name} as SVG` }),
       plumbline.button("PNG", async () => plumbline.save(`${name}.png`, await png(draw())), { "aria-label": `Save the picture ${name} as PNG` }),
-    );
+    ));
 
   const text = (svg) => `<?xml version="1.0" encoding="UTF-8"?>\n${new XMLSerializer().serializeToString(svg)}`;
 

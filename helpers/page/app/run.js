@@ -23,11 +23,9 @@
     const band = state.get("band") === "1" && seeds.length > 1;
     const item = plumbline.itemOf(sweep, row);
     const compared = plumbline.compared();
-    host.append(
-      el("h2", { id: "run" }, `${row.activation}, ${row.init}, ${row.layers} layers`, el("span", { class: "aside" }, ` ${row.outcome}`)),
-      el(
+    const bar = el(
         "div",
-        { class: "controls" },
+        { class: "controls", role: "toolbar", "aria-label": "This run" },
         el(
           "div",
           { class: "seeds", role: "group", "aria-label": "Seed" },
@@ -39,9 +37,13 @@
         compared.includes(item)
           ? plumbline.button("Take from the comparison", () => plumbline.compare(compared.filter((other) => other !== item)), { id: "add" })
           : plumbline.button("Compare this run", () => plumbline.compare([...compared, item]), { id: "add", disabled: compared.length >= plumbline.MOST_COMPARED }),
-        plumbline.hasCurves(sweep, row) ? plumbline.button("CSV of this run", () => plumbline.save(`${row.run}.csv`, plumbline.runsCsv([{ sweep, row }]) , "text/csv"), { id: "run-csv" }) : null,
+        compared.length ? el("a", { href: state.place({ view: "compare" }), id: "to-compare" }, `side by side (${compared.length})`) : null,
+        plumbline.hasCurves(sweep, row) ? plumbline.button("CSV of this run", () => plumbline.save(`${row.run}.csv`, plumbline.runsCsv([{ sweep, row }]), "text/csv"), { id: "run-csv" }) : null,
         sweep.logs ? el("a", { href: plumbline.path(sweep.logs) }, "the full logs of the sweep") : null,
-      ),
+      );
+    host.append(
+      el("h2", { id: "run" }, `${row.activation}, ${row.init}, ${row.layers} layers`, el("span", { class: "aside" }, ` ${row.outcome}`)),
+      plumbline.roving(bar),
     );
     const plots = el("div", { class: "charts" });
     host.append(plots);
@@ -98,8 +100,8 @@
       el(
         "div",
         { class: "controls" },
-        el("fieldset", {}, el("legend", {}, "epochs"), epochs.map((epoch) => plumbline.checkbox(String(epoch), chosen.includes(epoch), () => state.set({ epochs: toggle(chosen, epoch, epochs).map(String) }, true), `epoch-${epoch}`))),
-        el("fieldset", {}, el("legend", {}, "statistics"), present.map((name) => plumbline.checkbox(plumbline.STATISTICS[name], statistics.includes(name), () => state.set({ stats: toggle(statistics, name, present) }, true), `stat-${name}`))),
+        plumbline.roving(el("fieldset", {}, el("legend", {}, "epochs"), epochs.map((epoch) => plumbline.checkbox(String(epoch), chosen.includes(epoch), () => state.set({ epochs: toggle(chosen, epoch, epochs).map(String) }, true), `epoch-${epoch}`)))),
+        plumbline.roving(el("fieldset", {}, el("legend", {}, "statistics"), present.map((name) => plumbline.checkbox(plumbline.STATISTICS[name], statistics.includes(name), () => state.set({ stats: toggle(statistics, name, present) }, true), `stat-${name}`)))),
       ),
     );
     const plots = el("div", { class: "charts" });

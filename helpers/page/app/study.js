@@ -4,7 +4,15 @@
 (() => {
   const { el, state } = plumbline;
 
+  const FIRST_PICTURES = 12; // the others are folded away
+
   plumbline.views = {}; // kind of a part: function (place, content, state, set) that draws it
+
+  /** What of a study can be looked at: its main sweep first. */
+  const partsOf = ({ key, sweeps, parts }) => [
+    ...[...sweeps].sort((a, b) => (b.name === key) - (a.name === key)).map((one) => ({ ...one, what: "sweep" })),
+    ...parts.map((one) => ({ ...one, what: "part" })),
+  ];
 
   plumbline.showHome = (host) => {
     const all = plumbline.allStudies();
@@ -20,7 +28,7 @@
             {},
             el("a", { href: state.place({ study: study.key }), class: "study" }, el("span", { class: "aside" }, `${study.key}: `), study.title ?? ""),
             study.question ? el("p", { class: "question" }, plumbline.rich(study.question)) : null,
-            study.answer ? el("p", { class: "answer" }, plumbline.rich(study.answer)) : null,
+            study.short || study.answer ? el("p", { class: "answer" }, plumbline.rich(study.short || study.answer)) : null,
             el("p", { class: "note" }, contents(study)),
           ),
         )),
@@ -61,15 +69,15 @@
   };
 
   /** What of a study the address asks for: its first sweep, or else its first part, where it asks for nothing. */
-  function chosen({ sweeps, parts }) {
-    const all = [...sweeps.map((sweep) => ({ ...sweep, what: "sweep" })), ...parts.map((one) => ({ ...one, what: "part" }))];
+  function chosen(study) {
+    const all = partsOf(study);
     if (state.get("show") === "pictures") return null;
     const asked = ["sweep", "part"].find((what) => state.get(what));
     return asked ? all.find(({ what, key }) => what === asked && key === state.get(asked)) : all[0];
   }
 
   function head(place, study, entry) {
-    const all = [...study.sweeps.map((one) => ["sweep", one]), ...study.parts.map((one) => ["part", one])];
+    const all = partsOf(study);
     const tab = (text, href, current) => el("li", {}, el("a", { href, "aria-current": current ? "page" : null }, text));
     place.append(
       el("h1", {}, el("span", { class: "aside" }, `${study.key}: `), study.title ?? ""),
@@ -81,7 +89,9 @@
         el(
           "ul",
           { class: "tabs" },
-          all.map(([what, one]) => tab(what === "sweep" ? (all.length === 1 || one.name === study.key ? "the sweep" : one.name) : `${one.kind}: ${one.title}`, state.place({ study: study.key, [what]: one.key }), entry?.what === what && entry.key === one.key)),
+          all.map(({ what, key, name, kind, title }) =>
+            tab(what === "part" ? `${kind}: ${title}` : all.length === 1 || name === study.key ? "the sweep" : name, state.place({ study: study.key, [what]: key }), entry?.what === what && entry.key === key),
+          ),
           tab("pictures and files", state.place({ study: study.key, show: "pictures" }), !entry),
         ),
       ),
@@ -94,12 +104,13 @@
     for (const text of study.damaged ?? []) place.append(plumbline.sentence(text));
     const links = [[study.page, "the study's page"], ...study.notebooks.map((file) => [file, file]), ...study.csvs.map((file) => [file, file])].filter(([file]) => file);
     place.append(el("h2", {}, "Files"), el("ul", { class: "files" }, links.map(([file, text]) => el("li", {}, el("a", { href: plumbline.path(file) }, text)))));
-    if (study.pictures.length) place.append(el("h2", {}, "Pictures"));
-    place.append(
-      el("div", { class: "pictures" }, study.pictures.map(({ file, sentence }) =>
+    const pictures = (some) =>
+      el("div", { class: "pictures" }, some.map(({ file, sentence }) =>
         el("figure", {}, el("a", { href: plumbline.path(file) }, el("img", { src: plumbline.path(file), alt: sentence ?? file, loading: "lazy" })), el("figcaption", {}, sentence ?? file)),
-      )),
-    );
+      ));
+    const rest = study.pictures.slice(FIRST_PICTURES);
+    if (study.pictures.length) place.append(el("h2", {}, "Pictures"), pictures(study.pictures.slice(0, FIRST_PICTURES)));
+    if (rest.length) place.append(el("details", { class: "more" }, el("summary", {}, `${rest.length} more pictures`), pictures(rest)));
   }
 
   function part(place, entry, content) {

@@ -14,9 +14,10 @@
 
     plumbline.piece(host, "about", sweep.key, (place) =>
       place.append(
-        el("p", { class: "note" }, `${sweep.settings}. `, sweep.origin ? `Trained on ${sweep.origin}. ` : "", sweep.csv ? el("a", { href: plumbline.path(sweep.csv) }, "summary.csv") : null, " ", sweep.logs ? el("a", { href: plumbline.path(sweep.logs) }, "full logs") : null),
+        el("p", { class: "note" }, `${sweep.settings}. `, sweep.finished === false ? `Not finished yet: ${sweep.rows.length} of ${sweep.planned ?? "its"} runs are there. ` : "", sweep.origin ? `Trained on ${sweep.origin}. ` : "", sweep.csv ? el("a", { href: plumbline.path(sweep.csv) }, "summary.csv") : null, " ", sweep.logs ? el("a", { href: plumbline.path(sweep.logs) }, "full logs") : null),
       ),
     );
+    if (sweep.damaged?.length) plumbline.piece(host, "damaged", sweep.damaged, (place) => place.append(...sweep.damaged.map(plumbline.sentence)));
     const both = plumbline.piece(host, "index", "", () => {});
     both.className = "index";
 

@@ -13,6 +13,7 @@
     const wanted = String(text ?? "").trim();
     if (!wanted) return null;
     const either = wanted.split(/\s*[,|]\s*/).filter(Boolean).map((part) => one(part, numeric));
+    if (!either.length) return null;
     return either.length === 1 ? either[0] : (value) => either.some((fits) => fits(value));
   };
 
@@ -33,7 +34,7 @@
     return (value) => value != null && test(value);
   }
 
-  const WIDTHS = { run: 200, init: 118, outcome: 92, activation: 88 };
+  const WIDTHS = { run: 200, init: 114, outcome: 92, activation: 88, layers: 60, seed: 56 };
   const width = (sweep, field) => WIDTHS[field] ?? (plumbline.isNumeric(sweep, field) ? 76 : 96);
 
   const isNumber = (word) => word.trim() !== "" && Number.isFinite(Number(word));
@@ -133,18 +134,16 @@
 
     /** The headings are one tab stop, the rows another; arrow keys move within. */
     function oneTabStop() {
-      const heads = [...stage.querySelectorAll(".tabulator-col[tabindex]")];
+      const heads = [...stage.querySelectorAll(".tabulator-col")];
       const holder = stage.querySelector(".tabulator-tableholder");
-      heads.forEach((head, i) => {
-        head.setAttribute("tabindex", i ? "-1" : "0");
+      plumbline.roving(stage.querySelector(".tabulator-headers"), () => heads);
+      for (const head of heads) {
         head.addEventListener("keydown", (event) => {
-          const next = heads[i + { ArrowRight: 1, ArrowLeft: -1 }[event.key]];
-          if (event.target !== head || !next) return;
+          if (event.target !== head || (event.key !== "Enter" && event.key !== " ")) return;
           event.preventDefault();
-          heads.forEach((other) => other.setAttribute("tabindex", other === next ? "0" : "-1"));
-          next.focus();
+          head.querySelector(".tabulator-col-content").click();
         });
-      });
+      }
       holder.setAttribute("aria-label", "Runs: arrow keys choose one, Enter opens it");
       holder.addEventListener("keydown", (event) => {
         const rows = table.getRows("active");

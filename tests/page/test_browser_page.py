@@ -1,0 +1,494 @@
+"""The results page as a person uses it, in headless Chromium: opened by double click, and from a server."""
+
+import csv
+import itertools
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections import Counter
+from urllib.parse import quote
+
+import pytest
+from made_up_page import accuracy_of, curve, script_of, study_of, sweep_data, write_site
+
+expect = pytest.importorskip("playwright.sync_api").expect
+expect.set_options(timeout=120_000)
+pytest_plugins = ["browser_fixtures"]
+
+CELLS = {"activations": ["relu", "tanh"], "inits": ["he_normal", "zero"], "depths": [3, 12, 50]}
+GRID = sweep_data("grid", **CELLS)
+OTHER = sweep_data("other", **CELLS, seeds=(0,), dataset="mnist", epochs=9)
+RATES = sweep_data("rates", ["gelu"], ["normal"], [2, 4], lrs=[0.1, 0.01])
+RUNS = GRID["summary"]["run"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return write_site(tmp_path_factory.mktemp("site"), [GRID, OTHER, RATES])
+
+
+@pytest.fixture(scope="module")
+def by_file(site):
+    return site.as_uri()
+
+
+@pytest.fixture(scope="module", params=["by double click", "from a server"])
+def address(request, site, serve):
+    if request.param == "by double click":
+        return site.as_uri()
+    served = serve("http.server", "{port}", "--bind", "127.0.0.1", "--directory", str(site.parent))
+    return f"{served}/index.html"
+
+
+@pytest.fixture
+def app(page_of_module):
+    """The page; afterwards nothing has gone wrong in it, and it has asked for nothing elsewhere."""
+    page = page_of_module
+    page.set_viewport_size({"width": 1300, "height": 1000})
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    yield page
+    errors = list(page.errors)
+    page.errors.clear()
+    assert errors == []
+    assert all(url.startswith(("file:", "http://127.0.0.1", "data:", "blob:", "about:")) for url in asked), asked
+
+
+def visit(page, address, **choices):
+    """Open the page at some choices, or let it go there where it is open already, and wait until it is drawn."""
+    chosen = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in choices.items())
+    page.goto(f"{address}#{chosen}")
+    shown(page)
+
+
+def shown(page):
+    """Wait until what the address asks for stands there."""
+    expect(page.locator("body")).to_have_attribute("data-shown", page.evaluate("location.hash || '#'"))
+
+
+def reload(page):
+    page.reload()
+    shown(page)
+
+
+def cell(page, *where):
+    return page.locator(f".map button[data-cell='{json.dumps(where, separators=(',', ':'))}']")
+
+
+def rows(page):
+    """The rows of the table that are drawn, from top to bottom: {column: text}."""
+    return page.locator(".tabulator-row").evaluate_all(
+        """rows => rows.map((row) => Object.fromEntries([...row.querySelectorAll('.tabulator-cell')].map(
+            (cell) => [cell.getAttribute('tabulator-field'), cell.textContent])))"""
+    )
+
+
+def of_grid(column, keep=lambda row: True):
+    """A column of GRID for those runs that are kept."""
+    summary = GRID["summary"]
+    table = [dict(zip(summary, values, strict=True)) for values in zip(*summary.values(), strict=True)]
+    return [row[column] for row in table if keep(row)]
+
+
+def filter_by(page, column, text):
+    page.locator(f"#filter-{column}").fill(text)
+    shown(page)
+
+
+def value_of(page, title, name):
+    """The value beside a line's name in a chart's legend."""
+    chart = page.locator("figure.chart", has=page.get_by_text(title, exact=True))
+    return chart.locator("li", has=page.get_by_text(name, exact=True)).locator(".value")
+
+
+def test_a_run_is_found_from_the_list_of_studies(app, address):
+    visit(app, address)
+    expect(app.locator(".studies > li")).to_have_count(3)
+    first = app.locator(".studies > li", has_text="What is grid?")
+    expect(first.locator(".question")).to_have_text("Is it made up?")
+    expect(first.locator(".answer")).to_have_text("Yes, grid is.")
+    app.get_by_role("link", name="What is grid?").click()
+    learned = {name: sum(accuracy_of(2 * i + k, 24) for k in (0, 1)) / 2 for i, name in enumerate(range(12))}
+    target = cell(app, "tanh", "he_normal", 12)
+    expect(target).to_have_text(f"{learned[7]:.2f}".removeprefix("0"))
+    target.click()
+    expect(app.locator("#run")).to_contain_text("tanh, he_normal, 12 layers")
+    expect(app.get_by_role("row", name="final test accuracy").locator("td")).to_have_text(f"{accuracy_of(14, 24):.4g}")
+    target = cell(app, "tanh", "he_normal", 12)
+    target.click()  # again: the next seed
+    expect(app.locator("#seed-1")).to_have_attribute("aria-pressed", "true")
+    expect(value_of(app, "Accuracy", "test")).to_have_text(f"{accuracy_of(15, 24):.4g}")
+    reload(app)
+    expect(app.locator("#seed-1")).to_have_attribute("aria-pressed", "true")
+    expect(cell(app, "tanh", "he_normal", 12)).to_have_attribute("aria-current", "true")
+
+
+def test_marks_say_what_diverged_and_crashed(app, by_file):
+    visit(app, by_file, study="grid")
+    expect(cell(app, "relu", "he_normal", 3).locator(".mark")).to_have_text("\N{MULTIPLICATION SIGN}1")
+    expect(cell(app, "relu", "he_normal", 12).locator(".mark")).to_have_text("↓1")
+    assert "1 diverged" in cell(app, "relu", "he_normal", 3).get_attribute("aria-label")
+    visit(app, by_file, study="grid", run=RUNS[3])
+    expect(app.locator(".one-run .sentence")).to_contain_text("was not kept")
+
+
+@pytest.mark.parametrize(
+    ("filters", "keep"),
+    [
+        ({"final_test_acc": "> 0.5"}, lambda row: (row["final_test_acc"] or 0) > 0.5),
+        ({"final_test_acc": "<=0.25"}, lambda row: row["final_test_acc"] is not None and row["final_test_acc"] <= 0.25),
+        ({"layers": "10..50", "init": "zero"}, lambda row: row["layers"] >= 10 and row["init"] == "zero"),
+        ({"layers": "3, 50", "activation": "!relu"}, lambda row: row["layers"] != 12 and row["activation"] == "tanh"),
+        ({"outcome": "=learned"}, lambda row: row["learned"]),
+        ({"layers": "!= 3"}, lambda row: row["layers"] != 3),
+        ({"init": "nobody"}, lambda row: False),
+    ],
+    ids=str,
+)
+def test_filters_leave_the_runs_that_fit(app, by_file, filters, keep):
+    visit(app, by_file, study="grid", cols=" ".join(["run", *filters]))
+    for column, text in filters.items():
+        filter_by(app, column, text)
+    expected = of_grid("run", keep)
+    assert len(expected) < len(RUNS)
+    expect(app.locator(".count")).to_have_text(f"{len(expected)} of {len(RUNS)} runs")
+    expect(app.locator(".tabulator-row")).to_have_count(len(expected))
+    assert sorted(row["run"] for row in rows(app)) == sorted(expected)
+    left = {*zip(*(of_grid(axis, keep) for axis in ("activation", "init", "layers")), strict=True)}
+    assert app.locator(".map button:not(.faded)").count() == len(left)
+    reload(app)
+    expect(app.locator(".tabulator-row")).to_have_count(len(expected))
+    app.locator("#clear").click()
+    expect(app.locator(".tabulator-row")).to_have_count(len(RUNS))
+
+
+def test_the_table_is_sorted_and_the_address_keeps_it(app, address):
+    visit(app, address, study="grid")
+    head = app.locator(".tabulator-col[tabulator-field=final_test_acc]")
+    for direction in ("asc", "desc"):
+        head.locator("span").click()
+        expect(head).to_have_attribute("aria-sort", {"asc": "ascending", "desc": "descending"}[direction])
+    shown(app)
+    best = sorted((value for value in GRID["summary"]["final_test_acc"] if value is not None), reverse=True)
+    assert [row["final_test_acc"] for row in rows(app)][:5] == [f"{value:.4g}" for value in best[:5]]
+    reload(app)
+    assert [row["final_test_acc"] for row in rows(app)][:5] == [f"{value:.4g}" for value in best[:5]]
+    expect(app.locator(".tabulator-col[tabulator-field=final_test_acc]")).to_have_attribute("aria-sort", "descending")
+
+
+def test_columns_are_chosen(app, by_file):
+    visit(app, by_file, study="grid")
+    expect(app.locator(".tabulator-col[tabulator-field=left_plateau]")).to_have_count(0)
+    app.locator("#columns").click()
+    app.get_by_label("left plateau", exact=True).check()
+    expect(app.locator(".tabulator-col[tabulator-field=left_plateau]")).to_have_count(1)
+    expect(app.get_by_label("left plateau", exact=True)).to_be_focused()
+    app.get_by_label("seed", exact=True).uncheck()
+    reload(app)
+    expect(app.locator(".tabulator-col[tabulator-field=left_plateau]")).to_have_count(1)
+    expect(app.locator(".tabulator-col[tabulator-field=seed]")).to_have_count(0)
+
+
+def test_keys_lead_through_the_map_and_the_table(app, by_file):
+    visit(app, by_file, study="grid")
+    assert app.locator(".map button[tabindex='0']").count() == 1
+    cell(app, "relu", "he_normal", 3).focus()
+    for key, where in [
+        ("ArrowDown", ("relu", "zero", 3)),
+        ("End", ("relu", "zero", 50)),
+        ("ArrowRight", ("tanh", "zero", 3)),
+        ("ArrowUp", ("tanh", "he_normal", 3)),
+        ("ArrowRight", ("tanh", "he_normal", 12)),
+        ("PageUp", ("relu", "he_normal", 12)),
+    ]:
+        app.keyboard.press(key)
+        expect(cell(app, *where)).to_be_focused()
+    assert app.locator(".map button[tabindex='0']").count() == 1
+    app.keyboard.press("Enter")
+    expect(app.locator("#run")).to_contain_text("relu, he_normal, 12 layers")
+    app.locator(".tabulator-col[tabindex='0']").focus()
+    app.keyboard.press("ArrowRight")
+    app.keyboard.press("Enter")
+    expect(app.locator(".tabulator-col[tabulator-field=init]")).to_have_attribute("aria-sort", "ascending")
+    app.keyboard.press("Enter")
+    app.keyboard.press("Enter")  # as the runs came
+    holder = app.locator(".tabulator-tableholder")
+    holder.focus()
+    app.keyboard.press("Home")
+    app.keyboard.press("ArrowDown")
+    app.keyboard.press("ArrowDown")
+    app.keyboard.press("Enter")
+    shown(app)
+    assert f"run={RUNS[2]}" in app.url
+    expect(app.locator(".tabulator-row[aria-selected=true]")).to_have_count(1)
+    assert app.evaluate(TAB_STOPS) <= 40
+
+
+# how many elements the Tab key stops at
+TAB_STOPS = """[...document.querySelectorAll('a[href], button, input, select, summary, [tabindex="0"]')].filter(
+    (e) => e.tabIndex >= 0 && !e.disabled && e.checkVisibility()).length"""
+
+
+def test_runs_of_two_sweeps_are_compared(app, address):
+    visit(app, address, study="grid", run=RUNS[5])
+    app.locator("#add").click()
+    visit(app, app.url.split("#")[0], study="other", run=OTHER["summary"]["run"][0], compare=f"grid:{RUNS[5]}")
+    app.locator("#add").click()
+    app.get_by_role("link", name="Compare (2)").click()
+    shown(app)
+    for _ in range(2):
+        table = app.locator(".compare-table")
+        for name, texts in {
+            "study": ["grid", "other"],
+            "data set": ["digits", "mnist"],
+            "learning rate": ["0.05", "0.05"],
+            "depth": ["50", "3"],
+            "final test accuracy": [f"{accuracy_of(5, 24):.4g}", f"{accuracy_of(0, 12):.4g}"],
+        }.items():
+            expect(table.get_by_role("row", name=name).locator("td")).to_have_text(texts)
+        reload(app)
+    chart = app.locator("figure.chart").first.locator(".stage")
+    chart.focus()
+    app.keyboard.press("Home")
+    app.keyboard.press("ArrowRight")  # the values after epoch 1
+    values = app.locator("figure.chart").first.locator(".value")
+    expect(values).to_have_text([f"{curve('test_loss', *at):.4g}" for at in [(5, 24, 1, 5), (0, 12, 1, 9)]])
+    app.get_by_role("button", name=re.compile("^Take he_normal_relu_50L_s1 away")).click()
+    expect(app.locator(".compare-table thead th")).to_have_count(1)
+
+
+def test_the_pointer_shows_values_and_seeds_are_a_band(app, by_file):
+    visit(app, by_file, view="compare", compare=f"grid:{RUNS[6]}", band="1")
+    ends = [accuracy_of(i, 24) for i in (6, 7)]
+    value = app.locator("figure.chart", has_text="Accuracy").locator(".value")
+    expect(value).to_have_text(f"{sum(ends) / 2:.4g} ({min(ends):.4g} to {max(ends):.4g})")
+    plot = app.locator("figure.chart", has_text="Accuracy").locator(".stage svg")
+    box = plot.bounding_box()
+    app.mouse.move(box["x"] + 60, box["y"] + box["height"] / 2)  # where epoch 0 stands
+    expect(value).to_have_text("0")
+    assert app.locator("figure.chart [aria-label=area] path").count() == 2  # a band in each of two charts
+
+
+def test_at_most_eight_runs_are_compared(app, by_file):
+    visit(app, by_file, study="grid", run=RUNS[0], compare=" ".join(f"grid:{run}" for run in RUNS[4:12]))
+    expect(app.locator("#add")).to_be_disabled()
+    visit(app, by_file, view="compare", compare=" ".join(f"grid:{run}" for run in [*RUNS[4:8], "nobody"]))
+    expect(app.locator(".compare-table thead th")).to_have_count(4)
+    expect(app.locator(".sentence")).to_have_text("There is no run nobody in grid.")
+
+
+def test_two_maps_and_their_difference(app, by_file):
+    visit(app, by_file, view="maps", a="grid", b="other")
+    sides = app.locator(".map-side")
+    expect(sides).to_have_count(3)
+    for i in (4, 7, 11):  # neither diverged nor crashed
+        where = [*itertools.product(*CELLS.values())][i]
+        gap = sum(accuracy_of(2 * i + k, 24) for k in (0, 1)) / 2 - accuracy_of(i, 12)
+        text = "0" if abs(gap) < 0.005 else ("+" if gap > 0 else "\N{MINUS SIGN}") + f"{abs(gap):.2f}".removeprefix("0")
+        expect(sides.nth(2).locator(cell(app, *where))).to_have_text(text)
+    expect(sides.nth(0)).to_contain_text("Data set digits, learning rate 0.05")
+    expect(sides.nth(1)).to_contain_text("Data set mnist")
+    visit(app, by_file, view="maps", a="grid", b="rates")
+    expect(app.locator(".sentence")).to_contain_text("no activation, init and depth in common")
+
+
+def test_a_sweep_with_several_learning_rates_has_a_chooser(app, by_file):
+    visit(app, by_file, study="rates")
+    places = [i for i, lr in enumerate(RATES["summary"]["lr"]) if lr == 0.01 and RATES["summary"]["layers"][i] == 4]
+    app.locator("#setting-lr").select_option("0.01")
+    mean = sum(accuracy_of(i, 8) for i in places) / 2
+    expect(cell(app, "gelu", "normal", 4)).to_have_text(f"{mean:.2f}".removeprefix("0"))
+    visit(app, by_file, study="rates", run=RATES["summary"]["run"][places[0]], lr=0.01)
+    expect(app.locator(".one-run")).to_contain_text("sgd, learning rate 0.01, batch 32")
+    expect(app.locator(".seeds button")).to_have_count(3)
+
+
+def test_layers_at_chosen_epochs_with_theory(app, by_file):
+    visit(app, by_file, study="grid", run=RUNS[6])
+    at = RUNS.index(RUNS[6])
+    depth = GRID["summary"]["layers"][at]
+    expect(value_of(app, "std of pre-activations", "epoch 0")).to_have_text(f"{round(2 / depth, 4):.4g}")
+    expect(app.locator("figure.chart", has_text="predicted")).to_have_count(2)
+    expect(value_of(app, "gradient norm ||dL/dW||", "predicted at birth, for infinite width")).to_have_text(
+        f"{0.5 * round(3 / depth, 4):.4g}"
+    )
+    app.get_by_label("1", exact=True).uncheck()
+    reload(app)
+    names = app.locator("figure.chart", has_text="std of activations").locator(".legend .name")
+    expect(names).to_have_text(["epoch 0", "epoch 2"])
+
+
+def test_a_run_and_a_picture_are_saved(app, by_file, tmp_path):
+    visit(app, by_file, study="grid", run=RUNS[5])
+
+    def saved(button, name):
+        with app.expect_download() as download:
+            button.click()
+        assert download.value.suggested_filename == name
+        download.value.save_as(tmp_path / name)
+        return tmp_path / name
+
+    with open(saved(app.locator("#run-csv"), f"{RUNS[5]}.csv"), newline="") as file:
+        table = [*csv.DictReader(file)]
+    assert [int(row["epoch"]) for row in table] == [*range(6)]
+    assert [float(row["test_loss"]) for row in table] == [curve("test_loss", 5, 24, epoch, 5) for epoch in range(6)]
+    loss = app.locator("figure.chart").first
+    picture = ET.parse(saved(loss.get_by_text("SVG"), f"{RUNS[5]}_loss.svg"))
+    assert {"Loss", "train", "test"} <= {*picture.getroot().itertext()}
+    assert saved(loss.get_by_text("PNG"), f"{RUNS[5]}_loss.png").read_bytes().startswith(b"\x89PNG")
+    svg = saved(app.locator(".index-map").get_by_text("SVG"), "grid_map.svg").read_text()
+    assert {"he_normal", "tanh"} <= {*ET.fromstring(svg).itertext()}
+    filter_by(app, "init", "zero")
+    lines = saved(app.locator("#rows-csv"), "grid.csv").read_text().splitlines()
+    assert len(lines) == 1 + sum("zero" in run for run in RUNS)
+
+
+def test_the_link_is_copied(app, by_file):
+    visit(app, by_file, study="grid", run=RUNS[5])
+    app.locator("#copy-link").click()
+    expect(app.locator("#copy-link")).to_have_text("Link copied")
+
+
+@pytest.mark.parametrize("how", ["cut", "no base64", "no script", "no JSON", "no runs", "missing"])
+def test_a_damaged_data_file_is_one_sentence(page, tmp_path, how):
+    index = write_site(tmp_path, [GRID, OTHER])
+    file = tmp_path / "page" / "data" / "grid.js"
+    text = file.read_text()
+    damaged = {
+        "cut": text[: len(text) // 2] + '");',
+        "no base64": 'plumbline.data("grid", "<<<>>>");',
+        "no script": text[: len(text) // 2],
+        "no JSON": script_of(GRID | {"key": "grid"})[:-40] + '");',
+        "no runs": script_of({"key": "grid", "summary": {}}),
+    }
+    if how == "missing":
+        file.unlink()
+    else:
+        file.write_text(damaged[how])
+    visit(page, index.as_uri(), study="grid")
+    sentence = page.locator("#main .sentence")
+    expect(sentence).to_have_count(1)
+    expect(sentence).to_contain_text("page/data/grid.js")
+    expect(page.locator("h1")).to_contain_text("What is grid?")
+    visit(page, index.as_uri(), view="compare", compare=f"grid:{RUNS[5]} other:{OTHER['summary']['run'][0]}")
+    expect(page.locator("#main .sentence")).to_have_count(1)
+    expect(page.locator(".compare-table thead th")).to_have_count(1)
+    visit(page, index.as_uri(), study="other")  # all else works
+    expect(page.locator(".map")).to_have_count(2)
+
+
+@pytest.mark.parametrize(
+    ("choices", "says"),
+    [
+        ({"study": "nobody"}, "There is no study nobody"),
+        ({"study": "grid", "sweep": "nobody"}, "There is nothing called nobody"),
+        ({"study": "grid", "run": "nobody"}, "There is no run nobody"),
+        ({"view": "compare"}, "No run is chosen yet"),
+        ({"view": "compare", "compare": "nobody"}, "There is no sweep"),
+        ({"view": "maps", "a": "nobody"}, "There is no sweep nobody"),
+    ],
+    ids=str,
+)
+def test_an_address_that_names_nothing_is_one_sentence(app, by_file, choices, says):
+    visit(app, by_file, **choices)
+    expect(app.locator("#main .sentence").first).to_contain_text(says)
+
+
+HTML = '<img src=x onerror="window.hit=1">&amp;\'"</script>'
+
+
+def test_html_in_names_stays_text(app, tmp_path):
+    data = sweep_data("odd", [f"a{HTML}"], [f"b{HTML}", "c"], [2, 3], columns={f"d.{HTML}": lambda i: f"e{HTML}"})
+    data |= {"name": HTML, "dataset": HTML, "settings": HTML, "origin": HTML}
+    data["config"]["init_params"] = {f"b{HTML}": {HTML: HTML}}
+    study = study_of(data, key=HTML, title=HTML, question=HTML, answer=HTML, damaged=[HTML])
+    study |= {"pictures": [{"file": f"{HTML}.png", "section": HTML, "sentence": HTML}], "page": f"{HTML}.md"}
+    index = write_site(tmp_path, [data], [study])
+    run = data["summary"]["run"][0]
+    for choices in (
+        {},
+        {
+            "study": HTML,
+            "run": run,
+            "cols": f"run {quote(f'd.{HTML}')} activation",
+            "f.activation": HTML,
+            "choose": "columns",
+        },
+        {"study": HTML, "run": HTML, "sweep": "odd"},
+        {"study": HTML, "sweep": HTML},
+        {"view": "compare", "compare": quote(f"odd:{run}") + " " + quote(HTML)},
+        {"view": "maps", "a": "odd", "b": "odd"},
+    ):
+        visit(app, index.as_uri(), **choices)
+        app.wait_for_timeout(50)
+        assert app.evaluate("window.hit") is None
+        assert app.locator("img[onerror], #main script").count() == 0
+        app.errors[:] = [error for error in app.errors if ".png" not in error]  # the picture is not there
+    expect(app.locator(".map caption").first).to_have_text(f"a{HTML}")
+
+
+def test_own_sweeps_stand_below_the_published_ones(app, tmp_path):
+    own = sweep_data("local.mine", ["relu"], ["zero"], [2])
+    index = write_site(tmp_path, [GRID, own], [study_of(GRID)], own=[study_of(own, title="mine")])
+    visit(app, index.as_uri())
+    expect(app.get_by_role("heading", name="Your own sweeps")).to_be_visible()
+    visit(app, index.as_uri(), study="local.mine")
+    expect(app.locator(".map")).to_have_count(1)
+
+
+@pytest.mark.parametrize("count", [1_000, 10_000])
+def test_a_large_sweep_stays_usable(app, tmp_path, count):
+    names = [f"name_{i}" for i in range(10)]
+    large = sweep_data("large", names, names, [*range(2, 2 + count // 500)], seeds=range(5), epochs=3)
+    large["layers"] = large["theory"] = None
+    accuracies = large["summary"]["final_test_acc"]
+    assert len(accuracies) == count
+    index = write_site(tmp_path, [large])
+    visit(app, index.as_uri(), study="large")
+    expect(app.locator(".count")).to_have_text(f"{count} of {count} runs")
+    expect(app.locator(".map button")).to_have_count(count // 5)
+    assert app.locator(".tabulator-row").count() < 200  # the others are drawn when they are scrolled to
+    filter_by(app, "final_test_acc", "> 0.9")
+    left = sorted((value for value in accuracies if value is not None and value > 0.9), reverse=True)
+    expect(app.locator(".count")).to_have_text(f"{len(left)} of {count} runs")
+    for _ in range(2):
+        app.locator(".tabulator-col[tabulator-field=final_test_acc] span").click()
+    expect(app.locator(".tabulator-row").first).to_contain_text(f"{left[0]:.4g}")
+    app.locator(".tabulator-row").first.click()
+    run = large["summary"]["run"][accuracies.index(left[0])]
+    shown(app)
+    assert f"run={run}" in app.url
+    expect(value_of(app, "Accuracy", "test")).to_have_text(f"{left[0]:.4g}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280, 2560])
+def test_every_view_fits_the_window(app, by_file, width, scheme):
+    app.emulate_media(color_scheme=scheme)
+    app.set_viewport_size({"width": width, "height": 900})
+    for choices in (
+        {},
+        {"study": "grid", "run": RUNS[5]},
+        {"view": "compare", "compare": " ".join(f"grid:{run}" for run in RUNS[4:12])},
+        {"view": "maps", "a": "grid", "b": "other"},
+        {"study": "grid", "show": "pictures"},
+    ):
+        visit(app, by_file, **choices)
+        assert app.evaluate("document.documentElement.scrollWidth") <= width, choices
+        style = "getComputedStyle(document.body)"
+        ground, ink = (
+            sum(map(int, re.findall(r"\d+", app.evaluate(f"{style}.{name}")))) for name in ("backgroundColor", "color")
+        )
+        assert (ground > ink) == (scheme == "light")
+
+
+def test_every_control_has_a_name(app, by_file):
+    for choices in ({"study": "grid", "run": RUNS[5]}, {"view": "compare", "compare": f"grid:{RUNS[5]}"}):
+        visit(app, by_file, **choices)
+        nameless = app.evaluate(
+            """[...document.querySelectorAll('button, input, select, a[href]')].filter((e) => !(e.textContent.trim()
+            || e.getAttribute('aria-label') || e.closest('label')?.textContent.trim())).map((e) => e.outerHTML)"""
+        )
+        assert nameless == []
+        ids = app.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
+        assert [name for name, count in Counter(ids).items() if count > 1] == []
