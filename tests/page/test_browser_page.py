@@ -206,6 +206,7 @@ def test_keys_lead_through_the_map_and_the_table(app, by_file):
     assert app.locator(".map button[tabindex='0']").count() == 1
     app.keyboard.press("Enter")
     expect(app.locator("#run")).to_contain_text("relu, he_normal, 12 layers")
+    expect(cell(app, "relu", "he_normal", 12)).to_be_focused()
     app.locator(".tabulator-col[tabindex='0']").focus()
     app.keyboard.press("ArrowRight")
     app.keyboard.press("Enter")

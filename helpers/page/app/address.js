@@ -33,7 +33,7 @@ plumbline.state = (() => {
     /** Change choices, null to take one away. `quietly`: the back button skips it, as for a sort order. */
     set(changes, quietly = false) {
       const address = link(changes);
-      if (address === (location.hash || "#")) return;
+      if (address === `#${read()}`) return;
       history[quietly ? "replaceState" : "pushState"](null, "", address);
       listeners.forEach((listen) => listen());
     },

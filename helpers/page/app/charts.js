@@ -7,8 +7,8 @@
   plumbline.dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 
   // The colours of the figures (Okabe and Ito's, told apart by colour-blind readers), brighter on a dark ground.
-  const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#663300"];
-  const DARK = ["#4AA8E8", "#FF8A4C", "#2CCB9B", "#E3A0CB", "#9ADBFF", "#F7BC45", "#FFFFFF", "#C89B6C"];
+  const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "currentColor", "#663300"];
+  const DARK = ["#4AA8E8", "#FF8A4C", "#2CCB9B", "#E3A0CB", "#9ADBFF", "#F7BC45", "currentColor", "#C89B6C"];
   const DASHES = [null, "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "1 2", "7 2 1 2 1 2"];
   plumbline.colour = (i) => (plumbline.dark() ? DARK : LIGHT)[i % LIGHT.length];
   plumbline.dash = (i) => DASHES[i % DASHES.length];
@@ -88,14 +88,28 @@
               line.low ? Plot.areaY(own, { x: "x", y1: "low", y2: "high", fill: line.colour, fillOpacity: 0.18 }) : null,
               Plot.line(own, { x: "x", y: "y", ...paint }),
               own.length < 14 ? Plot.dot(own, { x: "x", y: "y", r: 2, fill: line.colour }) : null,
-              line.mark ? Plot.text(own.filter((point) => Number.isFinite(point.y)).slice(-1), { x: "x", y: "y", text: () => line.mark, dx: 8, textAnchor: "start", fill: line.colour, fontWeight: 600 }) : null,
             ];
           }),
         ],
       });
       plot.setAttribute("role", "img");
+      markEnds();
       stage.replaceChildren(plot);
       figure.dataset.drawn = "";
+    }
+
+    /** What stands at the end of each line, pushed apart where several lines end at one place. */
+    function markEnds() {
+      const ends = lines.flatMap((line, i) => {
+        const last = line.mark && points.findLast((point) => point.line === i && Number.isFinite(point.y));
+        return last ? [{ line, x: plot.scale("x").apply(last.x) + 7, y: plot.scale("y").apply(last.y) + 4 }] : [];
+      });
+      ends.sort((a, b) => a.y - b.y);
+      ends.forEach((end, i) => {
+        const above = ends.slice(0, i).filter((other) => Math.abs(other.x - end.x) < 12);
+        end.y = Math.max(end.y, ...above.map((other) => other.y + 12));
+        plot.append(plumbline.svg("text", { x: end.x, y: end.y, fill: end.line.colour, "font-weight": 600 }, end.line.mark));
+      });
     }
 
     function axis() {

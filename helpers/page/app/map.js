@@ -32,7 +32,7 @@
    * cell    (panel, row, column) -> { value, label, mark } or null where there is none
    * scale   value -> colour; text: value -> what stands in the cell
    */
-  plumbline.cellMap = ({ title, panels, rows, columns, cell, scale, text, open, chosen }) => {
+  plumbline.cellMap = ({ title, panels, rows, columns, cell, scale, text, open }) => {
     const tables = panels.map((panel) =>
       el(
         "div",
@@ -52,7 +52,7 @@
     );
     const region = el("div", { class: "panels", role: "group", "aria-label": `${title}: arrow keys move between the cells, Enter opens one` }, tables);
     const grids = tables.map((table) => [...table.querySelectorAll("tbody tr")].map((line) => [...line.querySelectorAll("button")]));
-    stop(region.querySelector("button[aria-current]") ?? region.querySelector("button"));
+    stop(region.querySelector("button"));
     region.addEventListener("keydown", move);
     region.addEventListener("focusin", (event) => event.target.tagName === "BUTTON" && stop(event.target));
     region.addEventListener("click", (event) => {
@@ -72,7 +72,6 @@
           class: found ? null : "empty",
           "aria-label": found?.label ?? `${panel}, ${row}, ${column} layers: no run`,
           title: found?.label ?? `${panel}, ${row}, ${column} layers: no run`,
-          "aria-current": chosen === plumbline.cellName(panel, row, column) ? "true" : null,
           "data-cell": plumbline.cellName(panel, row, column),
         },
         found?.value == null ? "" : text(found.value),
@@ -83,6 +82,7 @@
         element.style.color = d3.lab(colour).l > 60 ? "#000" : "#fff";
       }
       element.where = [panel, row, column];
+      element.makeTabStop = () => stop(element);
       return element;
     }
 
@@ -111,13 +111,13 @@
   };
 
   /** The map of a sweep at one of its settings; panels, rows and columns: a part of it. */
-  plumbline.sweepMap = (sweep, { quantity = "final_test_acc", settings = {}, chosen = null, open, panels, rows: inits, columns }) => {
+  plumbline.sweepMap = (sweep, { quantity = "final_test_acc", settings = {}, open, panels, rows: inits, columns }) => {
     const { title, of, domain } = plumbline.mapQuantities(sweep)[quantity] ?? plumbline.mapQuantities(sweep).final_test_acc;
     const cells = plumbline.cells(plumbline.atSettings(sweep, settings));
     const values = new Map([...cells].map(([name, runs]) => [name, of(runs, sweep)]));
     const known = [...values.values()].filter((value) => value != null);
     const extent = domain ?? (known.length ? d3.extent(known) : [0, 1]);
-    const scale = d3.scaleSequential(extent, d3.interpolateViridis);
+    const scale = d3.scaleSequential(extent, d3.interpolateCividis);
     const cell = (activation, init, layers) => {
       const name = plumbline.cellName(activation, init, layers);
       const runs = cells.get(name);
@@ -138,7 +138,6 @@
       scale,
       text: (value) => short(value, extent),
       open: open ?? (() => {}),
-      chosen,
     });
     return { region, scale, title, extent, cells, values };
   };
@@ -147,6 +146,15 @@
   plumbline.fade = (place, runs) => {
     const left = runs && new Set(runs.map((row) => plumbline.cellName(row.activation, row.init, row.layers)));
     for (const button of place.querySelectorAll(".map button")) button.classList.toggle("faded", Boolean(left) && !left.has(button.dataset.cell));
+  };
+
+  /** Mark one cell of a map, the one whose run is open. */
+  plumbline.markCell = (place, name) => {
+    for (const button of place.querySelectorAll(".map button[aria-current]")) button.removeAttribute("aria-current");
+    const button = name && [...place.querySelectorAll(".map button")].find((other) => other.dataset.cell === name);
+    if (!button) return;
+    button.setAttribute("aria-current", "true");
+    if (!place.contains(document.activeElement)) button.makeTabStop();
   };
 
   const short = (value, [, high]) => (high <= 1 ? (value >= 0.995 ? "1.0" : value.toFixed(2).replace(/^0\./, ".")) : plumbline.number(Number(value.toPrecision(2))));

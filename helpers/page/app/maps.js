@@ -8,9 +8,8 @@
   plumbline.otherSweep = (key) => {
     const all = plumbline.allSweeps();
     const one = all.find((sweep) => sweep.key === key);
-    const cells = ({ runs }) => runs;
     const others = all.filter((sweep) => sweep.key !== key);
-    return (others.find((sweep) => sweep.dataset !== one?.dataset && cells(sweep) === cells(one)) ?? others[0])?.key;
+    return (others.find((sweep) => one && sweep.dataset !== one.dataset && sweep.runs === one.runs) ?? others[0])?.key;
   };
 
   const SIDES = ["a", "b"];

@@ -17,6 +17,13 @@
   plumbline.hasCurves = (sweep, row) => Boolean(sweep.curves?.train_loss?.[row.index]?.some((value) => value != null));
   const hasLayers = (sweep, row) => Boolean(plumbline.profiles(sweep, "act_std", row));
 
+  /** A link to the full log: the run's own file, or the archive in which all logs lie packed. */
+  plumbline.logLink = (sweep, row) => {
+    if (!sweep.logs || !plumbline.hasCurves(sweep, row)) return null;
+    if (/\.(xz|gz|bz2|zip)$/.test(sweep.logs)) return el("a", { href: plumbline.path(sweep.logs) }, "the full logs of the sweep");
+    return el("a", { href: plumbline.path(`${sweep.logs}/${row.run}.csv`) }, "the full log, with all layers");
+  };
+
   /** Draw a run into host. */
   plumbline.showRun = (host, sweep, row) => {
     const seeds = plumbline.seedsOf(sweep, row);
@@ -39,7 +46,7 @@
           : plumbline.button("Compare this run", () => plumbline.compare([...compared, item]), { id: "add", disabled: compared.length >= plumbline.MOST_COMPARED }),
         compared.length ? el("a", { href: state.place({ view: "compare" }), id: "to-compare" }, `side by side (${compared.length})`) : null,
         plumbline.hasCurves(sweep, row) ? plumbline.button("CSV of this run", () => plumbline.save(`${row.run}.csv`, plumbline.runsCsv([{ sweep, row }]), "text/csv"), { id: "run-csv" }) : null,
-        sweep.logs ? el("a", { href: plumbline.path(sweep.logs) }, "the full logs of the sweep") : null,
+        plumbline.logLink(sweep, row),
       );
     host.append(
       el("h2", { id: "run" }, `${row.activation}, ${row.init}, ${row.layers} layers`, el("span", { class: "aside" }, ` ${row.outcome}`)),
@@ -167,7 +174,7 @@
       ["epochs", config.num_epochs],
       ["trained", sweep.origin],
     ];
-    const whole = el("details", {}, el("summary", {}, "the whole configuration"), el("pre", {}, JSON.stringify(config, null, 1)));
+    const whole = el("details", {}, el("summary", {}, "the whole configuration"), sweep.folder ? el("p", { class: "note" }, el("a", { href: plumbline.path(`${sweep.folder}/manifest.json`) }, "manifest.json"), " has it with versions, machine and times.") : null, el("pre", {}, JSON.stringify(config, null, 1)));
     return el("div", {}, plumbline.facts("What made it", lines.filter(([, value]) => value != null)), whole);
   }
 

@@ -14,18 +14,17 @@
 
     plumbline.piece(host, "about", sweep.key, (place) =>
       place.append(
-        el("p", { class: "note" }, `${sweep.settings}. `, sweep.finished === false ? `Not finished yet: ${sweep.rows.length} of ${sweep.planned ?? "its"} runs are there. ` : "", sweep.origin ? `Trained on ${sweep.origin}. ` : "", sweep.csv ? el("a", { href: plumbline.path(sweep.csv) }, "summary.csv") : null, " ", sweep.logs ? el("a", { href: plumbline.path(sweep.logs) }, "full logs") : null),
+        el("p", { class: "note" }, `${sweep.settings}. `, sweep.finished === false ? `Not finished yet: ${sweep.rows.length} of ${sweep.planned ?? "its"} runs are there. ` : "", sweep.origin ? `Trained on ${sweep.origin}. ` : "", sweep.csv ? el("a", { href: plumbline.path(sweep.csv) }, "summary.csv") : null, " ", sweep.logs?.match(/\.\w+$/) ? el("a", { href: plumbline.path(sweep.logs) }, "full logs") : null),
       ),
     );
     if (sweep.damaged?.length) plumbline.piece(host, "damaged", sweep.damaged, (place) => place.append(...sweep.damaged.map(plumbline.sentence)));
     const both = plumbline.piece(host, "index", "", () => {});
     both.className = "index";
 
-    const left = plumbline.piece(both, "map", [sweep.key, settings, quantity, run?.run, plumbline.dark()], (place) => {
+    const left = plumbline.piece(both, "map", [sweep.key, settings, quantity, plumbline.dark()], (place) => {
       const map = plumbline.sweepMap(sweep, {
         quantity,
         settings,
-        chosen: run && plumbline.cellName(run.activation, run.init, run.layers),
         open: (activation, init, layers) => openCell(sweep, settings, activation, init, layers),
       });
       place.append(
@@ -43,6 +42,7 @@
       );
     });
     left.className = "index-map";
+    plumbline.markCell(left, run && plumbline.cellName(run.activation, run.init, run.layers));
     plumbline.fade(left, rows.length === sweep.rows.length ? null : rows);
 
     const right = plumbline.piece(both, "table", [sweep.key, plumbline.shownColumns(sweep)], (place) => {

@@ -91,7 +91,7 @@
         hozAlign: plumbline.isNumeric(sweep, field) ? "right" : "left",
         headerHozAlign: "left",
         minWidth: width(sweep, field),
-        widthGrow: width(sweep, field),
+        widthGrow: Math.round(width(sweep, field) / 20),
       })),
       rowFormatter: (row) => row.getElement().setAttribute("aria-selected", String(row.getData().run === marked)),
     });
