@@ -23,7 +23,11 @@ plumbline.state = (() => {
 
     /** All choices whose names begin with `start`: { name without the start: value }. */
     all: (start) =>
-      Object.fromEntries([...read()].filter(([name]) => name.startsWith(start)).map(([name, value]) => [name.slice(start.length), value])),
+      Object.fromEntries(
+        [...read()]
+          .filter(([name]) => name.startsWith(start))
+          .map(([name, value]) => [name.slice(start.length), value]),
+      ),
 
     link,
 

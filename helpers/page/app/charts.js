@@ -28,38 +28,82 @@
    * title  what it shows; also the name of the saved picture
    * x      label of the x axis; whole: it counts something; xLog: it is logarithmic
    * log    "auto", true or false: the y axis. `domain`: where it begins and ends, otherwise what is drawn
-   * lines  [{ name, colour, dash, x: [...], y: [...], low: [...], high: [...], mark, link }], null for an unknown value;
+   * lines  [{ name, colour, dash, x: [...], y: [...], low: [...], high: [...], mark }], null for an unknown value;
    *        low and high: a band around the line; mark: what stands at its end; drawn: "dots"
    * rules  [{ y, name }], dotted lines across
    */
-  plumbline.lineChart = ({ title, x, y, lines, log = "auto", domain, rules = [], xLog = false, whole = true, height = 240, file = title, note }) => {
+  plumbline.lineChart = ({
+    title,
+    x,
+    y,
+    lines,
+    log = "auto",
+    domain,
+    rules = [],
+    xLog = false,
+    whole = true,
+    height = 240,
+    file = title,
+    note,
+  }) => {
     const points = lines.flatMap((line, i) =>
-      line.x.map((at, k) => ({ line: i, x: at, y: line.y[k] ?? NaN, low: line.low?.[k] ?? NaN, high: line.high?.[k] ?? NaN })),
+      line.x.map((at, k) => ({
+        line: i,
+        x: at,
+        y: line.y[k] ?? NaN,
+        low: line.low?.[k] ?? NaN,
+        high: line.high?.[k] ?? NaN,
+      })),
     );
     const values = points.flatMap((point) => [point.y, point.low, point.high]).filter(Number.isFinite);
     const logarithmic = log === "auto" ? plumbline.isLog(values) : log;
     const lost = logarithmic ? points.filter((point) => point.y <= 0).length : 0;
-    if (logarithmic) for (const point of points) for (const side of ["y", "low", "high"]) if (!(point[side] > 0)) point[side] = NaN;
+    if (logarithmic)
+      for (const point of points) for (const side of ["y", "low", "high"]) if (!(point[side] > 0)) point[side] = NaN;
     const xs = [...new Set(points.map((point) => point.x))].sort(d3.ascending);
     const drawn = points.filter((point) => Number.isFinite(point.y));
 
-    const stage = el("div", { class: "stage", tabindex: "0", role: "group", "aria-label": `${title}. Arrow keys move along ${x}.` });
+    const stage = el("div", {
+      class: "stage",
+      tabindex: "0",
+      role: "group",
+      "aria-label": `${title}. Arrow keys move along ${x}.`,
+    });
     const place = el("span", { class: "place" });
     const cells = lines.map(() => el("span", { class: "value" }));
     const legend = el(
       "ul",
       { class: "legend" },
       lines.map((line, i) => el("li", {}, swatch(line), el("span", { class: "name" }, line.name), cells[i])),
-      rules.map((rule) => el("li", {}, swatch({ colour: "currentColor", dash: "1 3" }), el("span", { class: "name" }, rule.name))),
+      rules.map((rule) =>
+        el("li", {}, swatch({ colour: "currentColor", dash: "1 3" }), el("span", { class: "name" }, rule.name)),
+      ),
     );
     let plot;
     const figure = el(
       "figure",
       { class: "chart" },
-      el("figcaption", {}, el("span", { class: "title" }, title), place, plumbline.pictureButtons(file, () => plumbline.wholePicture(plot, title, [...lines, ...rules.map(({ name }) => ({ name, colour: "gray", dash: "1 3" }))]))),
+      el(
+        "figcaption",
+        {},
+        el("span", { class: "title" }, title),
+        place,
+        plumbline.pictureButtons(file, () =>
+          plumbline.wholePicture(plot, title, [
+            ...lines,
+            ...rules.map(({ name }) => ({ name, colour: "gray", dash: "1 3" })),
+          ]),
+        ),
+      ),
       stage,
       el("div", { "aria-live": "polite" }, legend),
-      lost ? el("p", { class: "note" }, `${lost} ${lost === 1 ? "value is" : "values are"} exactly 0 and cannot stand on a logarithmic axis.`) : null,
+      lost
+        ? el(
+            "p",
+            { class: "note" },
+            `${lost} ${lost === 1 ? "value is" : "values are"} exactly 0 and cannot stand on a logarithmic axis.`,
+          )
+        : null,
       note ? el("p", { class: "note" }, note) : null,
     );
 
@@ -76,16 +120,40 @@
         marginLeft: 56,
         marginRight: lines.some((line) => line.mark) ? 24 : 14,
         marginBottom: 38,
-        x: { label: x, labelAnchor: "center", labelArrow: "none", ...(whole ? { tickFormat: (tick) => (Number.isInteger(tick) ? String(tick) : "") } : {}), ...(xLog ? { type: "log", ticks: xs, tickFormat: plumbline.number } : { ticks: Math.max(2, Math.round(width / 80)) }) },
-        y: { label: null, type: logarithmic ? "log" : "linear", ...axis(), grid: true, domain: domain ?? undefined, clamp: Boolean(domain), ticks: 5 },
+        x: {
+          label: x,
+          labelAnchor: "center",
+          labelArrow: "none",
+          ...(whole ? { tickFormat: (tick) => (Number.isInteger(tick) ? String(tick) : "") } : {}),
+          ...(xLog
+            ? { type: "log", ticks: xs, tickFormat: plumbline.number }
+            : { ticks: Math.max(2, Math.round(width / 80)) }),
+        },
+        y: {
+          label: null,
+          type: logarithmic ? "log" : "linear",
+          ...axis(),
+          grid: true,
+          domain: domain ?? undefined,
+          clamp: Boolean(domain),
+          ticks: 5,
+        },
         ariaLabel: title,
         marks: [
-          rules.length ? Plot.ruleY(rules, { y: "y", stroke: "currentColor", strokeDasharray: "1 3", strokeOpacity: 0.7 }) : null,
+          rules.length
+            ? Plot.ruleY(rules, { y: "y", stroke: "currentColor", strokeDasharray: "1 3", strokeOpacity: 0.7 })
+            : null,
           lines.map((line, i) => {
             const own = points.filter((point) => point.line === i);
-            const paint = { stroke: line.colour, strokeDasharray: line.dash ?? undefined, strokeWidth: line.width ?? 1.8 };
+            const paint = {
+              stroke: line.colour,
+              strokeDasharray: line.dash ?? undefined,
+              strokeWidth: line.width ?? 1.8,
+            };
             return [
-              line.low ? Plot.areaY(own, { x: "x", y1: "low", y2: "high", fill: line.colour, fillOpacity: 0.18 }) : null,
+              line.low
+                ? Plot.areaY(own, { x: "x", y1: "low", y2: "high", fill: line.colour, fillOpacity: 0.18 })
+                : null,
               Plot.line(own, { x: "x", y: "y", ...paint }),
               own.length < 14 ? Plot.dot(own, { x: "x", y: "y", r: 2, fill: line.colour }) : null,
             ];
@@ -108,7 +176,9 @@
       ends.forEach((end, i) => {
         const above = ends.slice(0, i).filter((other) => Math.abs(other.x - end.x) < 12);
         end.y = Math.max(end.y, ...above.map((other) => other.y + 12));
-        plot.append(plumbline.svg("text", { x: end.x, y: end.y, fill: end.line.colour, "font-weight": 600 }, end.line.mark));
+        plot.append(
+          plumbline.svg("text", { x: end.x, y: end.y, fill: end.line.colour, "font-weight": 600 }, end.line.mark),
+        );
       });
     }
 
@@ -116,7 +186,10 @@
       if (!logarithmic) return {};
       const [low, high] = d3.extent(drawn, (point) => point.y);
       // many decades: powers of ten, few: also what lies between
-      return { tickFormat: (tick) => (high / low < 50 || Math.abs(Math.log10(tick) % 1) < 1e-9 ? plumbline.number(tick).replace(/\.?0*e/, "e") : "") };
+      return {
+        tickFormat: (tick) =>
+          high / low < 50 || Math.abs(Math.log10(tick) % 1) < 1e-9 ? plumbline.number(tick).replace(/\.?0*e/, "e") : "",
+      };
     }
 
     // ---- the values at one place along x
@@ -130,11 +203,27 @@
       lines.forEach((line, i) => {
         const k = at === null ? d3.maxIndex(line.x, (_, j) => (line.y[j] == null ? -1 : j)) : line.x.lastIndexOf(here);
         const [value, low, high] = [line.y[k], line.low?.[k], line.high?.[k]];
-        cells[i].textContent = k < 0 ? "" : value == null ? "unknown" : plumbline.number(value) + (low != null && high > low ? ` (${plumbline.number(low)} to ${plumbline.number(high)})` : "");
+        cells[i].textContent =
+          k < 0
+            ? ""
+            : value == null
+              ? "unknown"
+              : plumbline.number(value) +
+                (low != null && high > low ? ` (${plumbline.number(low)} to ${plumbline.number(high)})` : "");
       });
       if (at === null || !plot) return;
       const [left, { range }] = [plot.scale("x").apply(here), plot.scale("y")];
-      plot.append(plumbline.svg("line", { class: "crosshair", x1: left, x2: left, y1: range[0], y2: range[1], stroke: "currentColor", "stroke-opacity": 0.5 }));
+      plot.append(
+        plumbline.svg("line", {
+          class: "crosshair",
+          x1: left,
+          x2: left,
+          y1: range[0],
+          y2: range[1],
+          stroke: "currentColor",
+          "stroke-opacity": 0.5,
+        }),
+      );
     }
     stage.addEventListener("pointermove", (event) => {
       const scale = plot.scale("x");
@@ -167,7 +256,17 @@
 
   function swatch({ colour, dash }) {
     const picture = plumbline.svg("svg", { width: 26, height: 8, class: "swatch", "aria-hidden": "true" });
-    picture.append(plumbline.svg("line", { x1: 0, x2: 26, y1: 4, y2: 4, stroke: colour, "stroke-width": 2.2, "stroke-dasharray": dash ?? "none" }));
+    picture.append(
+      plumbline.svg("line", {
+        x1: 0,
+        x2: 26,
+        y1: 4,
+        y2: 4,
+        stroke: colour,
+        "stroke-width": 2.2,
+        "stroke-dasharray": dash ?? "none",
+      }),
+    );
     return picture;
   }
   plumbline.swatch = swatch;

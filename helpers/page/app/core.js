@@ -3,7 +3,10 @@
 
 const plumbline = {};
 
-/** A new element: plumbline.el("p", { class: "note" }, "text", anotherElement). Text stays text, also where it looks like HTML. */
+/**
+ * A new element: plumbline.el("p", { class: "note" }, "text", anotherElement).
+ * Text stays text, also where it looks like HTML.
+ */
 plumbline.el = (tag, attributes = {}, ...children) => {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -16,7 +19,10 @@ plumbline.el = (tag, attributes = {}, ...children) => {
 };
 
 /** Text in which **some words** are strong, as the studies' questions and answers are written. */
-plumbline.rich = (text) => String(text).split("**").map((part, i) => (i % 2 ? plumbline.el("strong", {}, part) : part));
+plumbline.rich = (text) =>
+  String(text)
+    .split("**")
+    .map((part, i) => (i % 2 ? plumbline.el("strong", {}, part) : part));
 
 /** A file's path from results/ as an address: a name may hold #, ? or %. */
 plumbline.path = (file) => file.split("/").map(encodeURIComponent).join("/");
@@ -55,7 +61,12 @@ plumbline.select = (label, chosen, options, choose, id = `choose-${label}`) => {
 
 plumbline.checkbox = (label, on, choose, id = `check-${label}`) => {
   const { el } = plumbline;
-  const box = el("input", { type: "checkbox", id: id.replaceAll(" ", "-"), checked: on, onchange: () => choose(box.checked) });
+  const box = el("input", {
+    type: "checkbox",
+    id: id.replaceAll(" ", "-"),
+    checked: on,
+    onchange: () => choose(box.checked),
+  });
   return el("label", { class: "check" }, box, el("span", {}, label));
 };
 

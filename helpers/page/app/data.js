@@ -9,7 +9,8 @@
 
   /** What page/studies.js calls, and results/local/page/studies.js with { own: true }. */
   plumbline.studies = (list, { own = false } = {}) => {
-    for (const study of list) studies.push({ sweeps: [], parts: [], notebooks: [], csvs: [], pictures: [], ...study, own });
+    for (const study of list)
+      studies.push({ sweeps: [], parts: [], notebooks: [], csvs: [], pictures: [], ...study, own });
   };
   plumbline.allStudies = () => studies;
   plumbline.findStudy = (key) => studies.find((study) => study.key === key);
@@ -48,7 +49,9 @@
     try {
       return await plumbline.unpack(text);
     } catch {
-      throw new Error(`The data file ${file} is damaged: it cannot be unpacked. Get it anew, or make it again with \`make gallery\`.`);
+      throw new Error(
+        `The data file ${file} is damaged: it cannot be unpacked. Get it anew, or make it again with \`make gallery\`.`,
+      );
     }
   }
 
@@ -61,7 +64,11 @@
   /** A sweep with what every view asks of it; rejects with one sentence. */
   plumbline.loadSweep = (sweep) => {
     const name = `sweep ${sweep.file}`;
-    if (!loading.has(name)) loading.set(name, plumbline.loadPart(sweep).then((data) => prepare(sweep, data)));
+    if (!loading.has(name))
+      loading.set(
+        name,
+        plumbline.loadPart(sweep).then((data) => prepare(sweep, data)),
+      );
     return loading.get(name);
   };
 
@@ -87,7 +94,8 @@
     for (const row of rows) row.outcome = outcome(row);
     const axes = Object.fromEntries(
       [...CELL, "seed", ...SETTINGS].map((name) => {
-        const values = data.axes?.[name] ?? (rows[0][name] === undefined ? [] : plumbline.unique(rows.map((row) => row[name])));
+        const values =
+          data.axes?.[name] ?? (rows[0][name] === undefined ? [] : plumbline.unique(rows.map((row) => row[name])));
         return [name, Array.isArray(values) ? values : [values]];
       }),
     );
@@ -109,7 +117,7 @@
     return row.learned ? "learned" : "did not learn";
   }
 
-  /** A layer statistic of a run: for each of the epochs that are kept an array, a number a layer, or null; null without a log. */
+  /** A layer statistic of a run: of each epoch that is kept an array, a number a layer, or null; null without a log. */
   plumbline.profiles = (sweep, name, row) => {
     const kept = sweep.layers?.[name]?.[row.index] ?? null;
     return kept === null || Array.isArray(kept) ? kept : plumbline.layers(sweep, name, row.index);

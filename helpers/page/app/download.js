@@ -14,7 +14,8 @@
   };
 
   /** Rows of values as CSV; an unknown value is an empty cell. */
-  plumbline.csv = (head, rows) => d3.csvFormatRows([head, ...rows.map((row) => row.map((value) => value ?? ""))]) + "\n";
+  plumbline.csv = (head, rows) =>
+    d3.csvFormatRows([head, ...rows.map((row) => row.map((value) => value ?? ""))]) + "\n";
 
   /** The numbers of runs that the page has, an epoch a row: [{ sweep, row }] */
   plumbline.runsCsv = (runs) => {
@@ -29,12 +30,18 @@
 
   /** Two buttons that save a picture; `draw` returns its SVG element, complete with title and legend. */
   plumbline.pictureButtons = (name, draw) =>
-    plumbline.roving(plumbline.el(
-      "span",
-      { class: "save", role: "toolbar", "aria-label": "Save the picture" },
-      plumbline.button("SVG", () => plumbline.save(`${name}.svg`, text(draw()), "image/svg+xml"), { "aria-label": `Save the picture ${name} as SVG` }),
-      plumbline.button("PNG", async () => plumbline.save(`${name}.png`, await png(draw())), { "aria-label": `Save the picture ${name} as PNG` }),
-    ));
+    plumbline.roving(
+      plumbline.el(
+        "span",
+        { class: "save", role: "toolbar", "aria-label": "Save the picture" },
+        plumbline.button("SVG", () => plumbline.save(`${name}.svg`, text(draw()), "image/svg+xml"), {
+          "aria-label": `Save the picture ${name} as SVG`,
+        }),
+        plumbline.button("PNG", async () => plumbline.save(`${name}.png`, await png(draw())), {
+          "aria-label": `Save the picture ${name} as PNG`,
+        }),
+      ),
+    );
 
   const text = (svg) => `<?xml version="1.0" encoding="UTF-8"?>\n${new XMLSerializer().serializeToString(svg)}`;
 
@@ -42,7 +49,10 @@
     const image = new Image();
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text(svg))}`;
     await image.decode();
-    const canvas = plumbline.el("canvas", { width: sharp * svg.getAttribute("width"), height: sharp * svg.getAttribute("height") });
+    const canvas = plumbline.el("canvas", {
+      width: sharp * svg.getAttribute("width"),
+      height: sharp * svg.getAttribute("height"),
+    });
     const pen = canvas.getContext("2d");
     pen.scale(sharp, sharp);
     pen.drawImage(image, 0, 0);
@@ -66,7 +76,15 @@
     legend.forEach(({ name, colour, dash }, i) => {
       const y = height + 38 + 18 * i;
       outer.append(
-        make("line", { x1: 8, x2: 36, y1: y, y2: y, stroke: colour, "stroke-width": 2, "stroke-dasharray": dash ?? "none" }),
+        make("line", {
+          x1: 8,
+          x2: 36,
+          y1: y,
+          y2: y,
+          stroke: colour,
+          "stroke-width": 2,
+          "stroke-dasharray": dash ?? "none",
+        }),
         make("text", { x: 42, y: y + 4, fill: style.color }, name),
       );
     });

@@ -6,12 +6,17 @@
 
   /** What a map can show of its cells: { name: { title, of(rows, sweep), scale: [low, high] or null } } */
   plumbline.mapQuantities = (sweep) => {
-    const mean = (column) => (rows) => plumbline.mean(rows.map((row) => (typeof row[column] === "number" ? row[column] : null)));
+    const mean = (column) => (rows) =>
+      plumbline.mean(rows.map((row) => (typeof row[column] === "number" ? row[column] : null)));
     const quantities = {
       final_test_acc: { title: "test accuracy at the end", of: mean("final_test_acc"), domain: [0, 1] },
       final_train_acc: { title: "train accuracy at the end", of: mean("final_train_acc"), domain: [0, 1] },
       best_test_acc: { title: "best test accuracy", of: mean("best_test_acc"), domain: [0, 1] },
-      learned: { title: "share of seeds that learned", of: (rows) => plumbline.mean(rows.map((row) => Number(Boolean(row.learned)))), domain: [0, 1] },
+      learned: {
+        title: "share of seeds that learned",
+        of: (rows) => plumbline.mean(rows.map((row) => Number(Boolean(row.learned)))),
+        domain: [0, 1],
+      },
       epochs_to_95: { title: "epochs to 95 % of the own peak", of: mean("epochs_to_95"), domain: null },
       left_plateau: { title: "epoch that left the plateau", of: mean("left_plateau"), domain: null },
     };
@@ -22,7 +27,9 @@
         domain: [0, 1],
       };
     }
-    return Object.fromEntries(Object.entries(quantities).filter(([name]) => name === "forecast" || sweep.columns.includes(name)));
+    return Object.fromEntries(
+      Object.entries(quantities).filter(([name]) => name === "forecast" || sweep.columns.includes(name)),
+    );
   };
 
   /**
@@ -41,17 +48,39 @@
           "table",
           { class: "map" },
           el("caption", {}, panel),
-          el("thead", {}, el("tr", {}, el("td", {}), columns.map((column) => el("th", { scope: "col" }, String(column))))),
+          el(
+            "thead",
+            {},
+            el(
+              "tr",
+              {},
+              el("td", {}),
+              columns.map((column) => el("th", { scope: "col" }, String(column))),
+            ),
+          ),
           el(
             "tbody",
             {},
-            rows.map((row) => el("tr", {}, el("th", { scope: "row", title: row }, row), columns.map((column) => el("td", {}, button(panel, row, column))))),
+            rows.map((row) =>
+              el(
+                "tr",
+                {},
+                el("th", { scope: "row", title: row }, row),
+                columns.map((column) => el("td", {}, button(panel, row, column))),
+              ),
+            ),
           ),
         ),
       ),
     );
-    const region = el("div", { class: "panels", role: "group", "aria-label": `${title}: arrow keys move between the cells, Enter opens one` }, tables);
-    const grids = tables.map((table) => [...table.querySelectorAll("tbody tr")].map((line) => [...line.querySelectorAll("button")]));
+    const region = el(
+      "div",
+      { class: "panels", role: "group", "aria-label": `${title}: arrow keys move between the cells, Enter opens one` },
+      tables,
+    );
+    const grids = tables.map((table) =>
+      [...table.querySelectorAll("tbody tr")].map((line) => [...line.querySelectorAll("button")]),
+    );
     stop(region.querySelector("button"));
     region.addEventListener("keydown", move);
     region.addEventListener("focusin", (event) => event.target.tagName === "BUTTON" && stop(event.target));
@@ -112,7 +141,8 @@
 
   /** The map of a sweep at one of its settings; panels, rows and columns: a part of it. */
   plumbline.sweepMap = (sweep, { quantity = "final_test_acc", settings = {}, open, panels, rows: inits, columns }) => {
-    const { title, of, domain } = plumbline.mapQuantities(sweep)[quantity] ?? plumbline.mapQuantities(sweep).final_test_acc;
+    const { title, of, domain } =
+      plumbline.mapQuantities(sweep)[quantity] ?? plumbline.mapQuantities(sweep).final_test_acc;
     const cells = plumbline.cells(plumbline.atSettings(sweep, settings));
     const values = new Map([...cells].map(([name, runs]) => [name, of(runs, sweep)]));
     const known = [...values.values()].filter((value) => value != null);
@@ -126,7 +156,9 @@
       return {
         value,
         mark: marks(runs),
-        label: `${activation}, ${init}, ${layers} layers: ${title} ${value == null ? "unknown" : plumbline.number(value)}, ${words(runs)}`,
+        label:
+          `${activation}, ${init}, ${layers} layers: ` +
+          `${title} ${value == null ? "unknown" : plumbline.number(value)}, ${words(runs)}`,
       };
     };
     const region = plumbline.cellMap({
@@ -139,13 +171,14 @@
       text: (value) => short(value, extent),
       open: open ?? (() => {}),
     });
-    return { region, scale, title, extent, cells, values };
+    return { region, scale, title, extent, domain, cells, values };
   };
 
   /** Fade those cells of a map that hold none of these runs, which the table's filters leave; null fades none. */
   plumbline.fade = (place, runs) => {
     const left = runs && new Set(runs.map((row) => plumbline.cellName(row.activation, row.init, row.layers)));
-    for (const button of place.querySelectorAll(".map button")) button.classList.toggle("faded", Boolean(left) && !left.has(button.dataset.cell));
+    for (const button of place.querySelectorAll(".map button"))
+      button.classList.toggle("faded", Boolean(left) && !left.has(button.dataset.cell));
   };
 
   /** Mark one cell of a map, the one whose run is open. */
@@ -157,24 +190,44 @@
     if (!place.contains(document.activeElement)) button.makeTabStop();
   };
 
-  const short = (value, [, high]) => (high <= 1 ? (value >= 0.995 ? "1.0" : value.toFixed(2).replace(/^0\./, ".")) : plumbline.number(Number(value.toPrecision(2))));
+  const short = (value, [, high]) =>
+    high <= 1
+      ? value >= 0.995
+        ? "1.0"
+        : value.toFixed(2).replace(/^0\./, ".")
+      : plumbline.number(Number(value.toPrecision(2)));
   plumbline.shortValue = short;
 
   /** How many runs of a cell diverged or crashed, as it stands in the cell. */
   function marks(runs) {
-    const [diverged, crashed] = ["diverged", "crashed"].map((what) => runs.filter((row) => row.outcome === what).length);
-    return [diverged && `×${diverged < runs.length ? diverged : ""}`, crashed && `↓${crashed < runs.length ? crashed : ""}`].filter(Boolean).join("");
+    const [diverged, crashed] = ["diverged", "crashed"].map(
+      (what) => runs.filter((row) => row.outcome === what).length,
+    );
+    return [
+      diverged && `×${diverged < runs.length ? diverged : ""}`,
+      crashed && `↓${crashed < runs.length ? crashed : ""}`,
+    ]
+      .filter(Boolean)
+      .join("");
   }
 
   function words(runs) {
     const seeds = runs.length === 1 ? "1 run" : `${runs.length} runs`;
-    const counts = d3.rollups(runs, (some) => some.length, (row) => row.outcome);
+    const counts = d3.rollups(
+      runs,
+      (some) => some.length,
+      (row) => row.outcome,
+    );
     return `${seeds}: ${counts.map(([what, count]) => `${count} ${what}`).join(", ")}`;
   }
 
   /** The runs of a sweep at the chosen values of those settings of which it has several. */
   plumbline.atSettings = (sweep, settings) =>
-    sweep.several.length ? sweep.rows.filter((row) => sweep.several.every((name) => String(row[name]) === String(settings[name] ?? sweep.axes[name][0]))) : sweep.rows;
+    sweep.several.length
+      ? sweep.rows.filter((row) =>
+          sweep.several.every((name) => String(row[name]) === String(settings[name] ?? sweep.axes[name][0])),
+        )
+      : sweep.rows;
 
   /** The colours of a map and what its marks mean. */
   plumbline.mapLegend = (scale, extent, title, marks = true) => {
@@ -208,7 +261,11 @@
       y: { domain: sweep.axes.init, label: null },
       marks: [
         Plot.cell(data, { ...at, fill: (d) => (d.value == null ? "#ddd" : scale(d.value)), inset: 0.5 }),
-        Plot.text(data, { ...at, text: (d) => (d.value == null ? "" : short(d.value, extent)) + d.mark, fill: (d) => (d.value != null && d3.lab(scale(d.value)).l <= 60 ? "#fff" : "#000") }),
+        Plot.text(data, {
+          ...at,
+          text: (d) => (d.value == null ? "" : short(d.value, extent)) + d.mark,
+          fill: (d) => (d.value != null && d3.lab(scale(d.value)).l <= 60 ? "#fff" : "#000"),
+        }),
       ],
     });
     return plumbline.wholePicture(plot, `${heading}: ${title}`);

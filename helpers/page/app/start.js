@@ -40,13 +40,15 @@
   function top(view, study) {
     const count = plumbline.compared().length;
     const link = (text, href, current) => el("a", { href, "aria-current": current ? "page" : null }, text);
-    document.getElementById("top").replaceChildren(
-      link("Plumbline", state.place({}), !view && !study),
-      link("Two maps", state.place({ view: "maps" }), view === "maps"),
-      link(`Compare (${count})`, state.place({ view: "compare" }), view === "compare"),
-      el("span", { class: "gap" }),
-      copyButton(),
-    );
+    document
+      .getElementById("top")
+      .replaceChildren(
+        link("Plumbline", state.place({}), !view && !study),
+        link("Two maps", state.place({ view: "maps" }), view === "maps"),
+        link(`Compare (${count})`, state.place({ view: "compare" }), view === "compare"),
+        el("span", { class: "gap" }),
+        copyButton(),
+      );
   }
 
   let copied = false;
@@ -58,7 +60,8 @@
     try {
       await navigator.clipboard.writeText(location.href);
     } catch {
-      const field = el("textarea", {}, location.href); // a page opened by double click may not use the clipboard otherwise
+      // the only way of a page that may not use the clipboard, as one opened by double click may not
+      const field = el("textarea", {}, location.href);
       document.body.append(field);
       field.select();
       document.execCommand("copy");
@@ -71,20 +74,39 @@
   }
 
   function fail(error) {
-    main.replaceChildren(plumbline.sentence(`This view could not be drawn (${error.message ?? error}); the start of the page is one click away.`), el("a", { href: "#" }, "To the studies"));
+    main.replaceChildren(
+      plumbline.sentence(
+        `This view could not be drawn (${error.message ?? error}); the start of the page is one click away.`,
+      ),
+      el("a", { href: "#" }, "To the studies"),
+    );
     place = null;
     document.body.dataset.shown = location.hash || "#";
   }
-  const safely = () => show().catch((error) => { console.error(error); fail(error); });
+  const safely = () =>
+    show().catch((error) => {
+      console.error(error);
+      fail(error);
+    });
 
   document.getElementById("skip").addEventListener("click", (event) => {
     event.preventDefault();
     main.focus();
   });
-  document.getElementById("foot").append("Nothing on this page is loaded from elsewhere, and nothing is sent. Libraries: d3, Observable Plot, Tabulator, vis-graph3d (", el("a", { href: "page/vendor/LICENSES.txt" }, "licences"), ").");
+  document
+    .getElementById("foot")
+    .append(
+      "Nothing on this page is loaded from elsewhere, and nothing is sent. ",
+      "Libraries: d3, Observable Plot, Tabulator, vis-graph3d (",
+      el("a", { href: "page/vendor/LICENSES.txt" }, "licences"),
+      ").",
+    );
   state.listen(safely);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", safely);
   if (!plumbline.allStudies().length) console.info("page/studies.js holds no study");
   // the reader's own sweeps, where there are any
-  plumbline.script("local/page/studies.js").catch(() => {}).finally(safely);
+  plumbline
+    .script("local/page/studies.js")
+    .catch(() => {})
+    .finally(safely);
 })();

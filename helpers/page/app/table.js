@@ -7,12 +7,16 @@
 
   /**
    * What a filter means for a column of numbers or of texts: a function of a value; null for one that says nothing.
-   * Numbers: > 0.9, >= 0.9, < 3, <= 3, 5..20, = 5, != 5, or 5. Texts: a part of the text, = all of it, != or ! without it; a, b: either.
+   * Numbers: > 0.9, >= 0.9, < 3, <= 3, 5..20, = 5, != 5, or 5. Texts: a part of the text, = all of it, ! without it.
+   * a, b: either of two.
    */
   plumbline.filter = (text, numeric) => {
     const wanted = String(text ?? "").trim();
     if (!wanted) return null;
-    const either = wanted.split(/\s*[,|]\s*/).filter(Boolean).map((part) => one(part, numeric));
+    const either = wanted
+      .split(/\s*[,|]\s*/)
+      .filter(Boolean)
+      .map((part) => one(part, numeric));
     if (!either.length) return null;
     return either.length === 1 ? either[0] : (value) => either.some((fits) => fits(value));
   };
@@ -25,11 +29,18 @@
       return sign ? (value) => !text(value).includes(low) : (value) => text(value).includes(low);
     }
     const range = part.match(/^(\S+?)\s*(?:\.\.|to)\s*(\S+)$/);
-    if (range && isNumber(range[1]) && isNumber(range[2])) return (value) => value != null && value >= Number(range[1]) && value <= Number(range[2]);
+    if (range && isNumber(range[1]) && isNumber(range[2]))
+      return (value) => value != null && value >= Number(range[1]) && value <= Number(range[2]);
     const [, sign, rest] = part.match(/^(>=|<=|!=|>|<|=)?\s*(.*)$/);
     if (rest === "" || !isNumber(rest)) return (value) => text(value).includes(rest.toLowerCase());
     const limit = Number(rest);
-    const tests = { ">": (v) => v > limit, ">=": (v) => v >= limit, "<": (v) => v < limit, "<=": (v) => v <= limit, "!=": (v) => v !== limit };
+    const tests = {
+      ">": (v) => v > limit,
+      ">=": (v) => v >= limit,
+      "<": (v) => v < limit,
+      "<=": (v) => v <= limit,
+      "!=": (v) => v !== limit,
+    };
     const test = tests[sign] ?? ((v) => v === limit || plumbline.number(v) === rest);
     return (value) => value != null && test(value);
   }
@@ -38,7 +49,8 @@
   const width = (sweep, field) => WIDTHS[field] ?? (plumbline.isNumeric(sweep, field) ? 76 : 96);
 
   const isNumber = (word) => word.trim() !== "" && Number.isFinite(Number(word));
-  const text = (value) => (value == null ? "" : typeof value === "boolean" ? (value ? "yes" : "no") : String(value)).toLowerCase();
+  const text = (value) =>
+    (value == null ? "" : typeof value === "boolean" ? (value ? "yes" : "no") : String(value)).toLowerCase();
 
   plumbline.isNumeric = (sweep, column) => {
     const known = sweep.summary?.[column]?.find((value) => value != null);
@@ -128,7 +140,8 @@
         spellcheck: "false",
       });
       input.addEventListener("input", () => on.filter({ ...current, [field]: input.value }));
-      for (const event of ["click", "mousedown", "keydown", "keyup"]) input.addEventListener(event, (e) => e.stopPropagation());
+      for (const event of ["click", "mousedown", "keydown", "keyup"])
+        input.addEventListener(event, (e) => e.stopPropagation());
       return el("div", { class: "head" }, el("span", {}, plumbline.label(field)), input);
     }
 
@@ -148,7 +161,14 @@
       holder.addEventListener("keydown", (event) => {
         const rows = table.getRows("active");
         const now = rows.findIndex((row) => row.getData().run === marked);
-        const to = { ArrowDown: now + 1, ArrowUp: now - 1, Home: 0, End: rows.length - 1, PageDown: now + 10, PageUp: now - 10 }[event.key];
+        const to = {
+          ArrowDown: now + 1,
+          ArrowUp: now - 1,
+          Home: 0,
+          End: rows.length - 1,
+          PageDown: now + 10,
+          PageUp: now - 10,
+        }[event.key];
         if (event.key === "Enter" && now >= 0) on.open(rows[now].getData());
         if (to === undefined || !rows.length) return;
         event.preventDefault();
@@ -158,7 +178,8 @@
 
     function show(name) {
       marked = name;
-      for (const line of stage.querySelectorAll(".tabulator-row[aria-selected='true']")) line.setAttribute("aria-selected", "false");
+      for (const line of stage.querySelectorAll(".tabulator-row[aria-selected='true']"))
+        line.setAttribute("aria-selected", "false");
       const row = name && sweep.byRun.get(name);
       const found = row && table.getRow(row.index);
       if (!found) return;
