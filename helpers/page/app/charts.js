@@ -65,6 +65,7 @@
 
     const stage = el("div", {
       class: "stage",
+      style: `min-height: ${height}px`, // so that nothing jumps when it is drawn
       tabindex: "0",
       role: "group",
       "aria-label": `${title}. Arrow keys move along ${x}.`,

@@ -10,27 +10,31 @@
   async function show() {
     const turn = ++asked;
     const key = state.get("study");
-    const view = state.get("view");
+    const view = ["compare", "maps"].find((name) => name === state.get("view"));
     const study = plumbline.findStudy(key);
     const host = el("div", { class: "page" });
+    const name = view ?? (study ? `study ${key}` : "studies");
     let draw;
-    let name = `study ${key}`;
-    if (view === "compare") [name, draw] = [null, await plumbline.showCompare(host)];
-    else if (view === "maps") [name, draw] = [null, await plumbline.showMaps(host)];
+    if (view === "compare") draw = await plumbline.showCompare(host);
+    else if (view === "maps") draw = await plumbline.showMaps(host);
     else if (study) draw = await plumbline.showStudy(name === place ? main.firstChild : host, study);
     else {
-      name = null;
       draw = () => {
         if (key) host.append(plumbline.sentence(`There is no study ${key} here; these are there:`));
         plumbline.showHome(host);
       };
     }
     if (turn !== asked) return; // the reader has gone on
+    const another = name !== place;
     plumbline.keepFocus(() => {
-      if (name === null || name !== place) main.replaceChildren(host);
-      place = name;
+      if (another || !study || view) main.replaceChildren(host); // a study's page keeps what has not changed
       draw();
     });
+    if (another && place !== null) {
+      scrollTo(0, 0);
+      main.focus({ preventScroll: true }); // so that a screen reader goes on here
+    }
+    place = name;
     top(view, study);
     document.title = [document.querySelector("h1")?.textContent, "Plumbline"].filter(Boolean).join(" · ");
     document.body.dataset.shown = location.hash || "#";
@@ -47,13 +51,8 @@
         link("Two maps", state.place({ view: "maps" }), view === "maps"),
         link(`Compare (${count})`, state.place({ view: "compare" }), view === "compare"),
         el("span", { class: "gap" }),
-        copyButton(),
+        plumbline.button("Copy link", copy, { id: "copy-link" }),
       );
-  }
-
-  let copied = false;
-  function copyButton() {
-    return plumbline.button(copied ? "Link copied" : "Copy link", copy, { id: "copy-link" });
   }
 
   async function copy() {
