@@ -1,0 +1,65 @@
+"""The index of the page: of each study its question, answer, pictures, sweeps and other data, as plain dicts."""
+
+from pathlib import Path
+
+from helpers.gallery.studies import sentence_of
+from helpers.sweep.findings import settings
+
+
+def index(studies, root, sweeps, parts):
+    """The index of some StudyFolders, in their order.
+
+    root    the folder of all results; every path of the index counts from it
+    sweeps  {study: the entries of its sweeps}, parts  {study: those of its other data}
+    """
+    return [_study(study, Path(root), sweeps.get(study.name, []), parts.get(study.name, [])) for study in studies]
+
+
+def _study(study, root, sweeps, parts):
+    return {
+        "key": study.name,
+        "title": study.title,
+        "question": study.question,
+        "answer": study.manifest.get("answer") or "",
+        "page": _relative(study.page, root) if study.page.exists() else None,
+        "notebooks": [_relative(path, root) for path in study.notebooks],
+        "csvs": [_relative(path, root) for path in study.csvs if _is_below(path, root)],
+        "pictures": [
+            {"file": _relative(path, root), "section": section, "sentence": sentence_of(path)}
+            for section, paths in study.sections.items()
+            for path in paths
+            if _is_below(path, root)
+        ],
+        "sweeps": sweeps,
+        "parts": parts,
+        "damaged": list(study.damaged),
+    }
+
+
+def sweep_entry(results, key, name, file, size):
+    """What the index says of a sweep without opening its data."""
+    return {
+        "key": key,
+        "name": name,
+        "file": file,
+        "runs": len(results.summary),
+        "learned": int(results.summary.learned.sum()),
+        "diverged": int(results.summary.diverged.sum()),
+        "dataset": results.config["dataset"],
+        "settings": settings(results),
+        "finished": bool(results.manifest.get("finished")),
+        "bytes": size,
+    }
+
+
+def key_of(study, name):
+    """The key of a sweep: its study's name, and its own where it is another."""
+    return study if name in (study, f"{study}/.") else f"{study}.{name.replace('/', '.')}"
+
+
+def _relative(path, root):
+    return path.resolve().relative_to(root.resolve()).as_posix()
+
+
+def _is_below(path, root):
+    return path.resolve().is_relative_to(root.resolve())
