@@ -4,50 +4,53 @@ Numbers are rounded to significant digits; what is not known, infinite or no num
 """
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from helpers import packed
 from helpers.axes import AXES, LAYER_STATS, axis_values
-from helpers.records import halfway
+from helpers.page import layer_numbers
+from helpers.records import SIGNED, halfway
 from helpers.sweep.findings import settings
 from helpers.sweep.tables import planned
 
 CURVES = ("train_loss", "test_loss", "train_acc", "test_acc")
-DIGITS, LAYER_DIGITS = 4, 3  # significant digits of curves and settings, and of what layers hold
-MOST_EPOCHS = 8  # so many epochs are kept of each layer
+ALWAYS = ("activation", "init", "layers", "seed")  # the axes of every sweep
+THEORY = {"pre_std": "pre_std", "act_mean": "act_mean", "act_std": "act_std", "grad_norm": "gradient"}
+MOST_EPOCHS = 8  # of so many every layer is kept
 
 
 def sweep_data(results, key, study, name, root, expected=None):
-    """The data of one sweep, see above. `root` is the folder of all results, from which its files are named.
+    """The data of one sweep, see above. `root` is the folder from which its files are named.
 
-    expected  (forecast, profiles) from `forecasts.py`, or None where theory cannot say anything
+    expected  (forecast, profiles) from `expectations.expected`, or None where theory cannot say anything
     """
     forecast, profiles = expected or (None, None)
-    manifest, config = results.manifest, results.config
-    histories = [_history(results, run) for run in results.summary.run]
-    epochs = shown_epochs(max((int(h.epoch.max()) for h in histories if h is not None), default=0))
-    kept = any(h is not None for h in histories)
+    manifest, config, summary = results.manifest, results.config, results.summary
+    epochs = shown_epochs(config["num_epochs"])
+    curves, layers = measured(results, epochs)
     return {
         "key": key,
         "study": study,
         "name": name,
-        "folder": _relative(results.folder, root),
+        "folder": relative(results.folder, root),
         "dataset": config["dataset"],
         "config": config,
         "settings": settings(results),
         "origin": origin(manifest),
         "finished": bool(manifest.get("finished")),
         "planned": planned(results),
-        "chance": rounded(manifest["commonest_class_share"], DIGITS),
+        "chance": rounded(manifest["commonest_class_share"]),
         "mark": halfway(manifest["commonest_class_share"]),
-        "axes": {axis: axis_values(config, axis) for axis in AXES if _is_axis(results, axis)},
-        "summary": summary_columns(results.summary),
-        "forecast": None if forecast is None else _forecast(forecast, results.summary.run),
-        "curves": {c: [curve(h, c) for h in histories] for c in CURVES} if kept else None,
-        "layers": _layers(histories, results.summary.layers, epochs) if kept else None,
-        "theory": None if profiles is None else _theory(profiles, results),
-        "csv": _relative(results.folder / "summary.csv", root),
+        "axes": {axis: axis_values(config, axis) for axis in AXES if axis in ALWAYS or axis in results.several},
+        "summary": {column: [_cell(value) for value in summary[column]] for column in summary},
+        "forecast": None if forecast is None else _forecast(forecast, summary.run),
+        "curves": curves,
+        "layers": layers,
+        "theory": None if profiles is None or layers is None else _theory(profiles, summary.run),
+        "csv": relative(results.folder / "summary.csv", root),
         "logs": _logs(results, root),
     }
 
@@ -59,7 +62,7 @@ def origin(manifest):
     return ", ".join(part for part in (manifest.get("device"), manifest.get("machine"), torch, when[:10]) if part)
 
 
-def rounded(value, digits=DIGITS):
+def rounded(value, digits=4):
     """A number to so many significant digits, a whole one as an int; None where it is none, or not finite."""
     if value is None or value is pd.NA or not math.isfinite(value):
         return None
@@ -69,98 +72,93 @@ def rounded(value, digits=DIGITS):
 
 def shown_epochs(last):
     """0, then 1, 2, 5, 10, 20 and so on, and the last one; of very long trainings fewer."""
-    steps = [n * 10**power for power in range(len(str(last))) for n in (1, 2, 5)]
-    if sum(step < last for step in steps) + 2 > MOST_EPOCHS:
-        steps = [10**power for power in range(len(str(last)))]
-    return sorted({0, *(step for step in steps if step < last), last})
+    powers = [10**power for power in range(len(str(last)))]
+    steps = [n * power for power in powers for n in (1, 2, 5) if n * power < last]
+    if len(steps) + 2 > MOST_EPOCHS:
+        steps = [power for power in powers if power < last]
+    return sorted({0, *steps, last})
 
 
-def summary_columns(summary):
-    """{column: its values} of a summary; flags are true and false, an empty cell is null."""
-    return {name: [_plain(value) for value in summary[name]] for name in summary}
-
-
-def _plain(value):
-    if value is None or value is pd.NA:
-        return None
+def _cell(value):
+    """A cell of a summary: flags are true and false, an empty one is null."""
+    if value is None or value is pd.NA or isinstance(value, str):
+        return None if value is pd.NA else value
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    return value if isinstance(value, str) else rounded(value, 6)
+    return rounded(value, 6)
 
 
-def _is_axis(results, axis):
-    return axis in ("activation", "init", "layers", "seed") or axis in results.several
+def measured(results, epochs):
+    """(curves, layers) of all runs, in the order of the summary; (None, None) where no log was kept.
+
+    curves  {column: of each run one number an epoch}
+    layers  {statistic: of each run its numbers at `epochs`, epoch by epoch, as `layer_numbers` packs them}
+    Of a run whose log was not kept, or is damaged, both are null.
+    """
+    curves = {column: [] for column in CURVES}
+    layers = {stat: [] for stat in LAYER_STATS}
+    for row in results.summary.itertuples():
+        history = _history(results, row.run)
+        for column, runs in curves.items():
+            runs.append(None if history is None else [rounded(value) for value in history[column].tolist()])
+        for stat, runs in layers.items():
+            runs.append(None if history is None else _at_epochs(history, stat, row.layers, epochs))
+    if not any(curves[CURVES[0]]):
+        return None, None
+    return curves, {"epochs": epochs, "steps": layer_numbers.STEPS, **layers}
 
 
 def _history(results, run):
-    """A run's log, or None where it was not kept or cannot be read."""
     try:
         return results.history(run)
     except (ValueError, OSError):
         return None
 
 
-def curve(history, column):
-    """One number an epoch, to the last one that was finite; None for no log."""
-    return None if history is None else [rounded(value) for value in history[column]]
-
-
-def _layers(histories, depths, epochs):
-    """{statistic: of each run, of each of the epochs, a number a layer}; a run that has diverged has fewer epochs."""
-    found = {"epochs": epochs}
-    for stat in LAYER_STATS:
-        found[stat] = [
-            None if history is None else _by_epoch(history, [f"{stat}_{i}" for i in range(depth)], epochs)
-            for history, depth in zip(histories, depths, strict=True)
-        ]
-    return found
-
-
-def _by_epoch(history, columns, epochs):
-    values = history[columns].to_numpy()
-    return [[rounded(v, LAYER_DIGITS) for v in values[e]] if e < len(values) else None for e in epochs]
+def _at_epochs(history, stat, depth, epochs):
+    """One statistic of a run at some epochs; those that the log lacks are unknown."""
+    values = np.full((len(epochs), depth), np.nan)
+    there = [epoch < len(history) for epoch in epochs]
+    columns = [f"{stat}_{i}" for i in range(depth)]
+    values[there] = history[columns].to_numpy()[[epoch for epoch in epochs if epoch < len(history)]]
+    return layer_numbers.packed(values, signed=stat in SIGNED)
 
 
 def _forecast(forecast, runs):
     """{column: its values} for the runs of the summary, in its order."""
-    table = forecast.set_index("run").reindex(runs)
+    table = forecast.reindex(runs)
+    numbers = {"probability": table.probability, "epoch": table.leaves_plateau}
+    texts = {"regime": table.regime, "reason": table.reason}
     return {
-        "probability": [rounded(v, 3) for v in table.probability],
-        "epoch": [rounded(v, 3) for v in table.leaves_plateau],
-        "regime": [_plain_text(v) for v in table.regime],
-        "reason": [_plain_text(v) for v in table.reason],
+        **{name: [rounded(value, 3) for value in column] for name, column in numbers.items()},
+        **{name: [value if isinstance(value, str) else None for value in column] for name, column in texts.items()},
     }
 
 
-def _plain_text(value):
-    return value if isinstance(value, str) else None
-
-
-def _theory(profiles, results):
-    """What a wide network has before training: {statistic: one list a cell}; `cells` is which.
+def _theory(profiles, runs):
+    """What a wide network has before training: {statistic: one list a network}, and `run`, which is whose.
 
     The gradient is over that of the last layer, so it is drawn times what was measured there.
     """
-    cells, found = {}, {stat: [] for stat in ("pre_std", "act_mean", "act_std", "grad_norm")}
-    for run, profile in profiles.items():
-        cell = "|".join(map(str, (run.activation, run.init, run.layers, *(getattr(run, s) for s in results.several))))
-        if profile is None or cell in cells:
-            continue
-        cells[cell] = len(cells)
-        for stat, values in found.items():
-            column = profile["gradient" if stat == "grad_norm" else stat]
-            values.append([rounded(v, LAYER_DIGITS) for v in column])
-    return {"cells": cells, **found}
+    by_name = {run.name: profile for run, profile in profiles.items()}
+    different = {id(profile): profile for profile in by_name.values() if profile is not None}
+    place = {profile: i for i, profile in enumerate(different)}
+    return {
+        "run": [place.get(id(by_name[run])) if by_name.get(run) is not None else None for run in runs],
+        **{
+            stat: [[rounded(value, 3) for value in profile[column]] for profile in different.values()]
+            for stat, column in THEORY.items()
+        },
+    }
 
 
 def _logs(results, root):
     """Where the runs' own CSVs lie: an archive, a folder, or None where they were not kept."""
-    from helpers import packed
-
     folder = results.folder / "runs"
     found = next((path for path in (packed.pack_of(folder), folder) if path.exists()), None)
-    return None if found is None else _relative(found, root)
+    return None if found is None else relative(found, root)
 
 
-def _relative(path, root):
-    return path.resolve().relative_to(root.resolve()).as_posix()
+def relative(path, root):
+    """A path from a folder, with forward slashes."""
+    return path.resolve().relative_to(Path(root).resolve()).as_posix()

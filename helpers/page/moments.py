@@ -1,0 +1,112 @@
+"""What theory needs to know of a data set, kept beside the page: with it a forecast needs no data on disk.
+
+`page/moments.json` of a folder of results holds, for each data set and part of it that a sweep there trains on, its sizes
+and the moments of its inputs. `python -m helpers.page --moments` computes them from the data; the embedded digits, and
+the data of a sweep that has just been trained, need no asking.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers import files
+
+WITHOUT_ASKING = ("digits",)  # embedded: loading it downloads nothing
+ROUNDING = 1e-6  # of shares that are written with six digits
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a data set. It stands in for its Data where theory asks for sizes.
+
+    square, product             as in `theory.InputMoments`
+    same, different, differ     as in `theory.ClassMoments`
+    commonest_class_share       by which a sweep is seen to have been trained on this data
+    """
+
+    input_size: int
+    output_size: int
+    classes: int
+    train_size: int
+    input_square: float
+    commonest_class_share: float
+    square: float
+    product: float
+    class_square: float
+    same: float
+    different: float
+    differ: bool
+
+    @classmethod
+    def of(cls, data):
+        """What is known of a Data."""
+        from helpers import theory  # with torch, which whoever only checks a page does without
+
+        inputs, classes = theory.input_moments(data.x_train), theory.class_moments(data.x_train, data.y_train)
+        sizes = {name: getattr(data, name) for name in ("input_size", "output_size", "classes", "train_size")}
+        shares = {"input_square": data.input_square, "commonest_class_share": data.commonest_class_share}
+        moments = {"square": inputs.square, "product": inputs.product, "class_square": classes.square}
+        return cls(**sizes, **shares, **moments, same=classes.same, different=classes.different, differ=classes.differ)
+
+    @property
+    def inputs(self):
+        from helpers import theory
+
+        return theory.InputMoments(self.square, self.product)
+
+    @property
+    def by_class(self):
+        from helpers import theory
+
+        return theory.ClassMoments(self.class_square, self.same, self.different, self.classes, self.differ)
+
+
+class Moments:
+    """The moments of a folder of results; `of` gives those of a sweep.
+
+    load  whether data that must be looked for on disk, or downloaded, may be loaded
+    """
+
+    def __init__(self, root, load=False):
+        self.path, self.load = Path(root) / "page" / "moments.json", load
+        try:
+            content = files.read_json(self.path) or {}
+            self.known = {name: Known(**entry) for name, entry in content.items()}
+        except (files.DamagedError, TypeError, AttributeError):  # it is written anew from the data
+            self.known = {}
+
+    def of(self, manifest, data=None):
+        """What is known of the data of a sweep, or None.
+
+        data  the Data itself, where it is in memory
+        """
+        config = manifest["config"]
+        name = name_of(config)
+        if data is not None:
+            self.known[name] = Known.of(data)
+        elif name not in self.known and (self.load or config["dataset"] in WITHOUT_ASKING):
+            self._load(config, name)
+        found = self.known.get(name)
+        fits = found and abs(found.commonest_class_share - manifest["commonest_class_share"]) <= ROUNDING
+        return found if fits else None
+
+    def _load(self, config, name):
+        from helpers import data as datasets
+        from helpers.config import ConfigError, SweepConfig
+
+        try:
+            self.known[name] = Known.of(datasets.load(SweepConfig.from_dict(config)))
+        except (datasets.DataError, ConfigError):  # the page then has no forecast of it
+            return
+
+    def text(self):
+        """The file that keeps them."""
+        content = {name: dataclasses.asdict(self.known[name]) for name in sorted(self.known)}
+        return json.dumps(content, indent=1) + "\n"
+
+
+def name_of(config):
+    """The data of a CONFIG in a few words: its data set, and what of it is trained on."""
+    size, scaled = config.get("train_size"), config.get("normalize")
+    return config["dataset"] + (f", {size} samples" if size else "") + (", normalised" if scaled else "")
