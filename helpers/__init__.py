@@ -19,7 +19,7 @@ FLOORS = (
     "sweep he_factor plateaus phase calls scale spline_study landscapes landscape_study "
     "study_tables study_settings study_folder study_answers paths path_study stitching stitching_study prescriptions",
     # 4: what people touch
-    "widgets gallery batch bench",
+    "gallery page widgets batch bench",
 )
 
 

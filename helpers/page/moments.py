@@ -1,8 +1,8 @@
 """What theory needs to know of a data set, kept beside the page: with it a forecast needs no data on disk.
 
-`page/moments.json` of a folder of results holds, for each data set and part of it that a sweep there trains on, its sizes
-and the moments of its inputs. `python -m helpers.page --moments` computes them from the data; the embedded digits, and
-the data of a sweep that has just been trained, need no asking.
+`page/moments.json` of a folder of results holds, for each data set and part of it that a sweep there trains on, its
+sizes and the moments of its inputs. `python -m helpers.page --moments` computes them from the data; the embedded
+digits, and the data of a sweep that has just been trained, need no asking.
 """
 
 import dataclasses
@@ -65,16 +65,16 @@ class Known:
 class Moments:
     """The moments of a folder of results; `of` gives those of a sweep.
 
-    load  whether data that must be looked for on disk, or downloaded, may be loaded
+    load    whether data that must be looked for on disk, or downloaded, may be loaded
+    beside  another folder of results, whose moments are known as well
     """
 
-    def __init__(self, root, load=False):
+    def __init__(self, root, load=False, beside=None):
         self.path, self.load = Path(root) / "page" / "moments.json", load
-        try:
-            content = files.read_json(self.path) or {}
-            self.known = {name: Known(**entry) for name, entry in content.items()}
-        except (files.DamagedError, TypeError, AttributeError):  # it is written anew from the data
-            self.known = {}
+        self.known, self.others = (
+            _read(self.path),
+            {} if beside is None else _read(Path(beside) / "page" / self.path.name),
+        )
 
     def of(self, manifest, data=None):
         """What is known of the data of a sweep, or None.
@@ -85,9 +85,9 @@ class Moments:
         name = name_of(config)
         if data is not None:
             self.known[name] = Known.of(data)
-        elif name not in self.known and (self.load or config["dataset"] in WITHOUT_ASKING):
+        elif name not in self.known | self.others and (self.load or config["dataset"] in WITHOUT_ASKING):
             self._load(config, name)
-        found = self.known.get(name)
+        found = self.known.get(name) or self.others.get(name)
         fits = found and abs(found.commonest_class_share - manifest["commonest_class_share"]) <= ROUNDING
         return found if fits else None
 
@@ -104,6 +104,13 @@ class Moments:
         """The file that keeps them."""
         content = {name: dataclasses.asdict(self.known[name]) for name in sorted(self.known)}
         return json.dumps(content, indent=1) + "\n"
+
+
+def _read(path):
+    try:
+        return {name: Known(**entry) for name, entry in (files.read_json(path) or {}).items()}
+    except (files.DamagedError, TypeError, AttributeError):  # it is written anew, as far as the data are there
+        return {}
 
 
 def name_of(config):

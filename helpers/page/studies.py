@@ -36,7 +36,7 @@ def _study(study, root, sweeps, parts):
     }
 
 
-def sweep_entry(results, key, name, file, size):
+def sweep_entry(results, key, name, file):
     """What the index says of a sweep without opening its data."""
     return {
         "key": key,
@@ -48,7 +48,6 @@ def sweep_entry(results, key, name, file, size):
         "dataset": results.config["dataset"],
         "settings": settings(results),
         "finished": bool(results.manifest.get("finished")),
-        "bytes": size,
     }
 
 
