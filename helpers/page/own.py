@@ -64,7 +64,9 @@ def add(results, data=None, base=None):
     for path, content in app_files().items():
         if not (base / path).exists():
             files.write_whole(base / path, content)
-    return f"{base / 'index.html'}#study={quote(entry['key'], safe='')}"
+    page = (base / "index.html").resolve()
+    page = page.relative_to(ROOT).as_posix() if page.is_relative_to(ROOT) else page
+    return f"{page}#study={quote(entry['key'], safe='')}"
 
 
 def _file_of(results, base, moments, data=None):

@@ -20,7 +20,7 @@ OURS = (".js", ".css", ".txt")  # what is removed where it is not made any more
 # Studies with a view of their own: the module that finds its data, `find(root)`: [{key, study, kind, title, content}]
 PARTS = {"landscapes": "surfaces", "splines": "gradients", "paths": "paths", "stitching": "stitching"}
 HERE = Path(__file__).parent
-CODE = ("sweeps.py", "layer_numbers.py", "expectations.py", "data_files.py", "studies.py", "packing.py")
+CODE = ("sweeps.py", "layer_numbers.py", "expectations.py", "data_files.py", "studies.py")
 # what a sweep's data is made of
 LOGS = ("manifest.json", "summary.csv", "runs.json", *(f"runs{kind}" for kind in (packed.ENDING, packed.EARLIER, "")))
 
@@ -86,13 +86,14 @@ class Site(Files):
                 self.damaged.append(left_out(results.folder, error))
                 continue
             self._keep(file, text)
+            self.damaged += entry["damaged"]
             yield entry
 
     def _parts(self, study):
         """The entries of a study's other data; their files go to `texts`."""
         module = PARTS[study]
         inputs = sorted(path for path in (self.root / study).rglob("*") if _is_input(path))
-        stamp = data_files.made_from(inputs, code(f"{module}.py"))
+        stamp = data_files.made_from(inputs, code(f"{module}.py", "packing.py", "data_files.py"))
         there = sorted((self.root / "page" / "data").glob(f"{study}.*.js"))
         known = [data_files.read_head(path, stamp) for path in there]
         if known and all(entry and entry.get("parts") == len(known) for entry in known):
@@ -129,7 +130,7 @@ def sweep_file(results, key, study, name, root, file, moments, data=None):
     from helpers.page.expectations import expected  # with torch, which a page that is up to date does without
 
     content = sweeps.sweep_data(results, key, study, name, root, known and expected(results, known))
-    entry = sweep_entry(results, key, name, file)
+    entry = sweep_entry(results, key, name, file) | {"damaged": content["damaged"]}
     return data_files.text_of(key, content, entry, stamp), entry
 
 

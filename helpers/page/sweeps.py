@@ -20,6 +20,7 @@ CURVES = ("train_loss", "test_loss", "train_acc", "test_acc")
 ALWAYS = ("activation", "init", "layers", "seed")  # the axes of every sweep
 THEORY = {"pre_std": "pre_std", "act_mean": "act_mean", "act_std": "act_std", "grad_norm": "gradient"}
 MOST_EPOCHS = 8  # of so many every layer is kept
+MOST_SENTENCES = 5  # on damaged logs
 
 
 def sweep_data(results, key, study, name, root, expected=None):
@@ -30,7 +31,7 @@ def sweep_data(results, key, study, name, root, expected=None):
     forecast, profiles = expected or (None, None)
     manifest, config, summary = results.manifest, results.config, results.summary
     epochs = shown_epochs(config["num_epochs"])
-    curves, layers = measured(results, epochs)
+    curves, layers, damaged = measured(results, epochs)
     return {
         "key": key,
         "study": study,
@@ -52,6 +53,7 @@ def sweep_data(results, key, study, name, root, expected=None):
         "theory": None if profiles is None or layers is None else _theory(profiles, summary.run),
         "csv": relative(results.folder / "summary.csv", root),
         "logs": _logs(results, root),
+        "damaged": damaged[:MOST_SENTENCES],
     }
 
 
@@ -89,29 +91,34 @@ def _cell(value):
 
 
 def measured(results, epochs):
-    """(curves, layers) of all runs, in the order of the summary; (None, None) where no log was kept.
+    """(curves, layers, damaged) of all runs, in the order of the summary; the first two None where no log was kept.
 
-    curves  {column: of each run one number an epoch}
-    layers  {statistic: of each run its numbers at `epochs`, epoch by epoch, as `layer_numbers` packs them}
+    curves   {column: of each run one number an epoch}
+    layers   {statistic: of each run its numbers at `epochs`, epoch by epoch, as `layer_numbers` packs them}
+    damaged  a sentence on each log that cannot be read
     Of a run whose log was not kept, or is damaged, both are null.
     """
     curves = {column: [] for column in CURVES}
     layers = {stat: [] for stat in LAYER_STATS}
+    damaged = []
     for row in results.summary.itertuples():
-        history = _history(results, row.run)
+        history = _history(results, row.run, damaged)
         for column, runs in curves.items():
             runs.append(None if history is None else [rounded(value) for value in history[column].tolist()])
         for stat, runs in layers.items():
             runs.append(None if history is None else _at_epochs(history, stat, row.layers, epochs))
     if not any(curves[CURVES[0]]):
-        return None, None
-    return curves, {"epochs": epochs, "steps": layer_numbers.STEPS, **layers}
+        return None, None, damaged
+    return curves, {"epochs": epochs, "steps": layer_numbers.STEPS, **layers}, damaged
 
 
-def _history(results, run):
+def _history(results, run, damaged):
+    """The log of a run; None where it was not kept, or cannot be read, of which a sentence goes to `damaged`."""
     try:
-        return results.history(run)
-    except (ValueError, OSError):
+        return results.history(run) if packed.exists(results.run_file(run)) else None
+    except (ValueError, OSError) as error:
+        sentence = " ".join(str(error).split())
+        damaged += [sentence] if sentence not in damaged else []
         return None
 
 

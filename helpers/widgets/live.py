@@ -25,7 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from helpers import records
 from helpers.axes import AXES, EPOCH_COLUMNS, SETTINGS
 from helpers.figures import COLOURS, STYLE
-from helpers.progress import Watched, duration, person_watches
+from helpers.progress import Watched, duration, person_watches, say
 from helpers.sweep import run_figures
 from helpers.widgets.accuracy_map import AccuracyGrid
 
@@ -47,8 +47,24 @@ class SweepStopped(RuntimeError):
 async def train(sweep):
     """Train what is left of a sweep and return its results, with a live panel where somebody watches.
 
-    Raises SweepStopped after Stop: what is finished is kept, and running the cell again goes on.
+    Raises SweepStopped after Stop: what is finished is kept, and running the cell again goes on. A sweep below
+    results/local/ is then in the page of results, too.
     """
+    results = await _train(sweep)
+    await asyncio.to_thread(Watched().safely, _into_the_page, sweep, results)  # clicks are answered meanwhile
+    return results
+
+
+def _into_the_page(sweep, results):
+    """Add an own sweep to the page, and say where it is."""
+    from helpers.page import own  # only now: until a sweep has finished nobody waits for it
+
+    link = own.add(results, sweep.data)
+    if link:
+        say(f"the page of results shows this sweep: {link} (double click, or make browse)")
+
+
+async def _train(sweep):
     if not person_watches():
         return sweep.run()
     watched = Watched()
