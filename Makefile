@@ -112,10 +112,11 @@ rivals: setup paths .venv-rivals/ready
 prescriptions: setup
 	$(BIN)/python -m helpers.prescriptions run
 
-## make gallery  results/README.md and the page of every study, from what is in results/
+## make gallery  results/README.md, the page of every study and results/index.html, from what is in results/
 gallery: setup
 	$(BIN)/python -m helpers.gallery
 	$(BIN)/python -m helpers.bench.page
+	$(BIN)/python -m helpers.page
 
 ## make pack     published logs as archives, notebooks with links to their pictures, as the batches leave them; make unpack: logs as files; FOLDER=results/digits for one
 pack unpack: setup
@@ -125,8 +126,6 @@ pack unpack: setup
 lab: setup
 	$(BIN)/jupyter lab run.ipynb
 
-## make browse   the results as a web app: no training, no data set, no GPU
-# every page has a kernel of 320 MB: it ends a minute after its page was closed
-KERNELS = --MappingKernelManager.cull_idle_timeout=60 --MappingKernelManager.cull_interval=15
+## make browse   results/index.html from a server on 127.0.0.1: no training, no data set, no GPU; a double click on it does as well
 browse: setup
-	$(BIN)/voila notebooks/browse.ipynb --Voila.ip=127.0.0.1 --show_tracebacks=True $(KERNELS)
+	$(BIN)/python -m helpers.page.server

@@ -2,7 +2,7 @@
 
 python -m helpers.page              write the page of results/
 python -m helpers.page --check      only say which of its files are stale
-python -m helpers.page --moments    load the data sets of the sweeps as well, for forecasts of them
+python -m helpers.page --anew       make all again, as after a change of theory's code; this loads the data sets
 python -m helpers.page results/local    the data of one's own sweeps
 """
 
@@ -23,12 +23,12 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m helpers.page", description=__doc__.splitlines()[0])
     parser.add_argument("root", nargs="?", default="results", type=Path, help="a folder of results (default: results)")
     parser.add_argument("--check", action="store_true", help="write nothing; say what is stale")
-    parser.add_argument("--moments", action="store_true", help="load data sets that are on disk, or download them")
+    parser.add_argument("--anew", action="store_true", help="make all again, with the data sets from data/")
     options = parser.parse_args(arguments)
     if not options.root.is_dir():
         say(f"there is no folder {options.root}; allowed is one with results in it", error=True)
         return 2
-    site = (own.OwnSite if own.is_own(options.root) else Site)(options.root, options.moments)
+    site = (own.OwnSite if own.is_own(options.root) else Site)(options.root, options.anew)
     if options.check:
         found = [f"{path} is stale; make gallery writes it anew" for path in site.stale()]
         say("\n".join(found + site.damaged) or "the page is up to date")

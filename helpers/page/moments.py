@@ -1,8 +1,8 @@
 """What theory needs to know of a data set, kept beside the page: with it a forecast needs no data on disk.
 
 `page/moments.json` of a folder of results holds, for each data set and part of it that a sweep there trains on, its
-sizes and the moments of its inputs. `python -m helpers.page --moments` computes them from the data; the embedded
-digits, and the data of a sweep that has just been trained, need no asking.
+sizes and the moments of its inputs. `python -m helpers.page --anew` computes them from the data; the embedded digits,
+and the data of a sweep that has just been trained, need no asking.
 """
 
 import dataclasses
@@ -65,16 +65,14 @@ class Known:
 class Moments:
     """The moments of a folder of results; `of` gives those of a sweep.
 
-    load    whether data that must be looked for on disk, or downloaded, may be loaded
+    load    whether every data set is loaded, from the disk or by a download; those that cannot be stay as they are
     beside  another folder of results, whose moments are known as well
     """
 
     def __init__(self, root, load=False, beside=None):
         self.path, self.load = Path(root) / "page" / "moments.json", load
-        self.known, self.others = (
-            _read(self.path),
-            {} if beside is None else _read(Path(beside) / "page" / self.path.name),
-        )
+        self.known, self._loaded = _read(self.path), set()
+        self.others = {} if beside is None else _read(Path(beside) / "page" / self.path.name)
 
     def of(self, manifest, data=None):
         """What is known of the data of a sweep, or None.
@@ -85,11 +83,15 @@ class Moments:
         name = name_of(config)
         if data is not None:
             self.known[name] = Known.of(data)
-        elif name not in self.known | self.others and (self.load or config["dataset"] in WITHOUT_ASKING):
+        elif name not in self._loaded and (self.load or self._is_missing(config, name)):
+            self._loaded.add(name)
             self._load(config, name)
         found = self.known.get(name) or self.others.get(name)
         fits = found and abs(found.commonest_class_share - manifest["commonest_class_share"]) <= ROUNDING
         return found if fits else None
+
+    def _is_missing(self, config, name):
+        return name not in self.known | self.others and config["dataset"] in WITHOUT_ASKING
 
     def _load(self, config, name):
         from helpers import data as datasets
@@ -97,7 +99,7 @@ class Moments:
 
         try:
             self.known[name] = Known.of(datasets.load(SweepConfig.from_dict(config)))
-        except (datasets.DataError, ConfigError):  # the page then has no forecast of it
+        except (datasets.DataError, ConfigError):  # the page then has no forecast of it, or that of the file
             return
 
     def text(self):

@@ -27,13 +27,13 @@ class OwnSite(Files):
     root  that folder
     """
 
-    def __init__(self, root, load=False):
+    def __init__(self, root, anew=False):
         super().__init__(root)
         self.base, entries = self.root.parent, []
-        moments = Moments(root, load, beside=self.base)
+        moments = Moments(root, anew, beside=self.base)
         for name, folder in records.find_sweeps(self.base).get(packed.OWN, {}).items():
             try:
-                file, text, entry = _file_of(records.load_sweep(folder), self.base, moments)
+                file, text, entry = _file_of(records.load_sweep(folder), self.base, moments, anew=anew)
             except WRONG as error:
                 self.damaged.append(left_out(self.root / name, error))
                 continue
@@ -69,12 +69,12 @@ def add(results, data=None, base=None):
     return f"{page}#study={quote(entry['key'], safe='')}"
 
 
-def _file_of(results, base, moments, data=None):
+def _file_of(results, base, moments, data=None, anew=False):
     """(path of an own sweep's data file, its text or None where it is up to date, its entry in the index)."""
     name = relative(results.folder, base / packed.OWN)
     key = key_of(packed.OWN, name)
     file = f"{packed.OWN}/page/data/{data_files.file_name(key)}"
-    return base / file, *sweep_file(results, key, packed.OWN, name, base, file, moments, data)
+    return base / file, *sweep_file(results, key, packed.OWN, name, base, file, moments, data, anew)
 
 
 def _index_of_all(base):

@@ -56,12 +56,12 @@ class Files:
 class Site(Files):
     """The page of a folder of results.
 
-    load  whether data sets may be loaded for what theory needs to know of them
+    anew  whether all is made again, also of results that have not changed, and data sets are loaded for it
     """
 
-    def __init__(self, root, load=False):
+    def __init__(self, root, anew=False):
         super().__init__(root)
-        self.moments = Moments(root, load)
+        self.moments, self.anew = Moments(root, anew), anew
         studies = read_studies(root)
         found = {study.name: [*self._sweeps(study)] for study in studies}
         parts = {name: self._parts(name) for name in PARTS if (self.root / name).is_dir()}
@@ -81,7 +81,7 @@ class Site(Files):
             key = key_of(study.name, name)
             file = f"page/data/{data_files.file_name(key)}"
             try:
-                text, entry = sweep_file(results, key, study.name, name, self.root, file, self.moments)
+                text, entry = sweep_file(results, key, study.name, name, self.root, file, self.moments, anew=self.anew)
             except WRONG as error:
                 self.damaged.append(left_out(results.folder, error))
                 continue
@@ -95,7 +95,7 @@ class Site(Files):
         inputs = sorted(path for path in (self.root / study).rglob("*") if _is_input(path))
         stamp = data_files.made_from(inputs, code(f"{module}.py", "packing.py", "data_files.py"))
         there = sorted((self.root / "page" / "data").glob(f"{study}.*.js"))
-        known = [data_files.read_head(path, stamp) for path in there]
+        known = [] if self.anew else [data_files.read_head(path, stamp) for path in there]
         if known and all(entry and entry.get("parts") == len(known) for entry in known):
             for path in there:
                 self._keep(path.relative_to(self.root), None)
@@ -115,17 +115,18 @@ class Site(Files):
             yield entry
 
 
-def sweep_file(results, key, study, name, root, file, moments, data=None):
+def sweep_file(results, key, study, name, root, file, moments, data=None, anew=False):
     """(text of a sweep's data file, what the index says of it); None for the text where the file is up to date.
 
     root     the folder that paths count from, `file` among them
     moments  `Moments`
     data     the Data of the sweep, where it is in memory
+    anew     whether it is made also where it is up to date
     """
     known = moments.of(results.manifest, data)
     inputs = [results.folder / part for part in LOGS]
     stamp = data_files.made_from(inputs, f"{key}\n{study}\n{name}\n{file}", repr(known), code(*CODE))
-    if (entry := data_files.read_head(root / file, stamp)) is not None:
+    if not anew and (entry := data_files.read_head(root / file, stamp)) is not None:
         return None, entry
     from helpers.page.expectations import expected  # with torch, which a page that is up to date does without
 

@@ -1,5 +1,6 @@
 """The index of the page: of each study its question, answer, pictures, sweeps and other data, as plain dicts."""
 
+import re
 from pathlib import Path
 
 from helpers.gallery.studies import sentence_of
@@ -18,9 +19,10 @@ def index(studies, root, sweeps, parts):
 def _study(study, root, sweeps, parts):
     return {
         "key": study.name,
-        "title": study.title,
-        "question": study.question,
-        "answer": study.manifest.get("answer") or "",
+        "title": unmarked(study.title),
+        "question": unmarked(study.question),
+        "short": unmarked(study.short),
+        "answer": unmarked(study.answer),
         "page": _relative(study.page, root) if study.page.exists() else None,
         "notebooks": [_relative(path, root) for path in study.notebooks],
         "csvs": [_relative(path, root) for path in study.csvs if _is_below(path, root)],
@@ -54,6 +56,13 @@ def sweep_entry(results, key, name, file):
 def key_of(study, name):
     """The key of a sweep: its study's name, and its own where it is another."""
     return study if name in (study, f"{study}/.") else f"{study}.{name.replace('/', '.')}"
+
+
+def unmarked(markdown):
+    """Markdown as plain text: without its bold, italics, code marks and escapes."""
+    text = re.sub(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", r"\2", markdown)
+    text = re.sub(r"(?<![\w*])\*(?=\S)([^*]+?)(?<=\S)\*(?![\w*])|`+([^`]+)`+", r"\1\2", text)
+    return re.sub(r"\\([\\`*_{}\[\]()<>#+.!|$~-])", r"\1", text)
 
 
 def _relative(path, root):

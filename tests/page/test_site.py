@@ -12,6 +12,7 @@ from helpers.config import SweepConfig
 from helpers.data import load
 from helpers.page import data_files, site
 from helpers.page.__main__ import main
+from helpers.page.studies import unmarked
 from helpers.page.sweeps import shown_epochs
 
 GRID = {
@@ -244,3 +245,27 @@ def test_the_published_page_is_small():
     sweeps = [sizes[ROOT / "results" / sweep["file"]] for study in studies for sweep in study["sweeps"]]
     assert max(sweeps) < MOST_OF_A_SWEEP
     assert sum(sweeps) < MOST_OF_SWEEPS
+
+
+def test_the_published_forecasts_are_those_of_today():
+    """Data files are not made again when theory's code changes: `python -m helpers.page --anew` does it."""
+    _, data = data_of(ROOT / "results" / "page" / "data" / "digits.js")
+    few = {"activations": ["tanh"], "layers_list": [20], "init_types": ["he_normal", "orthogonal"], "seeds": [0]}
+    config = SweepConfig.from_dict({**data["config"], **few})
+    for row in theory.forecast(config, load(config)).itertuples():
+        i = data["summary"]["run"].index(row.run)
+        assert data["forecast"]["probability"][i] == pytest.approx(row.probability, rel=2e-3, abs=1e-6)
+        assert data["forecast"]["regime"][i] == row.regime
+
+
+@pytest.mark.parametrize(
+    ("markdown", "text"),
+    [
+        ("Does **width** help, or `relu`?", "Does width help, or relu?"),
+        ("*One* of 2 * 3 * 4 `a_b` snake_case_name", "One of 2 * 3 * 4 a_b snake_case_name"),
+        (r"50 \* 2 \_x\_ \<b\>", "50 * 2 _x_ <b>"),
+        ("", ""),
+    ],
+)
+def test_unmarked_text(markdown, text):
+    assert unmarked(markdown) == text
