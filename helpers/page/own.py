@@ -58,9 +58,9 @@ def add(results, data=None, base=None):
     if text is not None:
         files.write_whole(file, text)
     files.write_whole(moments.path, moments.text())
-    index = home / "page" / "studies.js"
-    while not index.exists() or index.read_text() != (text := _index_of_all(base)):
-        files.write_whole(index, text)  # and again where another sweep has added itself meanwhile
+    index, written = home / "page" / "studies.js", None
+    while written != (written := _index_of_all(base)):  # once more where another sweep has added itself meanwhile
+        files.write_whole(index, written)
     for path, content in app_files().items():
         if not (base / path).exists():
             files.write_whole(base / path, content)

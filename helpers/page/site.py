@@ -94,12 +94,13 @@ class Site(Files):
         module = PARTS[study]
         inputs = sorted(path for path in (self.root / study).rglob("*") if _is_input(path))
         stamp = data_files.made_from(inputs, code(f"{module}.py", "packing.py", "data_files.py"))
-        there = sorted((self.root / "page" / "data").glob(f"{study}.*.js"))
-        known = [] if self.anew else [data_files.read_head(path, stamp) for path in there]
-        if known and all(entry and entry.get("parts") == len(known) for entry in known):
-            for path in there:
-                self._keep(path.relative_to(self.root), None)
-            return sorted(known, key=lambda entry: entry["place"])
+        there = [] if self.anew else sorted((self.root / "page" / "data").glob(f"{study}.*.js"))
+        heads = [data_files.read_head(path, stamp) for path in there]
+        known = sorted((head for head in heads if head and "place" in head), key=lambda entry: entry["place"])
+        if known and known[0]["parts"] == len(known):
+            for entry in known:
+                self._keep(entry["file"], None)
+            return known
         try:
             return [*self._new_parts(import_module(f"helpers.page.{module}").find(self.root), stamp)]
         except WRONG as error:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from helpers.gallery.studies import sentence_of
+from helpers.page.sweeps import relative
 from helpers.sweep.findings import settings
 
 
@@ -23,11 +24,11 @@ def _study(study, root, sweeps, parts):
         "question": unmarked(study.question),
         "short": unmarked(study.short),
         "answer": unmarked(study.answer),
-        "page": _relative(study.page, root) if study.page.exists() else None,
-        "notebooks": [_relative(path, root) for path in study.notebooks],
-        "csvs": [_relative(path, root) for path in study.csvs if _is_below(path, root)],
+        "page": relative(study.page, root) if study.page.exists() else None,
+        "notebooks": [relative(path, root) for path in study.notebooks],
+        "csvs": [relative(path, root) for path in study.csvs if _is_below(path, root)],
         "pictures": [
-            {"file": _relative(path, root), "section": section, "sentence": sentence_of(path)}
+            {"file": relative(path, root), "section": section, "sentence": sentence_of(path)}
             for section, paths in study.sections.items()
             for path in paths
             if _is_below(path, root)
@@ -63,10 +64,6 @@ def unmarked(markdown):
     text = re.sub(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", r"\2", markdown)
     text = re.sub(r"(?<![\w*])\*(?=\S)([^*]+?)(?<=\S)\*(?![\w*])|`+([^`]+)`+", r"\1\2", text)
     return re.sub(r"\\([\\`*_{}\[\]()<>#+.!|$~-])", r"\1", text)
-
-
-def _relative(path, root):
-    return path.resolve().relative_to(root.resolve()).as_posix()
 
 
 def _is_below(path, root):

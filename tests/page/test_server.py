@@ -25,21 +25,27 @@ def asked(port, path, host=None, method="GET"):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request(method, path, headers={"Host": host or f"127.0.0.1:{port}"})
     answer = connection.getresponse()
-    content = answer.status, answer.read().decode(), dict(answer.getheaders())
+    headers = {name.lower(): value for name, value in answer.getheaders()}
+    content = answer.status, answer.read().decode(), headers
     connection.close()
     return content
 
 
 def test_it_serves_the_page_as_what_it_is(port):
     status, text, headers = asked(port, "/")
-    assert (status, text, headers["Content-Type"]) == (200, "<p>é</p>", "text/html; charset=utf-8")
+    assert (status, text, headers["content-type"]) == (200, "<p>é</p>", "text/html; charset=utf-8")
     status, _, headers = asked(port, "/page/core.js?x=1")
-    assert (status, headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
+    assert (status, headers["content-type"]) == (200, "text/javascript; charset=utf-8")
 
 
 @pytest.mark.parametrize("path", ["/../secret.txt", "/%2e%2e/secret.txt", "/page/../../secret.txt", "/page/", "/none"])
 def test_it_serves_nothing_else(port, path):
     assert asked(port, path)[0] == 404
+
+
+def test_own_sweeps_that_are_not_there_are_an_empty_script(port):
+    status, text, headers = asked(port, "/local/page/studies.js")
+    assert (status, text, headers["content-type"]) == (200, "", "text/javascript; charset=utf-8")
 
 
 def test_a_page_whose_name_leads_here_reads_nothing(port):
