@@ -11,7 +11,7 @@ from helpers import files, packed
 from helpers.gallery.studies import read_studies
 from helpers.page import data_files, sweeps
 from helpers.page.moments import Moments
-from helpers.page.studies import index, key_of, sweep_entry
+from helpers.page.studies import index, key_of
 
 APP = Path(__file__).with_name("app")
 INPUTS = (".csv", ".json", ".xz", ".gz", ".bz2", ".zip", ".npz")  # what the data of a study may be read from
@@ -20,7 +20,7 @@ OURS = (".js", ".css", ".txt")  # what is removed where it is not made any more
 # Studies with a view of their own: the module that finds its data, `find(root)`: [{key, study, kind, title, content}]
 PARTS = {"landscapes": "surfaces", "splines": "gradients", "paths": "paths", "stitching": "stitching"}
 HERE = Path(__file__).parent
-CODE = ("sweeps.py", "layer_numbers.py", "expectations.py", "data_files.py", "studies.py")
+CODE = ("sweeps.py", "layer_numbers.py", "expectations.py", "data_files.py")
 # what a sweep's data is made of
 LOGS = ("manifest.json", "summary.csv", "runs.json", *(f"runs{kind}" for kind in (packed.ENDING, packed.EARLIER, "")))
 
@@ -132,7 +132,7 @@ def sweep_file(results, key, study, name, root, file, moments, data=None, anew=F
     from helpers.page.expectations import expected  # with torch, which a page that is up to date does without
 
     content = sweeps.sweep_data(results, key, study, name, root, known and expected(results, known))
-    entry = sweep_entry(results, key, name, file) | {"damaged": content["damaged"]}
+    entry = sweeps.sweep_entry(results, key, name, file) | {"damaged": content["damaged"]}
     return data_files.text_of(key, content, entry, stamp), entry
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from helpers.gallery.studies import sentence_of
 from helpers.page.sweeps import relative
-from helpers.sweep.findings import settings
 
 
 def index(studies, root, sweeps, parts):
@@ -36,21 +35,6 @@ def _study(study, root, sweeps, parts):
         "sweeps": sweeps,
         "parts": parts,
         "damaged": list(study.damaged),
-    }
-
-
-def sweep_entry(results, key, name, file):
-    """What the index says of a sweep without opening its data."""
-    return {
-        "key": key,
-        "name": name,
-        "file": file,
-        "runs": len(results.summary),
-        "learned": int(results.summary.learned.sum()),
-        "diverged": int(results.summary.diverged.sum()),
-        "dataset": results.config["dataset"],
-        "settings": settings(results),
-        "finished": bool(results.manifest.get("finished")),
     }
 
 

@@ -57,6 +57,21 @@ def sweep_data(results, key, study, name, root, expected=None):
     }
 
 
+def sweep_entry(results, key, name, file):
+    """What the index says of a sweep without opening its data."""
+    return {
+        "key": key,
+        "name": name,
+        "file": file,
+        "runs": len(results.summary),
+        "learned": int(results.summary.learned.sum()),
+        "diverged": int(results.summary.diverged.sum()),
+        "dataset": results.config["dataset"],
+        "settings": settings(results),
+        "finished": bool(results.manifest.get("finished")),
+    }
+
+
 def origin(manifest):
     """Device, machine, torch and date, as far as a manifest has them."""
     torch = f"torch {manifest['versions']['torch']}" if "torch" in manifest.get("versions", {}) else ""

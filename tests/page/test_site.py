@@ -21,6 +21,7 @@ GRID = {
     "init_types": ["he_normal", "zero"],
     "layers_list": [3, 12],
 }
+DIGITS_SHARE = 0.101601  # of the commonest class of digits: moments of other data do not count
 ODD = 'a "quote" & <b> </script>'
 MOST_BYTES, MOST_OF_A_SWEEP, MOST_OF_SWEEPS, MOST_OF_INDEX = 10e6, 1.2e6, 3.5e6, 150e3
 
@@ -29,7 +30,8 @@ MOST_BYTES, MOST_OF_A_SWEEP, MOST_OF_SWEEPS, MOST_OF_INDEX = 10e6, 1.2e6, 3.5e6,
 def root(tmp_path_factory):
     """Two studies: a grid, one run of which diverged; and one with an odd name, whose logs were not kept."""
     root = tmp_path_factory.mktemp("page") / "results"
-    write_sweep(root / "grid", {**GRID, "seeds": [0, 1]}, random_histories(diverged=["zero_tanh_12L_s1"]))
+    diverged = random_histories(diverged=["zero_tanh_12L_s1"])
+    write_sweep(root / "grid", {**GRID, "seeds": [0, 1]}, diverged, floor=DIGITS_SHARE)
     write_sweep(root / "odd" / ODD, {**GRID, "lr": [0.01, 0.1]})
     shutil.rmtree(root / "odd" / ODD / "runs")
     assert main([str(root)]) == 0
@@ -161,16 +163,12 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-50])
 
 
-def edited(path):
-    path.write_text(path.read_text().replace("0.5", "0.6", 1))
-
-
 @pytest.mark.parametrize(
     ("name", "change"),
     [
         ("page/data/grid.js", cut),
         ("page/studies.js", cut),
-        ("page/moments.json", edited),
+        ("page/moments.json", cut),
         ("page/data/old.js", lambda path: path.write_text("plumbline.data()")),
         ("page/layers.js", lambda path: path.unlink()),
     ],
