@@ -118,7 +118,7 @@ def is_stale_after_an_edit(notebook, path, root):
         ("run.ipynb", "helpers/networks/phi.h", True),
         ("run.ipynb", "courselib/softmax_regression.py", True),
         ("run.ipynb", "helpers/widgets/live.py", False),  # nobody watches a batch
-        ("run.ipynb", "helpers/widgets/browser.py", False),
+        ("run.ipynb", "helpers/page/own.py", False),
         ("run.ipynb", "helpers/gallery/pages.py", False),
         ("run.ipynb", "helpers/bench/stack.py", False),
         ("run.ipynb", "helpers/batch/run.py", False),
@@ -128,7 +128,7 @@ def is_stale_after_an_edit(notebook, path, root):
         ("notebooks/splines.ipynb", "helpers/phase.py", False),
         ("notebooks/signal.ipynb", "helpers/phase.py", True),
         ("notebooks/signal.ipynb", "helpers/spline_study/outcomes.py", False),
-        ("notebooks/browse.ipynb", "helpers/widgets/browser.py", True),
+        ("notebooks/browse.ipynb", "helpers/page/server.py", True),
         ("notebooks/browse.ipynb", "helpers/sweep/stack.py", False),
     ],
 )

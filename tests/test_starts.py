@@ -32,7 +32,9 @@ def heavy_after(script):
         ("helpers.sweep.findings", {"pandas"}),
         ("helpers.sweep.figures", {"pandas", "matplotlib"}),
         ("helpers.gallery.__main__", {"pandas"}),
-        ("helpers.widgets.browser", {"pandas", "matplotlib", "ipywidgets", "IPython"}),
+        ("helpers.page.__main__", {"pandas"}),
+        ("helpers.page.server", set()),
+        ("helpers.widgets.results_page", {"IPython"}),
     ],
 )
 def test_a_module_imports_no_more_than_it_needs(module, allowed):

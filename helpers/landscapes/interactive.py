@@ -1,7 +1,7 @@
 """The interactive loss surface: turned, asked for loss and accuracy under the pointer, moved through its checkpoints.
 
 What is written is one element of HTML with its data, the script `interactive.js`, and plotly.js (`helpers/vendored`),
-gzipped, so that it works without a network: in JupyterLab, in Voila, in a saved notebook and in a page of its own.
+gzipped, so that it works without a network: in JupyterLab, in a saved notebook and in a page of its own.
 Where scripts do not run, as in a notebook that is not trusted, its still picture is seen.
 """
 

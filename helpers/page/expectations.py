@@ -1,23 +1,27 @@
 """What theory expects of a sweep before training: the forecast of each run, and each layer of a wide network."""
 
 from helpers import theory
-from helpers.config import ConfigError, SweepConfig
+from helpers.config import SweepConfig
 from helpers.theory.forecasts import cause_of, expectations
 
 
 def expected(results, known):
     """(forecast, profiles) of a sweep: a DataFrame with a row a run, and {run: its theory layer by layer}.
 
-    known  a `moments.Known` of its data. None where there is no theory, as of the reader's own functions that are not
-           there now.
+    known  a `moments.Known` of its data
+
+    None where there is no theory, as of the reader's own functions that are not there now.
     """
     try:
-        config = SweepConfig.from_dict(results.config).fitted_to(known)
-    except (ConfigError, ValueError):
+        return _expected(SweepConfig.from_dict(results.config).fitted_to(known), known)
+    except (ValueError, ArithmeticError, LookupError, TypeError):  # a function without theory is no reason for no page
         return None
+
+
+def _expected(config, known):
     profiles = theory.profiles(config, known.inputs)
     numbers = theory.training_numbers(config, known, known.by_class)
     causes = [None if profile is None else cause_of(profile) for profile in profiles.values()]
-    forecast = expectations(numbers, causes)
     regimes = {run.name: "unknown" if p is None else theory.regime_of(p) for run, p in profiles.items()}
+    forecast = expectations(numbers, causes)
     return forecast.assign(regime=forecast.index.map(regimes)), profiles

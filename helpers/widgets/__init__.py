@@ -1,1 +1,1 @@
-"""What people touch in a notebook: the live panel, the accuracy map, the results browser."""
+"""What people touch in a notebook: the live panel, the accuracy map, the page of results."""

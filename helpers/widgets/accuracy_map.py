@@ -1,6 +1,6 @@
 """The accuracy map as widgets: a button for every cell, coloured by its accuracy, that tells when it is clicked.
 
-The live panel fills it while the networks train, the results browser shows with it what was found.
+The live panel fills it while the networks train.
 """
 
 from html import escape

@@ -11,8 +11,8 @@ from PIL import Image
 from helpers import figures as kept
 from helpers import records
 from helpers.config import SweepConfig
-from helpers.sweep import figures, findings, run_figures, tables
-from helpers.widgets import browser
+from helpers.page import data_files, sweeps
+from helpers.sweep import figures, findings, tables
 
 LONG = "a" + "_very_long_name" * 4  # 61 letters
 GRID = {"activations": ["relu", "tanh"], "init_types": ["he_normal", "zero"], "layers_list": [1, 3]}
@@ -160,28 +160,11 @@ def test_every_sentence_is_one(odd):
     assert len(tables.trainable_depth(results)) == len(results.config["activations"])
 
 
-def test_runs_are_compared(odd):
-    """Six of them, or the first and the last of those that have odd numbers, which are alike."""
-    results, _, shape = odd
-    runs = list(results.summary.run)
-    runs = runs[:6] if shape else runs[:: max(1, len(runs) - 1)]
-    if runs:
-        figure = run_figures.compare_runs([(results, run) for run in runs])
-        figure.canvas.draw()
-        plt.close(figure)
-    assert plt.get_fignums() == []
-
-
-def test_the_browser_opens_it_and_draws_its_runs(odd, monkeypatch):
-    """The first run as it opens, and the last cell's, of the deepest; by outcome figures are made and not drawn."""
+def test_the_page_holds_it(odd):
+    """What JSON can hold, and of every run as much as of the others."""
     results, *_ = odd
-    app = browser.ResultsBrowser(results.folder.parent)
-    assert "runs" in app.about.value
-    drawn = app.curves.value, app.by_layer.value
-    assert all(drawn) == (len(results.summary) > 0 and app.note.value == "")
-    list(app.grid.cells.values())[-1].click()
-    monkeypatch.setattr(browser, "png", lambda figure: plt.close(figure) or b"")
-    for outcome in ("learned", "did not learn", "diverged"):
-        app.filters["outcome"].value = outcome
-        assert app.note.value or app.numbers.value
-    assert plt.get_fignums() == []
+    data = sweeps.sweep_data(results, "odd", "odd", "odd", results.folder.parent)
+    text = data_files.text_of("odd", data, {}, "")
+    assert text.isascii()
+    columns = [*data["summary"].values(), *(data["curves"] or {}).values()]
+    assert {len(column) for column in columns} == {len(results.summary)}

@@ -3,8 +3,11 @@
 import re
 from urllib.request import urlopen
 
+import nbformat
+import papermill
 import pytest
 
+from helpers import ROOT
 from helpers.widgets.results_page import results_page
 
 ADDRESS = re.compile(r'<iframe src="(http://127\.0\.0\.1:\d+/)"')
@@ -31,3 +34,11 @@ def test_where_there_is_no_page_a_sentence_says_so(tmp_path):
     assert "make gallery" in text
     assert "&lt;none&gt;" in text
     assert "iframe" not in text
+
+
+def test_the_notebook_runs_without_a_front_end(folder, tmp_path):
+    files = [str(ROOT / "notebooks" / "browse.ipynb"), str(tmp_path / "executed.ipynb")]
+    papermill.execute_notebook(*files, {"RESULTS": str(folder)}, progress_bar=False, kernel_name="python3")
+    executed = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
+    (shown,) = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    assert ADDRESS.search(shown.data["text/html"])
