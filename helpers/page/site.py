@@ -17,7 +17,8 @@ APP = Path(__file__).with_name("app")
 INPUTS = (".csv", ".json", ".xz", ".gz", ".bz2", ".zip", ".npz")  # what the data of a study may be read from
 WRONG = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, EOFError, zlib.error)
 OURS = (".js", ".css", ".txt")  # what is removed where it is not made any more
-# Studies with a view of their own: the module that finds its data, `find(root)`: [{key, study, kind, title, content}]
+# Studies with a view of their own: the module that finds its data, `find(root)`: [{key, study, kind, title, content}],
+# or {damaged: a sentence} for a folder that cannot be read
 PARTS = {"landscapes": "surfaces", "splines": "gradients", "paths": "paths", "stitching": "stitching"}
 HERE = Path(__file__).parent
 CODE = ("sweeps.py", "layer_numbers.py", "expectations.py", "data_files.py")
@@ -109,6 +110,9 @@ class Site(Files):
 
     def _new_parts(self, found, stamp):
         for place, part in enumerate(found):
+            if "damaged" in part:  # counted all the same: what has no file is looked for again
+                self.damaged.append(part["damaged"])
+                continue
             file = f"page/data/{data_files.file_name(part['key'])}"
             entry = {name: part[name] for name in ("key", "kind", "title")}
             entry |= {"file": file, "place": place, "parts": len(found)}

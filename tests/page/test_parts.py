@@ -61,3 +61,13 @@ def test_a_study_that_cannot_be_read_is_one_sentence(made):
     (sentence,) = written.damaged
     assert str(made.root / "toy") in sentence
     assert not list((made.root / "page").glob("data/*"))
+
+
+def test_of_a_folder_that_cannot_be_read_there_is_a_sentence_each_time(made):
+    find = sys.modules["helpers.page.toy_view"].find
+    sys.modules["helpers.page.toy_view"].find = lambda root: [{"damaged": "toy/b is damaged"}, *find(root)]
+    for _ in range(2):
+        page = site.Site(made.root)
+        page.write()
+        assert page.damaged == ["toy/b is damaged"]
+        assert len(list((made.root / "page" / "data").iterdir())) == 2
