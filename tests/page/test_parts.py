@@ -54,7 +54,6 @@ def test_they_are_made_again_only_when_something_has_changed(made):
 
 
 def test_a_study_that_cannot_be_read_is_one_sentence(made):
-    (made.root / "toy" / "numbers.csv").write_text("")
     sys.modules["helpers.page.toy_view"].find = lambda root: {}["missing"]
     written = site.Site(made.root)
     written.write()
