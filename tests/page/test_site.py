@@ -77,7 +77,7 @@ def test_the_layers_are_those_of_the_runs(root, grid):
     unknown = 0
     for i, run in enumerate(grid["summary"]["run"]):
         rows = rows_of(root / "grid" / "runs" / f"{run}.csv")
-        for stat in ("act_mean", "act_std", "pre_std", "grad_norm", "grad_mean_abs"):
+        for stat in ("act_mean", "act_std", "pre_std", "grad_norm"):
             for epoch, numbers in zip(grid["layers"]["epochs"], layers_of(grid, stat, i), strict=True):
                 texts = [rows[epoch][f"{stat}_{layer}"] for layer in range(grid["summary"]["layers"][i])]
                 assert [number is None for number in numbers] == [text == "" for text in texts]
