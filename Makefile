@@ -67,7 +67,7 @@ test: setup paths lint
 
 ## make test-browser  the tests that open a browser; installs Debian's chromium where there is none
 test-browser: setup chromium
-	$(BIN)/python -m pytest tests/page tests/widgets/test_browser_lab.py \
+	$(BIN)/python -m pytest tests/page tests/widgets/test_browser_lab.py tests/widgets/test_browser_results_page.py \
 	  tests/widgets/test_browser_stitched.py tests/landscapes/test_browser_interactive.py
 
 chromium:
