@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import LogNorm
 
-from helpers.figures import COLOURS, MARKERS, style_of
+from helpers.figures import COLOURS, MARKERS, style
 from helpers.paths import figures
 
 CURVES = made_up_paths.curves()
@@ -166,7 +166,7 @@ def test_scores_have_a_marker_a_space_and_it_is_hollow_where_any_seed_has_not_co
     # solution, line 2 and 20, tunnel 2 and 20, volume 2 and 20, full, ensemble, mile
     assert filled == [True, True, True, True, True, True, False, False, True, True]
     assert [full for _, full in markers(energy)] == [True] * 6 + [False] + [True] * 3
-    assert markers(yacht)[1][0] == style_of(figures.SPACES, "line")["color"] in COLOURS
+    assert markers(yacht)[1][0] == style(figures.SPACES.index("line"))["color"] in COLOURS
     assert figures.HOLLOW in texts(picture)
 
 
