@@ -198,7 +198,7 @@ def test_joined_pairs_show_both_barriers_and_which_end_is_dead():
     curves["barrier_curve"] = np.where(curves.k == 2, 0.0, curves.barrier_curve)
     picture = figures.joined(curves, "ends", "s", dead="dead")
     (axes,) = subplots(picture)
-    points = [line for line in axes.lines if line.get_marker() in ("o", "s") and len(line.get_xdata())]
+    points = [line for line in axes.lines if line.get_marker() in list(MARKERS) and len(line.get_xdata())]
     assert sum(len(line.get_xdata()) for line in points) == len(curves)
     assert sum(len(line.get_xdata()) for line in points if line.get_mfc() == "white") == curves.dead.sum()
     assert min(line.get_ydata().min() for line in points) == 0  # no barrier is on the axis, and drawn
