@@ -10,11 +10,9 @@ from functools import cache, partial
 from pathlib import Path
 
 from helpers import elsewhere, files, lanes, networks, sources
-from helpers.activations import FAMILIES
 from helpers.axes import AXES
 from helpers.checks import ConfigError, checked, folded, name_in, optional, path, positive, shown, whole
 from helpers.config import CHECKS, ONE, SweepConfig, resolve_device
-from helpers.initializers import INITIALIZERS
 from helpers.lanes import Task
 from helpers.loading import Loading
 from helpers.progress import Lines, Progress, Watched, say
@@ -401,16 +399,7 @@ def _first_difference(there, here):
 
 def _completed(there, key):
     """A value of an experiment as its log has it, with the defaults of today where it has none."""
-    tables = {"init_params": ("init_types", "init", INITIALIZERS, lambda row: row.defaults)}
-    tables["activation_params"] = ("activations", "activation", FAMILIES, lambda row: row.defaults)
-    value = there.get(key, {**PLAIN, **DEFAULTS}.get(key))
-    if key in tables and isinstance(value, dict):
-        axis, kind, table, defaults = tables[key]
-        names = there.get(axis)
-        name = value.get(kind, names[0] if isinstance(names, list) and names else None)
-        if isinstance(name, str) and name in table:
-            return {**defaults(table[name]), **value}
-    return value
+    return log.with_parameters({**PLAIN, **DEFAULTS, **there}).get(key)
 
 
 # the defaults of a sweep, as JSON has them

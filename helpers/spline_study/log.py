@@ -21,7 +21,9 @@ import pandas as pd
 import torch
 
 from helpers import files, packed
+from helpers.activations import FAMILIES
 from helpers.config import ConfigError
+from helpers.initializers import INITIALIZERS
 from helpers.records import RecordsError
 from helpers.training import sum_type
 
@@ -453,7 +455,8 @@ def _distinct(logs):
     """The same logs, with names that stand for one experiment each, whatever its seeds."""
     kinds = {}
     for log in logs:
-        same = {key: value for key, value in log.about["experiment"].items() if key != "seeds"}
+        given = with_parameters(log.about["experiment"])
+        same = {key: value for key, value in given.items() if key != "seeds"}
         kinds.setdefault(log.name, {}).setdefault(json.dumps(same, sort_keys=True), []).append(log)
     named = []
     for log in logs:
@@ -465,6 +468,29 @@ def _distinct(logs):
             log = dataclasses.replace(log, about={**log.about, "name": f"{log.name} ({mark})"})
         named.append(log)
     return named
+
+
+def with_parameters(given):
+    """An experiment as its log has it, with all parameters of its init and activation.
+
+    A log may be older than a parameter, or than writing those that nobody had given: it was trained with what is the
+    default today.
+    """
+    found = dict(given)
+    for key, axis, kind, table in PARAMETERS:
+        value, names = given.get(key), given.get(axis)
+        if isinstance(value, dict):
+            name = value.get(kind, names[0] if isinstance(names, list) and names else None)
+            row = table.get(name) if isinstance(name, str) else None
+            found[key] = {**(row.defaults if row else {}), **value}
+    return found
+
+
+# key of an experiment, the axis that names its row, the key by which a variant names it, the rows
+PARAMETERS = (
+    ("init_params", "init_types", "init", INITIALIZERS),
+    ("activation_params", "activations", "activation", FAMILIES),
+)
 
 
 def _has_rows(folder):

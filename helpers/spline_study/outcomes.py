@@ -16,7 +16,7 @@ from helpers.activations import FAMILIES
 from helpers.activations.splines import SMOOTH
 from helpers.config import ConfigError, SweepConfig
 from helpers.records import halfway
-from helpers.spline_study.log import BEYOND, by_name, not_kept
+from helpers.spline_study.log import BEYOND, by_name, not_kept, with_parameters
 from helpers.sweep.tables import LAST
 
 BLOWN_UP = 100.0  # a batch's loss that many times that of guessing has blown up; relu's ordinary spikes reach some 10
@@ -272,7 +272,7 @@ def _published(logs):
 
 def _setting(log):
     """What runs of a spline have in common that differ in seed, clipping and tails alone; None for others."""
-    given = dict(log.about["experiment"])
+    given = with_parameters(log.about["experiment"])
     family = given["activation_params"].get("activation", given["activations"][0])
     if family != "spline_sigmoid":
         return None

@@ -70,6 +70,14 @@ def copied(whole, folder, seed=0, name="a", **other):
     path.write_text(json.dumps(about | {"name": name, "seed": seed}))
 
 
+@pytest.mark.parametrize(("params", "names"), [({}, ["a", "a"]), ({"gain": 2.0}, ["a (1)", "a (2)"])])
+def test_a_log_that_is_older_than_a_parameter_is_of_the_same_experiment(tmp_path, whole, params, names):
+    """It was trained with the default of today, which others name."""
+    copied(whole, tmp_path / "a_s0", 0, init_types=["xavier_uniform"], init_params=params)
+    copied(whole, tmp_path / "a_s1", 1, init_types=["xavier_uniform"], init_params={"gain": 1.0})
+    assert [log.name for log in find_logs(tmp_path)] == names
+
+
 def names_and_seeds(folder):
     return [(log.folder.relative_to(folder).as_posix(), log.name, log.seed) for log in find_logs(folder)]
 
