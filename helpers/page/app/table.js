@@ -45,7 +45,7 @@
     return (value) => value != null && test(value);
   }
 
-  const WIDTHS = { run: 200, init: 114, outcome: 92, activation: 88, layers: 60, seed: 56 };
+  const WIDTHS = { run: 200, init: 114, outcome: 92, activation: 88, layers: 60, seed: 52, final_test_acc: 86 };
   const width = (sweep, field) => WIDTHS[field] ?? (plumbline.isNumeric(sweep, field) ? 76 : 96);
 
   const isNumber = (word) => word.trim() !== "" && Number.isFinite(Number(word));
