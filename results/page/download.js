@@ -1,0 +1,101 @@
+// What the reader takes along: a run as CSV, a picture as SVG or PNG.
+"use strict";
+
+(() => {
+  const SVG = "http://www.w3.org/2000/svg";
+
+  plumbline.save = (name, content, type) => {
+    const link = plumbline.el("a", {
+      href: URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type })),
+      download: name.replace(/[^\w.+-]+/g, "_"),
+    });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  };
+
+  /** Rows of values as CSV; an unknown value is an empty cell. */
+  plumbline.csv = (head, rows) =>
+    d3.csvFormatRows([head, ...rows.map((row) => row.map((value) => value ?? ""))]) + "\n";
+
+  /** The numbers of runs that the page has, an epoch a row: [{ sweep, row }] */
+  plumbline.runsCsv = (runs) => {
+    const head = ["sweep", "run", "epoch", ...plumbline.CURVES];
+    const lines = runs.flatMap(({ sweep, row }) => {
+      const curves = plumbline.CURVES.map((name) => sweep.curves?.[name]?.[row.index] ?? []);
+      const length = Math.max(...curves.map((curve) => curve.length));
+      return d3.range(length).map((epoch) => [sweep.key, row.run, epoch, ...curves.map((curve) => curve[epoch])]);
+    });
+    return plumbline.csv(head, lines);
+  };
+
+  /** Two buttons that save a picture; `draw` returns its SVG element, complete with title and legend. */
+  plumbline.pictureButtons = (name, draw) =>
+    plumbline.roving(
+      plumbline.el(
+        "span",
+        { class: "save", role: "toolbar", "aria-label": "Save the picture" },
+        plumbline.button("SVG", () => plumbline.save(`${name}.svg`, text(draw()), "image/svg+xml"), {
+          "aria-label": `Save the picture ${name} as SVG`,
+        }),
+        plumbline.button("PNG", async () => plumbline.save(`${name}.png`, await png(draw())), {
+          "aria-label": `Save the picture ${name} as PNG`,
+        }),
+      ),
+    );
+
+  const text = (svg) => `<?xml version="1.0" encoding="UTF-8"?>\n${new XMLSerializer().serializeToString(svg)}`;
+
+  async function png(svg, sharp = 2) {
+    const image = new Image();
+    image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text(svg))}`;
+    await image.decode();
+    const canvas = plumbline.el("canvas", {
+      width: sharp * svg.getAttribute("width"),
+      height: sharp * svg.getAttribute("height"),
+    });
+    const pen = canvas.getContext("2d");
+    pen.scale(sharp, sharp);
+    pen.drawImage(image, 0, 0);
+    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  }
+
+  /** A plot with title and legend in one SVG, in the page's present colours. legend: [{ name, colour, dash }] */
+  plumbline.wholePicture = (plot, title, legend = []) => {
+    const style = getComputedStyle(document.body);
+    const inner = plot.cloneNode(true);
+    const [width, height] = ["width", "height"].map((side) => Number(plot.getAttribute(side)));
+    const outer = make("svg", { width, height: height + 34 + 18 * legend.length, xmlns: SVG, color: style.color });
+    outer.style.cssText = `font: 12px ${style.fontFamily.replaceAll('"', "'")}; color: ${style.color}`;
+    outer.append(
+      make("rect", { width: "100%", height: "100%", fill: style.backgroundColor }),
+      make("text", { x: 8, y: 18, fill: style.color, "font-weight": 600 }, title),
+    );
+    inner.setAttribute("y", 26);
+    inner.removeAttribute("tabindex");
+    outer.append(inner);
+    legend.forEach(({ name, colour, dash }, i) => {
+      const y = height + 38 + 18 * i;
+      outer.append(
+        make("line", {
+          x1: 8,
+          x2: 36,
+          y1: y,
+          y2: y,
+          stroke: colour,
+          "stroke-width": 2,
+          "stroke-dasharray": dash ?? "none",
+        }),
+        make("text", { x: 42, y: y + 4, fill: style.color }, name),
+      );
+    });
+    return outer;
+  };
+
+  function make(tag, attributes, content = "") {
+    const element = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.textContent = content;
+    return element;
+  }
+  plumbline.svg = make;
+})();

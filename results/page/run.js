@@ -1,0 +1,313 @@
+// One run: its numbers, curves, layer profiles with theory over them, settings and origin.
+"use strict";
+
+(() => {
+  const { el, state } = plumbline;
+
+  plumbline.STATISTICS = {
+    act_mean: "mean of activations",
+    act_std: "std of activations",
+    pre_std: "std of pre-activations",
+    grad_norm: "gradient norm ||dL/dW||",
+    grad_mean_abs: "mean |dL/dW|",
+  };
+  const USUAL = ["pre_std", "act_std", "grad_norm"];
+  const PARTS = [
+    ["train", 0, null],
+    ["test", 1, "6 3"],
+  ];
+
+  plumbline.hasCurves = (sweep, row) => Boolean(sweep.curves?.train_loss?.[row.index]?.some((value) => value != null));
+  const hasLayers = (sweep, row) => Boolean(plumbline.profiles(sweep, "act_std", row));
+
+  /** A link to the full log: the run's own file, or the archive in which all logs lie packed. */
+  plumbline.logLink = (sweep, row) => {
+    if (!sweep.logs || !plumbline.hasCurves(sweep, row)) return null;
+    if (/\.(xz|gz|bz2|zip)$/.test(sweep.logs))
+      return el("a", { href: plumbline.path(sweep.logs) }, "the full logs of the sweep");
+    return el("a", { href: plumbline.path(`${sweep.logs}/${row.run}.csv`) }, "the full log, with all layers");
+  };
+
+  /** Draw a run into host. */
+  plumbline.showRun = (host, sweep, row) => {
+    const seeds = plumbline.seedsOf(sweep, row);
+    const band = state.get("band") === "1" && seeds.length > 1;
+    const item = plumbline.itemOf(sweep, row);
+    const compared = plumbline.compared();
+    const bar = el(
+      "div",
+      { class: "controls", role: "toolbar", "aria-label": "This run" },
+      el(
+        "div",
+        { class: "seeds", role: "group", "aria-label": "Seed" },
+        seeds.map((other) =>
+          plumbline.button(`seed ${other.seed}`, () => state.set({ run: other.run, band: null }), {
+            id: `seed-${other.seed}`,
+            "aria-pressed": String(!band && other === row),
+          }),
+        ),
+        seeds.length > 1
+          ? plumbline.button("all seeds", () => state.set({ band: "1" }), {
+              id: "seed-all",
+              "aria-pressed": String(band),
+            })
+          : null,
+      ),
+      compared.includes(item)
+        ? plumbline.button(
+            "Take from the comparison",
+            () => plumbline.compare(compared.filter((other) => other !== item)),
+            { id: "add" },
+          )
+        : plumbline.button("Compare this run", () => plumbline.compare([...compared, item]), {
+            id: "add",
+            disabled: compared.length >= plumbline.MOST_COMPARED,
+          }),
+      compared.length
+        ? el("a", { href: state.place({ view: "compare" }), id: "to-compare" }, `side by side (${compared.length})`)
+        : null,
+      plumbline.hasCurves(sweep, row)
+        ? plumbline.button(
+            "CSV of this run",
+            () => plumbline.save(`${row.run}.csv`, plumbline.runsCsv([{ sweep, row }]), "text/csv"),
+            { id: "run-csv" },
+          )
+        : null,
+      plumbline.logLink(sweep, row),
+    );
+    host.append(
+      el(
+        "h2",
+        { id: "run" },
+        `${row.activation}, ${row.init}, ${row.layers} layers`,
+        el("span", { class: "aside" }, ` ${row.outcome}`),
+      ),
+      plumbline.roving(bar),
+    );
+    const plots = el("div", { class: "charts" });
+    host.append(plots);
+    if (plumbline.hasCurves(sweep, row)) {
+      for (const [quantity, title] of [
+        ["loss", "Loss"],
+        ["acc", "Accuracy"],
+      ]) {
+        plots.append(curvesChart(sweep, band ? seeds : [row], quantity, title));
+      }
+    } else {
+      plots.append(
+        plumbline.sentence(`The log of ${row.run} was not kept; its row of the table is all there is to show.`),
+      );
+    }
+    host.append(el("div", { class: "facts" }, numbers(sweep, row), settingsOf(sweep, row)));
+    if (hasLayers(sweep, row)) plumbline.showLayers(host, sweep, row);
+  };
+
+  /** A curve as a line: one run's own, or the mean of several runs with a band from the lowest to the highest. */
+  plumbline.curveOf = (sweep, rows, name) => {
+    const curves = rows.map((row) => sweep.curves?.[name]?.[row.index]).filter(Boolean);
+    const epochs = d3.range(d3.max(curves, (curve) => curve.length) ?? 0);
+    const at = (epoch) => curves.map((curve) => curve[epoch]).filter((value) => value != null);
+    const line = { x: epochs, y: epochs.map((epoch) => plumbline.mean(at(epoch))) };
+    return curves.length > 1
+      ? {
+          ...line,
+          low: epochs.map((epoch) => d3.min(at(epoch)) ?? null),
+          high: epochs.map((epoch) => d3.max(at(epoch)) ?? null),
+        }
+      : line;
+  };
+
+  function curvesChart(sweep, rows, quantity, title) {
+    const lines = PARTS.map(([part, i, dash]) => ({
+      name: part,
+      colour: plumbline.colour(i),
+      dash,
+      ...plumbline.curveOf(sweep, rows, `${part}_${quantity}`),
+    }));
+    const chance = sweep.chance ?? null;
+    return plumbline.lineChart({
+      title: rows.length > 1 ? `${title}, mean and range of ${rows.length} seeds` : title,
+      file: `${rows[0].run}_${quantity}`,
+      x: "epoch",
+      lines,
+      log: quantity === "loss" ? "auto" : false,
+      domain: quantity === "acc" ? [0, 1] : undefined,
+      rules:
+        quantity === "acc"
+          ? [
+              chance === null ? null : { y: chance, name: `guessing: ${plumbline.number(chance)}` },
+              sweep.mark == null
+                ? null
+                : { y: sweep.mark, name: `has learned from ${plumbline.number(sweep.mark)} on (train)` },
+            ].filter(Boolean)
+          : [],
+      note: rows.some((row) => row.diverged) ? "The line ends where the loss became infinite or no number." : null,
+    });
+  }
+
+  // ---- layer by layer
+
+  plumbline.showLayers = (host, sweep, row) => {
+    const { epochs } = sweep.layers;
+    const chosen = state
+      .list("epochs", epochs.map(String))
+      .map(Number)
+      .filter((epoch) => epochs.includes(epoch));
+    const statistics = state.list("stats", USUAL).filter((name) => sweep.layers[name]);
+    const present = Object.keys(plumbline.STATISTICS).filter((name) => sweep.layers[name]);
+    const toggle = (list, value, all) =>
+      all.filter((other) => (other === value ? !list.includes(value) : list.includes(other)));
+    host.append(
+      el("h3", {}, "Layer by layer"),
+      el(
+        "div",
+        { class: "controls" },
+        plumbline.roving(
+          el(
+            "fieldset",
+            {},
+            el("legend", {}, "epochs"),
+            epochs.map((epoch) =>
+              plumbline.checkbox(
+                String(epoch),
+                chosen.includes(epoch),
+                () => state.set({ epochs: toggle(chosen, epoch, epochs).map(String) }, true),
+                `epoch-${epoch}`,
+              ),
+            ),
+          ),
+        ),
+        plumbline.roving(
+          el(
+            "fieldset",
+            {},
+            el("legend", {}, "statistics"),
+            present.map((name) =>
+              plumbline.checkbox(
+                plumbline.STATISTICS[name],
+                statistics.includes(name),
+                () => state.set({ stats: toggle(statistics, name, present) }, true),
+                `stat-${name}`,
+              ),
+            ),
+          ),
+        ),
+      ),
+    );
+    const plots = el("div", { class: "charts" });
+    host.append(plots);
+    for (const name of statistics) plots.append(layerChart(sweep, row, name, chosen));
+  };
+
+  function layerChart(sweep, row, name, chosen) {
+    const { epochs } = sweep.layers;
+    const profiles = plumbline.profiles(sweep, name, row) ?? [];
+    const lines = chosen
+      .map((epoch) => ({ epoch, y: profiles[epochs.indexOf(epoch)] }))
+      .filter(({ y }) => y)
+      .map(({ epoch, y }) => ({
+        name: `epoch ${epoch}`,
+        colour: plumbline.sequence(epochs.indexOf(epoch) / Math.max(1, epochs.length - 1)),
+        x: d3.range(y.length),
+        y,
+      }));
+    const theory = plumbline.theoryOf(sweep, row, name);
+    if (theory)
+      lines.push({
+        name: "predicted at birth, for infinite width",
+        colour: "currentColor",
+        dash: "2 4",
+        width: 2.2,
+        x: d3.range(theory.length),
+        y: theory,
+      });
+    return plumbline.lineChart({
+      title: plumbline.STATISTICS[name],
+      file: `${row.run}_${name}`,
+      x: "layer",
+      lines,
+      log: name === "act_mean" ? false : "auto",
+    });
+  }
+
+  /** What a wide network has at birth, a number a layer; null where there is no theory. */
+  plumbline.theoryOf = (sweep, row, name) => {
+    const theory = sweep.theory?.[name]?.[sweep.theory.run?.[row.index]];
+    if (!theory) return null;
+    if (name !== "grad_norm") return theory;
+    // relative to the last layer: it stands where that was measured before the first step
+    const birth = plumbline.profiles(sweep, name, row)?.[sweep.layers.epochs.indexOf(0)];
+    const top = birth?.at(-1);
+    return top ? theory.map((value) => (value == null ? null : value * top)) : null;
+  };
+
+  // ---- numbers and settings
+
+  const OF_CELL = ["run", "activation", "init", "layers", "seed", "outcome", "learned", "crashed", "diverged"];
+
+  function numbers(sweep, row) {
+    const forecast = sweep.forecast;
+    const lines = sweep.columns
+      .filter((column) => !OF_CELL.includes(column) && !plumbline.SETTINGS.includes(column))
+      .map((column) => [plumbline.label(column), row[column] == null ? "none" : plumbline.shown(row[column])]);
+    const probability = forecast?.probability?.[row.index];
+    if (probability != null) {
+      lines.push(["forecast: it learns with probability", plumbline.number(probability)]);
+      if (forecast.epoch?.[row.index] != null)
+        lines.push(["forecast: leaves the plateau in epoch", plumbline.number(forecast.epoch[row.index])]);
+      if (forecast.reason?.[row.index]) lines.push(["forecast: why", forecast.reason[row.index]]);
+    }
+    return plumbline.facts("What came of it", lines);
+  }
+
+  function settingsOf(sweep, row) {
+    const setting = (name) => plumbline.settingOf(sweep, row, name);
+    const config = sweep.config ?? {};
+    const parameters = config.init_params?.[row.init];
+    const lines = [
+      ["study, sweep", `${sweep.study}, ${sweep.name}`],
+      ["data set", sweep.dataset],
+      ["run", row.run],
+      ["init", [row.init, ...Object.entries(parameters ?? {}).map(([name, value]) => `${name} ${value}`)].join(", ")],
+      ["hidden layers", `${row.layers} of width ${setting("hidden_size")}`],
+      ["optimizer", `${setting("optimizer")}, learning rate ${setting("lr")}, batch ${setting("batch_size")}`],
+      ["epochs", config.num_epochs],
+      ["trained", sweep.origin],
+    ];
+    const whole = el(
+      "details",
+      {},
+      el("summary", {}, "the whole configuration"),
+      sweep.folder
+        ? el(
+            "p",
+            { class: "note" },
+            el("a", { href: plumbline.path(`${sweep.folder}/manifest.json`) }, "manifest.json"),
+            " has it with versions, machine and times.",
+          )
+        : null,
+      el("pre", {}, JSON.stringify(config, null, 1)),
+    );
+    return el(
+      "div",
+      {},
+      plumbline.facts(
+        "What made it",
+        lines.filter(([, value]) => value != null),
+      ),
+      whole,
+    );
+  }
+
+  plumbline.facts = (title, lines) =>
+    el(
+      "table",
+      { class: "facts-table" },
+      el("caption", {}, title),
+      el(
+        "tbody",
+        {},
+        lines.map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, String(value ?? "")))),
+      ),
+    );
+})();

@@ -1,0 +1,196 @@
+// A sweep: the map as the index of its runs, beside it the table of runs, below the run that is open.
+"use strict";
+
+(() => {
+  const { el, state } = plumbline;
+
+  plumbline.showSweep = (host, sweep) => {
+    const settings = Object.fromEntries(
+      sweep.several.map((name) => [name, state.get(name) ?? String(sweep.axes[name][0])]),
+    );
+    const filters = state.all("f.");
+    const rows = plumbline.matching(sweep, filters);
+    const run = sweep.byRun.get(state.get("run"));
+    const quantities = plumbline.mapQuantities(sweep);
+    const quantity = quantities[state.get("map")] ? state.get("map") : "final_test_acc";
+
+    plumbline.piece(host, "about", sweep.key, (place) =>
+      place.append(
+        el(
+          "p",
+          { class: "note" },
+          `${sweep.settings}. `,
+          sweep.finished === false
+            ? `Not finished yet: ${sweep.rows.length} of ${sweep.planned ?? "its"} runs are there. `
+            : "",
+          sweep.origin ? `Trained on ${sweep.origin}. ` : "",
+          sweep.csv ? el("a", { href: plumbline.path(sweep.csv) }, "summary.csv") : null,
+          " ",
+          sweep.logs?.match(/\.\w+$/) ? el("a", { href: plumbline.path(sweep.logs) }, "full logs") : null,
+        ),
+      ),
+    );
+    if (sweep.damaged?.length)
+      plumbline.piece(host, "damaged", sweep.damaged, (place) =>
+        place.append(...sweep.damaged.map(plumbline.sentence)),
+      );
+    const both = plumbline.piece(host, "index", "", () => {});
+    both.className = "index";
+
+    const left = plumbline.piece(both, "map", [sweep.key, settings, quantity, plumbline.dark()], (place) => {
+      const map = plumbline.sweepMap(sweep, {
+        quantity,
+        settings,
+        open: (activation, init, layers) => openCell(sweep, settings, activation, init, layers),
+      });
+      place.append(
+        el("h2", {}, "Map"),
+        el(
+          "div",
+          { class: "controls" },
+          plumbline.select(
+            "map of",
+            quantity,
+            Object.entries(quantities).map(([name, { title }]) => [name, title]),
+            (name) => state.set({ map: name === "final_test_acc" ? null : name }),
+            "map-of",
+          ),
+          sweep.several.map((name) =>
+            plumbline.select(
+              plumbline.label(name),
+              settings[name],
+              sweep.axes[name],
+              (value) => state.set({ [name]: value, run: null }),
+              `setting-${name}`,
+            ),
+          ),
+          plumbline.pictureButtons(`${sweep.key}_map`, () => plumbline.mapPicture(sweep, map, sweep.title)),
+          plumbline.allSweeps().length > 1
+            ? el(
+                "a",
+                { href: plumbline.state.place({ view: "maps", a: sweep.key, b: plumbline.otherSweep(sweep.key) }) },
+                "beside another sweep",
+              )
+            : null,
+        ),
+        plumbline.mapLegend(map.scale, map.extent, map.title),
+        map.region,
+      );
+    });
+    left.className = "index-map";
+    plumbline.markCell(left, run && plumbline.cellName(run.activation, run.init, run.layers));
+    plumbline.fade(left, rows.length === sweep.rows.length ? null : rows);
+
+    const right = plumbline.piece(both, "table", [sweep.key, plumbline.shownColumns(sweep)], (place) => {
+      const columns = plumbline.shownColumns(sweep);
+      place.append(
+        el("h2", {}, "Runs"),
+        el(
+          "div",
+          { class: "controls" },
+          el("span", { class: "count", role: "status" }),
+          chooser(sweep, columns),
+          plumbline.button("Clear the filters", () => state.set(cleared()), { id: "clear" }),
+          plumbline.button("CSV of these runs", () => saveRows(sweep), { id: "rows-csv" }),
+        ),
+      );
+      const stage = el("div", { class: "table-stage" });
+      place.append(stage);
+      place.table = plumbline.runTable(stage, sweep, {
+        columns,
+        filters,
+        sort: state.get("sort"),
+        run: run?.run,
+        on: {
+          open: (row) => openRun(sweep, row),
+          filter: (changed) =>
+            state.set(Object.fromEntries(Object.entries(changed).map(([name, text]) => [`f.${name}`, text])), true),
+          sort: (text) => state.set({ sort: text }, true),
+        },
+      });
+    });
+    right.className = "index-table";
+    right.table.update(filters, run?.run);
+    right.querySelector(".count").textContent = `${rows.length} of ${sweep.rows.length} runs`;
+    right.querySelector("#clear").hidden = !Object.keys(filters).length;
+
+    const asked = state.get("run");
+    plumbline
+      .piece(
+        host,
+        "run",
+        [sweep.key, asked, ...["band", "epochs", "stats", "compare"].map((name) => state.get(name)), plumbline.dark()],
+        (place) => {
+          if (run) plumbline.showRun(place, sweep, run);
+          else if (asked)
+            place.append(
+              plumbline.sentence(`There is no run ${asked} in this sweep; choose one in the map or in the table.`),
+            );
+          else
+            place.append(
+              el("p", { class: "note" }, "Choose a cell of the map or a row of the table: its run opens here."),
+            );
+        },
+      )
+      .classList.add("one-run");
+  };
+
+  const cleared = () => Object.fromEntries(Object.keys(state.all("f.")).map((name) => [`f.${name}`, null]));
+
+  /** The columns to choose from. */
+  function chooser(sweep, columns) {
+    const toggle = (name) => sweep.columns.filter((other) => (other === name) !== columns.includes(other));
+    return el(
+      "details",
+      {
+        class: "chooser",
+        open: state.get("choose") === "columns",
+        ontoggle: (event) => state.set({ choose: event.target.open ? "columns" : null }, true),
+      },
+      el("summary", { id: "columns" }, "Columns"),
+      el(
+        "div",
+        { class: "choices" },
+        sweep.columns.map((name) =>
+          plumbline.checkbox(
+            plumbline.label(name),
+            columns.includes(name),
+            () => state.set({ cols: toggle(name) }, true),
+            `column-${name}`,
+          ),
+        ),
+      ),
+    );
+  }
+
+  function saveRows(sweep) {
+    const columns = sweep.columns;
+    const rows = plumbline.matching(sweep, state.all("f."));
+    plumbline.save(
+      `${sweep.key}.csv`,
+      plumbline.csv(
+        columns,
+        rows.map((row) => columns.map((name) => row[name])),
+      ),
+      "text/csv",
+    );
+  }
+
+  /** Open the first run of a cell, or its next one where one of its runs is open already. */
+  function openCell(sweep, settings, activation, init, layers) {
+    const runs = plumbline
+      .atSettings(sweep, settings)
+      .filter((row) => row.activation === activation && row.init === init && row.layers === layers);
+    if (!runs.length) return;
+    const now = runs.findIndex((row) => row.run === state.get("run"));
+    openRun(sweep, runs[(now + 1) % runs.length]);
+  }
+
+  function openRun(sweep, row) {
+    state.set({ run: row.run, ...Object.fromEntries(sweep.several.map((name) => [name, String(row[name])])) });
+    const place = document.querySelector(".one-run");
+    const { top } = place.getBoundingClientRect();
+    if (top > innerHeight - 160)
+      place.scrollIntoView({ behavior: plumbline.calm() ? "auto" : "smooth", block: "start" });
+  }
+})();

@@ -1,0 +1,214 @@
+// The table of a sweep's runs: sort, filter (numbers too), choose columns. Tabulator draws only the rows that are seen.
+"use strict";
+
+(() => {
+  const { el } = plumbline;
+  const SHOWN = ["activation", "init", "layers", "seed", "outcome", "final_test_acc", "epochs_to_95", "seconds"];
+
+  /**
+   * What a filter means for a column of numbers or of texts: a function of a value; null for one that says nothing.
+   * Numbers: > 0.9, >= 0.9, < 3, <= 3, 5..20, = 5, != 5, or 5. Texts: a part of the text, = all of it, ! without it.
+   * a, b: either of two.
+   */
+  plumbline.filter = (text, numeric) => {
+    const wanted = String(text ?? "").trim();
+    if (!wanted) return null;
+    const either = wanted
+      .split(/\s*[,|]\s*/)
+      .filter(Boolean)
+      .map((part) => one(part, numeric));
+    if (!either.length) return null;
+    return either.length === 1 ? either[0] : (value) => either.some((fits) => fits(value));
+  };
+
+  function one(part, numeric) {
+    if (!numeric) {
+      const [, sign, rest] = part.match(/^(!=|!|=)?\s*(.*)$/);
+      const low = rest.toLowerCase();
+      if (sign === "=") return (value) => text(value) === low;
+      return sign ? (value) => !text(value).includes(low) : (value) => text(value).includes(low);
+    }
+    const range = part.match(/^(\S+?)\s*(?:\.\.|to)\s*(\S+)$/);
+    if (range && isNumber(range[1]) && isNumber(range[2]))
+      return (value) => value != null && value >= Number(range[1]) && value <= Number(range[2]);
+    const [, sign, rest] = part.match(/^(>=|<=|!=|>|<|=)?\s*(.*)$/);
+    if (rest === "" || !isNumber(rest)) return (value) => text(value).includes(rest.toLowerCase());
+    const limit = Number(rest);
+    const tests = {
+      ">": (v) => v > limit,
+      ">=": (v) => v >= limit,
+      "<": (v) => v < limit,
+      "<=": (v) => v <= limit,
+      "!=": (v) => v !== limit,
+    };
+    const test = tests[sign] ?? ((v) => v === limit || plumbline.number(v) === rest);
+    return (value) => value != null && test(value);
+  }
+
+  const WIDTHS = { run: 200, init: 114, outcome: 92, activation: 88, layers: 60, seed: 52, final_test_acc: 86 };
+  const width = (sweep, field) => WIDTHS[field] ?? (plumbline.isNumeric(sweep, field) ? 76 : 96);
+
+  const isNumber = (word) => word.trim() !== "" && Number.isFinite(Number(word));
+  const text = (value) =>
+    (value == null ? "" : typeof value === "boolean" ? (value ? "yes" : "no") : String(value)).toLowerCase();
+
+  plumbline.isNumeric = (sweep, column) => {
+    const known = sweep.summary?.[column]?.find((value) => value != null);
+    return typeof known === "number" || (known === undefined && column !== "outcome");
+  };
+
+  /** The runs that the filters of the address leave. */
+  plumbline.matching = (sweep, filters) => {
+    const tests = Object.entries(filters)
+      .filter(([column]) => sweep.columns.includes(column))
+      .map(([column, wanted]) => [column, plumbline.filter(wanted, plumbline.isNumeric(sweep, column))])
+      .filter(([, fits]) => fits);
+    return tests.length ? sweep.rows.filter((row) => tests.every(([column, fits]) => fits(row[column]))) : sweep.rows;
+  };
+
+  plumbline.shownColumns = (sweep) => {
+    const usual = ["activation", "init", "layers", ...sweep.several, ...SHOWN.slice(3)];
+    const shown = plumbline.state.list("cols", usual).filter((column) => sweep.columns.includes(column));
+    return shown.length ? shown : usual;
+  };
+
+  /**
+   * The table in `host`. on: { open(row), filter(filters), sort(text) }
+   * Returns { update(filters, run) }: which rows are left, which one is marked.
+   */
+  plumbline.runTable = (host, sweep, { columns, filters, sort, run, on }) => {
+    const stage = el("div", { class: "runs" });
+    host.append(stage);
+    let marked = run;
+    let current = filters;
+    let quiet = true;
+    const [by, direction] = sort?.split(":") ?? [];
+    const table = new Tabulator(stage, {
+      data: sweep.rows,
+      index: "index",
+      height: "26rem",
+      layout: "fitColumns",
+      nestedFieldSeparator: false,
+      columnHeaderSortMulti: false,
+      movableColumns: false,
+      placeholder: "No run matches these filters.",
+      initialSort: sweep.columns.includes(by) ? [{ column: by, dir: direction === "desc" ? "desc" : "asc" }] : [],
+      columnDefaults: { headerSortTristate: true, headerTooltip: false, tooltip: false, resizable: false },
+      columns: columns.map((field) => ({
+        field,
+        title: field,
+        titleFormatter: () => title(field),
+        formatter: (cell) => el("span", {}, value(cell.getValue())),
+        sorter: compare,
+        hozAlign: plumbline.isNumeric(sweep, field) ? "right" : "left",
+        headerHozAlign: "left",
+        minWidth: width(sweep, field),
+        widthGrow: Math.round(width(sweep, field) / 20),
+      })),
+      rowFormatter: (row) => row.getElement().setAttribute("aria-selected", String(row.getData().run === marked)),
+    });
+    table.on("rowClick", (_, row) => on.open(row.getData()));
+    table.on("dataSorted", (sorters) => {
+      if (quiet) return;
+      const [first] = sorters;
+      on.sort(first ? `${first.field}:${first.dir}` : null);
+    });
+    table.on("tableBuilt", () => {
+      if (Object.keys(filters).length) sift(filters);
+      quiet = false;
+      oneTabStop();
+      show(marked);
+      host.dataset.rows = table.getDataCount("active");
+    });
+
+    function sift(wanted) {
+      const left = new Set(plumbline.matching(sweep, wanted));
+      table.setFilter((row) => left.has(row));
+    }
+
+    function title(field) {
+      const id = `filter-${field}`;
+      const numeric = plumbline.isNumeric(sweep, field);
+      const input = el("input", {
+        id,
+        type: "search",
+        "aria-label": `filter ${plumbline.label(field)}`,
+        placeholder: numeric ? "> 0" : "text",
+        title: numeric ? "> 0.9   <= 3   5..20   5, 10" : "a part of the text; = all of it; ! without it; a, b either",
+        value: filters[field] ?? "",
+        autocomplete: "off",
+        spellcheck: "false",
+      });
+      input.addEventListener("input", () => on.filter({ ...current, [field]: input.value }));
+      for (const event of ["click", "mousedown", "keydown", "keyup"])
+        input.addEventListener(event, (e) => e.stopPropagation());
+      return el("div", { class: "head" }, el("span", {}, plumbline.label(field)), input);
+    }
+
+    /** The headings are one tab stop, the rows another; arrow keys move within. */
+    function oneTabStop() {
+      const heads = [...stage.querySelectorAll(".tabulator-col")];
+      const holder = stage.querySelector(".tabulator-tableholder");
+      plumbline.roving(stage.querySelector(".tabulator-headers"), () => heads);
+      for (const head of heads) {
+        head.addEventListener("keydown", (event) => {
+          if (event.target !== head || (event.key !== "Enter" && event.key !== " ")) return;
+          event.preventDefault();
+          head.querySelector(".tabulator-col-content").click();
+        });
+      }
+      holder.setAttribute("aria-label", "Runs: arrow keys choose one, Enter opens it");
+      holder.addEventListener("keydown", (event) => {
+        const rows = table.getRows("active");
+        const now = rows.findIndex((row) => row.getData().run === marked);
+        const to = {
+          ArrowDown: now + 1,
+          ArrowUp: now - 1,
+          Home: 0,
+          End: rows.length - 1,
+          PageDown: now + 10,
+          PageUp: now - 10,
+        }[event.key];
+        if (event.key === "Enter" && now >= 0) on.open(rows[now].getData());
+        if (to === undefined || !rows.length) return;
+        event.preventDefault();
+        show(rows[Math.max(0, Math.min(rows.length - 1, to))].getData().run);
+      });
+    }
+
+    function show(name) {
+      marked = name;
+      for (const line of stage.querySelectorAll(".tabulator-row[aria-selected='true']"))
+        line.setAttribute("aria-selected", "false");
+      const row = name && sweep.byRun.get(name);
+      const found = row && table.getRow(row.index);
+      if (!found) return;
+      found.getElement().setAttribute("aria-selected", "true");
+      table.scrollToRow(found, "nearest", false).catch(() => {}); // it may be filtered out
+    }
+
+    return {
+      update(changed, name) {
+        if (JSON.stringify(changed) !== JSON.stringify(current)) {
+          current = changed;
+          quiet = true;
+          sift(changed);
+          quiet = false;
+          for (const input of stage.querySelectorAll("input[id^='filter-']"))
+            if (input !== document.activeElement) input.value = changed[input.id.slice(7)] ?? "";
+          host.dataset.rows = table.getDataCount("active");
+        }
+        if (name !== marked) show(name);
+      },
+    };
+  };
+
+  const value = (given) => (typeof given === "boolean" ? (given ? "yes" : "no") : plumbline.number(given));
+  plumbline.shown = value;
+
+  /** Unknown values come first, so that a descending order begins with the largest. */
+  function compare(a, b) {
+    if (a == null || b == null) return (a == null ? 0 : 1) - (b == null ? 0 : 1);
+    return typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b;
+  }
+})();
