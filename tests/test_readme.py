@@ -273,6 +273,19 @@ def test_what_is_said_of_single_cells_is_what_the_results_say():
     assert f"(the forecast: {large.removeprefix('steps too large: ')})" in text
 
 
+def test_the_accuracies_of_the_splines_are_those_of_the_results():
+    text = " ".join(PAGES["docs/found.md"][0].split())
+    accuracies = pd.read_csv(ROOT / "results/splines/digits/outcomes.csv").groupby("experiment").acc_val
+    said = {name: words.mean(group.mean(), group.std()) for name, group in accuracies}
+    assert f"the spline {said['spline']} (after 300 epochs), relu {said['relu_slow']}, a centred sigmoid" in text
+    calibrated = f"{said['calibrated_sigmoid_slow']} and {said['calibrated_spline_slow']} (after 60)"
+    assert (
+        f"of slope 1 {said['centred_slow']}, and a sigmoid and a learnable spline calibrated to chi1 = 1 {calibrated}"
+        in text
+    )
+    assert f"the centred one does ({said['centred_sigmoid']})" in text
+
+
 def test_the_splines_differ_as_surely_as_is_said():
     """Fisher's exact test of 3 of 5 against 0 of n: the chance that all 3 lie among the 5, and its like."""
     table = (

@@ -2,7 +2,7 @@
 
 from helpers import theory
 from helpers.config import SweepConfig
-from helpers.theory.forecasts import cause_of, expectations
+from helpers.theory.forecasts import cause_of, expectations, numbers_of
 
 
 def expected(results, known):
@@ -20,7 +20,7 @@ def expected(results, known):
 
 def _expected(config, known):
     profiles = theory.profiles(config, known.inputs)
-    numbers = theory.training_numbers(config, known, known.by_class)
+    numbers = numbers_of(config, known, known.by_class)
     causes = [None if profile is None else cause_of(profile) for profile in profiles.values()]
     regimes = {run.name: "unknown" if p is None else theory.regime_of(p) for run, p in profiles.items()}
     forecast = expectations(numbers, causes)

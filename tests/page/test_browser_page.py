@@ -143,7 +143,7 @@ def test_marks_say_what_diverged_and_crashed(app, by_file):
         ({"layers": "!= 3"}, lambda row: row["layers"] != 3),
         ({"init": "nobody"}, lambda row: False),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_filters_leave_the_runs_that_fit(app, by_file, filters, keep):
     visit(app, by_file, study="grid", cols=" ".join(["run", *filters]))
