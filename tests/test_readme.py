@@ -226,6 +226,23 @@ def test_the_calls_on_the_digits_are_those_of_the_results():
     assert f"score is {brier:.3f} on the digits (always saying the share that left gives {guess:.3f})" in text
 
 
+def test_the_calls_elsewhere_are_those_of_their_runs():
+    """By the rule of today, from the kernels of each run."""
+    runs = pd.read_csv(ROOT / "results/signal/elsewhere.csv")
+    called = theory.outlook(runs.assign(momentum=0.0)).probability >= 0.5
+    runs = runs.assign(
+        right=called == runs.left_plateau.notna(), before=runs.six_depth_scales == runs.left_plateau.notna()
+    )
+    text = PAGES["docs/found.md"][0]
+    for (name, classes), part in runs.groupby(["set", "classes"]):
+        (row,) = re.findall(rf"^\| {re.escape(name)} \| {classes} \|.*$", text, re.MULTILINE)
+        cells = [cell.strip() for cell in row.split("|")]
+        assert cells[3:5] == [f"{len(part)}", f"{part.right.sum()} ({part.right.mean():.1%})"]
+        assert cells[6] == f"{part.before.mean():.1%}"
+        left = part.left_plateau.notna().mean()
+        assert cells[7] == f"{max(left, 1 - left):.1%}"
+
+
 def test_the_trial_of_prescriptions_is_what_was_counted():
     text = " ".join(PAGES["docs/found.md"][0].split())
     runs = load_study().runs
