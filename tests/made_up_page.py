@@ -52,7 +52,7 @@ def sweep_data(key, activations, inits, depths, seeds=(0, 1), lrs=None, epochs=5
             None if i == 3 else [[round(scale / (1 + layer + epoch), 4) for layer in range(row[2])] for epoch in EPOCHS]
             for i, row in enumerate(rows)
         ]
-        for stat, scale in (("act_mean", 0.1), ("act_std", 1), ("pre_std", 2), ("grad_norm", 3))
+        for stat, scale in (("act_mean", 0.1), ("act_std", 1), ("pre_std", 2), ("grad_norm", 6))
     }
     return {
         "key": key,
