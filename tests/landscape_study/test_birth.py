@@ -306,7 +306,7 @@ def test_the_sentences_have_the_counts():
     wrong = (found.learned != found.trainable).sum()
     assert f"Of {len(found)} runs {found.learned.sum()} had learned at the last epoch" in text
     assert f"The forecast is wrong in {wrong} of {len(found)} runs" in text
-    assert "truth 1.00 +- 0.00" in text
+    assert "truth 1.00 +- 0" in text
     assert f"{100 * told.right['forecast']:.1f} +- " in text
 
 

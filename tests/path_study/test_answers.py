@@ -30,7 +30,7 @@ def test_each_question_is_answered_from_its_own_rows(results):
     assert set(found) == set(answers.QUESTIONS)
     assert "lengths (wave" in found["What lies between two solutions?"]
     assert "sweep (" not in found["What lies between two solutions?"]
-    assert "0.45 +- 0.00 at 3 hidden layers" in found["How long is a curve?"]
+    assert "0.45 +- 0 at 3 hidden layers" in found["How long is a curve?"]
     assert "0.11 +- 0.01 (tanh), 0.21" in found["Around which activation's curves is the loss smooth?"]
     assert "Of 4 comparisons" in found["Does the tunnel beat the exact line?"]  # two tables, two K; no image
     assert "tunnel 30 of 30, volume 27 of 30, full space 10 of 15 and MILE 15 of 15" in found["Do the chains converge?"]

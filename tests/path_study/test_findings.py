@@ -58,8 +58,8 @@ def test_slopes_are_those_the_lengths_were_made_with():
         # length / distance = (1 + seed / 10) (K / 2)^slope
         np.testing.assert_allclose(slopes[layers].factor, (1 + 0.1 * np.arange(3)) / 2**planted)
     said = findings.lengths(LENGTHS)
-    assert "0.45 +- 0.00 at 3 hidden layers (3 seeds; the earlier study: 0.45)" in said
-    assert "0.60 +- 0.00 at 10 hidden layers (3 seeds; the earlier study: 0.60)" in said
+    assert "0.45 +- 0 at 3 hidden layers (3 seeds; the earlier study: 0.45)" in said
+    assert "0.60 +- 0 at 10 hidden layers (3 seeds; the earlier study: 0.60)" in said
 
 
 def test_slopes_are_held_against_the_earlier_study():

@@ -85,10 +85,10 @@ def test_each_question_is_answered_from_its_own_rows(results):
     assert "both directions 0.405 (" in said
     assert "as expected, above 0 at 95% confidence" in said
     said = found["Where do the layers of two living runs fit?"]
-    assert "differ in seed (2 ordered pairs), layer 0: CKA 0.80 +- 0.00" in said
-    assert "accuracy -0.350 +- 0.000 against the second's own (pixels -0.050, untrained -0.150); layer 3" in said
+    assert "differ in seed (2 ordered pairs), layer 0: CKA 0.80 +- 0" in said
+    assert "accuracy -0.350 +- 0 against the second's own (pixels -0.050, untrained -0.150); layer 3" in said
     said = found["Where does a run fail that has not learned?"]
-    assert said.count("accuracy 0.100 +- 0.000 (pixels 0.900, untrained 0.800)") == 2
+    assert said.count("accuracy 0.100 +- 0 (pixels 0.900, untrained 0.800)") == 2
     said = found["Behind how many layers is a map to a run's last one as good as the run?"]
     assert said.startswith("relu, 4 hidden layers: behind 3 of them (median of 2 runs, 3; the pixels count as 0)")
     said = found["How much more is in a layer of a run that has learned than in pixels and untrained layers?"]

@@ -172,8 +172,8 @@ def test_how_many_layers_suffice_counts_the_pixels_as_0_and_says_what_has_learne
     assert said.startswith(
         "relu, 4 hidden layers: behind 2.5 of them (median of 2 runs, 2 to 3; the pixels count as 0)"
     )
-    assert "The pixels lose 0.020 +- 0.000 of it and suffice in 0 of 2;" in said
-    assert "the first layer loses 0.010 +- 0.000 and the last 0.310 +- 0.000, and in 2 of 2 some layer suffices" in said
+    assert "The pixels lose 0.020 +- 0 of it and suffice in 0 of 2;" in said
+    assert "the first layer loses 0.010 +- 0 and the last 0.310 +- 0, and in 2 of 2 some layer suffices" in said
     (said,) = layer_findings.stops(by_layer(("a", [0.95] * 4), ("b", [0.95] * 4), pixels=0.945))
     assert "behind 0 of them (median of 2 runs, 0; the pixels count as 0)" in said
     assert "suffice in 2 of 2" in said
@@ -196,8 +196,8 @@ def test_layers_of_older_tables_have_no_controls_and_one_sentence_says_so():
 
 def test_what_a_layer_has_learned_is_what_stands_above_both_controls():
     (living,) = layer_findings.living(by_layer(*TWO))
-    assert "layer 0: CKA 0.80 +- 0.00 (pixels 0.40, untrained 0.30)" in living
-    assert "R^2 within classes 0.50 +- 0.00 (pixels -0.15, untrained -1.00)" in living  # at layer 3
+    assert "layer 0: CKA 0.80 +- 0 (pixels 0.40, untrained 0.30)" in living
+    assert "R^2 within classes 0.50 +- 0 (pixels -0.15, untrained -1.00)" in living  # at layer 3
     assert "against the second's own (pixels -0.020, untrained -0.310)." in living
     three = by_layer(*TWO, ("c", [0.93, 0.95, 0.95, 0.95]))
     uneven = three.assign(r2_within=three.r2_within + 1e-3 * (three.model1 == "a"))

@@ -149,7 +149,7 @@ def test_any_column_of_calls_is_counted():
     expected = expected.assign(likely=backward > 1).drop(columns=["backward", "regime"])
     rule, beside = findings.right_calls(expected, summary, "likely", "A rule that knows")
     assert rule.startswith("A rule that knows called 40 of 40 runs right (100.0%)")
-    assert "the rule is right for 100.0 +- 0.0 %" in beside
+    assert "the rule is right for 100.0 +- 0 %" in beside
     assert "gradient" not in beside
 
 
