@@ -206,6 +206,12 @@
   const value = (given) => (typeof given === "boolean" ? (given ? "yes" : "no") : plumbline.number(given));
   plumbline.shown = value;
 
+  /** A value of a run in words: an epoch that never came is "none", that of a run without a log is "unknown". */
+  plumbline.known = (row, column) => {
+    if (row[column] != null) return value(row[column]);
+    return column === "left_plateau" && row.crashed == null ? "unknown" : "none";
+  };
+
   /** Unknown values come first, so that a descending order begins with the largest. */
   function compare(a, b) {
     if (a == null || b == null) return (a == null ? 0 : 1) - (b == null ? 0 : 1);

@@ -132,6 +132,13 @@ def test_marks_say_what_diverged_and_crashed(app, by_file):
     expect(app.locator(".one-run .sentence")).to_contain_text("was not kept")
 
 
+@pytest.mark.parametrize(("run", "said"), [(7, "unknown"), (14, "none"), (15, "1")])
+def test_an_epoch_that_never_came_is_not_one_that_nobody_knows(app, by_file, run, said):
+    visit(app, by_file, study="grid", run=RUNS[run])
+    row = app.locator(".facts-table tr", has=app.get_by_text("left plateau", exact=True))
+    expect(row.locator("td")).to_have_text(said)
+
+
 @pytest.mark.parametrize(
     ("filters", "keep"),
     [

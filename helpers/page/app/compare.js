@@ -189,7 +189,7 @@
               line(plumbline.label(name), setting(name)),
             ),
             measured.map((name) =>
-              line(plumbline.label(name), ({ row }) => (row[name] == null ? "none" : plumbline.shown(row[name]))),
+              line(plumbline.label(name), ({ row }) => (plumbline.known(row, name))),
             ),
           ),
         ),

@@ -249,10 +249,10 @@
     const forecast = sweep.forecast;
     const lines = sweep.columns
       .filter((column) => !OF_CELL.includes(column) && !plumbline.SETTINGS.includes(column))
-      .map((column) => [plumbline.label(column), row[column] == null ? "none" : plumbline.shown(row[column])]);
+      .map((column) => [plumbline.label(column), plumbline.known(row, column)]);
     const probability = forecast?.probability?.[row.index];
     if (probability != null) {
-      lines.push(["forecast: it learns with probability", plumbline.number(probability)]);
+      lines.push(["forecast: probability of leaving the plateau", plumbline.number(probability)]);
       if (forecast.epoch?.[row.index] != null)
         lines.push(["forecast: leaves the plateau in epoch", plumbline.number(forecast.epoch[row.index])]);
       if (forecast.reason?.[row.index]) lines.push(["forecast: why", forecast.reason[row.index]]);
