@@ -118,7 +118,7 @@ ROUNDING = 1e-6  # by which a loss or an accuracy may lie outside
 
 
 def _impossible(table, names):
-    """What a run cannot have measured, in words; None for nothing. NaN is what nobody knows."""
+    """What a run cannot have measured, in words; None for nothing. NaN is what is not known."""
     signed = np.array([name.startswith(SIGNED) for name in names])
     low = ~signed & (table < -ROUNDING)
     high = np.zeros_like(low)
@@ -181,7 +181,7 @@ def left_plateau(history, mark):
 
 
 def has_left(summary):
-    """Whether each run of a summary has left the plateau: a nullable boolean Series, empty where nobody knows.
+    """Whether each run of a summary has left the plateau: a nullable boolean Series, empty where it is not known.
 
     A run that has learned has left it, also where its log was not kept; of one that has not, and has no log, it is not
     known.
@@ -519,7 +519,7 @@ def _read_summary(path, config):
     summary = summary.astype({"learned": bool, "diverged": bool})
     left = summary.left_plateau.notna()
     as_it_must_be = summary.crashed.eq(left & ~summary.learned) & (left | ~summary.learned)
-    possible = as_it_must_be.where(summary.crashed.notna(), ~left).astype(bool)  # where nobody knows both are empty
+    possible = as_it_must_be.where(summary.crashed.notna(), ~left).astype(bool)  # both are empty where it is not known
     if not possible.all():
         raise RecordsError(
             f"{path} says of {summary.run[~possible].iloc[0]} what cannot be: that has crashed which had left the "

@@ -69,7 +69,7 @@ class StudyFolder:
             if self.data.get(name, mark) != mark and self.settings.resume != "force":
                 raise ConfigError(
                     f"{self.path} holds a study of other data: the rows of {name} differ; put the data back, choose "
-                    'another save_dir, or go on all the same with CONFIG "resume": "force"'
+                    'another save_dir, or continue anyway with CONFIG "resume": "force"'
                 )
         self._read_records()
 

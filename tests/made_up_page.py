@@ -24,7 +24,7 @@ def sweep_data(key, activations, inits, depths, seeds=(0, 1), lrs=None, epochs=5
         for activation, init, depth, lr, seed in rows
     ]
     diverged = [i == 1 for i in range(len(rows))]
-    crashed = [None if i == 7 else i == 2 for i in range(len(rows))]  # of the eighth nobody knows when it left
+    crashed = [None if i == 7 else i == 2 for i in range(len(rows))]  # when the eighth left is not known
     summary = {
         "run": names,
         **{axis: [row[k] for row in rows] for k, axis in enumerate(("activation", "init", "layers"))},

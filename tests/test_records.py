@@ -248,7 +248,7 @@ IMPOSSIBLE = {
     "crashed and had never left": {"left_plateau": "", "crashed": "True", "learned": "False"},
     "learned and had never left": {"left_plateau": "", "crashed": "False", "learned": "True"},
     "left, not learned, not crashed": {"left_plateau": "2", "crashed": "False", "learned": "False"},
-    "left, and nobody knows": {"left_plateau": "2", "crashed": "", "learned": "False"},
+    "left, not known": {"left_plateau": "2", "crashed": "", "learned": "False"},
 }
 
 

@@ -4,7 +4,7 @@ import re
 
 from helpers.gallery.markdown import bullets, link, plain, table
 from helpers.gallery.papers import cited
-from helpers.gallery.questions import QUESTIONS
+from helpers.gallery.questions import QUESTIONS, minutes
 
 PAGES = {"README.md": ("answers", "speed"), "docs/found.md": ("sentences",)}  # from the repository's root: their parts
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(\n<!-- /\2 -->)", re.DOTALL)
@@ -18,13 +18,16 @@ def parts(studies, root, page):
     speed      how fast the stack is
     """
     known = {study.name: study for study in studies if study.name in QUESTIONS}
+    bench = known["bench"].folder if "bench" in known else None
     rows, sentences = [["notebook", "question", "answer", "minutes"]], []
     for name, asked in QUESTIONS.items():
         if name in known:
             study, notebook = known[name], root / asked.notebook
             answer = link(cited(plain(study.short)), study.page, page)
             if asked.notebook:
-                rows.append([link(f"`{notebook.name}`", notebook, page), plain(asked.title), answer, asked.minutes])
+                rows.append(
+                    [link(f"`{notebook.name}`", notebook, page), plain(asked.title), answer, minutes(study, bench)]
+                )
             sentences.append(f"**{link(plain(asked.title), study.page, page)}** {cited(plain(study.answer))}")
     speed = plain(known["bench"].answer) if "bench" in known else ""
     return {"answers": table(rows), "sentences": bullets(sentences), "speed": speed}

@@ -328,8 +328,9 @@ def _rows_of_manifest(manifest):
     values |= {key: f"{value:.6g}" for key, value in manifest.items() if isinstance(value, float)}
     if manifest.get("versions"):
         values["versions"] = plain(", ".join(f"{name} {number}" for name, number in manifest["versions"].items()))
-    if len(manifest.get("origins", [])) > 1:
-        values["trained in parts on"] = "; ".join(map(_origin, manifest["origins"]))
+    machines = dict.fromkeys(map(_origin, manifest.get("origins", [])))  # each once
+    if len(machines) > 1:
+        values["trained in parts on"] = "; ".join(machines)
     return [[key.replace("_", " "), value] for key, value in values.items()]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from helpers import words
+from helpers.gallery.markdown import plain
 from helpers.gallery.pictures import sentence_of
 from helpers.sweep.tables import trainable_depth
 
@@ -22,14 +23,12 @@ class Question:
     title     the question, as short as it goes
     answer    (study) -> (at most 15 words, for a table; a sentence or two with their numbers)
     notebook  where it is worked out, from the repository's root
-    minutes   on two cores, with the settings that the notebook comes with; and for the published results
     pictures  names without ending (or with it) of those that tell most, the most telling first
     """
 
     title: str
     answer: Callable
     notebook: str
-    minutes: str
     pictures: tuple = ()
 
 
@@ -123,18 +122,23 @@ def _sigmoid(study):
 def _splines(study):
     runs = _csv(study, "digits/outcomes.csv")
     learned = runs.learned == "True"
-    published, centred = (
+    published, centred, calibrated = (
         learned[runs.experiment.isin(names)]
-        for names in (("spline", "spline_control"), ("centred_sigmoid", "centred_slow"))
+        for names in (
+            ("spline", "spline_control"),
+            ("centred_sigmoid", "centred_slow"),
+            ("calibrated_sigmoid", "calibrated_sigmoid_slow"),
+        )
     )
     deep = trainable_depth(study.sweeps["fifty_layers"])
     inits = {name: (row == row.max()).sum() if row.max() else 0 for name, row in deep.iterrows()}
-    short = f"No ({words.share(published)} runs learned); a sigmoid of slope 1 does ({words.share(centred)})"
+    short = f"No ({words.share(published)} learned); a centred sigmoid of slope 1 does ({words.share(centred)})"
     return short, (
         f"No: the published spline learned in {words.share(published)} runs. An affine correction is enough: sigmoids "
-        f"with mean 0 and slope 1 learned in {words.share(centred)}. At {deep.to_numpy().max()} layers the calibrated "
-        f"sigmoid learned with every seed with {inits['calibrated_sigmoid']} of {deep.shape[1]} inits, the plain one "
-        f"with {inits['sigmoid']}."
+        f"centred at 0 with slope 1 learned in {words.share(centred)}, those calibrated to chi1 = 1 in "
+        f"{words.share(calibrated)}, at the lower of two learning rates. At {deep.to_numpy().max()} layers the "
+        f"calibrated sigmoid learned with every seed with {inits['calibrated_sigmoid']} of {deep.shape[1]} inits, the "
+        f"plain one with {inits['sigmoid']}."
     )
 
 
@@ -193,7 +197,7 @@ def _paths(study):
         f"Curves do: on the UCI tables the barrier along the curve is below that along the straight line for "
         f"{words.share(bent < straight)} curves (medians {bent.median():.2g} and {straight.median():.3g} nats a row). "
         f"Width adds little: in {of} comparisons a tunnel predicts better than the exact line in {above}, worse in "
-        f"{below}, and no difference shows in {of - above - below} (95 % confidence)."
+        f"{below}, and no difference shows in {of - above - below} (95% confidence)."
     )
 
 
@@ -204,10 +208,10 @@ def _stitching(study):
     (lost,) = re.search(rf"Classifiers.*?: {number} of accuracy lost", said).groups()
     within = re.findall(rf"within classes {number}, by noise that carries only the label {number}", said)
     more, points = 100 * (float(times) - 1), 100 * float(lost)
-    short = f"Nearly: an affine map costs {more:.0f} % more error, {points:.1f} points of accuracy"
+    short = f"Nearly: an affine map costs {more:.0f}% more error, {points:.1f} points of accuracy"
     shares = " and ".join(f"{share} against {noise}" for share, noise in within)
     return short, (
-        f"Two seeds have, nearly: behind an affine map an autoencoder has {more:.0f} % more error than by itself, and "
+        f"Two seeds have, nearly: behind an affine map an autoencoder has {more:.0f}% more error than by itself, and "
         f"a classifier loses {points:.1f} points of accuracy. Accuracy alone proves little; within classes the map "
         f"explains a share of B's features (R^2) that noise with the same labels does not: {shares}."
     )
@@ -230,6 +234,27 @@ def speed(folder):
         f"{short} (AMD EPYC), and {words.span(ratios['nvidia_h100'], '.0f')} times on an NVIDIA H100, where it trains "
         "one network at a time and the stack hundreds."
     )
+
+
+def minutes(study, bench):
+    """ "1; 103 for 620 networks": what a study takes with its notebook's settings, and for what is published.
+
+    On two cores (AMD EPYC), from the bench's folder; of a sweep that is not listed there, its own seconds.
+    """
+    table = pd.read_csv(bench / "amd_epyc" / "minutes.csv") if bench else pd.DataFrame(columns=["study"])
+    rows = table[table.study == study.name]
+    if len(rows):
+        as_it_comes = rows.settings == "as it comes"
+        return "; ".join(
+            [*(words.number(own, ".2g") for own in rows[as_it_comes].minutes)]
+            + [f"{row.minutes:.0f} {row.settings}" for row in rows[~as_it_comes].itertuples()]
+        )
+    manifests = [results.manifest for results in study.sweeps.values()]
+    seconds = [manifest.get("seconds") for manifest in manifests]
+    if not seconds or None in seconds:
+        return ""
+    device = manifests[0].get("device", "cpu")
+    return f"{sum(seconds) / 60:.0f}" + ("" if device == "cpu" else f" on {plain(device)}")
 
 
 def _csv(study, name):
@@ -271,62 +296,54 @@ SWEEP = (
 FIFTY = ("accuracy_map", "accuracy_against_depth")
 # in the order of the overview
 QUESTIONS = {
-    "digits": Question("How deep can a network train on handwritten digits?", _reach, "run.ipynb", "2.5", SWEEP),
-    "mnist": Question("How deep can a network train on MNIST?", _reach, "run.ipynb", "6 on an H100", SWEEP),
+    "digits": Question("How deep can a network train on handwritten digits?", _reach, "run.ipynb", SWEEP),
+    "mnist": Question("How deep can a network train on MNIST?", _reach, "run.ipynb", SWEEP),
     "critical": Question(
         "Can an init made from theory train 50 layers of gelu?",
         _critical,
         "run.ipynb",
-        "21",
         ("accuracy_map", "inits_gelu", "activations_critical", "layer_statistics_gelu", "gradient_norms_gelu"),
     ),
     "signal": Question(
         "Can one know before the first step whether a network will train?",
         _signal,
         "notebooks/signal.ipynb",
-        "1; 103 for 620 networks",
         ("plane", "depth_map", "profiles"),
     ),
     "he_factor": Question(
         "Which factor of He's initialisation trains a relu network fastest?",
         _he_factor,
         "notebooks/he_factor.ipynb",
-        "48",
         ("effect_of_the_factor",),
     ),
     "sigmoid": Question(
         "Can a deep sigmoid network learn, given 500 epochs and large learning rates?",
         _sigmoid,
         "sigmoid/sigmoid.ipynb",
-        "140",
         ("accuracy_map",),
     ),
     "splines": Question(
         "Does a spline mend a deep sigmoid network?",
         _splines,
         "notebooks/splines.ipynb",
-        "1; 64 for 52 networks",
         (*FIFTY, "gradients_at_birth", "takeoffs", "tail_maps", "learning_curves", "activations"),
     ),
     "landscapes": Question(
         "What does the loss look like around a network?",
         _landscapes,
         "notebooks/landscapes.ipynb",
-        "2; 30 to 60 a data set",
         ("progress.png", "activations", "zoom"),
     ),
     "paths": Question(
         "Do curves join trained networks, and does width around a curve help?",
         _paths,
         "notebooks/paths.ipynb",
-        "2",
         ("scores_lppd",),
     ),
     "stitching": Question(
         "Have two networks learned the same thing?",
         _stitching,
         "notebooks/stitching.ipynb",
-        "2; 44 for MNIST",
         (
             "controls",
             "mse_stitched_num_samples",
@@ -343,8 +360,7 @@ QUESTIONS = {
         "What does a sweep of ten million networks need?",
         _scale,
         "notebooks/scale.ipynb",
-        "1",
         ("against_networks",),
     ),
-    "bench": Question("How fast is the stack?", _bench, "", ""),
+    "bench": Question("How fast is the stack?", _bench, ""),
 }

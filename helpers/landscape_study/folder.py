@@ -64,7 +64,7 @@ class StudyFolder:
         if changed := origin.data_changed(there.get("data", {}), self._data_origin):
             raise ConfigError(
                 f"{self.path} holds a study of other data: {changed} differ; put the data back, choose another "
-                f"save_dir, or go on all the same with {FORCE}"
+                f"save_dir, or continue anyway with {FORCE}"
             )
         self._check_states()
 
@@ -81,7 +81,7 @@ class StudyFolder:
                 path = lanes.state_file(self.states, key)
                 raise ConfigError(
                     f"{path} was made by other code: {differs} differs; choose another save_dir, begin anew with "
-                    f'"resume": False, or go on all the same with {FORCE}'
+                    f'"resume": False, or continue anyway with {FORCE}'
                 )
 
     def _record(self):

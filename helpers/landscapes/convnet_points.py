@@ -50,7 +50,7 @@ def points(model, x, y, pair, batch_norm):
 
 
 def _is_as_built(model):
-    """Whether it has the parts of convnets.py alone, in their places: of others nobody knows what they read."""
+    """Whether it has the parts of convnets.py alone, in their places: what others read is not known."""
     here = (
         (getattr(owner, conv, None), getattr(owner, norm, None))
         for owner, conv, norm in _pairs(model)

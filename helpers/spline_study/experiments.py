@@ -245,14 +245,14 @@ class Study:
         if isinstance(data, dict) and (changed := origin.data_changed(data, here["data"])):
             raise ConfigError(
                 f"{experiment.folder} holds the log of other data: {changed} differ; put the data back, choose another "
-                f"save_dir, or go on all the same with {FORCE}"
+                f"save_dir, or continue anyway with {FORCE}"
             )
         path = lanes.state_file(self.states, experiment.folder.name)
         code = self._about_state(path, experiment, there).get("code")
         if experiment.config.resume and isinstance(code, dict) and (changed := sources.changed(code, of_code())):
             raise ConfigError(
                 f"{path} was trained by other code: {changed} differs; choose another save_dir, train anew with "
-                f'"resume": False, or go on all the same with {FORCE}'
+                f'"resume": False, or continue anyway with {FORCE}'
             )
 
     def _origin(self, experiment):

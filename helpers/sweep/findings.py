@@ -81,7 +81,9 @@ def _plateau(results):
     else:
         text += "; none of them crashed"
     if unknown:
-        text += f". Of {unknown} runs that had not learned at the last epoch nobody knows: their logs were not kept"
+        text += (
+            f"; for {unknown} runs that had not learned at the last epoch it is not known, as their logs were not kept"
+        )
     yield f"{text}."
 
 
@@ -263,7 +265,7 @@ def right_calls(expected, summary, call="trainable", rule=RULE):
         yield (
             f"{rule} called {_share_right(calls == learned)} by who had learned at the last epoch: "
             f"{(calls & ~learned).sum()} were expected to leave the plateau and had not learned, "
-            f"{(~calls & learned).sum()} had learned all the same. Of {unlogged} runs nobody knows whether they had "
+            f"{(~calls & learned).sum()} had learned anyway. For {unlogged} runs it is not known whether they had "
             "left the plateau before: their logs were not kept."
         )
     truth = "left" if "left" in table else "learned"

@@ -221,7 +221,7 @@ class SweepFolder:
                     raise ConfigError(
                         f"{self.path} was trained by other code: {changed} differs, and "
                         f"{len(self.config.runs()) - len(self.finished)} runs are left to train; choose another "
-                        f'save_dir, train all anew with "resume": False, or go on all the same with {FORCE}'
+                        f'save_dir, train all anew with "resume": False, or continue anyway with {FORCE}'
                     )
 
     # ---- what is there

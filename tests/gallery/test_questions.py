@@ -4,6 +4,7 @@ import csv
 import math
 import re
 from statistics import fmean, median, stdev
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -109,7 +110,10 @@ def test_splines_that_learned_are_counted(answers):
         learned.setdefault(row["experiment"], []).append(row["learned"] == "True")
     spline = share([*learned["spline"], *learned["spline_control"]])
     centred = share([*learned["centred_sigmoid"], *learned["centred_slow"]])
-    assert answers["splines"][0] == f"No ({spline} runs learned); a sigmoid of slope 1 does ({centred})"
+    assert answers["splines"][0] == f"No ({spline} learned); a centred sigmoid of slope 1 does ({centred})"
+    calibrated = share([*learned["calibrated_sigmoid"], *learned["calibrated_sigmoid_slow"]])
+    assert f"calibrated to chi1 = 1 in {calibrated}, at the lower of two learning rates" in answers["splines"][1]
+    assert not any(learned["calibrated_sigmoid"])
 
 
 def test_tunnels_that_beat_the_line_are_counted_by_a_paired_test(answers):
@@ -137,7 +141,7 @@ def test_what_a_map_costs_is_what_pairs_of_seeds_say(answers):
     for name, value in {**chosen, "lambda": "gcv"}.items():
         pairs = pairs[pairs[name] == value]
     times = (pairs.mse_stitched / pairs.mse_2).mean()
-    (more,) = re.findall(r"costs (\d+) % more error", answers["stitching"][0])
+    (more,) = re.findall(r"costs (\d+)% more error", answers["stitching"][0])
     assert abs(times - 1 - int(more) / 100) < 0.02
 
 
@@ -188,3 +192,18 @@ def test_an_answer_whose_files_are_damaged_is_left_out(tmp_path):
     (study,) = read_studies(tmp_path / "results")
     assert (study.short, study.answer) == ("", "")
     assert "its answer is left out" in study.damaged[0]
+
+
+def test_minutes_come_from_the_bench_or_from_the_sweep_itself(tmp_path):
+    folder = tmp_path / "amd_epyc"
+    folder.mkdir()
+    (folder / "minutes.csv").write_text("study,settings,minutes\na,as it comes,1.04\na,for 9,103\nb,as it comes,140\n")
+    sweep = SimpleNamespace(manifest={"seconds": 90.0, "device": "some card"})
+
+    def said(name, *sweeps):
+        return questions.minutes(SimpleNamespace(name=name, sweeps=dict(enumerate(sweeps))), tmp_path)
+
+    assert said("a") == "1; 103 for 9"
+    assert said("b", sweep) == "140"
+    assert said("c", sweep, sweep) == "3 on some card"
+    assert said("c") == ""

@@ -68,7 +68,9 @@ def test_what_nobody_knows_is_counted(tmp_path):
     )
     (text,) = findings._plateau(dataclasses.replace(results, summary=summary))
     assert text.startswith("1 left the plateau")
-    assert text.endswith("Of 3 runs that had not learned at the last epoch nobody knows: their logs were not kept.")
+    assert text.endswith(
+        "for 3 runs that had not learned at the last epoch it is not known, as their logs were not kept."
+    )
 
 
 def test_the_last_epoch_is_one_of_the_last(tmp_path):

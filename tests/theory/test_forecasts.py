@@ -169,8 +169,8 @@ def test_without_logs_calls_are_counted_by_who_learned_alone():
     left = pd.array([True if yes else pd.NA for yes in learned], "boolean")
     rule, *_ = findings.right_calls(*made_up(np.ones(20), learned, np.ones(20, bool), left))
     assert "called 10 of 20 runs right (50.0%) by who had learned at the last epoch" in rule
-    assert "10 were expected to leave the plateau and had not learned, 0 had learned all the same" in rule
-    assert "Of 10 runs nobody knows whether they had left the plateau before" in rule
+    assert "10 were expected to leave the plateau and had not learned, 0 had learned anyway" in rule
+    assert "For 10 runs it is not known whether they had left the plateau before" in rule
     assert "left it" not in rule
 
 

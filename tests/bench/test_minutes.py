@@ -1,0 +1,46 @@
+"""How long notebooks take: measured as batches into empty folders, a row a study."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_notebooks import write_notebook
+
+from helpers.bench import minutes
+
+
+def notebook(folder, code):
+    config = 'CONFIG = {"layers_list": [1], "save_dir": "results/local/usual"}'
+    return Path(write_notebook(folder / "small.ipynb", config, code))
+
+
+def test_a_notebook_is_run_whole_into_a_folder_of_its_own(tmp_path):
+    seen = tmp_path / "seen.txt"
+    code = f"import pathlib, time\ntime.sleep(1.5)\npathlib.Path({str(seen)!r}).write_text(CONFIG['save_dir'])"
+    took = minutes.measure(notebook(tmp_path, code))
+    assert 1.5 / 60 < took < 5
+    assert seen.read_text().startswith("/")  # not the folder that it comes with, where finished runs would be kept
+    assert "results/local/usual" not in seen.read_text()
+
+
+def test_the_time_of_a_notebook_that_fails_is_none(tmp_path):
+    with pytest.raises(RuntimeError, match=r"small\.ipynb ended with exit code 1"):
+        minutes.measure(notebook(tmp_path, "1 / 0"))
+
+
+def test_only_the_row_that_was_measured_is_replaced():
+    table = pd.DataFrame(
+        {"study": ["a", "a", "b"], "settings": ["as it comes", "for 9", "as it comes"], "minutes": 1.0}
+    )
+    rows = minutes.with_row(table, "a", "as it comes", 3.0)
+    assert sorted(rows.itertuples(index=False, name=None)) == [
+        ("a", "as it comes", 3.0),
+        ("a", "for 9", 1.0),
+        ("b", "as it comes", 1.0),
+    ]
+
+
+def test_an_unknown_study_is_refused_in_one_sentence(capsys):
+    with pytest.raises(SystemExit):
+        minutes.main(["nonsense"])
+    assert "study is 'nonsense'; allowed is one of digits, signal" in capsys.readouterr().err
