@@ -1,8 +1,7 @@
 """The pictures of a whole sweep: one function, one `Picture` with its sentence, from one set of numbers.
 
 A run that never learned is drawn as such and never as a fast one; a cell of several seeds shows their mean and spread.
-Every sentence counts the runs behind its picture. Single runs are drawn in `run_figures`, which the results browser and
-the live panel share and which have no sentence; in one file the two would be over 500 lines.
+Every sentence counts the runs behind its picture.
 """
 
 import matplotlib.pyplot as plt
