@@ -26,8 +26,8 @@ def main(arguments=None):
         say(f"there is no folder {options.root}; allowed is one with results in it", error=True)
         return 2
     studies = find_studies(options.root)
-    damaged = [sentence for study in studies for sentence in study.damaged]
     written = stale(options.root, studies)
+    damaged = [sentence for study in studies for sentence in study.damaged]
     if options.check:
         found = [f"{path} is stale; make gallery writes it anew" for path in written]
         found += [f"{path} carries no sentence; its notebook must draw it again" for path in silent(studies)]

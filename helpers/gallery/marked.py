@@ -2,16 +2,32 @@
 
 import re
 
+from helpers.gallery import found, found_sweeps
 from helpers.gallery.markdown import bullets, link, plain, table
 from helpers.gallery.papers import cited
 from helpers.gallery.questions import QUESTIONS, minutes
 
-PAGES = {"README.md": ("answers", "speed"), "docs/found.md": ("sentences",)}  # from the repository's root: their parts
-MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(\n<!-- /\2 -->)", re.DOTALL)
+# of docs/found.md, {part: the study that it is of, what writes it}
+FOUND = {
+    "digits": ("digits", found_sweeps.digits),
+    "mnist": ("mnist", found_sweeps.mnist),
+    "calls": ("signal", found_sweeps.calls),
+    "wrong": ("signal", found_sweeps.wrong),
+    "elsewhere": ("signal", found_sweeps.elsewhere),
+    "trial": ("signal", found_sweeps.trial),
+    "critical": ("critical", found_sweeps.critical),
+    "landscapes": ("landscapes", found.landscapes),
+    "curves": ("paths", found.curves),
+    "stitching": ("stitching", found.stitching),
+    "splines": ("splines", found.splines),
+}
+# from the repository's root: their parts
+PAGES = {"README.md": ("answers", "speed"), "docs/found.md": ("sentences", *FOUND)}
+MARKED = re.compile(r"(<!-- (\w+) -->\n)(.*?)(\n<!-- /\2 -->)", re.DOTALL)
 
 
 def parts(studies, root, page):
-    """{name: text} of what may stand between the markers of a page.
+    """{name: text} of what may stand between the markers of any page.
 
     answers    a table: question, short answer, minutes
     sentences  question and answer of each study
@@ -33,21 +49,41 @@ def parts(studies, root, page):
     return {"answers": table(rows), "sentences": bullets(sentences), "speed": speed}
 
 
+def _found(studies, name):
+    """The text of one of FOUND; None where its study is not there, or its files do not give it: `damaged` then says so.
+
+    The page keeps what it has in that case.
+    """
+    whose, write = FOUND[name]
+    study = next((study for study in studies if study.name == whose), None)
+    try:
+        return study and write(study)
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, EOFError) as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        study.damaged.append(
+            f"{study.folder}: docs/found.md keeps its part {name}, which its files do not give ({text})"
+        )
+        return None
+
+
 def written(studies, root):
     """{path: text} of the pages with markers below a repository's root, as they should be now.
 
     Without those that are not there or have no marker. Raises ValueError where one has some of its parts only.
     """
-    found = {}
+    new_texts = {}
     for name, wanted in PAGES.items():
         page = root / name
         text = page.read_text(encoding="utf-8") if page.exists() else ""
-        names, new = [name for _, name, _ in MARKED.findall(text)], parts(studies, root, page)
+        old = {part: content for _, part, content, _ in MARKED.findall(text)}
+        names = [part for _, part, _, _ in MARKED.findall(text)]
         if names and sorted(names) != sorted(wanted):
             raise ValueError(
                 f"{page} has parts between markers named {', '.join(names)}; allowed is each of "
                 f"{', '.join(wanted)} once"
             )
         if names:
-            found[page] = MARKED.sub(lambda match, new=new: f"{match[1]}{new[match[2]]}{match[3]}", text)
-    return found
+            new = parts(studies, root, page)
+            new |= {part: _found(studies, part) or old[part] for part in wanted if part in FOUND}
+            new_texts[page] = MARKED.sub(lambda match, new=new: f"{match[1]}{new[match[2]]}{match[4]}", text)
+    return new_texts
