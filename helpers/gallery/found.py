@@ -35,7 +35,8 @@ WITHOUT_SHORTCUTS, WITH_SHORTCUTS = "vgg11", "resnet14"
 
 
 def landscapes(study):
-    measures = {name: pd.read_csv(study.folder / name / "measures.csv") for name in LANDSCAPES}
+    tables = {name: study.folder / name / "measures.csv" for name in LANDSCAPES}
+    measures = {name: pd.read_csv(path, dtype={"layers": object}) for name, path in tables.items()}  # some have none
     return bullets(
         [
             _training(measures),
@@ -83,17 +84,18 @@ def _smooth(measures):
     from helpers.landscape_study.answers import main_network
 
     rough = {
-        name: [_seeds(of, "roughness", activation=activation) for activation in ("tanh", "sigmoid", "relu")]
+        name: [_seeds(of, "roughness", activation=activation) for activation in ("tanh", "relu")]
         for name, of in measures.items()
     }
     parts = [
-        f"{LANDSCAPES[name]} ({main_network(measures[name])}) {', '.join(words.mean_of(of, '.2f') for of in those)}"
+        f"{' against '.join(words.mean_of(of, '.2f') for of in those)} on {LANDSCAPES[name]} "
+        f"({main_network(measures[name])})"
         for name, those in rough.items()
     ]
-    rougher = [tanh.mean() > relu.mean() for tanh, _, relu in rough.values()]
+    rougher = [tanh.mean() > relu.mean() for tanh, relu in rough.values()]
     return (
         "**Smooth activations** were expected to make smooth surfaces, but tanh's is rougher than relu's on "
-        f"{words.share(rougher)} data sets. Roughness of tanh, sigmoid and relu: {'; '.join(parts)}."
+        f"{words.share(rougher)} data sets: {'; '.join(parts)}."
     )
 
 
@@ -535,9 +537,8 @@ def _on_mnist(mnist):
     return (
         f"**On MNIST** ({mnist.seed.nunique()} seeds, {mnist.epochs.max()} epochs) the same: corrected sigmoids reach "
         f"{words.span(means[CORRECTED], '.3f')}, relu {words.mean_of(mnist.acc_val['relu'])}, the sigmoid "
-        f"{words.span(means[SIGMOIDS], '.2f')}. The spline blows up in {spline[0]} runs and leaves the plateau in "
-        f"{spline[1]}; with clipped gradients {clipped[0]} and {clipped[1]}, with smooth tails {smooth[0]} and "
-        f"{smooth[1]}."
+        f"{words.span(means[SIGMOIDS], '.2f')}. The spline blows up in {spline[0]} runs, with clipped gradients in "
+        f"{clipped[0]}, with smooth tails in {smooth[0]}; {spline[1]}, {clipped[1]} and {smooth[1]} leave the plateau."
     )
 
 

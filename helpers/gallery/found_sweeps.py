@@ -28,9 +28,9 @@ def _bullets(sentences):
 
 
 def _sentences(results):
-    """What the sweep found, but for the depths that each activation reaches: the first answers of the page have it."""
-    activations = tuple(f"{name}: " for name in results.config["activations"])
-    return [plain(said) for said in findings.sentences(results) if not said.startswith(activations)]
+    """What the sweep found, without how deep each activation trains (the page says it first) and how fast."""
+    left_out = ("Fastest", *(f"{name}: " for name in results.config["activations"]))
+    return [plain(said) for said in findings.sentences(results) if not said.startswith(left_out)]
 
 
 def digits(study):
