@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers import files, packed, progress
+from helpers import files, packed, progress, words
 from helpers.batch import jobs
 from helpers.batch.jobs import NotebookError, made_from
 from helpers.batch.parameters import BatchError, opened
@@ -37,6 +37,7 @@ EVERY, EVERY_IN_PLACE = 20.0, 1.0
 # Seconds after which such a signal that has ended nothing is repeated: a kernel needs one or two to go, and a notebook
 # that saves what it trains some more.
 REPEAT_AFTER, REPEAT_AFTER_NOTEBOOK = 10.0, 60.0
+SHOWN = ("ran", "unchanged", "stopped", "failed")  # what may have left something to look at
 # the worst first; 128 + the signal goes before them
 EXIT_CODES = {"failed": 1, "refused": 2}
 
@@ -270,6 +271,23 @@ def what_becomes_of_finished_runs(job, force):
     return f"trains anew; {job.folder} is now {aside}, delete it when nobody needs it" if aside else "trains anew"
 
 
+def where_to_look(jobs_done):
+    """Lines that say where the page of results shows what jobs have left, each place once."""
+    from helpers.page import own  # only at the end: a batch that is refused does not wait for it
+
+    folders = list(dict.fromkeys(job.folder.resolve() for job in jobs_done))
+    watched = progress.Watched()
+    watched.safely(own.refresh_if_there)
+    places = [place for place in (watched.safely(own.address_of, folder) for folder in folders) if place]
+    published = [folder for folder in folders if packed.is_published(folder)]
+    if places:
+        yield "\nopen in a browser, or: make browse"
+        yield from (f"  {place}" for place in places)
+    if published:
+        names = words.listed([os.path.relpath(folder) for folder in published])
+        yield f"\nmake gallery brings into results/index.html what is new in {names}"
+
+
 class Signals:
     """What a batch does on Ctrl-C, SIGTERM and SIGHUP: the first interrupts the notebook, the next ends its kernel.
 
@@ -379,9 +397,12 @@ def main(arguments=None):
             return 2
         except KeyboardInterrupt:
             say("stopped; the same command goes on where it was", error=True)
+        shown = [job for job, row in zip(found, rows, strict=False) if row.outcome in SHOWN]
         rows += refused
         if rows:
             say("\n" + "\n".join(table(rows)))
+        for line in where_to_look(shown):
+            say(line)
     outcomes = {row.outcome for row in rows}
     if signals.caught or "stopped" in outcomes:
         return 128 + (signals.caught or signal.SIGINT)

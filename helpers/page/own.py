@@ -1,12 +1,16 @@
 """One's own sweeps, below results/local/, in the page: their data lie in results/local/page/, and are never published.
 
-results/index.html loads results/local/page/studies.js where it is there. A sweep that has finished adds its data.
+results/index.html loads results/local/page/studies.js where it is there. A sweep that has finished adds its data. The
+index names what else lies in its folder as well: pictures, CSVs, the executed notebook.
 """
 
+import zlib
 from pathlib import Path
 from urllib.parse import quote
 
 from helpers import ROOT, files, packed, records
+from helpers.gallery.pictures import sentence_of
+from helpers.notebooks import PICTURES
 from helpers.page import data_files
 from helpers.page.moments import Moments
 from helpers.page.site import WRONG, Files, app_files, left_out, sweep_file
@@ -14,11 +18,18 @@ from helpers.page.studies import key_of
 from helpers.page.sweeps import relative
 
 RESULTS = ROOT / "results"
+NUMBERS = (".csv", ".csv.bz2", ".csv.gz", ".csv.xz")
 
 
 def is_own(root):
     """Whether a folder is that of one's own sweeps."""
     return Path(root).resolve() == (RESULTS / packed.OWN).resolve()
+
+
+def is_own_sweep(folder, base=None):
+    """Whether a folder lies in that of one's own sweeps."""
+    home, folder = (Path(RESULTS if base is None else base) / packed.OWN).resolve(), Path(folder).resolve()
+    return folder != home and folder.is_relative_to(home)
 
 
 class OwnSite(Files):
@@ -40,7 +51,7 @@ class OwnSite(Files):
             self.texts[file] = text
             entries.append(entry)
         self.texts[moments.path] = moments.text()
-        self.texts[self.root / "page" / "studies.js"] = _index(entries)
+        self.texts[self.root / "page" / "studies.js"] = _index(entries, self.base)
 
 
 def add(results, data=None, base=None):
@@ -50,23 +61,61 @@ def add(results, data=None, base=None):
     base  the folder of all results; ours where left out
     """
     base = Path(RESULTS if base is None else base)
-    home, folder = (base / packed.OWN).resolve(), results.folder.resolve()
-    if folder == home or not folder.is_relative_to(home):
+    home = (base / packed.OWN).resolve()
+    if not is_own_sweep(results.folder, base):
         return None
     moments = Moments(home, beside=base)
     file, text, entry = _file_of(results, base, moments, data)
     if text is not None:
         files.write_whole(file, text)
     files.write_whole(moments.path, moments.text())
-    index, written = home / "page" / "studies.js", None
-    while written != (written := _index_of_all(base)):  # once more where another sweep has added itself meanwhile
-        files.write_whole(index, written)
+    refresh(base)
     for path, content in app_files().items():
         if not (base / path).exists():
             files.write_whole(base / path, content)
     page = (base / "index.html").resolve()
     page = page.relative_to(ROOT).as_posix() if page.is_relative_to(ROOT) else page
-    return f"{page}#study={quote(entry['key'], safe='')}"
+    return f"{page}{_fragment(entry['key'])}"
+
+
+def refresh(base=None):
+    """Write the index anew, which names the pictures, CSVs and notebooks that lie in the folders by now."""
+    base = Path(RESULTS if base is None else base)
+    index, written = base / packed.OWN / "page" / "studies.js", None
+    while written != (written := _index_of_all(base)):  # once more where another sweep has added itself meanwhile
+        files.write_whole(index, written)
+
+
+def refresh_if_there():
+    """`refresh`, where a sweep has added itself."""
+    if (RESULTS / packed.OWN / "page" / "data").is_dir():
+        refresh()
+
+
+def address_of(folder, base=None):
+    """Where the page shows a folder of one's own, as a browser and a terminal take it (file://...); None: nowhere."""
+    base = Path(RESULTS if base is None else base).resolve()
+    if not is_own_sweep(folder, base):
+        return None
+    key = key_of(packed.OWN, relative(Path(folder), base / packed.OWN))
+    if key not in {entry["key"] for entry in _entries(base)}:
+        return None
+    return f"{(base / 'index.html').as_uri()}{_fragment(key)}"
+
+
+def files_of(folder):
+    """{what: paths} of the files that a study has left in a folder, as a reader wants them.
+
+    Pictures come in the order in which they were drawn, which is that of the notebook. Those that a notebook keeps
+    beside its sweep, in <folder>_figures/, are there, too.
+    """
+    homes = [folder, folder.with_name(f"{folder.name}_figures")]
+    found = [path for home in homes for kind in PICTURES for path in home.glob(f"figures/*.{kind}")]
+    return {
+        "notebooks": [path for path in sorted(folder.glob("*.ipynb")) if ".failed" not in path.suffixes],
+        "csvs": [path for home in homes for path in sorted(home.glob("*.csv*")) if path.name.endswith(NUMBERS)],
+        "pictures": sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name)),
+    }
 
 
 def _file_of(results, base, moments, data=None, anew=False):
@@ -77,16 +126,46 @@ def _file_of(results, base, moments, data=None, anew=False):
     return base / file, *sweep_file(results, key, packed.OWN, name, base, file, moments, data, anew)
 
 
-def _index_of_all(base):
-    """The index of all own sweeps that have a data file, and are still there."""
+def _fragment(key):
+    return f"#study={quote(key, safe='')}"
+
+
+def _entries(base):
+    """What the index says of all own sweeps that have a data file, and are still there."""
     heads = map(data_files.read_head, sorted((base / packed.OWN / "page" / "data").glob("*.js")))
-    return _index([entry for entry in heads if entry and (base / packed.OWN / entry["name"]).is_dir()])
+    return [entry for entry in heads if entry and (base / packed.OWN / entry["name"]).is_dir()]
 
 
-def _index(entries):
+def _index_of_all(base):
+    return _index(_entries(base), base)
+
+
+def _index(entries, base):
     """The text of the index: a study a sweep."""
-    studies = [
-        {"key": entry["key"], "title": entry["name"], "question": "", "answer": "", "sweeps": [entry]}
-        for entry in sorted(entries, key=lambda entry: entry["key"])
-    ]
+    studies = [_study(entry, base) for entry in sorted(entries, key=lambda entry: entry["key"])]
     return data_files.index_text(studies, own=True)
+
+
+def _study(entry, base):
+    found = files_of(base / packed.OWN / entry["name"])
+    return {
+        "key": entry["key"],
+        "title": entry["name"],
+        "question": "",
+        "answer": "",
+        "sweeps": [entry],
+        **{what: [relative(path, base) for path in found[what]] for what in ("notebooks", "csvs")},
+        "pictures": [
+            {"file": relative(path, base), "sentence": said}
+            for path in found["pictures"]
+            if (said := _said(path)) is not None
+        ],
+    }
+
+
+def _said(path):
+    """The sentence in a picture; None for one that cannot be read, as while it is written."""
+    try:
+        return sentence_of(path)
+    except (ValueError, OSError, EOFError, zlib.error):
+        return None

@@ -38,6 +38,21 @@ class Handler(SimpleHTTPRequestHandler):
             return None
         return super().send_head()
 
+    def translate_path(self, path):
+        """The file of an address; of a study with a folder of its own beside the served one, that in this folder.
+
+        The page says ../sigmoid/figures/leaving.png, of which a browser leaves /sigmoid/figures/leaving.png.
+        """
+        found = Path(super().translate_path(path))
+        folder = Path(self.directory)
+        if found.exists() or not found.is_relative_to(folder):
+            return str(found)
+        study, *rest = found.relative_to(folder).parts or ("",)
+        is_study = (folder / study / "manifest.json").is_file() and (folder.parent / study / "figures").is_dir()
+        if is_study and rest and rest[0] in ("figures", "summary.csv"):
+            return str(folder.parent.joinpath(study, *rest))
+        return str(found)
+
     def guess_type(self, path):
         kind = super().guess_type(path)
         return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind

@@ -1,5 +1,6 @@
 """The index of the page: of each study its question, answer, pictures, sweeps and other data, as plain dicts."""
 
+import os
 import re
 from pathlib import Path
 
@@ -25,12 +26,11 @@ def _study(study, root, sweeps, parts):
         "answer": unmarked(study.answer),
         "page": relative(study.page, root) if study.page.exists() else None,
         "notebooks": [relative(path, root) for path in study.notebooks],
-        "csvs": [relative(path, root) for path in study.csvs if _is_below(path, root)],
+        "csvs": [_place(path, root) for path in study.csvs],
         "pictures": [
-            {"file": relative(path, root), "section": section, "sentence": sentence_of(path)}
+            {"file": _place(path, root), "section": section, "sentence": sentence_of(path)}
             for section, paths in study.sections.items()
             for path in paths
-            if _is_below(path, root)
         ],
         "sweeps": sweeps,
         "parts": parts,
@@ -50,5 +50,6 @@ def unmarked(markdown):
     return re.sub(r"\\([\\`*_{}\[\]()<>#+.!|$~-])", r"\1", text)
 
 
-def _is_below(path, root):
-    return path.resolve().is_relative_to(root.resolve())
+def _place(path, root):
+    """A path from a folder, with forward slashes; of a study that has a folder beside it, ../<study>/..."""
+    return Path(os.path.relpath(path.resolve(), root.resolve())).as_posix()

@@ -17,6 +17,7 @@ from html import escape
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
 from IPython.display import display
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -25,12 +26,14 @@ from matplotlib.ticker import MaxNLocator
 from helpers import records
 from helpers.axes import AXES, EPOCH_COLUMNS, SETTINGS
 from helpers.figures import COLOURS, STYLE
-from helpers.progress import Watched, duration, person_watches, say
+from helpers.progress import Lines, Watched, duration, person_watches, say
 from helpers.sweep import run_figures
+from helpers.sweep.news import news_of
 from helpers.widgets.accuracy_map import AccuracyGrid
 
 # Shares of the time that the panel may take at most, of a thread: a drawing that took t waits t / share for the next.
 MAP_SHARE, CURVES_SHARE = 0.004, 0.004
+PAGE_SHARE, PAGE_EVERY = 0.01, 60.0  # of the page's data, and seconds between two writings at least
 LOOK = 1.0  # seconds between two looks at what is due, beside that after each epoch
 BEFORE_TRAINING = "0.55"  # the grey of gradients before training, beside those of now
 TEST_ACC = EPOCH_COLUMNS.index("test_acc")
@@ -48,31 +51,101 @@ async def train(sweep):
     """Train what is left of a sweep and return its results, with a live panel where somebody watches.
 
     Raises SweepStopped after Stop: what is finished is kept, and running the cell again goes on. A sweep below
-    results/local/ is then in the page of results, too.
+    results/local/ is in the page of results, too: while it trains what is finished so far, at most once a minute, and
+    what it has when it ends or is stopped.
     """
-    results = await _train(sweep)
-    await asyncio.to_thread(Watched().safely, _into_the_page, sweep, results)  # clicks are answered meanwhile
+    page = _Page(sweep)
+    try:
+        results = await _train(sweep, page)
+    except (SweepStopped, KeyboardInterrupt, asyncio.CancelledError):
+        page.safely(page.add)
+        raise
+    await asyncio.to_thread(page.safely, page.close, results)  # clicks are answered meanwhile
     return results
 
 
-def _into_the_page(sweep, results):
-    """Add an own sweep to the page, and say where it is."""
-    from helpers.page import own  # only now: until a sweep has finished nobody waits for it
+class _Page:
+    """The page of results as a sweep adds itself to it. `show` is its progress function."""
 
-    link = own.add(results, sweep.data)
-    if link:
-        say(f"the page of results shows this sweep: {link} (double click, or make browse)")
+    def __init__(self, sweep):
+        self.sweep, self.safely = sweep, Watched().safely
+        self.budget, self.begun = Budget(PAGE_SHARE), time.monotonic()
+
+    def show(self, progress):
+        """Write what is finished so far where that is due."""
+        is_news = progress.event.results is not None and progress.done < progress.total
+        if is_news and self.budget.due and time.monotonic() - self.begun >= PAGE_EVERY:
+            with self.budget.spent():
+                self.add()
+            self.begun = time.monotonic()
+
+    def add(self, results=None):
+        """Add what is finished. Returns the link, None where the sweep is no own one or nothing is finished."""
+        from helpers.page import own  # only now: until something has finished nobody waits for it
+
+        if results is None and (not own.is_own_sweep(self.sweep.folder) or not self.sweep.finished):
+            return None
+        return own.add(records.load_sweep(self.sweep.folder) if results is None else results, self.sweep.data)
+
+    def close(self, results):
+        """Add the sweep, say where it is, and go on to list what later cells draw."""
+        link = self.add(results)
+        if link:
+            say(f"the page of results shows this sweep: {link} (double click, or make browse)")
+            _list_what_later_cells_draw(results.folder)
 
 
-async def _train(sweep):
+def _list_what_later_cells_draw(folder):
+    """After every cell that has changed the pictures and CSVs of a folder, have the page's index name them."""
+    from helpers.page import own
+
+    shell, known = get_ipython(), None
+    if shell is None:
+        return
+
+    def look(*_):
+        nonlocal known
+        there = {path: path.stat().st_mtime_ns for paths in own.files_of(folder).values() for path in paths}
+        if there != known:
+            own.refresh()
+            known = there
+
+    before = _followed.pop(folder, None)
+    if before is not None:
+        shell.events.unregister("post_run_cell", before)
+    watched = Watched()
+    _followed[folder] = follow = lambda *_: watched.safely(look)
+    shell.events.register("post_run_cell", follow)
+
+
+_followed = {}  # folder: what IPython calls after every cell
+
+
+async def _train(sweep, page):
+    watchers = [page.show]
     if not person_watches():
-        return sweep.run()
+        return sweep.run(Both(Lines(news_of), *watchers))
     watched = Watched()
     panel = watched.safely(SweepPanel, sweep)
     if panel is None:  # the widgets could not be made
-        return sweep.run()
+        return sweep.run(Both(Lines(news_of), *watchers))
     watched.safely(display, panel.widget)
-    return await panel.train()
+    return await panel.train(*watchers)
+
+
+class Both:
+    """Several progress functions as one."""
+
+    def __init__(self, *watchers):
+        self.watchers = [Watched(watch) for watch in watchers]
+
+    def __call__(self, progress):
+        for watch in self.watchers:
+            watch(progress)
+
+    def close(self):
+        for watch in self.watchers:
+            watch.close()
 
 
 class SweepPanel:
@@ -146,10 +219,14 @@ class SweepPanel:
 
     # ---- training
 
-    async def train(self):
-        """Run the sweep in a thread and await it; clicks are answered meanwhile. Interrupting the kernel stops it."""
+    async def train(self, *watchers):
+        """Run the sweep in a thread and await it; clicks are answered meanwhile. Interrupting the kernel stops it.
+
+        watchers  further progress functions
+        """
         self.started = time.monotonic()
-        thread = asyncio.get_running_loop().run_in_executor(None, self.sweep.run, self.show)
+        watch = Both(self.show, *watchers) if watchers else self.show
+        thread = asyncio.get_running_loop().run_in_executor(None, self.sweep.run, watch)
         try:
             while not thread.done():
                 await asyncio.wait([thread], timeout=LOOK)

@@ -11,12 +11,15 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from made_up_results import write_sweep
+from page_reader import index_of
 from small_notebooks import write_notebook, write_yaml
 
 from helpers import ROOT, packed
 from helpers.batch import jobs, run
 from helpers.batch.parameters import notebook_parameters
 from helpers.batch.run import Line, Watch, main, read_jobs
+from helpers.page import own
 
 pytest_plugins = ["warm_processes"]
 pytestmark = pytest.mark.usefixtures("warm_kernels")
@@ -104,6 +107,27 @@ def test_neither_the_notebook_nor_a_foreign_file_is_written_over(folder, capsys)
 
 
 # ---- a batch
+
+
+def test_the_last_lines_say_where_the_page_shows_what_was_made(folder, monkeypatch, capsys):
+    results = folder / "results"
+    monkeypatch.setattr(own, "RESULTS", results)
+    monkeypatch.setattr(packed, "PUBLISHED", results)
+    given = {"dataset": "arrays:own.npz", "activations": ["relu"], "init_types": ["zero"], "layers_list": [2]}
+    jobs_there = []
+    for i, place in enumerate(("local/mine", "local/mine", "public")):
+        notebook = write_notebook(folder / f"n{i}.ipynb", f"save_dir = 'results/{place}'", "1")
+        jobs_there += [notebook]
+    own.add(write_sweep(results / "local" / "mine", given), base=results)
+    assert main(jobs_there) == 0
+    *_, said, published = capsys.readouterr().out.split("\n\n")
+    head, place = said.splitlines()  # once, though two notebooks share it
+    assert head.endswith("make browse")
+    assert place.strip() == f"{(results / 'index.html').as_uri()}#study=local.mine"
+    assert published.startswith("make gallery")
+    assert published.strip().endswith("results/public")
+    studies, _ = index_of(results / "local" / "page" / "studies.js")
+    assert studies[0]["notebooks"] == [f"local/mine/n{i}.ipynb" for i in (0, 1)]
 
 
 def test_a_batch_from_beginning_to_end(folder, monkeypatch, capsys):

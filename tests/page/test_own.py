@@ -1,15 +1,20 @@
 """One's own sweeps in the page, as a sweep that has finished adds them."""
 
 import asyncio
+import os
 import shutil
 from types import SimpleNamespace
 
 import pytest
 from made_up_results import write_sweep
 from page_reader import data_of, index_of
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from helpers import records
 from helpers.page import own
 from helpers.page.moments import Known, Moments
+from helpers.progress import Progress
 from helpers.widgets import live
 
 SMALL = {"dataset": "arrays:own.npz", "activations": ["relu"], "init_types": ["zero"], "layers_list": [2]}
@@ -82,9 +87,115 @@ def test_moments_that_are_damaged_are_as_none(base):
     assert Moments(base).known == {}
 
 
+def write_files(folder):
+    """What a notebook leaves beside a sweep; the sentence of the first picture, which sorts last."""
+    (folder / "figures").mkdir(exist_ok=True)
+    picture, metadata = Image.new("RGB", (2, 2)), PngInfo()
+    metadata.add_text("Description", "The first one drawn.")
+    picture.save(folder / "figures" / "z.png", pnginfo=metadata)
+    os.utime(folder / "figures" / "z.png", (1, 1))
+    picture.save(folder / "figures" / "a.png")
+    (folder / "figures" / "cut.png").write_bytes(b"no picture")
+    (folder / "run.ipynb").write_text("{}")
+    (folder / "run.failed.ipynb").write_text("{}")
+
+
+def test_the_index_names_what_else_the_sweep_has_left(base):
+    folder = base / "local" / "mine"
+    own.add(write_sweep(folder, SMALL), base=base)
+    write_files(folder)
+    (base / "local" / "mine_figures").mkdir()
+    (base / "local" / "mine_figures" / "more.csv.bz2").write_bytes(b"")
+    own.refresh(base)
+    ((study,), _) = index_of(base / "local" / "page" / "studies.js")
+    names = [picture["file"] for picture in study["pictures"]]
+    assert names == [f"local/mine/figures/{name}.png" for name in ("z", "a")]
+    assert study["pictures"][0]["sentence"] == "The first one drawn."
+    assert study["notebooks"] == ["local/mine/run.ipynb"]
+    assert study["csvs"] == ["local/mine/summary.csv", "local/mine_figures/more.csv.bz2"]
+    for file in (*names, *study["notebooks"], *study["csvs"]):
+        assert (base / file).is_file()
+
+
+def test_the_address_is_one_that_a_browser_takes_and_only_of_what_the_page_has(base):
+    own.add(write_sweep(base / "local" / "a b", SMALL), base=base)
+    address = own.address_of(base / "local" / "a b", base)
+    assert address == f"{(base / 'index.html').resolve().as_uri()}#study=local.a%20b"
+    assert own.address_of(base / "local" / "other", base) is None
+    assert own.address_of(base / "digits", base) is None
+
+
+@pytest.fixture
+def as_ours(base, monkeypatch):
+    """The results folder of a test in place of ours, and nobody who watches."""
+    monkeypatch.setattr(own, "RESULTS", base)
+    monkeypatch.setattr(live, "person_watches", lambda: False)
+    return base
+
+
+def test_what_later_cells_draw_is_listed_after_them(as_ours, monkeypatch):
+    called = []
+    events = SimpleNamespace(
+        register=lambda _, call: called.append(call), unregister=lambda _, call: called.remove(call)
+    )
+    monkeypatch.setattr(live, "get_ipython", lambda: SimpleNamespace(events=events))
+    results = write_sweep(as_ours / "local" / "mine", SMALL)
+    for _ in range(2):  # a cell that is run again
+        asyncio.run(live.train(SimpleNamespace(run=lambda _: results, folder=results.folder, data=None)))
+    (look,) = called
+    write_files(results.folder)
+    look(None)
+    ((study,), _) = index_of(as_ours / "local" / "page" / "studies.js")
+    assert len(study["pictures"]) == 2
+
+
+def of_a_running_sweep(as_ours, *ends):
+    """What the page shows whenever a sweep of four runs has finished one more; then it ends as told."""
+    config = {**SMALL, "init_types": ["zero", "he_normal"], "layers_list": [2, 3]}
+    names = [f"{init}_relu_{layers}L_s0" for init in config["init_types"] for layers in (2, 3)]
+    shown, finished = [], []
+    folder = as_ours / "local" / "mine"
+
+    def run(progress):
+        for i, name in enumerate(names, 1):
+            write_sweep(folder, config, missing=names[i:])
+            finished.append(name)
+            progress(Progress(SimpleNamespace(task=name, results=True, figures=FIGURES), i, 4, i / 4, None))
+            studies = as_ours / "local" / "page" / "studies.js"
+            shown.append(index_of(studies)[0][0]["sweeps"][0]["runs"] if studies.exists() else 0)
+            if i in ends:
+                raise KeyboardInterrupt
+        return records.load_sweep(folder)
+
+    sweep = SimpleNamespace(run=run, folder=folder, data=None, finished=finished)
+    return sweep, shown
+
+
+FIGURES = {"activation": "relu", "runs": ["one"], "layers": [2], "test_acc": [0.5], "rows": []}
+
+
+def test_a_sweep_that_runs_is_shown_as_far_as_it_is(as_ours, monkeypatch):
+    monkeypatch.setattr(live, "PAGE_EVERY", 0)
+    monkeypatch.setattr(live, "PAGE_SHARE", 1e9)
+    sweep, shown = of_a_running_sweep(as_ours)
+    asyncio.run(live.train(sweep))
+    assert shown == [1, 2, 3, 3]  # the last one is written with the end
+    ((study,), _) = index_of(as_ours / "local" / "page" / "studies.js")
+    assert (study["sweeps"][0]["runs"], study["sweeps"][0]["finished"]) == (4, True)
+
+
+def test_while_it_runs_a_minute_passes_between_two_writings_and_a_stop_writes_at_once(as_ours):
+    sweep, shown = of_a_running_sweep(as_ours, 3)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(live.train(sweep))
+    assert shown == [0, 0, 0]
+    ((study,), _) = index_of(as_ours / "local" / "page" / "studies.js")
+    assert (study["sweeps"][0]["runs"], study["sweeps"][0]["finished"]) == (3, False)
+
+
 def test_nothing_that_fails_here_ends_a_sweep(monkeypatch, capsys):
     results = SimpleNamespace(folder="somewhere")
-    sweep = SimpleNamespace(run=lambda: results, data=None)
+    sweep = SimpleNamespace(run=lambda _: results, folder="somewhere", data=None)
 
     def refuses(*_):
         raise OSError("no space left on device")
@@ -96,8 +207,9 @@ def test_nothing_that_fails_here_ends_a_sweep(monkeypatch, capsys):
 
 
 def test_a_finished_sweep_says_its_link(monkeypatch, capsys):
-    sweep = SimpleNamespace(run=lambda: "results", data="data")
-    monkeypatch.setattr(own, "add", lambda results, data: f"results/index.html#study=local.{results}.{data}")
+    results = SimpleNamespace(folder="mine")
+    sweep = SimpleNamespace(run=lambda _: results, folder="mine", data="data")
+    monkeypatch.setattr(own, "add", lambda results, data: f"results/index.html#study=local.{results.folder}.{data}")
     monkeypatch.setattr(live, "person_watches", lambda: False)
     asyncio.run(live.train(sweep))
-    assert "results/index.html#study=local.results.data" in capsys.readouterr().out
+    assert "results/index.html#study=local.mine.data" in capsys.readouterr().out

@@ -15,6 +15,12 @@ def port(tmp_path_factory):
     (folder / "page").mkdir(parents=True)
     (folder / "index.html").write_text("<p>é</p>", "utf-8")
     (folder / "page" / "core.js").write_text("const plumbline = {};")
+    for name in ("alone", "data"):  # beside results/: a study with a folder of its own, and what is none
+        (home / name / "figures").mkdir(parents=True)
+        (home / name / "figures" / "a.png").write_text("a picture")
+        (home / name / "notes.txt").write_text("not served")
+    (folder / "alone").mkdir()
+    (folder / "alone" / "manifest.json").write_text("{}")
     server, _ = serve(folder, 0)
     yield server.server_port
     server.shutdown()
@@ -36,6 +42,12 @@ def test_it_serves_the_page_as_what_it_is(port):
     assert (status, text, headers["content-type"]) == (200, "<p>é</p>", "text/html; charset=utf-8")
     status, _, headers = asked(port, "/page/core.js?x=1")
     assert (status, headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+
+
+def test_it_serves_the_pictures_of_a_study_with_a_folder_beside_it(port):
+    assert asked(port, "/alone/figures/a.png")[:2] == (200, "a picture")
+    for path in ("/data/figures/a.png", "/alone/notes.txt", "/alone/figures/../notes.txt", "/alone/figures/b.png"):
+        assert asked(port, path)[0] == 404
 
 
 @pytest.mark.parametrize("path", ["/../secret.txt", "/%2e%2e/secret.txt", "/page/../../secret.txt", "/page/", "/none"])

@@ -233,6 +233,18 @@ def test_the_published_page_is_up_to_date():
     assert main([str(ROOT / "results"), "--check"]) == 0, "make gallery writes it anew"
 
 
+def test_all_that_the_published_page_names_is_there():
+    root = ROOT / "results"
+    studies, _ = index_of(root / "page" / "studies.js")
+    for study in studies:
+        drawn = [*(root / study["key"]).glob("**/figures/*.png"), *(ROOT / study["key"]).glob("figures/*.png")]
+        pictures = [picture["file"] for picture in study["pictures"]]
+        assert bool(pictures) == bool(drawn), f"{study['key']} has {len(drawn)} pictures, the page {len(pictures)}"
+        files = [*pictures, *study["csvs"], *study["notebooks"], study["page"]]
+        files += [entry["file"] for entry in (*study["sweeps"], *study["parts"])]
+        assert [file for file in files if not (root / file).is_file()] == []
+
+
 def test_the_published_page_is_small():
     folder = ROOT / "results" / "page"
     paths = [ROOT / "results" / "index.html", *(path for path in folder.rglob("*") if path.is_file())]
