@@ -471,7 +471,7 @@ def splines(study):
 
 
 def _fate(table, *names):
-    """How many runs blew up, and how many left the plateau: "0 of 3" each."""
+    """How many runs blew up, and how many took off: "0 of 3" each."""
     return [words.share(table.loc[[*names], column].notna()) for column in ("blown_up_at", "left_at")]
 
 
@@ -494,8 +494,8 @@ def _blow_up(digits):
     late = (runs.left_at - runs.blown_up_at)[left & blown]
     return (
         f"**The gain may come from a loss that blew up.** In {words.share(blown)} runs a batch's loss rose above "
-        f"{BLOWN_UP:g} times that of guessing ({words.span(runs.worst_loss[blown], '.1e')}); {len(late)} then left the "
-        f"plateau, {words.span(late, '.0f')} epochs later. Of all {words.share(runs.learned)} learned (validation "
+        f"{BLOWN_UP:g} times that of guessing ({words.span(runs.worst_loss[blown], '.1e')}); {len(late)} then took off, "
+        f"{words.span(late, '.0f')} epochs later. Of all {words.share(runs.learned)} learned (validation "
         f"accuracy {words.span(runs.acc_val, '.2f')})."
     )
 
@@ -509,9 +509,9 @@ def _kin(digits):
 
     smooth, clipped, (_, left) = (_fate(digits, f"spline_{kind}") for kind in ("smooth", "clipped", "control"))
     return (
-        f"**So few runs prove no more.** With smooth tails {smooth[0]} blew up and {smooth[1]} left the plateau, with "
-        f"clipped gradients {clipped[0]} and {clipped[1]}. Of the published spline with the same settings {left} left "
-        f"it (Fisher's exact test, p = {p('spline_smooth')} and {p('spline_clipped')})."
+        f"**So few runs prove no more.** With smooth tails {smooth[0]} blew up and {smooth[1]} took off, with "
+        f"clipped gradients {clipped[0]} and {clipped[1]}. Of the published spline with the same settings {left} took "
+        f"off (Fisher's exact test, p = {p('spline_smooth')} and {p('spline_clipped')})."
     )
 
 
@@ -538,7 +538,7 @@ def _on_mnist(mnist):
         f"**On MNIST** ({mnist.seed.nunique()} seeds, {mnist.epochs.max()} epochs) the same: corrected sigmoids reach "
         f"{words.span(means[CORRECTED], '.3f')}, relu {words.mean_of(mnist.acc_val['relu'])}, the sigmoid "
         f"{words.span(means[SIGMOIDS], '.2f')}. The spline blows up in {spline[0]} runs, with clipped gradients in "
-        f"{clipped[0]}, with smooth tails in {smooth[0]}; {spline[1]}, {clipped[1]} and {smooth[1]} leave the plateau."
+        f"{clipped[0]}, with smooth tails in {smooth[0]}; {spline[1]}, {clipped[1]} and {smooth[1]} take off."
     )
 
 

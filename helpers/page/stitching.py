@@ -15,6 +15,7 @@ from helpers.page.packing import folders_of, rounded
 from helpers.path_study.verdicts import around
 from helpers.progress import say
 from helpers.stitching.figures import in_words
+from helpers.stitching.spread import within_bounds
 from helpers.stitching_study.log import LAYOUT, TEXTS, StudyError
 from helpers.stitching_study.rows import kind_of
 
@@ -96,7 +97,10 @@ def _group(key, rows):
 
 
 def interval(rows, number):
-    """(mean, low, high) over pairs of networks; NaN bounds where no two networks can be left out."""
+    """(mean, low, high) over pairs of networks, within the bounds of what is measured; NaN for what is not known.
+
+    low and high are not known where no two networks can be left out.
+    """
     values = rows[number].to_numpy(float)
     known = np.isfinite(values)
     names = rows.model1.to_numpy(str), rows.model2.to_numpy(str)
@@ -114,7 +118,7 @@ def interval(rows, number):
     if count < 2:
         return float(mean), np.nan, np.nan
     reach = _reach(count) * np.sqrt((count - 1) * np.var(without))
-    return float(mean), float(mean - reach), float(mean + reach)
+    return within_bounds(number, float(mean), float(mean - reach), float(mean + reach))
 
 
 @cache

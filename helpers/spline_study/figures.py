@@ -208,7 +208,7 @@ def gradients_before_training(logs, predicted):
 
 
 def takeoffs(logs):
-    """How each run left its plateau: validation accuracy, the worst batch's loss and the share in the tails, by epoch.
+    """How each run took off: validation accuracy, the worst batch's loss and the share in the tails, by epoch.
 
     Of the sigmoid and its splines alone; a column an experiment, a line a seed, the share that of all hidden layers.
     The sentence has what became of the published spline.

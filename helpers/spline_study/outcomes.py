@@ -21,7 +21,9 @@ from helpers.sweep.tables import LAST
 
 BLOWN_UP = 100.0  # a batch's loss that many times that of guessing has blown up; relu's ordinary spikes reach some 10
 HELPS = 2.0  # a gradient that many times the sigmoid's is called a help
-OFF_THE_PLATEAU = 1.5  # a training accuracy that many times that of guessing has left it
+TAKEN_OFF = 1.5  # a run whose training accuracy is at least that many times that of guessing has taken off
+# Not "left the plateau", which a run of a sweep has where it comes halfway to 1: these runs seldom get so far.
+MEANT = f"training accuracy at least {TAKEN_OFF:g} times that of guessing"
 
 
 def predicted_gradients(logs, data_of):
@@ -54,7 +56,7 @@ def outcomes_of(logs):
     """What became of each run: a DataFrame, one row a log.
 
     acc_val     at the end; best, the highest
-    left_at     first epoch whose training accuracy is OFF_THE_PLATEAU times that of guessing; empty for none
+    left_at     first epoch whose training accuracy is TAKEN_OFF times that of guessing; empty for none
     learned     as everywhere: the final training accuracy lies at least halfway between guessing and 1
     blown_up_at first epoch with a batch whose loss is BLOWN_UP times that of guessing; worst_loss, the largest of all
     tails       share of |z| > 2, mean over hidden layers, at the end of the epoch before left_at, or of the last
@@ -67,7 +69,7 @@ def _outcome(log):
     epochs, guess = log.epochs, np.log(log.about["classes"])
     worst = _worst_losses(log)
     learned = epochs.acc_train.iloc[-1] >= halfway(1 / log.about["classes"])
-    left = _first(epochs.acc_train.iloc[1:] >= OFF_THE_PLATEAU / log.about["classes"])
+    left = _first(epochs.acc_train.iloc[1:] >= TAKEN_OFF / log.about["classes"])
     blown = _first(worst.iloc[1:] > BLOWN_UP * guess)
     before = len(epochs) - 1 if np.isnan(left) else int(left) - 1
     norms = log.gradients("weight", "norm_gradient").to_numpy(float)[:, :-1]
@@ -210,7 +212,11 @@ def takeoffs_in_words(logs):
     for name, mine in by_name(_published(logs)).items():
         parts.append(_fate(name, mine))
         parts += [_fate(f"the same {_difference(kin[0])} ({other})", kin) for other, kin in _kin(logs, mine).items()]
-    return "; ".join(parts) + "." if parts else "None of these logs is of the published spline without clipping."
+    return (
+        f"{'; '.join(parts)}. Took off: {MEANT}."
+        if parts
+        else "None of these logs is of the published spline without clipping."
+    )
 
 
 def _kin(logs, mine):
@@ -219,10 +225,10 @@ def _kin(logs, mine):
 
 
 def was_it_an_accident(logs):
-    """Question 2: whether the published spline left its plateau by a blow-up; empty where it cannot be answered.
+    """Question 2: whether the published spline took off by a blow-up; empty where it cannot be answered.
 
     That a blow-up came before is no proof where all runs blow up. Fisher's exact test (two-sided) says how surely two
-    shares differ: of runs that left the plateau, among those that blew up and those that did not, and with and without
+    shares differ: of runs that took off, among those that blew up and those that did not, and with and without
     clipping or smooth tails.
     """
     table = outcomes_of(_published(logs))
@@ -230,20 +236,20 @@ def was_it_an_accident(logs):
         return ""
     left, blown = table[table.left_at.notna()], table[table.blown_up_at.notna()]
     after = (left.blown_up_at <= left.left_at).sum()
-    text = f"Of {len(table)} runs of the published spline {len(left)} left the plateau, {table.learned.sum()} learned"
+    text = f"Of {len(table)} runs of the published spline {len(left)} took off, {table.learned.sum()} learned"
     if len(left) == 0:
         return f"{text}: there is no gain here to explain."
     verdict = "compatible with an accident" if after else "no accident"
     verdict = f"at times {verdict}" if 0 < after < len(left) else verdict
     found = [
-        f"{text}; of those that left it, {after} had seen their loss blow up before: the gain is {verdict}.",
-        f"{len(blown) - blown.left_at.notna().sum()} blew up and have not left it.",
+        f"{text}; of those that took off ({MEANT}), {after} had seen their loss blow up before: the gain is {verdict}.",
+        f"{len(blown) - blown.left_at.notna().sum()} blew up and have not taken off.",
     ]
     if len(blown) == len(table):
         found += [f"All {len(table)} blew up, so that a blow-up came before proves little."]
     else:
         calm = table[table.blown_up_at.isna()]
-        found += [f"Of those that blew up {_left(blown)} left it, of the others {_left(calm)} ({_p(blown, calm)})."]
+        found += [f"Of those that blew up {_left(blown)} took off, of the others {_left(calm)} ({_p(blown, calm)})."]
     return " ".join([*found, *_beside_kin(logs)])
 
 
@@ -253,7 +259,7 @@ def _beside_kin(logs):
         others = [(_difference(kin[0]), outcomes_of(kin)) for kin in _kin(logs, mine).values()]
         if others:
             parts = [f"{_left(other)} {difference} ({_p(own, other)})" for difference, other in others]
-            yield f"Of {name} {_left(own)} left it; of the same {words.listed(parts)}."
+            yield f"Of {name} {_left(own)} took off; of the same {words.listed(parts)}."
 
 
 def _left(table):
@@ -261,7 +267,7 @@ def _left(table):
 
 
 def _p(some, others):
-    """ "p = 0.17": how surely the shares of two groups of runs that left the plateau differ, by Fisher's exact test."""
+    """ "p = 0.17": how surely the shares of two groups of runs that took off differ, by Fisher's exact test."""
     counts = [[rows.left_at.notna().sum(), rows.left_at.isna().sum()] for rows in (some, others)]
     return f"Fisher p = {words.number(fisher_exact(counts).pvalue, '.2g')}"
 
@@ -296,7 +302,7 @@ def _fate(name, mine):
     if len(blown):
         losses = words.span(blown.worst_loss, ".1e")
         text += f" (epoch {words.span(blown.blown_up_at, '.0f')}; the largest {losses})"
-    text += f", {len(left)} left the plateau"
+    text += f", {len(left)} took off"
     late = (left.left_at - left.blown_up_at).dropna()
     late = late[late >= 0]
     return text + (f" (after {words.span(late, '.0f')} more)" if len(late) else "") + f", {table.learned.sum()} learned"

@@ -5,6 +5,8 @@ networks differ by more than their pairs do, a 95 % interval over pairs as if th
 40 to 85 % of simulated studies of 3 to 5 seeds, and in chains of neighbours in 84 to 90 %; leaving out one network at a
 time with all its pairs, the jackknife for statistics of pairs (Arvesen 1969), it does in 90 to 99 %, whether networks
 differ or not (tests/stitching/test_spread.py). So more pairs of the same networks do not make an interval narrow.
+
+An accuracy lies between 0 and 1, and so does every value of its interval: `within_bounds`.
 """
 
 import numpy as np
@@ -14,19 +16,48 @@ from helpers.path_study.verdicts import around
 
 NETWORKS = ("part", "dataset", "model1", "model2")  # columns that say which two networks are stitched
 PAIR = (*NETWORKS, "layer1", "layer2")  # and where
+# columns by how their names begin, or by what is in them; those of differences, as "gap", have no bounds
+SHARES = ("accuracy", "agreement", "cka", "principal_cosine", "mutual_neighbours")  # 0 to 1
+ERRORS = ("mse",)  # 0 or more
+R2 = "r2"  # at most 1
+MOST = 700.0  # of an exponent: e^710 is infinite
 
 
 def interval(table, number):
     """(mean, low, high) of a column: the mean over pairs of networks, each over its layers and draws, by `jackknife`.
 
-    Rows without a finite number are left out.
+    The interval of what has bounds stays within them, see `within_bounds`. Rows without a finite number are left out.
     """
     table = table[np.isfinite(table[number].astype(float))]
     known = [name for name in NETWORKS if name in table]
     pairs = table.groupby(known, dropna=False)[number].mean().reset_index() if known else table
-    return _over_networks(pairs, lambda rows: rows[number].mean()) or _over_draws(
+    found = _over_networks(pairs, lambda rows: rows[number].mean()) or _over_draws(
         table, lambda rows: mean_over_pairs(rows, number)
     )
+    return within_bounds(number, *found)
+
+
+def within_bounds(number, value, low, high):
+    """(value, low, high) of a column, with value +- e carried to the scale on which its bounds lie at infinity.
+
+    a share p, 0 to 1       logit p +- e / (p (1 - p))
+    an error m, 0 or more   log m +- e / m
+    an R2, at most 1        as an error, of 1 - R2
+
+    The delta method: where e is small against the way to the bounds, this is value +- e. Anything else stays as it is.
+    """
+    reach = high - value
+    if not np.isfinite(reach) or reach == 0:
+        return value, low, high
+    if number.startswith(SHARES) and 0 < value < 1:
+        middle, reach = np.log(value / (1 - value)), reach / (value * (1 - value))
+        low, high = (float(1 / (1 + np.exp(-np.clip(x, -MOST, MOST)))) for x in (middle - reach, middle + reach))
+    elif number.startswith(ERRORS) and value > 0:
+        low, high = (float(value * np.exp(np.clip(x, -MOST, MOST))) for x in (-reach / value, reach / value))
+    elif R2 in number and value < 1:
+        _, low, high = within_bounds(ERRORS[0], 1 - value, 1 - high, 1 - low)
+        low, high = 1 - high, 1 - low
+    return value, low, high
 
 
 def mean_over_pairs(table, number):

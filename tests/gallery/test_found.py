@@ -125,7 +125,7 @@ def test_numbers_of_splines(part):
     reach = [*spline.reach_at_birth, *runs[runs.experiment == "spline_clipped"].reach_at_birth]
     assert f"{median(reach) / median(sigmoid.reach_at_birth):.2f} times as much" in part("splines")
     late = [left - blown for left, blown in zip(spline.left_at, spline.blown_up_at, strict=True) if left > 0]
-    assert f"{len(late)} then left the plateau, {min(late):.0f} to {max(late):.0f} epochs later" in part("splines")
+    assert f"{len(late)} then took off, {min(late):.0f} to {max(late):.0f} epochs later" in part("splines")
 
 
 def test_numbers_of_the_mnist_sweep():

@@ -199,7 +199,10 @@ def test_intervals_are_those_of_the_study():
     table = LAYOUT.frame(RESULTS / "stitching/architectures", "pairs")
     for _, rows in table.groupby(["network1", "network2", "mapping", "num_samples"]):
         for number in ("accuracy_stitched", "latent_r2"):
-            np.testing.assert_allclose(stitching.interval(rows, number), interval(rows, number), rtol=1e-9)
+            mean, low, high = stitching.interval(rows, number)
+            np.testing.assert_allclose((mean, low, high), interval(rows, number), rtol=1e-9)
+            assert high <= 1
+            assert number == "latent_r2" or low >= 0
 
 
 def test_an_interval_of_one_pair_is_not_known():

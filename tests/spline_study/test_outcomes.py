@@ -272,11 +272,11 @@ GUESSED = "a batch's loss rose above 100 times that of guessing"
 
 
 def test_the_fates_of_the_spline_and_its_kin_are_counted(logs):
-    """Seed 1 had left its plateau before its loss blew up."""
+    """Seed 1 had taken off before its loss blew up."""
     assert outcomes.takeoffs_in_words(logs) == (
-        f"spline: in 2 of 3 runs {GUESSED} (epoch 2 to 3; the largest 5.0e+03 to 7.0e+03), 2 left the plateau "
-        f"(after 0 more), 2 learned; the same with clipped gradients (clipped): in 0 of 2 runs {GUESSED}, 1 left the "
-        "plateau, 1 learned."
+        f"spline: in 2 of 3 runs {GUESSED} (epoch 2 to 3; the largest 5.0e+03 to 7.0e+03), 2 took off (after 0 more), "
+        f"2 learned; the same with clipped gradients (clipped): in 0 of 2 runs {GUESSED}, 1 took off, 1 learned. "
+        "Took off: training accuracy at least 1.5 times that of guessing."
     )
 
 
@@ -301,14 +301,14 @@ def test_fates_are_told_setting_by_setting():
     ]
     text = outcomes.takeoffs_in_words([*strangers, *logs])
     assert text == outcomes.takeoffs_in_words(logs)
-    parts = text.removesuffix(".").split("; ")
+    parts = text.partition(". Took off: ")[0].split("; ")
     heads = ["fast", "the same with smooth tails (smooth)", "the same with tails of slope 0.5 (half)", "slow"]
     heads += ["the same with clipped gradients (slow_clipped)"]
     heads += ["the same with smooth tails and with clipped gradients (slow_both)"]
     assert [part.split(":")[0] for part in parts if ":" in part] == heads
     assert "in 2 of 2 runs" in parts[0]
-    assert text.count("2 left the plateau (after 2 to 3 more), 2 learned") == 1  # of fast
-    assert f"slow: in 0 of 1 runs {GUESSED}, 0 left the plateau, 0 learned; " in text
+    assert text.count("2 took off (after 2 to 3 more), 2 learned") == 1  # of fast
+    assert f"slow: in 0 of 1 runs {GUESSED}, 0 took off, 0 learned; " in text
 
 
 def test_without_the_published_spline_there_is_no_fate(logs):
@@ -322,16 +322,16 @@ def test_without_the_published_spline_there_is_no_fate(logs):
 @pytest.mark.parametrize(
     ("runs", "counts", "verdict"),
     [
-        ([(2, 2), (1, 3)], "2 runs of the published spline 2 left the plateau, 2", "2 had.* is compatible with an acc"),
+        ([(2, 2), (1, 3)], "2 runs of the published spline 2 took off, 2", "2 had.* is compatible with an acc"),
         (
             [(1, 2), (3, 2)],
-            "2 runs of the published spline 2 left the plateau, 2",
+            "2 runs of the published spline 2 took off, 2",
             "1 had.* is at times compatible with",
         ),
-        ([(3, 2), (None, 4)], "2 runs of the published spline 2 left the plateau, 2", "0 had.* is no accident"),
+        ([(3, 2), (None, 4)], "2 runs of the published spline 2 took off, 2", "0 had.* is no accident"),
         (
             [(1, 2), (None, None)],
-            "2 runs of the published spline 1 left the plateau, 1",
+            "2 runs of the published spline 1 took off, 1",
             "1 had.* is compatible with an",
         ),
     ],
@@ -340,9 +340,11 @@ def test_the_second_verdict_asks_whether_a_blow_up_came_before(runs, counts, ver
     """Runs by (epoch of the blow-up, epoch of the takeoff); those of others say nothing."""
     logs = [took_off("spline", SPLINE, seed, blown_at=b, left_at=l) for seed, (b, l) in enumerate(runs)]
     text = outcomes.was_it_an_accident([*logs, took_off("c", {"activation": "relu"})])
-    assert text.startswith(f"Of {counts} learned; of those that left it, ")
+    assert text.startswith(
+        f"Of {counts} learned; of those that took off (training accuracy at least 1.5 times that of guessing), "
+    )
     assert re.search(verdict, text)
-    assert " 0 blew up and have not left it. " in text
+    assert " 0 blew up and have not taken off. " in text
     blown = sum(b is not None for b, _ in runs)
     assert ("All 2 blew up, so that a blow-up came before proves little." in text) == (blown == 2)
 
@@ -360,7 +362,7 @@ def fisher(a, b, c, d):
 
 @pytest.mark.parametrize(("left", "clipped", "smooth"), [((3, 5), (0, 5), (0, 3)), ((4, 4), (1, 6), (3, 5))])
 def test_the_second_verdict_says_how_surely_its_kin_differ(left, clipped, smooth):
-    """(how many left the plateau, of how many)."""
+    """(how many took off, of how many)."""
 
     def runs(name, given, count, of):
         return [took_off(name, given, seed, left_at=3 if seed < count else None) for seed in range(of)]
@@ -372,21 +374,21 @@ def test_the_second_verdict_says_how_surely_its_kin_differ(left, clipped, smooth
         f"{a} of {n} with {what} (Fisher p = {fisher(left[0], left[1] - left[0], a, n - a):.2g})"
         for (a, n), what in ((clipped, "clipped gradients"), (smooth, "smooth tails"))
     ]
-    assert text.endswith(f"Of spline {left[0]} of {left[1]} left it; of the same {' and '.join(parts)}.")
+    assert text.endswith(f"Of spline {left[0]} of {left[1]} took off; of the same {' and '.join(parts)}.")
 
 
 def test_the_second_verdict_counts_accidents_in_vain():
     vain = [took_off("spline", SPLINE, seed, left_at=None) for seed in (1, 2)]
     text = outcomes.was_it_an_accident([took_off("spline", SPLINE, left_at=3), *vain])
-    assert "the gain is compatible with an accident. 2 blew up and have not left it. All 3 blew up" in text
+    assert "the gain is compatible with an accident. 2 blew up and have not taken off. All 3 blew up" in text
     none = outcomes.was_it_an_accident(vain)
-    assert none == "Of 2 runs of the published spline 0 left the plateau, 0 learned: there is no gain here to explain."
-    barely = made_up("spline", SPLINE, acc_train=[0.1, 0.1, 0.2, 0.3, 0.4])  # left it, but learned too little
-    assert "1 left the plateau, 0 learned" in outcomes.was_it_an_accident([barely])
+    assert none == "Of 2 runs of the published spline 0 took off, 0 learned: there is no gain here to explain."
+    barely = made_up("spline", SPLINE, acc_train=[0.1, 0.1, 0.2, 0.3, 0.4])  # took off, but learned too little
+    assert "1 took off, 0 learned" in outcomes.was_it_an_accident([barely])
     calm = [took_off("spline", SPLINE, seed, blown_at=None, left_at=None) for seed in (3, 4)]
     text = outcomes.was_it_an_accident([took_off("spline", SPLINE, left_at=3), *calm])
     p = f"Fisher p = {fisher(1, 0, 0, 2):.2g}"
-    assert text.endswith(f"Of those that blew up 1 of 1 left it, of the others 0 of 2 ({p}).")
+    assert text.endswith(f"Of those that blew up 1 of 1 took off, of the others 0 of 2 ({p}).")
 
 
 def test_tails_are_compared_across_the_blow_up(logs):
@@ -409,7 +411,7 @@ def test_the_answers_are_the_sentences_and_what_stands_beside(logs):
     # clipped runs are as good as others before training
     assert helps.endswith("(1 to 1 in 5 runs): at initialisation the spline does not help.")
     assert (helps, accident) == (outcomes.does_it_help(logs), outcomes.was_it_an_accident(logs))
-    assert "the gain is at times compatible with an accident. 0 blew up and have not left it." in accident
+    assert "the gain is at times compatible with an accident. 0 blew up and have not taken off." in accident
     assert (takeoffs, tails) == (outcomes.takeoffs_in_words(logs), outcomes.tails_in_words(logs))
     beside_it = "Beside it, validation accuracy at the last epoch: relu (lr 0.0003) learned in 1 of 1, 0.800"
     assert beside == f"{beside_it} (0.800 over the last 2)."

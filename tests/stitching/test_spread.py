@@ -54,6 +54,37 @@ def test_an_interval_covers_the_truth_as_often_as_it_says(pairs, own):
         assert as_if_independent < covered - STUDIES / 20
 
 
+@pytest.mark.parametrize("own", [0.0, 1.0])
+@pytest.mark.parametrize("column", ["accuracy_stitched", "mse_stitched", "latent_r2"])
+def test_an_interval_near_a_bound_stays_within_it_and_covers_the_truth_as_often(column, own):
+    """Shares near 1, errors near 0, R2 near 1: of the mean of so many pairs as no study has, drawn the same way."""
+    of = {
+        "accuracy_stitched": lambda z: 1 / (1 + np.exp(-3.5 - z)),
+        "mse_stitched": lambda z: np.exp(z - 4),
+        "latent_r2": lambda z: 1 - np.exp(z - 4),
+    }[column]
+    least, most = {"accuracy_stitched": (0, 1), "mse_stitched": (0, np.inf), "latent_r2": (-np.inf, 1)}[column]
+    rng, pairs, covered = np.random.default_rng(3), within(4), 0
+    truth = of(np.sqrt(2 * own**2 + 0.3**2) * rng.standard_normal(200_000)).mean()
+    for _ in range(STUDIES):
+        values = of(np.array(drawn(pairs, rng, own)))
+        _, low, high = spread.interval(table_of(pairs, values).rename(columns={"loss": column}), column)
+        assert least <= low <= values.mean() <= high <= most
+        covered += low <= truth <= high
+    assert covered / STUDIES > 0.85 - 3 * np.sqrt(0.85 * 0.15 / STUDIES)  # of skewed numbers it is a little narrow
+
+
+def test_far_from_its_bounds_and_without_them_an_interval_is_the_plain_one():
+    plain = (0.5, 0.49, 0.51)
+    for number in ("accuracy", "mse_2", "latent_r2"):
+        np.testing.assert_allclose(spread.within_bounds(number, *plain), plain, atol=2.5e-4)
+    assert spread.within_bounds("gap", 0.9, 0.7, 1.1) == (0.9, 0.7, 1.1)
+    assert spread.within_bounds("accuracy", 1.0, 1.0, 1.0) == (1.0, 1.0, 1.0)
+    assert np.isnan(spread.within_bounds("accuracy", 0.9, np.nan, np.nan)[1:]).all()
+    low, high = spread.within_bounds("accuracy", 0.9, 0.7, 1.1)[1:]  # the closed form, by odds
+    np.testing.assert_allclose([low / (1 - low), high / (1 - high)], 9 * np.exp([-0.2 / 0.09, 0.2 / 0.09]))
+
+
 def test_what_networks_do_alone_is_measured_without_bias():
     """Of a_i + b_j the variance of the mean of all ordered pairs is known; the jackknife's is that, on average."""
     rng, pairs = np.random.default_rng(1), within(4)
