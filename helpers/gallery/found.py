@@ -494,8 +494,8 @@ def _blow_up(digits):
     late = (runs.left_at - runs.blown_up_at)[left & blown]
     return (
         f"**The gain may come from a loss that blew up.** In {words.share(blown)} runs a batch's loss rose above "
-        f"{BLOWN_UP:g} times that of guessing ({words.span(runs.worst_loss[blown], '.1e')}); {len(late)} then took off, "
-        f"{words.span(late, '.0f')} epochs later. Of all {words.share(runs.learned)} learned (validation "
+        f"{BLOWN_UP:g} times that of guessing ({words.span(runs.worst_loss[blown], '.1e')}); {len(late)} then took "
+        f"off, {words.span(late, '.0f')} epochs later. Of all {words.share(runs.learned)} learned (validation "
         f"accuracy {words.span(runs.acc_val, '.2f')})."
     )
 

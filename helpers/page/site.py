@@ -135,7 +135,8 @@ def sweep_file(results, key, study, name, root, file, moments, data=None, anew=F
         return None, entry
     from helpers.page.expectations import expected  # with torch, which a page that is up to date does without
 
-    content = sweeps.sweep_data(results, key, study, name, root, known and expected(results, known))
+    every_epoch = study == packed.OWN  # which is not published, and may take more room
+    content = sweeps.sweep_data(results, key, study, name, root, known and expected(results, known), every_epoch)
     entry = sweeps.sweep_entry(results, key, name, file) | {"damaged": content["damaged"]}
     return data_files.text_of(key, content, entry, stamp), entry
 

@@ -22,17 +22,21 @@ THEORY = {"pre_std": "pre_std", "act_mean": "act_mean", "act_std": "act_std", "g
 # Of what a log has of each layer; not grad_mean_abs, which looks as grad_norm does and would take a quarter more bytes.
 STATS = [stat for stat in LAYER_STATS if stat != "grad_mean_abs"]
 MOST_EPOCHS = 8  # of so many every layer is kept
+MOST_NUMBERS = 4_000_000  # of layers in a file that is not published: every epoch is kept up to that, 4 MB or so
 MOST_SENTENCES = 5  # on damaged logs
 
 
-def sweep_data(results, key, study, name, root, expected=None):
+def sweep_data(results, key, study, name, root, expected=None, every_epoch=False):
     """The data of one sweep, see above. `root` is the folder from which its files are named.
 
-    expected  (forecast, profiles) from `expectations.expected`, or None where theory cannot say anything
+    expected     (forecast, profiles) from `expectations.expected`, or None where theory cannot say anything
+    every_epoch  whether layers are kept of all epochs, where that is not too much, and not of some alone
     """
     forecast, profiles = expected or (None, None)
     manifest, config, summary = results.manifest, results.config, results.summary
     epochs = shown_epochs(config["num_epochs"])
+    if every_epoch and (config["num_epochs"] + 1) * summary.layers.sum() * len(STATS) <= MOST_NUMBERS:
+        epochs = list(range(config["num_epochs"] + 1))
     curves, layers, damaged = measured(results, epochs)
     return {
         "key": key,
@@ -49,7 +53,7 @@ def sweep_data(results, key, study, name, root, expected=None):
         "mark": halfway(manifest["commonest_class_share"]),
         "axes": {axis: axis_values(config, axis) for axis in AXES if axis in ALWAYS or axis in results.several},
         "summary": {column: [_cell(value) for value in summary[column]] for column in summary},
-        "forecast": None if forecast is None else _forecast(forecast, summary.run),
+        "forecast": None if forecast is None else _forecast(forecast, summary.run) | {"fitted": is_fitted_on(results)},
         "curves": curves,
         "layers": layers,
         "theory": None if profiles is None or layers is None else _theory(profiles, summary.run),
@@ -157,6 +161,13 @@ def _forecast(forecast, runs):
         **{name: [rounded(value, 3) for value in column] for name, column in numbers.items()},
         **{name: [value if isinstance(value, str) else None for value in column] for name, column in texts.items()},
     }
+
+
+def is_fitted_on(results):
+    """Whether the forecast's constants were fitted on these runs, so that its agreement with them is no test of it."""
+    from helpers.calls import FITTED_ON  # with torch, as the forecast itself
+
+    return results.folder.resolve() in {path.resolve() for path in FITTED_ON.values()}
 
 
 def _theory(profiles, runs):

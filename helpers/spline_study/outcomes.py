@@ -212,11 +212,9 @@ def takeoffs_in_words(logs):
     for name, mine in by_name(_published(logs)).items():
         parts.append(_fate(name, mine))
         parts += [_fate(f"the same {_difference(kin[0])} ({other})", kin) for other, kin in _kin(logs, mine).items()]
-    return (
-        f"{'; '.join(parts)}. Took off: {MEANT}."
-        if parts
-        else "None of these logs is of the published spline without clipping."
-    )
+    if not parts:
+        return "None of these logs is of the published spline without clipping."
+    return f"{'; '.join(parts)}. Took off: {MEANT}."
 
 
 def _kin(logs, mine):

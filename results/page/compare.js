@@ -131,6 +131,7 @@
         );
       }
       host.append(plots, table(), layers());
+      host.append(plumbline.layerMaps(runs.map((run, i) => ({ ...run, name: names[i] }))));
     };
 
     /** A column a run: what it is, and what came of it. */

@@ -28,6 +28,26 @@
     return plumbline.csv(head, lines);
   };
 
+  /** All numbers of one run that the page has: as `runsCsv`, with its layers, which are empty where they are not kept. */
+  plumbline.runCsv = (sweep, row) => {
+    const profiles = Object.keys(plumbline.STATISTICS)
+      .map((name) => [name, plumbline.profiles(sweep, name, row)])
+      .filter(([, kept]) => kept);
+    const columns = profiles.flatMap(([name]) => d3.range(row.layers).map((layer) => `${name}_${layer}`));
+    const curves = plumbline.CURVES.map((name) => sweep.curves?.[name]?.[row.index] ?? []);
+    const lines = d3.range(Math.max(...curves.map((curve) => curve.length))).map((epoch) => {
+      const at = sweep.layers?.epochs.indexOf(epoch) ?? -1;
+      const layers = profiles.flatMap(([, kept]) =>
+        d3.range(row.layers).map((layer) => {
+          const value = kept[at]?.[layer];
+          return value == null ? null : Number(value.toPrecision(4));
+        }),
+      );
+      return [sweep.key, row.run, epoch, ...curves.map((curve) => curve[epoch]), ...layers];
+    });
+    return plumbline.csv(["sweep", "run", "epoch", ...plumbline.CURVES, ...columns], lines);
+  };
+
   /** Two buttons that save a picture; `draw` returns its SVG element, complete with title and legend. */
   plumbline.pictureButtons = (name, draw) =>
     plumbline.roving(

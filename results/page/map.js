@@ -22,7 +22,7 @@
     };
     if (sweep.forecast) {
       quantities.forecast = {
-        title: "forecast: probability of leaving its plateau",
+        title: `forecast: probability of leaving its plateau${sweep.forecast.fitted ? " (fitted on these runs)" : ""}`,
         of: (rows) => plumbline.mean(rows.map((row) => sweep.forecast.probability?.[row.index] ?? null)),
         domain: [0, 1],
       };

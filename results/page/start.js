@@ -55,12 +55,26 @@
       );
   }
 
+  /**
+   * What "Copy link" copies: the address, or, of a page opened by double click, what holds on another computer as well.
+   * An address that begins with file:// names folders of this one.
+   */
+  function linkToSend() {
+    if (location.protocol !== "file:") return location.href;
+    const key = state.get("study") ?? "";
+    const own = plumbline.findStudy(key)?.own
+      ? ` It shows a sweep of my own: results/local/${plumbline.findStudy(key).title} and results/local/page have to be there as well.`
+      : "";
+    return `results/index.html${location.hash}\nOpen results/index.html in your own copy of Plumbline, and put what begins with # behind its address.${own}`;
+  }
+
   async function copy() {
+    const text = linkToSend();
     try {
-      await navigator.clipboard.writeText(location.href);
+      await navigator.clipboard.writeText(text);
     } catch {
       // the only way of a page that may not use the clipboard, as one opened by double click may not
-      const field = el("textarea", {}, location.href);
+      const field = el("textarea", {}, text);
       document.body.append(field);
       field.select();
       document.execCommand("copy");

@@ -352,12 +352,6 @@ def test_a_run_and_a_picture_are_saved(app, by_file, tmp_path):
     assert len(lines) == 1 + sum("zero" in run for run in RUNS)
 
 
-def test_the_link_is_copied(app, by_file):
-    visit(app, by_file, study="grid", run=RUNS[5])
-    app.locator("#copy-link").click()
-    expect(app.locator("#copy-link")).to_have_text("Link copied")
-
-
 @pytest.mark.parametrize("how", ["cut", "no base64", "no script", "no JSON", "no runs", "missing"])
 def test_a_damaged_data_file_is_one_sentence(page, tmp_path, how):
     index = write_site(tmp_path, [GRID, OTHER])

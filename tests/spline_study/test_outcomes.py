@@ -340,9 +340,8 @@ def test_the_second_verdict_asks_whether_a_blow_up_came_before(runs, counts, ver
     """Runs by (epoch of the blow-up, epoch of the takeoff); those of others say nothing."""
     logs = [took_off("spline", SPLINE, seed, blown_at=b, left_at=l) for seed, (b, l) in enumerate(runs)]
     text = outcomes.was_it_an_accident([*logs, took_off("c", {"activation": "relu"})])
-    assert text.startswith(
-        f"Of {counts} learned; of those that took off (training accuracy at least 1.5 times that of guessing), "
-    )
+    meant = "training accuracy at least 1.5 times that of guessing"
+    assert text.startswith(f"Of {counts} learned; of those that took off ({meant}), ")
     assert re.search(verdict, text)
     assert " 0 blew up and have not taken off. " in text
     blown = sum(b is not None for b, _ in runs)

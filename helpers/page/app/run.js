@@ -11,6 +11,7 @@
     grad_norm: "gradient norm ||dL/dW||",
     grad_mean_abs: "mean |dL/dW|",
   };
+  plumbline.FITTED = "fitted on these runs: that it is right about them is no test of it";
   const USUAL = ["pre_std", "act_std", "grad_norm"];
   const PARTS = [
     ["train", 0, null],
@@ -69,7 +70,7 @@
       plumbline.hasCurves(sweep, row)
         ? plumbline.button(
             "CSV of this run",
-            () => plumbline.save(`${row.run}.csv`, plumbline.runsCsv([{ sweep, row }]), "text/csv"),
+            () => plumbline.save(`${row.run}.csv`, plumbline.runCsv(sweep, row), "text/csv"),
             { id: "run-csv" },
           )
         : null,
@@ -84,6 +85,7 @@
       ),
       plumbline.roving(bar),
     );
+    if (plumbline.hasCurves(sweep, row)) host.append(whatTheCsvHas(sweep, row));
     const plots = el("div", { class: "charts" });
     host.append(plots);
     if (plumbline.hasCurves(sweep, row)) {
@@ -101,6 +103,33 @@
     host.append(el("div", { class: "facts" }, numbers(sweep, row), settingsOf(sweep, row)));
     if (hasLayers(sweep, row)) plumbline.showLayers(host, sweep, row);
   };
+
+  /** What is in the CSV of a run, and the line of Python that gives all of its log. */
+  function whatTheCsvHas(sweep, row) {
+    const epochs = sweep.layers?.epochs;
+    const layers = !epochs ? "no layers" : plumbline.keepsAll(sweep) ? "all layers" : `all layers at epochs ${epochs.join(", ")}`;
+    return el(
+      "details",
+      { class: "more", id: "csv-has" },
+      el("summary", {}, "What is in the CSV, and how to get the full log"),
+      el(
+        "p",
+        { class: "note" },
+        `The CSV has what this page knows, to four digits: loss and accuracy after every epoch, and ${layers}. `,
+        sweep.logs
+          ? "The full log has every epoch, layer and digit. In Python, in the folder of the project:"
+          : "The full log was not kept.",
+      ),
+      sweep.logs
+        ? el(
+            "pre",
+            {},
+            "from helpers import records\n" +
+              `records.load_sweep(${JSON.stringify(`results/${sweep.folder}`)}).history(${JSON.stringify(row.run)}).to_csv(${JSON.stringify(`${row.run}.csv`)}, index=False)`,
+          )
+        : null,
+    );
+  }
 
   /** A curve as a line: one run's own, or the mean of several runs with a band from the lowest to the highest. */
   plumbline.curveOf = (sweep, rows, name) => {
@@ -149,10 +178,13 @@
 
   plumbline.showLayers = (host, sweep, row) => {
     const { epochs } = sweep.layers;
+    const few = plumbline.few(epochs);
     const chosen = state
-      .list("epochs", epochs.map(String))
+      .list("epochs", few.map(String))
       .map(Number)
       .filter((epoch) => epochs.includes(epoch));
+    const ticked = epochs.filter((epoch) => few.includes(epoch) || chosen.includes(epoch));
+    const others = epochs.filter((epoch) => !ticked.includes(epoch));
     const statistics = state.list("stats", USUAL).filter((name) => sweep.layers[name]);
     const present = Object.keys(plumbline.STATISTICS).filter((name) => sweep.layers[name]);
     const toggle = (list, value, all) =>
@@ -167,7 +199,7 @@
             "fieldset",
             {},
             el("legend", {}, "epochs"),
-            epochs.map((epoch) =>
+            ticked.map((epoch) =>
               plumbline.checkbox(
                 String(epoch),
                 chosen.includes(epoch),
@@ -177,6 +209,15 @@
             ),
           ),
         ),
+        others.length
+          ? plumbline.select(
+              "one more",
+              "",
+              [["", "epoch"], ...others],
+              (epoch) => state.set({ epochs: toggle(chosen, epoch, epochs).map(String) }, true),
+              "one-more-epoch",
+            )
+          : null,
         plumbline.roving(
           el(
             "fieldset",
@@ -197,6 +238,13 @@
     const plots = el("div", { class: "charts" });
     host.append(plots);
     for (const name of statistics) plots.append(layerChart(sweep, row, name, chosen));
+    host.append(plumbline.runMaps(sweep, row, statistics));
+  };
+
+  /** Of many epochs those that a page shows first: 0, 1, 2, 5, 10 and so on, and the last. */
+  plumbline.few = (epochs) => {
+    const last = epochs.at(-1);
+    return epochs.length < 9 ? epochs : epochs.filter((epoch) => epoch === last || /^(0|[125]0*)$/.test(epoch));
   };
 
   function layerChart(sweep, row, name, chosen) {
@@ -252,6 +300,7 @@
       .map((column) => [plumbline.label(column), plumbline.known(row, column)]);
     const probability = forecast?.probability?.[row.index];
     if (probability != null) {
+      if (forecast.fitted) lines.push(["forecast", plumbline.FITTED]);
       lines.push(["forecast: probability of leaving the plateau", plumbline.number(probability)]);
       if (forecast.epoch?.[row.index] != null)
         lines.push(["forecast: leaves the plateau in epoch", plumbline.number(forecast.epoch[row.index])]);

@@ -43,7 +43,7 @@
               el(
                 "a",
                 { href: state.place({ study: study.key }), class: "study" },
-                el("span", { class: "aside" }, `${study.key}: `),
+                study.own ? null : el("span", { class: "aside" }, `${study.key}: `),
                 study.title ?? "",
               ),
               study.question ? el("p", { class: "question" }, plumbline.rich(study.question)) : null,
@@ -123,7 +123,7 @@
     const all = partsOf(study);
     const tab = (text, href, current) => el("li", {}, el("a", { href, "aria-current": current ? "page" : null }, text));
     place.append(
-      el("h1", {}, el("span", { class: "aside" }, `${study.key}: `), study.title ?? ""),
+      el("h1", {}, el("span", { class: "aside" }, `${study.own ? "your own sweep" : study.key}: `), study.title ?? ""),
       study.question ? el("p", { class: "question" }, plumbline.rich(study.question)) : "",
       study.answer ? el("p", { class: "answer" }, plumbline.rich(study.answer)) : "",
       el(
@@ -176,9 +176,15 @@
             el(
               "a",
               { href: plumbline.path(file) },
-              el("img", { src: plumbline.path(file), alt: sentence ?? file, loading: "lazy" }),
+              el("img", {
+                src: plumbline.path(file),
+                alt: sentence || file,
+                loading: "lazy",
+                onerror: (event) =>
+                  event.target.parentElement.replaceWith(plumbline.sentence(`The picture ${file} is not here.`)),
+              }),
             ),
-            el("figcaption", {}, sentence ?? file),
+            el("figcaption", {}, sentence || file),
           ),
         ),
       );

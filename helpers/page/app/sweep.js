@@ -27,6 +27,7 @@
           sweep.csv ? el("a", { href: plumbline.path(sweep.csv) }, "summary.csv") : null,
           " ",
           sweep.logs?.match(/\.\w+$/) ? el("a", { href: plumbline.path(sweep.logs) }, "full logs") : null,
+          sweep.forecast?.fitted ? `. The forecast is ${plumbline.FITTED}.` : null,
         ),
       ),
     );

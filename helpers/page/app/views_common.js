@@ -72,7 +72,12 @@
     return figure;
   };
 
-  const COLOURS = { viridis: d3.interpolateViridis, cividis: d3.interpolateCividis, magma: d3.interpolateMagma };
+  const COLOURS = {
+    viridis: d3.interpolateViridis,
+    cividis: d3.interpolateCividis,
+    magma: d3.interpolateMagma,
+    both: (share) => d3.interpolatePuOr(1 - share),
+  };
 
   /**
    * A map of numbers as colours, a figure element; pointer and arrow keys say the number at a place.
@@ -83,7 +88,7 @@
    * values  the numbers, row by row from below; NaN for one that is not known
    * label   what the colours are; `log`: on a logarithmic scale, with `zero` the word for what is exactly 0
    * domain  [least, greatest] of the colours; what lies beyond has the colour of the end
-   * colours "viridis", "cividis" or "magma"; `contours`: lines of equal value, about so many
+   * colours "viridis", "cividis", "magma", or "both" for numbers on both sides of the domain's middle; `contours`: lines of equal value, about so many
    * line    [[x, y], ...], a path over the map in places of columns and rows
    */
   plumbline.heatMap = ({

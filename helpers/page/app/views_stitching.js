@@ -90,7 +90,7 @@
       (RULES[number] ?? [])
         .filter(([name]) => one[name] != null)
         .map(([name, text]) => ({ y: one[name], name: `${text}, ${plumbline.number(one[name])}` }));
-    const over = `Mean over ${plumbline.counted(one.pairs, "ordered pair")} of ${one.networks} networks, each over its draws of anchors; band: its 95 % interval, one network left out at a time.`;
+    const over = `Mean over ${plumbline.counted(one.pairs, "ordered pair")} of ${one.networks} networks, each over its draws of anchors; band: its 95 % interval, one network left out at a time, within the bounds of what is measured (by logit for a share, by logarithm for an error).`;
     place.append(
       el("p", { class: "sv-said" }, said(one, lines(numbers[0]), numbers[0])),
       plumbline.choosers(

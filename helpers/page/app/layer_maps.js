@@ -1,0 +1,111 @@
+// What layers hold over epochs, as maps of colours: those of one run, or one quantity of several runs side by side.
+"use strict";
+
+(() => {
+  const { el, state } = plumbline;
+
+  /** A statistic of a run at the epochs that are kept: { epochs, values }, layer by layer from the input; null without a log. */
+  function numbersOf(sweep, row, name) {
+    const profiles = plumbline.profiles(sweep, name, row);
+    if (!profiles?.some(Boolean)) return null;
+    const values = d3.range(row.layers).flatMap((layer) => profiles.map((layers) => layers?.[layer] ?? NaN));
+    return { epochs: sweep.layers.epochs, values };
+  }
+
+  /** Whether layers are kept of all epochs. */
+  plumbline.keepsAll = (sweep) => sweep.layers.epochs.length > (sweep.config?.num_epochs ?? sweep.layers.epochs.at(-1));
+
+  /** One map. `domain`: of its colours, where several maps share them. */
+  function map({ sweep, row, title }, name, id, domain) {
+    const { epochs, values } = numbersOf(sweep, row, name);
+    const signed = values.some((value) => value < 0);
+    return plumbline.heatMap({
+      id,
+      title,
+      heading: `${row.run}: ${plumbline.STATISTICS[name]}`,
+      file: `${row.run}_${name}_map`,
+      x: { label: plumbline.keepsAll(sweep) ? "epoch" : "epoch (those kept)", values: epochs },
+      y: { label: "layer", values: d3.range(row.layers) },
+      values,
+      label: plumbline.STATISTICS[name],
+      log: !signed && plumbline.isLog(values),
+      domain: domain ?? (signed ? around(values) : undefined),
+      colours: signed ? "both" : "viridis",
+      zero: "underflowed or switched off",
+    });
+  }
+
+  /** A domain with 0 in its middle. */
+  function around(values) {
+    const most = d3.max(values, Math.abs);
+    return [-most, most];
+  }
+
+  /** Say which epochs the columns are where they are not all there were. */
+  function kept(sweeps) {
+    const some = sweeps.filter((sweep) => !plumbline.keepsAll(sweep)).map(({ layers }) => layers.epochs);
+    if (!some.length) return "";
+    const texts = plumbline.unique(some.map((epochs) => `${epochs.slice(0, -1).join(", ")} and ${epochs.at(-1)}`));
+    return el(
+      "p",
+      { class: "note" },
+      `This page keeps layers at epochs ${texts.join(", or ")}: a column each, equally wide. The full logs have every epoch.`,
+    );
+  }
+
+  /** The maps of one run, those of `names`. */
+  plumbline.runMaps = (sweep, row, names) => {
+    const there = names.filter((name) => numbersOf(sweep, row, name));
+    if (!there.length) return "";
+    return el(
+      "section",
+      { "aria-label": "Over epochs and layers" },
+      el("h3", {}, "Over epochs and layers"),
+      kept([sweep]),
+      el(
+        "div",
+        { class: "charts" },
+        there.map((name) => map({ sweep, row, title: plumbline.STATISTICS[name] }, name, `run-map-${name}`)),
+      ),
+    );
+  };
+
+  /** One quantity of several runs side by side, in the same colours. runs: [{ sweep, row, name }] */
+  plumbline.layerMaps = (runs) => {
+    const names = Object.keys(plumbline.STATISTICS).filter((name) =>
+      runs.some(({ sweep, row }) => numbersOf(sweep, row, name)),
+    );
+    if (!names.length) return "";
+    const name = plumbline.chosen(state.get("maps"), names, "grad_norm");
+    const there = runs.filter(({ sweep, row }) => numbersOf(sweep, row, name));
+    const values = there.flatMap(({ sweep, row }) => numbersOf(sweep, row, name).values).filter(Number.isFinite);
+    const log = !values.some((value) => value < 0) && plumbline.isLog(values);
+    const known = log ? values.filter((value) => value > 0) : values;
+    const domain = values.some((value) => value < 0) ? around(values) : d3.extent(known);
+    const lost = runs.length - there.length;
+    return el(
+      "section",
+      { "aria-label": "Over epochs and layers" },
+      el("h2", {}, "Over epochs and layers"),
+      el(
+        "div",
+        { class: "controls" },
+        plumbline.select(
+          "colour",
+          name,
+          names.map((one) => [one, plumbline.STATISTICS[one]]),
+          (value) => state.set({ maps: value === "grad_norm" ? null : value }, true),
+          "maps-of",
+        ),
+      ),
+      el("p", { class: "note" }, "All maps have the same colours."),
+      kept(there.map(({ sweep }) => sweep)),
+      el(
+        "div",
+        { class: "charts" },
+        there.map((run, i) => map({ ...run, title: run.name }, name, `compare-map-${i}`, domain)),
+      ),
+      lost ? el("p", { class: "note" }, `Of ${plumbline.counted(lost, "run")} no layers were kept.`) : "",
+    );
+  };
+})();

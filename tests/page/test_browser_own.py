@@ -1,0 +1,158 @@
+"""What the page says beside curves and maps: a sweep of one's own, layers over epochs, a link that can be sent."""
+
+import csv
+
+import pytest
+from made_up_page import study_of, sweep_data, write_site
+from PIL import Image
+
+expect = pytest.importorskip("playwright.sync_api").expect
+expect.set_options(timeout=120_000)
+pytest_plugins = ["browser_fixtures"]
+
+PUBLISHED = sweep_data("grid", ["relu", "tanh"], ["normal"], [3, 5], epochs=5)
+OWN = sweep_data("local.mine", ["relu"], ["normal"], [3], epochs=12)
+RUN, OTHER = PUBLISHED["summary"]["run"][5], PUBLISHED["summary"]["run"][6]
+EVERY = [*range(13)]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    fitted = {"probability": [0.25] * 8, "epoch": [1] * 8, "reason": ["a reason"] * 8, "regime": ["steady"] * 8}
+    published = PUBLISHED | {"forecast": fitted | {"fitted": True}, "logs": "grid/runs.tar.xz"}
+    numbers = [[[0.5 - layer + epoch for layer in range(3)] for epoch in EVERY] for _ in range(2)]
+    own = OWN | {"layers": {"epochs": EVERY, "act_mean": numbers, "act_std": [numbers[0], None]}}
+    (folder / "local" / "mine" / "figures").mkdir(parents=True)
+    Image.new("RGB", (30, 20), "red").save(folder / "local" / "mine" / "figures" / "a.png")
+    pictures = [{"file": f"local/mine/figures/{name}.png", "sentence": f"{name} was drawn."} for name in "ab"]
+    files = {"notebooks": ["local/mine/run.ipynb"], "csvs": ["local/mine/summary.csv"], "pictures": pictures}
+    studies = [study_of(own, title="mine", question="", answer="", **files)]
+    return write_site(folder, [published, own], [study_of(published)], own=studies)
+
+
+@pytest.fixture(params=["by double click", "from a server"])
+def address(request, site, serve):
+    if request.param == "by double click":
+        return site.as_uri()
+    return f"{serve('http.server', '{port}', '--bind', '127.0.0.1', '--directory', str(site.parent))}/index.html"
+
+
+@pytest.fixture
+def app(page_of_module):
+    yield page_of_module
+    errors, page_of_module.errors[:] = [e for e in page_of_module.errors if "b.png" not in e], []
+    assert errors == []
+
+
+def visit(page, address, choices):
+    page.goto("about:blank")
+    page.goto(f"{address}#{choices}")
+    expect(page.locator("body")).to_have_attribute("data-shown", f"#{choices}")
+
+
+def saved(page, control):
+    with page.expect_download() as download:
+        control.click()
+    with open(download.value.path(), newline="") as file:
+        return [*csv.reader(file)]
+
+
+def test_pictures_and_files_of_a_sweep_of_ones_own_are_there(app, site):
+    visit(app, site.as_uri(), "study=local.mine&show=pictures")
+    expect(app.locator("h1")).to_have_text("your own sweep: mine")
+    assert app.locator(".files a").evaluate_all("links => links.map((link) => link.getAttribute('href'))") == [
+        "local/mine/run.ipynb",
+        "local/mine/summary.csv",
+    ]
+    expect(app.locator("figure img")).to_have_count(1)  # the other one is gone
+    app.wait_for_function("document.querySelector('figure img').naturalWidth === 30")
+    expect(app.locator("figure").nth(0)).to_contain_text("a was drawn.")
+    expect(app.locator("figure").nth(1)).to_contain_text("The picture local/mine/figures/b.png is not here.")
+
+
+def test_what_is_copied_holds_on_another_computer(app, address, site):
+    for key, own in (("grid", False), ("local.mine", True)):
+        visit(app, address, f"study={key}&sort=init")
+        app.evaluate(
+            "Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (text) => { copied = text }}})"
+        )
+        app.locator("#copy-link").click()
+        expect(app.locator("#copy-link")).to_have_text("Link copied")
+        copied = app.evaluate("copied")
+        if address.startswith("http"):
+            assert copied == f"{address}#study={key}&sort=init"
+        else:
+            link, said = copied.splitlines()
+            assert link == f"results/index.html#study={key}&sort=init"
+            assert said.startswith("Open results/index.html in your own copy")
+            assert ("results/local/mine" in said) == own
+            assert str(site.parent) not in copied
+            assert "file:" not in copied
+
+
+def test_a_forecast_of_the_runs_it_was_fitted_on_says_so(app, site):
+    visit(app, site.as_uri(), f"study=grid&map=forecast&run={RUN}")
+    expect(app.locator(".note").first).to_contain_text("The forecast is fitted on these runs")
+    expect(app.locator("#map-of option:checked")).to_have_text(
+        "forecast: probability of leaving its plateau (fitted on these runs)"
+    )
+    expect(app.get_by_role("row", name="forecast fitted on these runs")).to_be_visible()
+    visit(app, site.as_uri(), "study=local.mine")
+    expect(app.locator("#map-of")).to_be_visible()
+    expect(app.get_by_text("fitted on these runs")).to_have_count(0)
+
+
+def test_layers_over_all_epochs_of_a_run(app, site):
+    """A number an epoch and layer, on an axis with all epochs; of a sweep that keeps some, one column each."""
+    visit(app, site.as_uri(), f"study=local.mine&run={OWN['summary']['run'][0]}&stats=act_mean+act_std")
+    maps = app.locator("section[aria-label='Over epochs and layers'] figure")
+    expect(maps).to_have_count(2)
+    rows = saved(app, maps.first.get_by_text("CSV"))
+    assert rows[0] == ["epoch", "layer", "mean of activations"]
+    assert [[float(cell) for cell in row] for row in rows[1:]] == [
+        [epoch, layer, 0.5 - layer + epoch] for layer in range(3) for epoch in EVERY
+    ]
+    stage = maps.first.locator(".sv-map")
+    stage.focus()
+    for key in ("ArrowRight", "Home", "ArrowUp"):
+        app.keyboard.press(key)
+    expect(maps.first.locator(".place")).to_have_text("epoch 0, layer 2: -1.5")
+    app.locator("#one-more-epoch").select_option(label="7")
+    expect(app.locator("#epoch-7")).to_be_checked()
+    visit(app, site.as_uri(), f"study=grid&run={RUN}")
+    expect(maps).to_have_count(3)
+    expect(maps.first).to_contain_text("epoch (those kept)")
+    expect(app.get_by_text("at epochs 0, 1 and 2: a column each, equally wide")).to_be_visible()
+
+
+def test_layers_of_compared_runs_stand_side_by_side_in_the_same_colours(app, site):
+    visit(app, site.as_uri(), f"view=compare&compare=grid:{RUN}+grid:{OTHER}+local.mine:{OWN['summary']['run'][1]}")
+    maps = app.locator("section[aria-label='Over epochs and layers'] figure")
+    expect(maps).to_have_count(2)
+    expect(app.get_by_text("Of 1 run no layers were kept.")).to_be_visible()
+    expect(maps.nth(1).locator("svg[role=img]")).to_be_visible()
+    colours = maps.evaluate_all("maps => maps.map((map) => map.querySelector('svg image').getAttribute('href'))")
+    assert len(set(colours)) == 2  # of three and of five layers
+    legends = maps.evaluate_all(
+        "maps => maps.map((map) => [...map.querySelectorAll('svg svg .tick')].map((t) => t.textContent))"
+    )
+    assert legends[0] == legends[1] != []
+    app.locator("#maps-of").select_option(label="std of activations")
+    expect(maps.first).to_contain_text("std of activations")
+    app.reload()
+    expect(app.locator("#maps-of option:checked")).to_have_text("std of activations")
+
+
+def test_the_csv_of_a_run_has_its_layers_and_says_how_to_get_all(app, site):
+    visit(app, site.as_uri(), f"study=grid&run={RUN}")
+    head, *rows = saved(app, app.locator("#run-csv"))
+    depth = PUBLISHED["summary"]["layers"][5]
+    assert head[:3] == ["sweep", "run", "epoch"]
+    assert [name for name in head if name.startswith("pre_std_")] == [f"pre_std_{layer}" for layer in range(depth)]
+    at = head.index("pre_std_1")
+    kept = PUBLISHED["layers"]["pre_std"][5]
+    assert [row[at] for row in rows] == [f"{epoch[1]:.4g}" for epoch in kept] + [""] * 3
+    app.locator("#csv-has summary").click()
+    expect(app.locator("#csv-has")).to_contain_text("all layers at epochs 0, 1, 2")
+    expect(app.locator("#csv-has pre")).to_contain_text(f'records.load_sweep("results/grid").history("{RUN}")')
