@@ -31,6 +31,7 @@
    * lines  [{ name, colour, dash, x: [...], y: [...], low: [...], high: [...], mark }], null for an unknown value;
    *        low and high: a band around the line; mark: what stands at its end; drawn: "dots"
    * rules  [{ y, name }], dotted lines across
+   * rest   the x of whose values the legend tells while nobody points at another; the last one where left out
    */
   plumbline.lineChart = ({
     title,
@@ -45,6 +46,7 @@
     height = 240,
     file = title,
     note,
+    rest = null,
   }) => {
     const points = lines.flatMap((line, i) =>
       line.x.map((at, k) => ({
@@ -195,14 +197,16 @@
 
     // ---- the values at one place along x
 
+    const still = rest === null ? xs.length - 1 : d3.bisector((value) => value).center(xs, rest);
     let at = null;
     function point(index) {
       at = index == null ? null : Math.max(0, Math.min(xs.length - 1, index));
       plot?.querySelector(".crosshair")?.remove();
-      const here = xs[at ?? xs.length - 1];
-      place.textContent = at === null ? `last ${x}` : `${x} ${plumbline.number(here)}`;
+      const here = xs[at ?? still];
+      const atEnd = at === null && rest === null; // lines may end at different places
+      place.textContent = atEnd ? `last ${x}` : `${x} ${plumbline.number(here)}`;
       lines.forEach((line, i) => {
-        const k = at === null ? d3.maxIndex(line.x, (_, j) => (line.y[j] == null ? -1 : j)) : line.x.lastIndexOf(here);
+        const k = atEnd ? d3.maxIndex(line.x, (_, j) => (line.y[j] == null ? -1 : j)) : line.x.lastIndexOf(here);
         const [value, low, high] = [line.y[k], line.low?.[k], line.high?.[k]];
         cells[i].textContent =
           k < 0
@@ -235,7 +239,7 @@
     stage.addEventListener("pointerleave", () => point(null));
     stage.addEventListener("blur", () => point(null));
     stage.addEventListener("keydown", (event) => {
-      const now = at ?? xs.length - 1;
+      const now = at ?? still;
       const to = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: xs.length - 1, Escape: null }[event.key];
       if (to === undefined) return;
       event.preventDefault();

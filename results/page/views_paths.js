@@ -71,7 +71,7 @@
         "paths",
         [
           ["what", "networks", whats, what],
-          ["k", "control points K", degrees, k],
+          ["k", "K", degrees, k],
           ["pair", "pair", pairs.length > 1 ? which : [], one],
           ["quantity", "shown", quantities.map((name) => [name, QUANTITIES[name]]), quantity],
         ],
@@ -87,6 +87,7 @@
           lines,
           log: likelihoods ? false : "auto",
           whole: false,
+          rest: 0.5, // at the ends all lines meet
           height: 320,
           file: `path_${mine[0].data}_K${k}_${quantity}`,
           note:
@@ -167,14 +168,14 @@
       el(
         "p",
         {},
-        "What each way to weigh the networks around the curve predicts: mean, and the central 90 % of what may be observed, noise included; dashed, the central 90 % of the function alone.",
+        "What each way to weigh the networks around the curve predicts: the mean, with a band for the central 90 % of what may be observed, noise included, and one for that of the function alone.",
       ),
       plumbline.choosers(
         "bands",
         [
           ["bands", "part", parts, part],
           ["seed", "seed", seeds, seed],
-          ["bands-k", "control points K", degrees, k],
+          ["bands-k", "K", degrees, k],
         ],
         set,
       ),
@@ -187,12 +188,13 @@
             x: "input",
             y: "prediction",
             whole: false,
+            rest: 0,
             log: false,
             domain,
             file: `band_${row.part}_${row.space}_K${k}_seed_${seed}`,
             lines: [
               {
-                name: "90 % of observations",
+                name: "mean, and 90 % of observations",
                 colour: plumbline.colour(0),
                 x: row.x,
                 y: row.mean,
@@ -200,7 +202,7 @@
                 high: row.high,
               },
               {
-                name: "90 % of the function",
+                name: "mean, and 90 % of the function",
                 colour: plumbline.colour(1),
                 dash: "7 3",
                 x: row.x,

@@ -96,7 +96,8 @@ plumbline.number = (value) => {
   if (typeof value !== "number") return String(value);
   if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
   const size = Math.abs(value);
-  return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace(/\.?0*e\+?/, "e"); // 3e-4
+  return String(Number(value.toPrecision(4)));
 };
 
 /** The name of a column or setting as it is written for a reader. */

@@ -134,7 +134,7 @@
           { class: "tabs" },
           all.map(({ what, key, name, kind, title }) =>
             tab(
-              what === "part" ? `${kind}: ${title}` : all.length === 1 || name === study.key ? "the sweep" : name,
+              what === "part" ? (kind === study.key ? title : `${kind}: ${title}`) : all.length === 1 || name === study.key ? "the sweep" : name,
               state.place({ study: study.key, [what]: key }),
               entry?.what === what && entry.key === key,
             ),

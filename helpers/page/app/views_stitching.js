@@ -34,6 +34,7 @@
   };
 
   const model = (kind) => kind.replaceAll("--", " ").replaceAll("_", " ");
+  const ofDifference = (differ) => (differ === "nothing" ? "nothing (a run and itself)" : differ);
   const layered = ({ layer1, layer2 }) => (layer1 === layer2 ? layer1 : `${layer1} to ${layer2}`);
 
   /** Each chooser takes its options from what the choosers before it have left. */
@@ -142,7 +143,7 @@
       content.layers,
       [
         ["part", "part", ({ part }) => part],
-        ["differ", "A and B differ in", ({ differ }) => differ],
+        ["differ", "A and B differ in", ({ differ }) => differ, ({ differ }) => ofDifference(differ)],
         ["pair", "runs A and B", ({ model1, model2 }) => `${model1} to ${model2}`],
       ],
       state,
@@ -163,7 +164,7 @@
       ...d3.group(
         alike,
         (row) =>
-          `${row.differ}, ${row.learned_1 && row.learned_2 ? "both learned" : row.learned_1 || row.learned_2 ? "one learned" : "none learned"}`,
+          `${ofDifference(row.differ)}, ${row.learned_1 && row.learned_2 ? "both learned" : row.learned_1 || row.learned_2 ? "one learned" : "none learned"}`,
       ),
     ].map(([name, rows], i) => {
       const { mean, low, high } = plumbline.band(

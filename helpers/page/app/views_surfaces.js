@@ -142,6 +142,7 @@
       y: QUANTITIES[quantity],
       lines,
       whole: false,
+      rest: 0, // the network itself
       log,
       domain: quantity === "loss" ? undefined : [0, 1],
       file: `${file}_cut_${direction + 1}`,
