@@ -161,38 +161,52 @@
       el("h2", {}, "Files"),
       el(
         "ul",
-        { class: "files" },
+        { class: "files", style: links.length > 6 ? "columns: 20em" : null },
         links.map(([file, text]) => el("li", {}, el("a", { href: plumbline.path(file) }, text))),
       ),
+      el("h2", {}, "Pictures"),
     );
-    const pictures = (some) =>
+    if (!study.pictures.length) {
+      place.append(el("p", {}, "There are none here; the numbers are in the files above."));
+      return;
+    }
+    const [first, rest] = [study.pictures.slice(0, FIRST_PICTURES), study.pictures.slice(FIRST_PICTURES)];
+    place.append(...sections(first, study));
+    if (rest.length)
+      place.append(
+        el("details", { class: "more" }, el("summary", {}, `${rest.length} more pictures`), sections(rest, study)),
+      );
+  }
+
+  /** Pictures under the headings of the notebook that shows them. */
+  function sections(pictures, study) {
+    const parts = plumbline.unique(study.pictures.map(({ file }) => partOf(file)));
+    return [...d3.group(pictures, ({ section }) => section ?? "")].flatMap(([heading, some]) => [
+      heading && !/pictures$/i.test(heading) ? el("h3", {}, heading) : "",
       el(
         "div",
         { class: "pictures" },
-        some.map(({ file, sentence }) =>
-          el(
-            "figure",
-            {},
-            el(
-              "a",
-              { href: plumbline.path(file) },
-              el("img", {
-                src: plumbline.path(file),
-                alt: sentence || file,
-                loading: "lazy",
-                onerror: (event) =>
-                  event.target.parentElement.replaceWith(plumbline.sentence(`The picture ${file} is not here.`)),
-              }),
-            ),
-            el("figcaption", {}, sentence || file),
-          ),
-        ),
-      );
-    const rest = study.pictures.slice(FIRST_PICTURES);
-    if (study.pictures.length)
-      place.append(el("h2", {}, "Pictures"), pictures(study.pictures.slice(0, FIRST_PICTURES)));
-    if (rest.length)
-      place.append(el("details", { class: "more" }, el("summary", {}, `${rest.length} more pictures`), pictures(rest)));
+        some.map(({ file, sentence }) => picture(file, sentence || file, parts.length > 1 ? partOf(file) : "")),
+      ),
+    ]);
+  }
+
+  /** The folder of a study in which a picture lies: "digits" of critical/digits/figures/a.png. */
+  const partOf = (file) => file.split("/").slice(1, -2).join("/").replaceAll("_", " ");
+
+  function picture(file, sentence, part) {
+    const show = (event) => event.target.parentElement.replaceWith(plumbline.sentence(`The picture ${file} is not here.`));
+    const alt = part ? `${part}: ${sentence}` : sentence;
+    return el(
+      "figure",
+      {},
+      el(
+        "a",
+        { href: plumbline.path(file) },
+        el("img", { src: plumbline.path(file), alt, loading: "lazy", onerror: show }),
+      ),
+      el("figcaption", {}, part ? el("strong", {}, `${part}: `) : null, sentence),
+    );
   }
 
   function part(place, entry, content) {

@@ -71,6 +71,29 @@ def test_pictures_and_files_of_a_sweep_of_ones_own_are_there(app, site):
     expect(app.locator("figure").nth(1)).to_contain_text("The picture local/mine/figures/b.png is not here.")
 
 
+def test_pictures_stand_under_their_headings_and_say_their_part(app, tmp_path):
+    """Twelve first, the others folded away; a study with pictures in one folder names no folder."""
+    pictures = [
+        {"file": f"grid/{part}/figures/{i}.png", "section": f"{1 + i // 5} Section", "sentence": f"No. {i}."}
+        for i in range(10)
+        for part in ("a", "b_c")
+    ]
+    for picture in pictures:
+        (tmp_path / picture["file"]).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (3, 2)).save(tmp_path / picture["file"])
+    index = write_site(tmp_path, [PUBLISHED], [study_of(PUBLISHED, pictures=pictures), {"key": "none", "title": "x"}])
+    visit(app, index.as_uri(), "study=grid&show=pictures")
+    texts = app.locator("h3, figcaption").all_inner_texts()
+    assert texts[:3] == ["1 Section", "a: No. 0.", "b c: No. 0."]
+    assert texts[10:13] == ["b c: No. 4.", "2 Section", "a: No. 5."]
+    assert app.locator("figure img:visible").count() == 12
+    app.get_by_text("8 more pictures").click()
+    expect(app.locator("figure img:visible")).to_have_count(20)
+    expect(app.get_by_alt_text("b c: No. 9.")).to_be_visible()
+    visit(app, index.as_uri(), "study=none")
+    expect(app.get_by_text("There are none here")).to_be_visible()
+
+
 def test_what_is_copied_holds_on_another_computer(app, address, site):
     for key, own in (("grid", False), ("local.mine", True)):
         visit(app, address, f"study={key}&sort=init")
