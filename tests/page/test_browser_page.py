@@ -2,13 +2,13 @@
 
 import csv
 import itertools
-import json
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from urllib.parse import quote
 
 import pytest
+from drive_page import cell, reload, shown, visit
 from made_up_page import accuracy_of, curve, script_of, study_of, sweep_data, write_site
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -52,27 +52,6 @@ def app(page_of_module):
     page.errors.clear()
     assert errors == []
     assert all(url.startswith(("file:", "http://127.0.0.1", "data:", "blob:", "about:")) for url in asked), asked
-
-
-def visit(page, address, **choices):
-    """Open the page at some choices, or let it go there where it is open already, and wait until it is drawn."""
-    chosen = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in choices.items())
-    page.goto(f"{address}#{chosen}")
-    shown(page)
-
-
-def shown(page):
-    """Wait until what the address asks for stands there."""
-    expect(page.locator("body")).to_have_attribute("data-shown", page.evaluate("location.hash || '#'"))
-
-
-def reload(page):
-    page.reload()
-    shown(page)
-
-
-def cell(page, *where):
-    return page.locator(f".map button[data-cell='{json.dumps(where, separators=(',', ':'))}']")
 
 
 def rows(page):
@@ -283,7 +262,15 @@ def test_at_most_eight_runs_are_compared(app, by_file):
     expect(app.locator("#add")).to_be_disabled()
     visit(app, by_file, view="compare", compare=" ".join(f"grid:{run}" for run in [*RUNS[4:8], "nobody"]))
     expect(app.locator(".compare-table thead th")).to_have_count(4)
-    expect(app.locator(".sentence")).to_have_text("There is no run nobody in grid.")
+    sentence = app.locator(".sentence")
+    expect(sentence).to_contain_text("There is no run nobody in grid.")
+    sentence.get_by_role("button", name="Take grid:nobody away").click()
+    expect(sentence).to_have_count(0)
+    assert "nobody" not in app.url
+    expect(app.locator(".compare-table thead th")).to_have_count(4)
+    visit(app, by_file, view="compare", compare=" ".join(f"grid:{run}" for run in RUNS[4:14]))
+    expect(sentence).to_have_text("The link names 10 runs; the first 8 are shown.")
+    expect(app.locator(".compare-table thead th")).to_have_count(8)
 
 
 def test_two_maps_and_their_difference(app, by_file):
@@ -298,7 +285,7 @@ def test_two_maps_and_their_difference(app, by_file):
     expect(sides.nth(0)).to_contain_text("Data set digits, learning rate 0.05")
     expect(sides.nth(1)).to_contain_text("Data set mnist")
     visit(app, by_file, view="maps", a="grid", b="rates")
-    expect(app.locator(".sentence")).to_contain_text("no activation, init and depth in common")
+    expect(app.locator(".sentence")).to_contain_text("no activation, no init and no depth in common")
 
 
 def test_a_sweep_with_several_learning_rates_has_a_chooser(app, by_file):
