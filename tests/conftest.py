@@ -42,6 +42,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch and the C files
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy and SciPy, whose threads have no such policy
 sys.modules.setdefault("rfc3987_syntax", None)  # see helpers.batch.jobs.import_papermill
 
+# What is compiled is kept, whatever the environment says: pytest takes longer to compile the tests than to load them,
+# in each process that runs them, and so does every process that a test starts with what it imports of helpers.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def pytest_addoption(parser):
     group = parser.getgroup("other processors")
