@@ -54,6 +54,11 @@ def pytest_addoption(parser):
     group.addoption("--perturb-seed", type=int, default=0, help="seed of that noise")
 
 
+def pytest_xdist_auto_num_workers():
+    """One more than cores: of a process that runs tests about a sixth is waiting, for a process, a page or a signal."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_configure(config):
     """What tests start imports this tree, and is interrupted as in a terminal, wherever and however this runs."""
     if threading.current_thread() is threading.main_thread():

@@ -6,12 +6,11 @@ the networks of an activation may train: every state that is looked at lasts unt
 
 import json
 import re
-import time
 from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_lab import KERNEL, KERNEL_IDLE, OUTPUT, RUN_ALL, open_lab
+from jupyter_lab import KERNEL, KERNEL_IDLE, OUTPUT, RUN_ALL, comes_true, open_lab
 
 from helpers import records
 
@@ -122,11 +121,8 @@ class Lab:
         self.wait_for(lambda: self.picture.evaluate(whole), f"a whole picture of {cell}")
 
     def wait_for(self, condition, what, seconds=SECONDS):
-        end = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > end:
-                pytest.fail(f"{what} did not come within {seconds} s.\n{self.what_is_there()}")
-            self.page.wait_for_timeout(50)
+        if not comes_true(self.page, condition, seconds):
+            pytest.fail(f"{what} did not come within {seconds} s.\n{self.what_is_there()}")
 
     def wait_for_status(self, text):
         self.wait_for(lambda: self.status.count() and text in self.status.inner_text(), f"the status {text!r}")

@@ -4,7 +4,7 @@ import shutil
 
 import nbformat
 import pytest
-from jupyter_lab import KERNEL_IDLE, RUN_ALL, open_lab
+from jupyter_lab import RUN_ALL, open_lab, wait_until_idle
 
 from helpers import ROOT
 from helpers.page.site import Site
@@ -21,7 +21,7 @@ def test_the_frame_shows_the_studies(page, serve, found, tmp_path):
     cell.source = f"RESULTS = {str(root)!r}"
     nbformat.write(notebook, tmp_path / "browse.ipynb")
     open_lab(page, serve, tmp_path / "browse.ipynb")
-    page.wait_for_function(KERNEL_IDLE)
+    wait_until_idle(page)
     page.evaluate(RUN_ALL)
     studies = page.frame_locator("iframe[title='The results']").locator("main")
     for study in ("grid", "deep", "rates"):

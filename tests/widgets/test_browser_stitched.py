@@ -1,13 +1,13 @@
 """The sliders under the image grid of `notebooks/stitching.ipynb`, moved by a person in JupyterLab."""
 
+import base64
 import io
 import re
-import time
 from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_lab import KERNEL_IDLE, OUTPUT, RUN_ALL, open_lab
+from jupyter_lab import OUTPUT, RUN_ALL, comes_true, open_lab, wait_until_idle
 from PIL import Image
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -41,7 +41,7 @@ def lab(page, serve, tmp_path):
     (tmp_path / "lab").mkdir()
     nbformat.write(notebook, tmp_path / "lab" / "stitching.ipynb")
     address = open_lab(page, serve, tmp_path / "lab" / "stitching.ipynb")
-    page.wait_for_function(KERNEL_IDLE)
+    wait_until_idle(page)
     page.evaluate(RUN_ALL)
     yield page
     assert page.errors == []
@@ -61,10 +61,8 @@ def move(page, name, key, shown):
 
 def shows(page, title):
     """Wait until the picture is drawn whose title, which a PNG has within, begins so."""
-    end = time.monotonic() + 120
-    while not (found := drawn(page)).startswith(title):
-        assert time.monotonic() < end, f"the picture is still {found!r}; {page.locator(NOTE).all_inner_texts()}"
-        page.wait_for_timeout(50)
+    if not comes_true(page, lambda: drawn(page).startswith(title), 120):
+        pytest.fail(f"the picture is still {drawn(page)!r}; {page.locator(NOTE).all_inner_texts()}")
 
 
 def drawn(page):
@@ -73,17 +71,18 @@ def drawn(page):
         """async css => {
             const image = document.querySelector(css);
             if (!(image?.complete && image.naturalWidth > 300 && image.offsetWidth > 300)) return null;
-            return Array.from(new Uint8Array(await (await fetch(image.src)).arrayBuffer()));
+            const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
+            return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(""));
         }""",
         PICTURE,
     )
-    return Image.open(io.BytesIO(bytes(found))).text["Description"] if found else ""
+    return Image.open(io.BytesIO(base64.b64decode(found))).text["Description"] if found else ""
 
 
 def test_the_picture_follows_the_sliders(lab, tmp_path):
     shows(lab, "mlp_linear, 5 anchors, lambda ")
     assert "by GCV" in drawn(lab)
-    lab.wait_for_function(KERNEL_IDLE)  # the end of the notebook
+    wait_until_idle(lab)  # the end of the notebook
     lab.locator(PICTURE).scroll_into_view_if_needed()
     expect(lab.locator(NOTE)).to_have_text("")
 
