@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize, to_rgba_array
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -295,10 +295,18 @@ def whole_ticks(axis, most=5):
 
 
 def log_ticks(axis, low, high):
-    """Few and plain numbers on a logarithmic axis: 1, 2, 5 of each decade where there are few decades."""
+    """Few numbers on a logarithmic axis, some even where it spans less than a decade: 0.2, 0.5, 1 or 1e-9, 1e-6, ...
+
+    They are written out where none is longer than 0.0001 or 10000, and else are powers of ten.
+    """
     decades = np.log10(high / low)
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.5 else (1,), numticks=7))
-    axis.set_major_formatter("{x:.3g}")
+    if decades < 0.3:  # less than a factor of 2
+        axis.set_major_locator(MaxNLocator(5))
+    else:
+        subs = (1, 1.5, 2, 3, 4, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2.3 else (1,)
+        axis.set_major_locator(LogLocator(subs=subs, numticks=9))
+    written_out = (low > 0.9e-4 and high < 1.1e4) or decades < 2.3
+    axis.set_major_formatter("{x:.3g}" if written_out else LogFormatterSciNotation())
     axis.set_minor_formatter(NullFormatter())
 
 

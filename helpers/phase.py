@@ -284,6 +284,8 @@ def draw_signals(signals, measured=None):
     variance.set(yscale="log", ylabel="variance q of pre-activations", xlabel="layer")
     correlation.set(ylabel="correlation of two inputs", xlabel="layer", ylim=(-0.1, 1.02))
     gradient.set(yscale="log", ylabel="||dL/dz|| over the last layer's", xlabel="layer")
+    log_ticks(variance.yaxis, *variance.get_ylim())
+    log_ticks(gradient.yaxis, *gradient.get_ylim())
     legend(figure, variance)
     return figure
 

@@ -15,7 +15,8 @@ def number(value, form=".3g"):
     """
     text = f"{value:{form}}"
     if text.strip("-+0.e") == "":
-        text = f"{value:.1g}" if value else text.removeprefix("-")
+        sign = "+" if form.startswith("+") else ""
+        text = f"{value:{sign}.1g}" if value else text.removeprefix("-")
     if form[-1:] == "g" and "e+" in text and abs(float(text)) < LONGEST:
         return f"{float(text):{form.partition('.')[0]},.0f}"
     return text

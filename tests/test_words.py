@@ -41,6 +41,7 @@ def test_every_way_to_say_numbers_leaves_the_exponent_out():
 
 def test_what_is_not_0_does_not_read_as_0_and_no_0_has_a_sign():
     assert words.number(0.0003, ".3f") == "0.0003"
+    assert words.number(0.0004, "+.3f") == "+0.0004"
     assert words.number(-0.3, ".0f") == "-0.3"
     assert words.number(-0.0, ".0f") == "0"
     assert words.number(0.0, ".3f") == "0.000"

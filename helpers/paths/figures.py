@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from helpers.figures import (
     COLOURS,
@@ -19,6 +18,7 @@ from helpers.figures import (
     grid_of_subplots,
     label_outer,
     line_with_band,
+    log_ticks,
     style,
     style_of,
     wrapped,
@@ -58,15 +58,6 @@ def _number_line(values):
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     return len(values) > 0 and values.min() > 0 and values.max() > SPANS * values.min()
-
-
-def _log_ticks(axis, low, high):
-    """Plain numbers on a logarithmic axis, some even where it spans less than a decade."""
-    decades = np.log10(high / low)
-    subs = (1, 1.5, 2, 3, 4, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2.3 else (1,)
-    axis.set_major_locator(LogLocator(subs=subs, numticks=9))
-    axis.set_major_formatter("{x:.3g}")
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _over_seeds(table, x, y):
@@ -109,7 +100,7 @@ def along(table, sentence, *, quantities=("train_loss", "test_loss"), by="line",
                 ax.plot(arc, mean, label=label, lw=1.6, **_line(i))
         if _number_line(table[quantity]):
             ax.set_yscale("log")
-            _log_ticks(ax.yaxis, *ax.get_ylim())
+            log_ticks(ax.yaxis, *ax.get_ylim())
         ax.set(xlabel="share of the arc length", ylabel=QUANTITIES.get(quantity, quantity), xlim=(0, 1))
     _legend_below(figure, axes[0])
     _heading(figure, title)
@@ -164,7 +155,7 @@ def lengths(curves, fits, sentence, *, name="lengths", title=""):
         ax.set(xscale="log", yscale="log", xlabel="K (degree of the curve)", ylabel=label)
         ax.set_xticks(sorted(curves.k.unique()), [str(k) for k in sorted(curves.k.unique())])
         ax.xaxis.set_minor_formatter("")
-        _log_ticks(ax.yaxis, *ax.get_ylim())
+        log_ticks(ax.yaxis, *ax.get_ylim())
     _legend_below(figure, axes[0])
     _heading(figure, title)
     return Picture(name, figure, sentence)
@@ -191,7 +182,7 @@ def compared(table, number, by, sentence, *, label=None, name=None, title=""):
     axes.set(ylim=(len(order) - 0.4, -0.6), xlabel=label or number.replace("_", " "))
     if _number_line(table[number]):
         axes.set_xscale("log")
-        _log_ticks(axes.xaxis, *axes.get_xlim())
+        log_ticks(axes.xaxis, *axes.get_xlim())
     handles = [
         Line2D([], [], ls="", marker="D", color=COLOURS[0], label="mean +- deviation over seeds"),
         Line2D([], [], ls="", marker="o", mfc="none", mec="0.4", label="one seed"),
@@ -227,7 +218,7 @@ def around(panels, sentence, *, columns=3, name="around", title=""):
     beyond = "max" if highest < every.max() else "neither"
     bar = figure.colorbar(image, ax=list(axes), label=QUANTITIES["train_loss"], aspect=25, extend=beyond)
     if logarithmic:
-        _log_ticks(bar.ax.yaxis, norm.vmin, norm.vmax)
+        log_ticks(bar.ax.yaxis, norm.vmin, norm.vmax)
     _heading(figure, title)
     return Picture(name, figure, sentence)
 
@@ -292,7 +283,7 @@ def folds(arc, room, radii, sentence, *, name="folds", title=""):
         axes.axhline(radius, label=f"{label}: {radius:.3g}", lw=1.4, **_line(i))
     axes.set(xlabel="share of the arc length", ylabel="distance from the curve (weights)", xlim=(0, 1), yscale="log")
     axes.set_ylim(low, high)
-    _log_ticks(axes.yaxis, *axes.get_ylim())
+    log_ticks(axes.yaxis, *axes.get_ylim())
     _legend_below(figure, axes, columns=2)
     _heading(figure, title)
     return Picture(name, figure, sentence)
@@ -377,9 +368,7 @@ def scores(posteriors, number, sentence, *, columns=3, name=None, title=""):
         if not ax.get_subplotspec().is_first_col():
             ax.set_yticklabels([])
         ax.locator_params(axis="x", nbins=4)
-    for ax in axes:
-        if ax.get_subplotspec().is_last_row() or ax is axes[-1]:
-            ax.set_xlabel(wrapped(QUANTITIES.get(number, number), 34))
+    label_outer(axes, wrapped(QUANTITIES.get(number, number), 34), "")
     _legend_below(figure, handles=_markers(not converged(posteriors).all()))
     _heading(figure, title)
     return Picture(name or f"scores_{number}", figure, sentence)

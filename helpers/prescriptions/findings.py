@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from helpers import words
 from helpers.calls import wilson
-from helpers.figures import COLOURS, Picture, grid_of_subplots, label_outer
+from helpers.figures import COLOURS, Picture, grid_of_subplots, label_outer, legend, log_ticks
 from helpers.prescriptions.combinations import LAYERS, STEPS
 from helpers.prescriptions.trials import COMPETITORS, PRESCRIPTION, RIVALS
 
@@ -234,11 +234,15 @@ def rates(results):
         rows = mine[[learned[name] == good for name in mine.index]]
         for row in rows.dropna(subset=["lr_low", "lr_high"]).itertuples():
             axes.plot([row.lr_low, row.lr_high], [row.range_test] * 2, color=colour, lw=1, alpha=0.5)
-        axes.plot(rows.lr, rows.range_test, "o", color=colour, ms=5, mew=0, label=label)
-    ends = np.array([*mine.lr, *mine.range_test])
-    axes.plot([ends.min(), ends.max()], [ends.min(), ends.max()], ls=":", color="0.5", label="equal")
-    axes.set(xscale="log", yscale="log", xlabel="prescribed learning rate, and its range", ylabel="by a range test")
-    axes.legend(frameon=False, fontsize=9)
+        if len(rows):
+            axes.plot(rows.lr, rows.range_test, "o", color=colour, ms=5, mew=0, label=label)
+    low, high = mine.range_test.min() / 1.5, mine.range_test.max() * 1.5
+    axes.plot([low, high], [low, high], ls=":", color="0.5", label="equal")
+    axes.set(xscale="log", xlabel="prescribed learning rate, and its range")
+    axes.set(yscale="log", ylabel="learning rate by a range test", ylim=(low, high))
+    log_ticks(axes.xaxis, *axes.get_xlim())
+    log_ticks(axes.yaxis, low, high)
+    legend(figure, axes)
     middle, said = words.median(mine.range_test / mine.lr, ".2g", "combinations")
     within = (mine.range_test >= mine.lr_low) & (mine.range_test <= mine.lr_high)
     return Picture(

@@ -10,14 +10,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from helpers.figures import (
     COLOURS,
+    PLACES,
     STYLE,
     Picture,
     grid_of_subplots,
+    label_outer,
     line_with_band,
+    log_ticks,
     style,
     style_of,
     whole_ticks,
@@ -84,8 +87,9 @@ SPANS = 20  # largest over smallest value from which a scale is logarithmic
 
 
 def in_words(name):
-    """A map, a control or a strategy as figures and sentences name it."""
-    return IN_WORDS.get(name, str(name).replace("_", " "))
+    """A map, a control or a strategy as figures and sentences name it; inits and activations keep their names."""
+    words = (word if word in PLACES else word.replace("_", " ") for word in str(name).split(" "))
+    return IN_WORDS.get(name, " ".join(words))
 
 
 def control_in_words(name):
@@ -245,11 +249,7 @@ def _log_y(axes):
     if len(drawn) and drawn.max() > 2 * drawn.min():
         axes.set_yscale("log")
         axes.set_ylim(drawn.min() / 1.15, drawn.max() * 1.15)
-        decades = np.log10(drawn.max() / drawn.min())
-        subs = (1, 1.5, 2, 3, 4, 5, 7) if decades < 0.9 else (1, 2, 5) if decades < 2.3 else (1,)
-        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
-        axes.yaxis.set_major_formatter("{x:.3g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        log_ticks(axes.yaxis, *axes.get_ylim())
 
 
 def _no_lower(axes, drawn):
@@ -292,10 +292,8 @@ def compared(table, number, by, sentence, *, controls=(), panels=None, name=None
                 )
         if panels is not None:
             ax.set_title(f"{label(panels)}: {value}")
-        if ax.get_subplotspec().is_last_row() or ax is axes[-1]:
-            ax.set_xlabel(label(number))
-            ax.tick_params(labelbottom=True)
         ax.locator_params(axis="x", nbins=5)
+    label_outer(axes, label(number), "")
     axes[0].set_yticks(range(len(order)), [wrapped(in_words(group), 34) for group in order])
     axes[0].set_ylim(len(order) - 0.5, -0.5)
     mark = Line2D([], [], color=COLOURS[0], marker="D", ms=5, ls="", label=f"mean, bar: {LEVEL:.0%} interval")

@@ -232,6 +232,7 @@ def _epochs_against_depth(results):
     figure, subplots = grid_of_subplots(
         len(config["activations"]), 2, width=3.6, height=height, sharex=True, sharey=True
     )
+    any_hollow = False
     for axes, activation in zip(subplots, config["activations"], strict=True):
         axes.axhspan(first - row, top, color="0.92", lw=0)
         for i, init in enumerate(inits):
@@ -243,6 +244,7 @@ def _epochs_against_depth(results):
             learned = by_depth.learned.mean().reindex(depths)
             some = learned.between(0, 1, inclusive="neither").to_numpy()
             axes.plot(x[some], mean[some], ls="", ms=5.5, mfc="white", zorder=3, **style)
+            any_hollow |= some.any()
             dead = (learned == 0).to_numpy()
             axes.plot(x[dead], np.full(dead.sum(), top - row * (i + 1)), ls="", ms=3.5, **style)
         if not results.select(activation=activation).learned.any():
@@ -251,6 +253,8 @@ def _epochs_against_depth(results):
     ticks = [t for t in subplots[0].get_yticks() if 0 <= t <= epochs]
     subplots[0].set_yticks([*ticks, (first - row + top) / 2], [*(f"{t:g}" for t in ticks), "never\nlearned"])
     label_outer(subplots, "hidden layers", "epochs to 95 % of own peak")
+    if any_hollow:
+        subplots[0].plot([], [], ls="", marker="o", color="0.3", mfc="white", ms=5.5, label="hollow: some seeds only")
     legend(figure, subplots[0])
     return figure
 
@@ -370,7 +374,9 @@ def draw_layer_statistics(results, activation, layers, seed, stats):
             if stat == stats[-1]:
                 axes.set_xlabel("layer")
         row[0].set_ylabel("epoch")
-        figure.colorbar(image, ax=list(row), label=STAT_LABELS[stat], aspect=12)
+        bar = figure.colorbar(image, ax=list(row), label=STAT_LABELS[stat], aspect=12)
+        if isinstance(norm, LogNorm):
+            log_ticks(bar.ax.yaxis, norm.vmin, norm.vmax)
     _title(figure, f"{activation}, {layers} layers (grey: exactly 0, or diverged)")
     return figure
 
@@ -389,7 +395,9 @@ def gradient_norms(results, activation, layers=None, epochs=None, profiles=None)
     layers = layers or max(config["layers_list"])
     last = config["num_epochs"]
     epochs = sorted({0, 1, max(1, last // 3), last}) if epochs is None else epochs
-    figure, subplots = grid_of_subplots(len(config["init_types"]), 4, width=2.3, height=2.1, sharex=True, sharey=True)
+    columns = 5 if len(config["init_types"]) in (5, 9, 10) else 4  # which leaves no subplot alone in its row
+    size = {"width": 2.3, "height": 2.1}
+    figure, subplots = grid_of_subplots(len(config["init_types"]), columns, **size, sharex=True, sharey=True)
     for axes, init in zip(subplots, config["init_types"], strict=True):
         cell = {"activation": activation, "init": init, "layers": layers}
         norms = [layers_of(results, "grad_norm", **cell, seed=seed) for seed in config["seeds"]]
