@@ -300,11 +300,8 @@ def log_ticks(axis, low, high):
     They are written out where none is longer than 0.0001 or 10000, and else are powers of ten.
     """
     decades = np.log10(high / low)
-    if decades < 0.3:  # less than a factor of 2
-        axis.set_major_locator(MaxNLocator(5))
-    else:
-        subs = (1, 1.5, 2, 3, 4, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2.3 else (1,)
-        axis.set_major_locator(LogLocator(subs=subs, numticks=9))
+    subs = (1, 1.5, 2, 3, 4, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2.3 else (1,)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=9))  # which takes even steps where fewer than two lie within
     written_out = (low > 0.9e-4 and high < 1.1e4) or decades < 2.3
     axis.set_major_formatter("{x:.3g}" if written_out else LogFormatterSciNotation())
     axis.set_minor_formatter(NullFormatter())

@@ -67,6 +67,19 @@ def test_a_palette_keeps_every_colour_that_has_a_name_and_changes_no_other_to_th
     assert np.sqrt(np.square(written - true).sum(axis=-1)).max() <= figures.OFF
 
 
+def test_a_named_colour_of_one_pixel_among_thousands_of_others_is_kept():
+    """Where nobody has named it, one near to it takes its place."""
+    crowd = np.random.default_rng(0).integers(-30, 31, (100, 100, 3)) + np.array([120, 110, 130])
+    crowd[50, 50] = named = (120, 110, 130)
+    image = Image.fromarray(crowd.astype(np.uint8))
+    kept, lost = (
+        np.asarray(figures._few_colours(image, np.array(names).reshape(-1, 3)).convert("RGB"))[50, 50]
+        for names in ([named], [])
+    )
+    np.testing.assert_array_equal(kept, named)
+    assert (lost != named).any()
+
+
 def test_where_a_palette_would_show_the_colours_stay_true():
     figure, axes = plt.subplots()
     axes.imshow(np.random.default_rng(0).random((200, 200, 3)), interpolation="none")
@@ -177,6 +190,31 @@ def test_lines_that_are_all_low_keep_their_axis():
     figures.leave_out_the_lowest(axes)
     assert axes[0].get_ylim()[0] < 1e-31
     assert [*axes[0].texts, *axes[1].texts] == []
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (0.45, 0.54, ["0.46", "0.48", "0.5", "0.52", "0.54"]),
+        (0.07, 0.25, ["0.07", "0.1", "0.15", "0.2"]),
+        (0.18, 4.5, ["0.2", "0.5", "1", "2"]),
+        (9e-4, 11, ["0.001", "0.01", "0.1", "1", "10"]),
+        (1e-30, 10, ["1e-28", "1e-24", "1e-20", "1e-16", "1e-12", "1e-08", "1e-04", "1e+00"]),
+    ],
+)
+def test_a_logarithmic_axis_has_a_few_numbers_that_are_short(low, high, texts):
+    """Powers of ten stand here as Python writes them."""
+    _, (axes,) = figures.grid_of_subplots(1, 1)
+    axes.set(yscale="log", ylim=(low, high))
+    figures.log_ticks(axes.yaxis, low, high)
+    written = {value: text for value, text in zip(*shown(axes.yaxis), strict=True) if low <= value <= high}
+    assert [f"{value:.0e}" if "10^" in text else text for value, text in written.items()] == texts
+
+
+def shown(axis):
+    """The places of the numbers of an axis, and how they are written."""
+    axis.figure.draw_without_rendering()
+    return axis.get_majorticklocs(), [label.get_text() for label in axis.get_majorticklabels()]
 
 
 def test_the_lowest_subplot_of_each_column_is_labelled():

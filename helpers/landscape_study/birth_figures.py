@@ -106,7 +106,7 @@ def _medians(found, maps):
 
 
 def telling_bars(told, config):
-    """The share of runs that each number and rule calls right, of the half it was not fitted on; bars: over the halves.
+    """The share of runs that each number and rule calls right, of the half it was not fitted on; lines over halves.
 
     told    from `birth.telling`
     config  a SweepConfig, for the title
@@ -118,7 +118,7 @@ def telling_bars(told, config):
     beside = ("forecast", "depth", "commonest", "backward")
     for place, name in enumerate(order):
         row, colour = told.loc[name], COLOURS[1] if name in beside else COLOURS[0]
-        alone.barh(place, row.right, xerr=row.right_std, color=colour, alpha=0.8, ecolor="0.3")
+        alone.errorbar(row.right, place, xerr=row.right_std, fmt="o", color=colour, ecolor="0.3", ms=5)
         if np.isfinite(row.gain):
             added.barh(place, 100 * row.gain, xerr=100 * row.gain_std, color=colour, alpha=0.8, ecolor="0.3")
     alone.axvline(told.right["forecast"], color="k", ls=":", lw=1)

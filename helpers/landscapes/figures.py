@@ -597,6 +597,7 @@ def trajectory(surface, path, shares, distance, losses, *, epochs=None, scale=No
     grid["loss"].plot(below, "s--", ms=3.5, color=COLOURS[1], label="of the plane below it")
     if scale == "log" and (np.r_[losses, below[np.isfinite(below)]] > 0).all():
         grid["loss"].set_yscale("log")
+        log_ticks(grid["loss"].yaxis, *grid["loss"].get_ylim())
     grid["loss"].set(ylabel="loss along the path")
     grid["loss"].legend(fontsize=8)
     grid["distance"].plot(distance, "o-", ms=3.5, color=COLOURS[2])

@@ -57,6 +57,23 @@ def test_points_stand_at_their_depth_and_who_never_learned_in_rows_above(known):
         assert len(set(above)) == len(above)
 
 
+def test_inits_that_never_learned_stand_in_rows_of_their_own(tmp_path):
+    inits = ("zero", "normal", "orthogonal")
+    results = sweep_of(tmp_path, {("relu", init, depth): (0.1,) for init in inits for depth in (3, 9)})
+    (axes,) = figures.epochs_to_95(results).figure.axes
+    rows = [places(axes, style_of(inits, init)) for init in inits]
+    assert [{x for x, _ in row} for row in rows] == [{3, 9}] * 3
+    assert len({y for row in rows for _, y in row}) == 3
+    assert min(y for row in rows for _, y in row) > EPOCHS
+
+
+@pytest.mark.parametrize(("seeds", "hollow"), [((0.9, 0.1), 1), ((0.9, 0.9), 0), ((0.1, 0.1), 0)])
+def test_the_legend_says_what_is_hollow_where_something_is(tmp_path, seeds, hollow):
+    results = sweep_of(tmp_path, {("relu", "normal", 3): seeds, ("relu", "normal", 9): (0.9, 0.9)})
+    (legend,) = figures.epochs_to_95(results).figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["normal"] + ["hollow: some seeds only"] * hollow
+
+
 @pytest.mark.parametrize(("draw", "columns"), [("accuracy_against_depth", 2), ("epochs_to_95", 1)])
 def test_a_sweep_of_one_depth_has_a_row_an_init(tmp_path, draw, columns):
     cells = {(name, init, 5): (0.9, 0.7) if init == "critical" else (0.1, 0.1)
