@@ -6,11 +6,35 @@
 
   plumbline.dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 
-  // The colours of the figures (Okabe and Ito's, told apart by colour-blind readers), brighter on a dark ground.
-  const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "currentColor", "#663300"];
+  // The colours of the figures (Okabe and Ito's, told apart by colour-blind readers): brighter on a dark ground, and on a
+  // light one the two palest darker, so that each stands out by a contrast of 3.
+  const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#3399D3", "#C08400", "currentColor", "#663300"];
   const DARK = ["#4AA8E8", "#FF8A4C", "#2CCB9B", "#E3A0CB", "#9ADBFF", "#F7BC45", "currentColor", "#C89B6C"];
   const DASHES = [null, "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "1 2", "7 2 1 2 1 2"];
   plumbline.colour = (i) => (plumbline.dark() ? DARK : LIGHT)[i % LIGHT.length];
+
+  // ---- contrast, as WCAG 2 counts it
+
+  /** The share of light that a colour gives back. */
+  const light = (colour) => {
+    const { r, g, b } = d3.rgb(colour);
+    const [x, y, z] = [r, g, b].map((v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const contrast = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+
+  /** Black or white, which can be read better on a colour: at least 4.58 times as light or as dark. */
+  plumbline.inkOn = (colour) => (contrast("#000", colour) > contrast("#fff", colour) ? "#000" : "#fff");
+
+  /** A line's colour as letters have it: darker, on a dark ground lighter, until they can be read. */
+  plumbline.inkOf = (colour) => {
+    if (!d3.color(colour)) return colour; // currentColor
+    const ground = plumbline.dark() ? "#16181c" : "#fff";
+    const ink = d3.lab(colour);
+    while (contrast(ink, ground) < 4.6 && ink.l > 0 && ink.l < 100) ink.l += plumbline.dark() ? 1 : -1;
+    return ink.formatHex();
+  };
+
   plumbline.dash = (i) => DASHES[i % DASHES.length];
 
   /** The colour of a step of a sequence, from early (0) to late (1), readable on the present ground. */
@@ -118,7 +142,7 @@
     function draw(width) {
       plot = Plot.plot({
         width,
-        height,
+        height: Math.round(Math.max(height, Math.min(0.36 * width, 1.7 * height))), // a wide chart is not a strip
         style: { fontSize: "12px", fontFamily: "inherit", background: "none" },
         marginLeft: 56,
         marginRight: lines.some((line) => line.mark) ? 24 : 14,
@@ -180,7 +204,7 @@
         const above = ends.slice(0, i).filter((other) => Math.abs(other.x - end.x) < 12);
         end.y = Math.max(end.y, ...above.map((other) => other.y + 12));
         plot.append(
-          plumbline.svg("text", { x: end.x, y: end.y, fill: end.line.colour, "font-weight": 600 }, end.line.mark),
+          plumbline.svg("text", { x: end.x, y: end.y, fill: plumbline.inkOf(end.line.colour), "font-weight": 600 }, end.line.mark),
         );
       });
     }

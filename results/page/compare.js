@@ -5,52 +5,46 @@
   const { el, state } = plumbline;
 
   plumbline.MOST_COMPARED = 8;
-  plumbline.compared = () => state.list("compare");
+  plumbline.compared = () => plumbline.unique(state.list("compare"));
   plumbline.compare = (items) => state.set({ compare: items.slice(0, plumbline.MOST_COMPARED) });
   plumbline.itemOf = (sweep, row) => `${sweep.key}:${row.run}`;
 
   /** The sweep and the run that an item of the address names; a sentence where there are none. */
   async function find(item) {
     const entry = plumbline.allSweeps().find(({ key }) => item.startsWith(`${key}:`));
-    if (!entry) return { item, lack: `There is no sweep to ${item} here.` };
+    if (!entry) return { item, lack: `There is no sweep to "${item}" here.` };
     const name = item.slice(entry.key.length + 1);
     try {
       const sweep = await plumbline.loadSweep(entry);
       const row = sweep.byRun.get(name);
       return row
         ? { item, sweep, row, study: entry.study }
-        : { item, lack: `There is no run ${name} in ${entry.name}.` };
+        : { item, lack: `There is no run ${name || "without a name"} in ${entry.name}.` };
     } catch (error) {
       return { item, lack: error.message };
     }
   }
 
-  const NAMED = [
-    "run",
-    "activation",
-    "init",
-    "layers",
-    "seed",
-    "outcome",
-    "learned",
-    "crashed",
-    "diverged",
-    ...plumbline.SETTINGS,
-  ];
+  const MADE = ["lr", "batch_size", "hidden_size", "optimizer"];
+  const CELL = ["activation", "init", "layers", "seed"];
+  const NAMED = ["run", ...CELL, "outcome", "learned", "crashed", "diverged", "left_plateau", ...plumbline.SETTINGS];
+  // of a sweep's configuration: what its runs vary, what stands in a line of its own, and what changes no number
+  const UNTOLD = /^(layers_list|init_types|activations|seeds|dataset|num_epochs|data_dir|save_dir|device|stack_size|cluster|resume|keep_state|input_size|input_square|output_size)$|_params$/;
 
-  const placeOf = (study, sweep, row) =>
-    state.place({
-      study: study.key,
-      sweep: sweep.key,
-      run: row.run,
-      ...Object.fromEntries(sweep.several.map((name) => [name, row[name]])),
-    });
+  /** A name that may be broken after each of its parts. */
+  const breakable = (name) => name.split(/(?<=_)/).flatMap((part, i) => (i ? [el("wbr"), part] : [part]));
+
+  const text = (value) => (Array.isArray(value) ? value.map(plumbline.shown).join(", ") : plumbline.shown(value));
+  const differs = (values) => values.some((value) => value !== values[0]);
+  const joint = (i, count) => (i === 0 ? "" : i === count - 1 ? " and " : ", ");
 
   /** Load what is compared; returns a function that draws it. */
   plumbline.showCompare = async (host) => {
     const items = plumbline.compared();
-    const found = await Promise.all(items.map(find));
-    const runs = found.filter(({ row }) => row);
+    const found = await Promise.all(items.slice(0, plumbline.MOST_COMPARED).map(find));
+    const band = state.get("band") === "1";
+    const runs = withoutTwice(found.filter(({ row }) => row));
+    const without = (item) => plumbline.compare(plumbline.compared().filter((other) => other !== item));
     const names = runs.map(({ sweep, row, study }, i) =>
       [
         `${i + 1} ${study.key === sweep.name ? "" : `${study.key}, `}${sweep.name}: ${row.activation}`,
@@ -60,11 +54,19 @@
         ...sweep.several.map((name) => `${plumbline.label(name)} ${row[name]}`),
       ].join(", "),
     );
-    const band = state.get("band") === "1";
     const quantity = state.get("quantity") === "train" ? "train" : state.get("quantity") === "both" ? "both" : "test";
     return () => {
       host.append(el("h1", {}, "Runs side by side"));
-      for (const { lack } of found) if (lack) host.append(plumbline.sentence(lack));
+      for (const { item, lack } of found) {
+        if (!lack) continue;
+        const sentence = plumbline.sentence(lack);
+        sentence.append(" ", plumbline.button("Take it away", () => without(item), { "aria-label": `Take ${item} away` }));
+        host.append(sentence);
+      }
+      if (items.length > plumbline.MOST_COMPARED)
+        host.append(
+          plumbline.sentence(`The link names ${items.length} runs; the first ${plumbline.MOST_COMPARED} are shown.`),
+        );
       if (!runs.length) {
         host.append(
           plumbline.sentence(
@@ -74,6 +76,7 @@
         );
         return;
       }
+      if (runs.length > 1) host.append(el("p", { class: "differ" }, difference()));
       host.append(
         el(
           "div",
@@ -99,6 +102,12 @@
             "CSV of these runs",
             () => plumbline.save("comparison.csv", plumbline.runsCsv(runs), "text/csv"),
             { id: "compare-csv" },
+          ),
+          plumbline.checkbox(
+            "only the settings that differ",
+            state.get("only") === "1",
+            (on) => state.set({ only: on ? "1" : null }, true),
+            "only",
           ),
           plumbline.button("Take all away", () => state.set({ compare: null }), { id: "compare-none" }),
         ),
@@ -134,22 +143,150 @@
       host.append(plumbline.layerMaps(runs.map((run, i) => ({ ...run, name: names[i] }))));
     };
 
-    /** A column a run: what it is, and what came of it. */
+    /** With seeds as a band, runs that differ in their seed alone are one. */
+    function withoutTwice(all) {
+      if (!band) return all;
+      const first = new Map();
+      for (const run of all) {
+        const [seed] = plumbline.seedsOf(run.sweep, run.row);
+        const cell = plumbline.itemOf(run.sweep, seed);
+        if (!first.has(cell)) first.set(cell, run);
+      }
+      return [...first.values()];
+    }
+
+    /** [[name, of each run its value in words]]: what made the runs. */
+    function settings() {
+      const named = [
+        ["study", ({ study, sweep }) => (study.key === sweep.name ? study.key : `${study.key}, ${sweep.name}`)],
+        ["data set", ({ sweep }) => sweep.dataset ?? ""],
+        ...MADE.map((name) => [plumbline.label(name), ({ sweep, row }) => text(plumbline.settingOf(sweep, row, name))]),
+        ["epochs", ({ sweep }) => text(sweep.config?.num_epochs)],
+        ...CELL.map((name) => [
+          plumbline.label(name),
+          ({ sweep, row }) =>
+            band && name === "seed"
+              ? plumbline
+                  .seedsOf(sweep, row)
+                  .map((other) => other.seed)
+                  .join(", ")
+              : `${plumbline.shown(row[name])}${name === "init" ? parameters(sweep, row) : ""}`,
+        ]),
+      ];
+      const rows = named.map(([name, of]) => [name, runs.map(of)]);
+      // further settings are told only where they differ
+      const others = plumbline
+        .unique(runs.flatMap(({ sweep }) => Object.keys(sweep.config ?? {})))
+        .filter((name) => !UNTOLD.test(name) && !plumbline.SETTINGS.includes(name))
+        .map((name) => [plumbline.label(name), runs.map(({ sweep }) => text(sweep.config?.[name]))])
+        .filter(([, values]) => differs(values.filter(Boolean))); // an older sweep does not name all there is
+      return [...rows, ...others];
+    }
+
+    function parameters(sweep, row) {
+      const given = Object.entries(sweep.config?.init_params?.[row.init] ?? {}).filter(([name]) => name !== "init");
+      return given.length ? ` (${given.map(([name, value]) => `${name} ${value}`).join(", ")})` : "";
+    }
+
+    /** In a sentence what differs between the runs. */
+    function difference() {
+      const names = settings()
+        .filter(([name, values]) => name !== "study" && differs(values))
+        .map(([name]) => name);
+      return names.length
+        ? ["They differ in ", ...names.flatMap((name, i) => [joint(i, names.length), el("strong", {}, name)]), "."]
+        : "Their settings are alike.";
+    }
+
+    /** [[name, of each run its value]]: what was forecast before the first step, each beside what was measured. */
+    function forecasts() {
+      const forecast = ({ sweep, row }, name) => sweep.forecast?.[name]?.[row.index];
+      if (runs.every((run) => forecast(run, "probability") == null)) return [];
+      const left = ({ row }) =>
+        row.left_plateau != null ? true : plumbline.known(row, "left_plateau") === "unknown" ? null : false;
+      const said = (value) => (value == null ? "unknown" : value ? "yes" : "no");
+      const rows = [
+        ["forecast: probability that it leaves the plateau", (run) => text(forecast(run, "probability") ?? "no forecast")],
+        ["measured: it left the plateau", (run) => said(left(run))],
+        [
+          "was the forecast right?",
+          (run) => {
+            const probability = forecast(run, "probability");
+            if (probability == null || left(run) == null) return "";
+            return probability >= 0.5 === left(run) ? "✓ yes" : "✗ no";
+          },
+        ],
+        ["forecast: the epoch in which it leaves", (run) => text(forecast(run, "epoch"))],
+        ["measured: the epoch in which it left", ({ row }) => plumbline.known(row, "left_plateau")],
+        ["forecast: why", (run) => text(forecast(run, "reason"))],
+      ];
+      return rows.map(([name, of]) => [name, runs.map(of)]);
+    }
+
+    /** [[name, of each run its value]]: with seeds as a band the mean, and the least and greatest. */
+    function measured() {
+      const columns = plumbline
+        .unique(runs.flatMap(({ sweep }) => sweep.columns))
+        .filter((name) => !NAMED.includes(name) || name === "left_plateau")
+        .filter((name) => !(name === "left_plateau" && forecasts().length));
+      const outcomes = runs.map(({ sweep, row }) =>
+        band
+          ? d3
+              .rollups(
+                plumbline.seedsOf(sweep, row),
+                (some) => some.length,
+                (one) => one.outcome,
+              )
+              .map(([what, count]) => `${count} ${what}`)
+              .join(", ")
+          : row.outcome,
+      );
+      return [
+        ["outcome", outcomes],
+        ...columns.map((name) => [plumbline.label(name), runs.map(({ sweep, row }) => ofSeeds(sweep, row, name))]),
+      ];
+    }
+
+    function ofSeeds(sweep, row, name) {
+      if (!band) return plumbline.known(row, name);
+      const seeds = plumbline.seedsOf(sweep, row);
+      const known = seeds.map((one) => one[name]).filter((value) => typeof value === "number");
+      if (!known.length) return plumbline.known(row, name);
+      const short = (value) => plumbline.number(Number(value.toPrecision(3)));
+      const [low, high] = d3.extent(known);
+      const some = known.length < seeds.length ? ` of ${known.length} seeds` : "";
+      return (low < high ? `${short(d3.mean(known))} (${short(low)} to ${short(high)})` : plumbline.number(low)) + some;
+    }
+
+    /** A column a run: what it is, what was forecast, and what came of it. */
     function table() {
-      const line = (name, of) =>
+      const only = state.get("only") === "1";
+      const line = ([name, values], mark) =>
         el(
           "tr",
-          {},
-          el("th", { scope: "row" }, name),
-          runs.map((run) => el("td", {}, of(run))),
+          { class: mark && differs(values) ? "differs" : null },
+          el(
+            "th",
+            { scope: "row" },
+            name,
+            mark && differs(values) ? el("span", { "aria-hidden": "true", title: "these differ" }, " ≠") : null,
+            mark && differs(values) ? el("span", { class: "unseen" }, " (differs)") : null,
+          ),
+          values.map((value) => el("td", {}, value)),
         );
-      const setting =
-        (name) =>
-        ({ sweep, row }) =>
-          plumbline.shown(plumbline.settingOf(sweep, row, name));
-      const measured = plumbline
-        .unique(runs.flatMap(({ sweep }) => sweep.columns))
-        .filter((name) => !NAMED.includes(name));
+      const part = (title, rows, mark = false) =>
+        rows.length
+          ? el(
+              "tbody",
+              {},
+              el(
+                "tr",
+                { class: "part" },
+                el("th", { scope: "rowgroup", colspan: runs.length + 1 }, el("span", {}, title)),
+              ),
+              rows.map((row) => line(row, mark)),
+            )
+          : null;
       return el(
         "div",
         { class: "wide", tabindex: "0", role: "region", "aria-label": "What each run is, and what came of it" },
@@ -163,36 +300,25 @@
               "tr",
               {},
               el("td", {}),
-              runs.map(({ sweep, row, study }, i) =>
+              runs.map(({ item, sweep, row, study }, i) =>
                 el(
                   "th",
                   { scope: "col" },
                   plumbline.swatch({ colour: plumbline.colour(i), dash: plumbline.dash(i) }),
                   ` ${i + 1} `,
-                  el("a", { href: placeOf(study, sweep, row) }, row.run),
+                  el("a", { href: plumbline.runPlace(study.key, sweep, row) }, breakable(row.run)),
+                  plumbline.button("Take away", () => without(item), { "aria-label": `Take ${row.run} away` }),
                 ),
               ),
             ),
           ),
-          el(
-            "tbody",
-            {},
-            line("", ({ item, row }) =>
-              plumbline.button("Take away", () => plumbline.compare(items.filter((other) => other !== item)), {
-                "aria-label": `Take ${row.run} away`,
-              }),
-            ),
-            line("study", ({ study, sweep }) => (study.key === sweep.name ? study.key : `${study.key}, ${sweep.name}`)),
-            line("data set", ({ sweep }) => sweep.dataset ?? ""),
-            ["lr", "batch_size", "hidden_size", "optimizer"].map((name) => line(plumbline.label(name), setting(name))),
-            line("epochs", ({ sweep }) => String(sweep.config?.num_epochs ?? "")),
-            ["activation", "init", "layers", "seed", "outcome"].map((name) =>
-              line(plumbline.label(name), setting(name)),
-            ),
-            measured.map((name) =>
-              line(plumbline.label(name), ({ row }) => (plumbline.known(row, name))),
-            ),
+          part(
+            "What made it",
+            settings().filter(([, values]) => !only || differs(values)),
+            true,
           ),
+          part("Forecast and measured", forecasts()),
+          part("What came of it", measured()),
         ),
       );
     }

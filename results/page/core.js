@@ -88,6 +88,13 @@ plumbline.roving = (group, items = () => [...group.querySelectorAll("button, inp
 plumbline.button = (text, press, attributes = {}) =>
   plumbline.el("button", { type: "button", onclick: press, ...attributes }, text);
 
+/** The width of the widest of some texts in the page's letters, over the letters' size. */
+plumbline.widest = (texts, weight = 400) => {
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = `${weight} 100px ${getComputedStyle(document.documentElement).fontFamily}`;
+  return Math.max(0, ...texts.map((text) => pen.measureText(text).width)) / 100;
+};
+
 plumbline.unique = (values) => [...new Set(values)];
 
 /** A number as a reader wants it: four significant digits, no more than are needed. */

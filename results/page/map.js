@@ -3,6 +3,9 @@
 
 (() => {
   const { el } = plumbline;
+  const cellWidths = (columns) => [columns.length > 10 ? 28 : 36, 84]; // the least and the greatest
+  const LETTERS = 14; // the greatest height of the letters of a map, as style.css has it
+  const [GAP, PADDING] = [18, 6]; // of panels, pixels
 
   /** What a map can show of its cells: { name: { title, of(rows, sweep), scale: [low, high] or null } } */
   plumbline.mapQuantities = (sweep) => {
@@ -48,6 +51,7 @@
           "table",
           { class: "map" },
           el("caption", {}, panel),
+          el("colgroup", {}, el("col", { class: "names" }), el("col", { span: columns.length })),
           el(
             "thead",
             {},
@@ -78,6 +82,19 @@
       { class: "panels", role: "group", "aria-label": `${title}: arrow keys move between the cells, Enter opens one` },
       tables,
     );
+    // as many panels beside each other as there is room for, the rows of panels equally long
+    const [least, greatest] = cellWidths(columns);
+    const names = Math.min(14, plumbline.widest(rows) + 0.8); // in heights of a letter
+    region.style.setProperty("--names", `${names}em`);
+    for (const [name, width] of Object.entries({ least, greatest }))
+      region.style.setProperty(`--${name}-cells`, `${columns.length * width}px`);
+    plumbline.withWidth(region, (width) => {
+      const letter = parseFloat(getComputedStyle(tables[0].firstChild).fontSize);
+      const most = Math.max(1, Math.floor((width + GAP) / (names * letter + columns.length * least + PADDING + GAP)));
+      const perRow = Math.ceil(panels.length / Math.ceil(panels.length / most));
+      region.style.gridTemplateColumns = `repeat(${perRow}, minmax(0, 1fr))`;
+    });
+    region.most = Math.min(panels.length, 4) * (names * LETTERS + columns.length * greatest + GAP);
     const grids = tables.map((table) =>
       [...table.querySelectorAll("tbody tr")].map((line) => [...line.querySelectorAll("button")]),
     );
@@ -108,9 +125,10 @@
       );
       if (colour) {
         element.style.background = colour;
-        element.style.color = d3.lab(colour).l > 60 ? "#000" : "#fff";
+        element.style.color = plumbline.inkOn(colour);
       }
       element.where = [panel, row, column];
+      element.label = found?.label;
       element.makeTabStop = () => stop(element);
       return element;
     }
@@ -174,11 +192,18 @@
     return { region, scale, title, extent, domain, cells, values };
   };
 
-  /** Fade those cells of a map that hold none of these runs, which the table's filters leave; null fades none. */
+  /** Hatch those cells of a map that hold none of these runs, which the table's filters leave; null hatches none. */
   plumbline.fade = (place, runs) => {
     const left = runs && new Set(runs.map((row) => plumbline.cellName(row.activation, row.init, row.layers)));
-    for (const button of place.querySelectorAll(".map button"))
-      button.classList.toggle("faded", Boolean(left) && !left.has(button.dataset.cell));
+    place.classList.toggle("filtering", Boolean(left));
+    for (const button of place.querySelectorAll(".map button")) {
+      const out = Boolean(left) && !left.has(button.dataset.cell);
+      if (out === button.classList.contains("faded")) continue;
+      button.classList.toggle("faded", out);
+      if (!button.label) continue;
+      button.title = button.label + (out ? "; filtered out" : "");
+      button.setAttribute("aria-label", button.title);
+    }
   };
 
   /** Mark one cell of a map, the one whose run is open. */
@@ -241,6 +266,7 @@
       bar,
       el("span", {}, ` ${plumbline.number(extent[1])}`),
       marks ? el("span", {}, "× diverged, ↓ crashed; a number: so many of the seeds") : null,
+      marks ? el("span", { class: "key-filtered" }, el("span", { class: "hatch" }), " filtered out") : null,
     );
   };
 
@@ -264,7 +290,7 @@
         Plot.text(data, {
           ...at,
           text: (d) => (d.value == null ? "" : short(d.value, extent)) + d.mark,
-          fill: (d) => (d.value != null && d3.lab(scale(d.value)).l <= 60 ? "#fff" : "#000"),
+          fill: (d) => plumbline.inkOn(d.value == null ? "#ddd" : scale(d.value)),
         }),
       ],
     });

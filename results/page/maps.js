@@ -77,7 +77,10 @@
       const [panels, rows, columns] = ["activation", "init", "layers"].map(common);
       if (!panels.length || !rows.length || !columns.length) {
         host.append(
-          plumbline.sentence("These two sweeps have no activation, init and depth in common; choose another one."),
+          plumbline.sentence(
+            `These two sweeps have no ${lacking({ activation: panels, init: rows, depth: columns })} in common; ` +
+              "choose another one.",
+          ),
         );
         return;
       }
@@ -100,21 +103,19 @@
             { class: "map-side" },
             el("h2", {}, `${side.toUpperCase()}: ${nameOf(entry)}`),
             el("p", { class: "note" }, described(sweep, settings)),
-            sweep.several.length
-              ? el(
-                  "div",
-                  { class: "controls" },
-                  sweep.several.map((name) =>
-                    plumbline.select(
-                      plumbline.label(name),
-                      settings[name],
-                      sweep.axes[name],
-                      (value) => state.set({ [`${side}.${name}`]: value }),
-                      `${side}-${name}`,
-                    ),
-                  ),
-                )
-              : null,
+            el(
+              "div",
+              { class: "controls" }, // also where there is nothing to choose: the maps stand at one height
+              sweep.several.map((name) =>
+                plumbline.select(
+                  plumbline.label(name),
+                  settings[name],
+                  sweep.axes[name],
+                  (value) => state.set({ [`${side}.${name}`]: value }),
+                  `${side}-${name}`,
+                ),
+              ),
+            ),
             plumbline.mapLegend(maps[i].scale, maps[i].extent, maps[i].title),
             maps[i].region,
           ),
@@ -122,6 +123,20 @@
       });
       three.append(difference(maps, { panels, rows, columns }, sides));
     };
+  };
+
+  function ramp(scale, most) {
+    const steps = d3.range(-1, 1.001, 0.1).map((share) => scale(share * most));
+    return el("span", {
+      class: "bar",
+      "aria-hidden": "true",
+      style: `background: linear-gradient(to right, ${steps.join(", ")})`,
+    });
+  }
+
+  const lacking = (common) => {
+    const names = Object.keys(common).filter((name) => !common[name].length);
+    return names.map((name, i) => (i && i === names.length - 1 ? ` and no ${name}` : i ? `, no ${name}` : name)).join("");
   };
 
   const nameOf = ({ study, name, dataset }) =>
@@ -181,7 +196,14 @@
         maps[0].domain ? `: A is higher by more than 0.05 in ${count((gap) => gap > 0.05)}, ` : ".",
         maps[0].domain ? `B in ${count((gap) => gap < -0.05)}.` : "",
       ),
-      plumbline.mapLegend((value) => scale(value), [-most, most], "A − B", false),
+      el("div", { class: "controls" }),
+      el(
+        "p",
+        { class: "note legend-line" },
+        el("span", {}, `B higher, ${signed(-most)} `),
+        ramp(scale, most),
+        el("span", {}, ` ${signed(most)}, A higher`),
+      ),
       region,
     );
   }

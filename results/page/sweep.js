@@ -31,6 +31,9 @@
         ),
       ),
     );
+    plumbline.piece(host, "deepest", [sweep.key, state.get("compare")], (place) =>
+      place.append(plumbline.deepest(sweep) ?? ""),
+    );
     if (sweep.damaged?.length)
       plumbline.piece(host, "damaged", sweep.damaged, (place) =>
         place.append(...sweep.damaged.map(plumbline.sentence)),
@@ -45,7 +48,7 @@
         open: (activation, init, layers) => openCell(sweep, settings, activation, init, layers),
       });
       place.append(
-        el("h2", {}, "Map"),
+        el("h2", {}, "Map", jump("to the table of runs", ".index-table", ".tabulator-tableholder")),
         el(
           "div",
           { class: "controls" },
@@ -70,22 +73,27 @@
             ? el(
                 "a",
                 { href: plumbline.state.place({ view: "maps", a: sweep.key, b: plumbline.otherSweep(sweep.key) }) },
-                "beside another sweep",
+                "beside another map",
               )
             : null,
         ),
         plumbline.mapLegend(map.scale, map.extent, map.title),
         map.region,
       );
+      both.style.setProperty("--map-most", `${Math.round(map.region.most)}px`);
     });
     left.className = "index-map";
     plumbline.markCell(left, run && plumbline.cellName(run.activation, run.init, run.layers));
     plumbline.fade(left, rows.length === sweep.rows.length ? null : rows);
 
-    const right = plumbline.piece(both, "table", [sweep.key, plumbline.shownColumns(sweep)], (place) => {
-      const columns = plumbline.shownColumns(sweep);
+    const table = plumbline.piece(both, "table", sweep.key, () => {});
+    table.className = "index-table";
+    const room = table.clientWidth;
+    if (!(Math.abs(table.room - room) < 40)) table.room = room; // a scrollbar that comes or goes changes no columns
+    const columns = plumbline.shownColumns(sweep, table.room);
+    const right = plumbline.piece(table, "runs", [sweep.key, columns], (place) => {
       place.append(
-        el("h2", {}, "Runs"),
+        el("h2", {}, "Runs", jump("to the map", ".index-map", ".map button[tabindex='0']")),
         el(
           "div",
           { class: "controls" },
@@ -110,7 +118,7 @@
         },
       });
     });
-    right.className = "index-table";
+    right.className = "index-runs";
     right.table.update(filters, run?.run);
     right.querySelector(".count").textContent = `${rows.length} of ${sweep.rows.length} runs`;
     right.querySelector("#clear").hidden = !Object.keys(filters).length;
@@ -122,8 +130,10 @@
         "run",
         [sweep.key, asked, ...["band", "epochs", "stats", "compare"].map((name) => state.get(name)), plumbline.dark()],
         (place) => {
-          if (run) plumbline.showRun(place, sweep, run);
-          else if (asked)
+          if (run) {
+            plumbline.showRun(place, sweep, run);
+            place.querySelector("[role=toolbar]").after(plumbline.twins(sweep, run));
+          } else if (asked)
             place.append(
               plumbline.sentence(`There is no run ${asked} in this sweep; choose one in the map or in the table.`),
             );
@@ -135,6 +145,17 @@
       )
       .classList.add("one-run");
   };
+
+  /** A button to a part of the page that may lie far below or above: shown where they do not stand beside each other. */
+  const jump = (text, place, target) =>
+    plumbline.button(
+      text,
+      () => {
+        document.querySelector(place).scrollIntoView({ behavior: plumbline.calm() ? "auto" : "smooth", block: "start" });
+        document.querySelector(target)?.focus({ preventScroll: true });
+      },
+      { class: "jump" },
+    );
 
   const cleared = () => Object.fromEntries(Object.keys(state.all("f.")).map((name) => [`f.${name}`, null]));
 

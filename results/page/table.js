@@ -3,7 +3,9 @@
 
 (() => {
   const { el } = plumbline;
-  const SHOWN = ["activation", "init", "layers", "seed", "outcome", "final_test_acc", "epochs_to_95", "seconds"];
+  // what is shown where nothing is chosen, the most wanted first: as many as there is room for
+  const WANTED = ["activation", "init", "layers", "final_test_acc", "outcome", "seed", "epochs_to_95", "left_plateau"];
+  const MORE = ["best_test_acc", "final_train_acc", "final_test_loss", "seconds"];
 
   /**
    * What a filter means for a column of numbers or of texts: a function of a value; null for one that says nothing.
@@ -45,8 +47,22 @@
     return (value) => value != null && test(value);
   }
 
-  const WIDTHS = { run: 200, init: 114, outcome: 92, activation: 88, layers: 60, seed: 52, final_test_acc: 86 };
-  const width = (sweep, field) => WIDTHS[field] ?? (plumbline.isNumeric(sweep, field) ? 76 : 96);
+  const narrow = () => matchMedia("(max-width: 520px)").matches; // there style.css makes the letters smaller
+  const SCROLLBAR = 18; // pixels
+  const [FILTER, WIDEST] = [2.6, 15]; // least and greatest width of what stands in a column, over the letters' size
+
+  /** The width in which a column's name, its filter and its values stand uncut; a very long text is cut, and says so. */
+  function width(sweep, field) {
+    const known = (sweep.widths ??= new Map());
+    if (!known.has(field)) {
+      const values = plumbline.unique(sweep.rows.map((row) => value(row[field])));
+      const longest = plumbline.widest(values.sort((a, b) => b.length - a.length).slice(0, 200));
+      const heading = plumbline.widest(plumbline.label(field).split(" "), 600);
+      known.set(field, Math.max(FILTER, heading, Math.min(longest, WIDEST)));
+    }
+    const [letter, padding] = narrow() ? [12, 12] : [13, 16];
+    return Math.ceil(known.get(field) * letter * 1.02 + padding);
+  }
 
   const isNumber = (word) => word.trim() !== "" && Number.isFinite(Number(word));
   const text = (value) =>
@@ -66,11 +82,26 @@
     return tests.length ? sweep.rows.filter((row) => tests.every(([column, fits]) => fits(row[column]))) : sweep.rows;
   };
 
-  plumbline.shownColumns = (sweep) => {
-    const usual = ["activation", "init", "layers", ...sweep.several, ...SHOWN.slice(3)];
-    const shown = plumbline.state.list("cols", usual).filter((column) => sweep.columns.includes(column));
-    return shown.length ? shown : usual;
+  /** The columns that are chosen, or else those that stand in so many pixels; what is filtered is always there. */
+  plumbline.shownColumns = (sweep, room = Infinity) => {
+    const chosen = plumbline.state.list("cols", []).filter((column) => sweep.columns.includes(column));
+    return chosen.length ? chosen : usual(sweep, room);
   };
+
+  function usual(sweep, room) {
+    const filtered = Object.keys(plumbline.state.all("f."));
+    const wanted = [...WANTED.slice(0, 3), ...sweep.several, ...WANTED.slice(3), ...MORE];
+    const taken = new Set(filtered.filter((column) => sweep.columns.includes(column)));
+    let left = room - SCROLLBAR - d3.sum(taken, (column) => width(sweep, column));
+    for (const column of wanted) {
+      if (taken.has(column) || !sweep.columns.includes(column)) continue;
+      left -= width(sweep, column);
+      if (left < 0 && taken.size >= 3) break;
+      taken.add(column);
+    }
+    const places = ["activation", "init", "layers", ...sweep.several, "seed", "outcome", ...sweep.columns];
+    return plumbline.unique(places).filter((column) => taken.has(column));
+  }
 
   /**
    * The table in `host`. on: { open(row), filter(filters), sort(text) }
@@ -86,7 +117,7 @@
     const table = new Tabulator(stage, {
       data: sweep.rows,
       index: "index",
-      height: "26rem",
+      height: "100%",
       layout: "fitColumns",
       nestedFieldSeparator: false,
       columnHeaderSortMulti: false,
@@ -98,7 +129,10 @@
         field,
         title: field,
         titleFormatter: () => title(field),
-        formatter: (cell) => el("span", {}, value(cell.getValue())),
+        formatter: (cell) => {
+          const text = value(cell.getValue());
+          return el("span", { title: text }, text);
+        },
         sorter: compare,
         hozAlign: plumbline.isNumeric(sweep, field) ? "right" : "left",
         headerHozAlign: "left",
@@ -142,7 +176,7 @@
       input.addEventListener("input", () => on.filter({ ...current, [field]: input.value }));
       for (const event of ["click", "mousedown", "keydown", "keyup"])
         input.addEventListener(event, (e) => e.stopPropagation());
-      return el("div", { class: "head" }, el("span", {}, plumbline.label(field)), input);
+      return el("div", { class: "head" }, el("span", { title: plumbline.label(field) }, plumbline.label(field)), input);
     }
 
     /** The headings are one tab stop, the rows another; arrow keys move within. */
@@ -205,6 +239,7 @@
 
   const value = (given) => (typeof given === "boolean" ? (given ? "yes" : "no") : plumbline.number(given));
   plumbline.shown = value;
+  plumbline.columnWidth = width;
 
   /** A value of a run in words: an epoch that never came is "none", that of a run without a log is "unknown". */
   plumbline.known = (row, column) => {
