@@ -17,7 +17,7 @@ from helpers.notebooks import is_relative, links, read_notebook
 from helpers.path_study.settings import DEFAULTS as PATH_DEFAULTS
 from helpers.prescriptions.study import load_study
 from helpers.stitching_study.settings import DEFAULTS as STITCH_DEFAULTS
-from helpers.sweep import tables
+from helpers.sweep import findings, tables
 
 pytest_plugins = ["warm_processes"]
 TRACKED = subprocess.run(
@@ -170,11 +170,18 @@ def ended(warm_python, *command):
 # ---- numbers
 
 
-def test_the_calls_are_those_that_the_executed_notebooks_counted():
+def test_what_was_found_is_what_the_results_say():
+    """Found anew in the runs; the page has it from the executed notebooks."""
+    text = PAGES["docs/found.md"][0]
     for name, where in (("digits", "digits"), ("mnist", "mnist, 50 epochs")):
+        section = text.partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0]
+        said = findings.sentences(records.load_sweep(ROOT / "results" / name))
+        shown = [f"- {sentence}\n" in section for sentence in said]
+        activations = ("relu: ", "tanh: ", "sigmoid: ", "gelu: ", "Fastest")
+        assert shown == [not sentence.startswith(activations) for sentence in said]
         executed = (ROOT / "results" / name / "run.ipynb").read_text()
         right, of = re.search(r"rule of two limits .*? called (\d+) of (\d+) runs right", executed).groups()
-        (row,) = re.findall(rf"^\| {where} \| {of} \| (\d+) ", PAGES["docs/found.md"][0], re.MULTILINE)
+        (row,) = re.findall(rf"^\| {where} \| {of} \| (\d+) ", text, re.MULTILINE)
         assert row == right
 
 

@@ -27,10 +27,24 @@ def _bullets(sentences):
 # ---- the two sweeps
 
 
-def _sentences(results):
-    """What the sweep found, without how deep each activation trains (the page says it first) and how fast."""
+def _sentences(study):
+    """What the sweep found, without how deep each activation trains (the page says it first) and how fast.
+
+    As its executed notebook has printed it: to read all runs again would take as long as the rest of the page.
+    """
+    results = study.sweeps[study.name]
     left_out = ("Fastest", *(f"{name}: " for name in results.config["activations"]))
-    return [plain(said) for said in findings.sentences(results) if not said.startswith(left_out)]
+    printed = [line[2:] for line in _printed(study.folder, "findings.sentences(results)").splitlines()]
+    said = printed or findings.sentences(results)
+    return [plain(sentence) for sentence in said if not sentence.startswith(left_out)]
+
+
+def _printed(folder, code=""):
+    """What the cells with this code have printed in a sweep's executed notebook; an empty text for no notebook."""
+    path = folder / "run.ipynb"
+    cells = read_notebook(path)["cells"] if path.exists() else []
+    outputs = [out for cell in cells if code in cell["source"] for out in cell.get("outputs", [])]
+    return "".join(text for out in outputs for text in out.get("text", ""))
 
 
 def digits(study):
@@ -40,7 +54,7 @@ def digits(study):
         f"The last epoch is one of many: tanh with orthogonal at 50 layers has a test accuracy of "
         f"{words.mean(*cell[['test_acc', 'test_acc_std']].iloc[0])} there, {findings.within_runs(results, cell)}."
     )
-    return _bullets([*_sentences(results), said])
+    return _bullets([*_sentences(study), said])
 
 
 def mnist(study):
@@ -60,7 +74,7 @@ def mnist(study):
     best = words.mean(*sigmoid.loc[highest, ["test_acc", "test_acc_std"]], ".2f")
     return _bullets(
         [
-            *_sentences(results),
+            *_sentences(study),
             f"By seed {words.listed(seeds)} runs learned. Of these {len(late)} left the plateau after epoch {LATE}: "
             f"{words.listed(kinds)}.",
             f"relu at 50 layers is not steady with {words.listed(DEEP[:2])}: "
@@ -123,8 +137,7 @@ def wrong(study):
     """Where the calls on the two main sweeps were wrong, as their executed notebooks have counted it."""
     lines = []
     for name, label in (("digits", "digits"), ("mnist", "MNIST, 50 epochs")):
-        cells = read_notebook(study.folder.parent / name / "run.ipynb")["cells"]
-        printed = "".join(text for cell in cells for out in cell.get("outputs", []) for text in out.get("text", ""))
+        printed = _printed(study.folder.parent / name)
         counts = re.search(r"Wrong (in .*? never did, \d+ left it although they were not expected to)", printed)[1]
         lines.append(f"{label}: wrong {counts}.")
     return bullets(lines)
@@ -155,7 +168,7 @@ def elsewhere(study):
     wrong = runs[runs.trainable != runs.left]
     missed = wrong[wrong.left]
     less = {
-        rule: [f"{row['set']} of {row.classes}" for _, row in judged[judged[rule] > judged.right].iterrows()]
+        rule: [f"{row['set']} with {row.classes} classes" for _, row in judged[judged[rule] > judged.right].iterrows()]
         for rule in ("commonest", "before")
     }
     lines = [
