@@ -192,8 +192,8 @@ def _lengths(table):
     parts = [f"{words.mean_of(of.slope, '.2f')} at {layers}" for layers, of in slopes(table).items()]
     earlier = words.span([EARLIER_SLOPES[layers] for layers in slopes(table)], ".2g")
     return (
-        f"**Length** grows with K to the power {words.listed(parts)} layers. The earlier study (Dold et al. 2025) has "
-        f"{earlier}, which was expected here."
+        f"**Length** grows with K to the power {words.listed(parts)} layers. The earlier study has {earlier}, which "
+        "was expected here."
     )
 
 
