@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import sys
@@ -70,6 +71,21 @@ def pytest_configure(config):
         import perturbed_draws
 
         perturbed_draws.begin(config.getoption("--perturb"), config.getoption("--perturb-seed"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is imported and collected stays until the end: no search for garbage goes through it any more.
+
+    It is most of what there is, a million objects, and a search for garbage takes a second where it counts.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(700, 10, 50)  # for the rest as often as Python does it among so many: once frozen, none count
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items):
