@@ -277,6 +277,8 @@ def where_to_look(jobs_done):
 
     folders = list(dict.fromkeys(job.folder.resolve() for job in jobs_done))
     watched = progress.Watched()
+    for folder in folders:
+        watched.safely(own.add_study, folder)
     watched.safely(own.refresh_if_there)
     places = [place for place in (watched.safely(own.address_of, folder) for folder in folders) if place]
     published = [folder for folder in folders if packed.is_published(folder)]

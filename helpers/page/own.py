@@ -1,10 +1,12 @@
 """One's own sweeps, below results/local/, in the page: their data lie in results/local/page/, and are never published.
 
-results/index.html loads results/local/page/studies.js where it is there. A sweep that has finished adds its data. The
-index names what else lies in its folder as well: pictures, CSVs, the executed notebook.
+results/index.html loads results/local/page/studies.js where it is there. A sweep that has finished adds its data, and a
+batch those of the other studies. The index names what else lies in a folder as well: pictures, CSVs, the executed
+notebook.
 """
 
 import zlib
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +20,12 @@ from helpers.page.studies import key_of
 from helpers.page.sweeps import relative
 
 RESULTS = ROOT / "results"
+VIEWS = {  # kind of a view: the module that makes its data, and what lies in a folder that has it
+    "surfaces": ("surfaces", "measures.csv"),
+    "gradients": ("gradients", "*/experiment.json"),
+    "paths": ("paths", "along.csv*"),
+    "stitching": ("stitching", "models.csv"),
+}
 NUMBERS = (".csv", ".csv.bz2", ".csv.gz", ".csv.xz")
 
 
@@ -50,6 +58,15 @@ class OwnSite(Files):
                 continue
             self.texts[file] = text
             entries.append(entry)
+        for folder in sorted({path for depth in ("*", "*/*") for path in self.root.glob(depth) if path.is_dir()}):
+            try:
+                found = _part_of(folder, self.base)
+            except WRONG as error:
+                self.damaged.append(left_out(folder, error))
+                continue
+            if found is not None:
+                self.texts[found[0]] = found[1]
+                entries.append(found[2])
         self.texts[moments.path] = moments.text()
         self.texts[self.root / "page" / "studies.js"] = _index(entries, self.base)
 
@@ -78,6 +95,28 @@ def add(results, data=None, base=None):
     return f"{page}{_fragment(entry['key'])}"
 
 
+def add_study(folder, base=None):
+    """Write the data of a study of one's own that is no sweep (surfaces, gradients, ...); of any other folder nothing."""
+    base = Path(RESULTS if base is None else base)
+    found = _part_of(Path(folder), base) if is_own_sweep(folder, base) else None
+    if found is not None:
+        files.write_whole(*found[:2])
+        refresh(base)
+
+
+def _part_of(folder, base):
+    """(path of a data file, its text, its entry in the index) of a study that is no sweep; None where it is none."""
+    kind = next((kind for kind, (_, sign) in VIEWS.items() if any(folder.glob(sign))), None)
+    content = None if kind is None else import_module(f"helpers.page.{VIEWS[kind][0]}").data_of(folder)
+    if not content:
+        return None
+    name = relative(folder, base / packed.OWN)
+    key = f"{key_of(packed.OWN, name)}.{kind}"
+    file = f"{packed.OWN}/page/data/{data_files.file_name(key)}"
+    entry = {"key": key, "name": name, "kind": kind, "title": content.get("data", folder.name), "file": file}
+    return base / file, data_files.text_of(key, content, entry, made_from=""), entry
+
+
 def refresh(base=None):
     """Write the index anew, which names the pictures, CSVs and notebooks that lie in the folders by now."""
     base = Path(RESULTS if base is None else base)
@@ -98,7 +137,7 @@ def address_of(folder, base=None):
     if not is_own_sweep(folder, base):
         return None
     key = key_of(packed.OWN, relative(Path(folder), base / packed.OWN))
-    if key not in {entry["key"] for entry in _entries(base)}:
+    if key not in {key_of(packed.OWN, entry["name"]) for entry in _entries(base)}:
         return None
     return f"{(base / 'index.html').as_uri()}{_fragment(key)}"
 
@@ -141,19 +180,21 @@ def _index_of_all(base):
 
 
 def _index(entries, base):
-    """The text of the index: a study a sweep."""
-    studies = [_study(entry, base) for entry in sorted(entries, key=lambda entry: entry["key"])]
+    """The text of the index: a study a folder."""
+    names = sorted({entry["name"] for entry in entries}, key=lambda name: key_of(packed.OWN, name))
+    studies = [_study(name, [entry for entry in entries if entry["name"] == name], base) for name in names]
     return data_files.index_text(studies, own=True)
 
 
-def _study(entry, base):
-    found = files_of(base / packed.OWN / entry["name"])
+def _study(name, entries, base):
+    found = files_of(base / packed.OWN / name)
     return {
-        "key": entry["key"],
-        "title": entry["name"],
+        "key": key_of(packed.OWN, name),
+        "title": name,
         "question": "",
         "answer": "",
-        "sweeps": [entry],
+        "sweeps": [entry for entry in entries if "kind" not in entry],
+        "parts": [entry for entry in entries if "kind" in entry],
         **{what: [relative(path, base) for path in found[what]] for what in ("notebooks", "csvs")},
         "pictures": [
             {"file": relative(path, base), "sentence": said}

@@ -423,7 +423,7 @@ def test_own_sweeps_stand_below_the_published_ones(app, tmp_path):
     own = sweep_data("local.mine", ["relu"], ["zero"], [2])
     index = write_site(tmp_path, [GRID, own], [study_of(GRID)], own=[study_of(own, title="mine")])
     visit(app, index.as_uri())
-    expect(app.get_by_role("heading", name="Your own sweeps")).to_be_visible()
+    expect(app.get_by_role("heading", name="Your own")).to_be_visible()
     visit(app, index.as_uri(), study="local.mine")
     expect(app.locator(".map")).to_have_count(1)
 

@@ -11,7 +11,7 @@ from page_reader import data_of, index_of
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from helpers import records
+from helpers import ROOT, records
 from helpers.page import own
 from helpers.page.moments import Known, Moments
 from helpers.progress import Progress
@@ -115,6 +115,33 @@ def test_the_index_names_what_else_the_sweep_has_left(base):
     assert study["csvs"] == ["local/mine/summary.csv", "local/mine_figures/more.csv.bz2"]
     for file in (*names, *study["notebooks"], *study["csvs"]):
         assert (base / file).is_file()
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("surfaces", "landscapes/mnist"),
+        ("gradients", "splines/mnist"),
+        ("paths", "paths/mnist"),
+        ("stitching", "stitching/architectures"),
+    ],
+)
+def test_a_study_that_is_no_sweep_has_its_view(base, kind, place):
+    """What is published, as if one had made it oneself."""
+    folder = base / "local" / "mine"
+    shutil.copytree(ROOT / "results" / place, folder)
+    own.add_study(folder, base)
+    own.add_study(ROOT / "results" / place, base)  # which is not one's own
+    ((study,), _) = index_of(base / "local" / "page" / "studies.js")
+    assert (study["key"], study["sweeps"]) == ("local.mine", [])
+    (part,) = study["parts"]
+    assert part["kind"] == kind
+    key, data = data_of(base / part["file"])
+    assert key == part["key"]
+    assert data
+    assert study["pictures"]
+    assert own.address_of(folder, base).endswith("#study=local.mine")
+    assert "local.mine" in own.OwnSite(base / "local").texts[base / "local" / "page" / "studies.js"]
 
 
 def test_the_address_is_one_that_a_browser_takes_and_only_of_what_the_page_has(base):
