@@ -101,7 +101,9 @@
     const legend = el(
       "ul",
       { class: "legend" },
-      lines.map((line, i) => el("li", {}, swatch(line), el("span", { class: "name" }, line.name), cells[i])),
+      lines.map((line, i) =>
+        el("li", {}, swatch(line), el("span", { class: "name" }, plumbline.breakable(line.name)), cells[i]),
+      ),
       rules.map((rule) =>
         el("li", {}, swatch({ colour: "currentColor", dash: "1 3" }), el("span", { class: "name" }, rule.name)),
       ),
@@ -228,7 +230,7 @@
       plot?.querySelector(".crosshair")?.remove();
       const here = xs[at ?? still];
       const atEnd = at === null && rest === null; // lines may end at different places
-      place.textContent = atEnd ? `last ${x}` : `${x} ${plumbline.number(here)}`;
+      place.textContent = `values at ${atEnd ? `the last ${x}` : `${x} ${plumbline.number(here)}`}`;
       lines.forEach((line, i) => {
         const k = atEnd ? d3.maxIndex(line.x, (_, j) => (line.y[j] == null ? -1 : j)) : line.x.lastIndexOf(here);
         const [value, low, high] = [line.y[k], line.low?.[k], line.high?.[k]];

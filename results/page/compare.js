@@ -31,9 +31,6 @@
   // of a sweep's configuration: what its runs vary, what stands in a line of its own, and what changes no number
   const UNTOLD = /^(layers_list|init_types|activations|seeds|dataset|num_epochs|data_dir|save_dir|device|stack_size|cluster|resume|keep_state|input_size|input_square|output_size)$|_params$/;
 
-  /** A name that may be broken after each of its parts. */
-  const breakable = (name) => name.split(/(?<=_)/).flatMap((part, i) => (i ? [el("wbr"), part] : [part]));
-
   const text = (value) => (Array.isArray(value) ? value.map(plumbline.shown).join(", ") : plumbline.shown(value));
   const differs = (values) => values.some((value) => value !== values[0]);
   const joint = (i, count) => (i === 0 ? "" : i === count - 1 ? " and " : ", ");
@@ -306,7 +303,7 @@
                   { scope: "col" },
                   plumbline.swatch({ colour: plumbline.colour(i), dash: plumbline.dash(i) }),
                   ` ${i + 1} `,
-                  el("a", { href: plumbline.runPlace(study.key, sweep, row) }, breakable(row.run)),
+                  el("a", { href: plumbline.runPlace(study.key, sweep, row) }, plumbline.breakable(row.run)),
                   plumbline.button("Take away", () => without(item), { "aria-label": `Take ${row.run} away` }),
                 ),
               ),

@@ -24,6 +24,12 @@ plumbline.rich = (text) =>
     .split("**")
     .map((part, i) => (i % 2 ? plumbline.el("strong", {}, part) : part));
 
+/** A name that may be broken after each of its parts: trunc_normal after the line. */
+plumbline.breakable = (name) =>
+  String(name)
+    .split(/(?<=_)/)
+    .flatMap((part, i) => (i ? [plumbline.el("wbr"), part] : [part]));
+
 /** A file's path from results/ as an address: a name may hold #, ? or %. */
 plumbline.path = (file) => file.split("/").map(encodeURIComponent).join("/");
 

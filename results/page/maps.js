@@ -140,7 +140,7 @@
   };
 
   const nameOf = ({ study, name, dataset }) =>
-    [study.key === name ? name : `${study.key}, ${name}`, dataset].filter(Boolean).join(" · ");
+    plumbline.unique([study.key === name ? name : `${study.key}, ${name}`, dataset].filter(Boolean)).join(" · ");
 
   function described(sweep, settings) {
     const setting = (name) => settings[name] ?? sweep.config?.[name];
@@ -192,7 +192,7 @@
       el(
         "p",
         { class: "note" },
-        `${maps[0].title} of A minus that of B, in the ${gaps.length} cells that both have`,
+        `Of the ${maps[0].title}, in the ${gaps.length} cells that both have`,
         maps[0].domain ? `: A is higher by more than 0.05 in ${count((gap) => gap > 0.05)}, ` : ".",
         maps[0].domain ? `B in ${count((gap) => gap < -0.05)}.` : "",
       ),

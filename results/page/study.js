@@ -28,7 +28,7 @@
       );
     for (const [title, list] of [
       ["", all.filter(({ own }) => !own)],
-      ["Your own sweeps", all.filter(({ own }) => own)],
+      ["Your own", all.filter(({ own }) => own)],
     ]) {
       if (!list.length) continue;
       host.append(
@@ -123,7 +123,7 @@
     const all = partsOf(study);
     const tab = (text, href, current) => el("li", {}, el("a", { href, "aria-current": current ? "page" : null }, text));
     place.append(
-      el("h1", {}, el("span", { class: "aside" }, `${study.own ? "your own sweep" : study.key}: `), study.title ?? ""),
+      el("h1", {}, el("span", { class: "aside" }, `${!study.own ? study.key : study.sweeps.length ? "your own sweep" : "your own study"}: `), study.title ?? ""),
       study.question ? el("p", { class: "question" }, plumbline.rich(study.question)) : "",
       study.answer ? el("p", { class: "answer" }, plumbline.rich(study.answer)) : "",
       el(

@@ -38,10 +38,20 @@
       plumbline.piece(host, "damaged", sweep.damaged, (place) =>
         place.append(...sweep.damaged.map(plumbline.sentence)),
       );
+    // both places stand before anything is in them: what is measured then costs nothing
     const both = plumbline.piece(host, "index", "", () => {});
     both.className = "index";
+    const left = plumbline.piece(both, "left", "", () => {});
+    const table = plumbline.piece(both, "right", "", () => {});
+    both.style.setProperty("--map-most", `${plumbline.mapWidth(sweep)}px`);
+    left.className = "index-map";
+    table.className = "index-table";
+    const room = table.clientWidth;
+    if (!(Math.abs(table.room - room) < 40)) table.room = room; // a scrollbar that comes or goes changes no columns
+    table.filtered = plumbline.unique([...(table.filtered ?? []), ...Object.keys(filters)]);
+    const columns = plumbline.shownColumns(sweep, table.room, table.filtered);
 
-    const left = plumbline.piece(both, "map", [sweep.key, settings, quantity, plumbline.dark()], (place) => {
+    plumbline.piece(left, "map", [sweep.key, settings, quantity, plumbline.dark()], (place) => {
       const map = plumbline.sweepMap(sweep, {
         quantity,
         settings,
@@ -80,17 +90,10 @@
         plumbline.mapLegend(map.scale, map.extent, map.title),
         map.region,
       );
-      both.style.setProperty("--map-most", `${Math.round(map.region.most)}px`);
     });
-    left.className = "index-map";
     plumbline.markCell(left, run && plumbline.cellName(run.activation, run.init, run.layers));
     plumbline.fade(left, rows.length === sweep.rows.length ? null : rows);
 
-    const table = plumbline.piece(both, "table", sweep.key, () => {});
-    table.className = "index-table";
-    const room = table.clientWidth;
-    if (!(Math.abs(table.room - room) < 40)) table.room = room; // a scrollbar that comes or goes changes no columns
-    const columns = plumbline.shownColumns(sweep, table.room);
     const right = plumbline.piece(table, "runs", [sweep.key, columns], (place) => {
       place.append(
         el("h2", {}, "Runs", jump("to the map", ".index-map", ".map button[tabindex='0']")),

@@ -156,9 +156,9 @@ def test_the_table_is_sorted_and_the_address_keeps_it(app, address):
         expect(head).to_have_attribute("aria-sort", {"asc": "ascending", "desc": "descending"}[direction])
     shown(app)
     best = sorted((value for value in GRID["summary"]["final_test_acc"] if value is not None), reverse=True)
-    assert [row["final_test_acc"] for row in rows(app)][:5] == [f"{value:.4g}" for value in best[:5]]
+    assert [row["final_test_acc"] for row in rows(app)][:5] == [f"{value:.4f}" for value in best[:5]]
     reload(app)
-    assert [row["final_test_acc"] for row in rows(app)][:5] == [f"{value:.4g}" for value in best[:5]]
+    assert [row["final_test_acc"] for row in rows(app)][:5] == [f"{value:.4f}" for value in best[:5]]
     expect(app.locator(".tabulator-col[tabulator-field=final_test_acc]")).to_have_attribute("aria-sort", "descending")
 
 
@@ -445,7 +445,7 @@ def test_a_large_sweep_stays_usable(app, tmp_path, count):
     expect(app.locator(".count")).to_have_text(f"{len(left)} of {count} runs")
     for _ in range(2):
         app.locator(".tabulator-col[tabulator-field=final_test_acc] span").click()
-    expect(app.locator(".tabulator-row").first).to_contain_text(f"{left[0]:.4g}")
+    expect(app.locator(".tabulator-row").first).to_contain_text(f"{left[0]:.4f}")
     app.locator(".tabulator-row").first.click()
     run = large["summary"]["run"][accuracies.index(left[0])]
     shown(app)

@@ -4,7 +4,13 @@
 (() => {
   const { el } = plumbline;
   const cellWidths = (columns) => [columns.length > 10 ? 28 : 36, 84]; // the least and the greatest
-  const LETTERS = 14; // the greatest height of the letters of a map, as style.css has it
+  const LETTERS = [12, 14]; // the sizes of a map's letters, as style.css has them
+  const LARGE = 46; // cells so wide have larger letters
+  const nameWidth = (rows) => Math.min(14, plumbline.widest(rows) + 0.8); // in heights of a letter
+
+  /** The width that the map of a sweep can use, at most four panels beside each other. */
+  plumbline.mapWidth = ({ axes: { activation, init, layers } }) =>
+    Math.round(Math.min(activation.length, 4) * (nameWidth(init) * LETTERS[1] + layers.length * cellWidths(layers)[1] + GAP));
   const [GAP, PADDING] = [18, 6]; // of panels, pixels
 
   /** What a map can show of its cells: { name: { title, of(rows, sweep), scale: [low, high] or null } } */
@@ -84,17 +90,17 @@
     );
     // as many panels beside each other as there is room for, the rows of panels equally long
     const [least, greatest] = cellWidths(columns);
-    const names = Math.min(14, plumbline.widest(rows) + 0.8); // in heights of a letter
+    const names = nameWidth(rows);
     region.style.setProperty("--names", `${names}em`);
     for (const [name, width] of Object.entries({ least, greatest }))
       region.style.setProperty(`--${name}-cells`, `${columns.length * width}px`);
     plumbline.withWidth(region, (width) => {
-      const letter = parseFloat(getComputedStyle(tables[0].firstChild).fontSize);
-      const most = Math.max(1, Math.floor((width + GAP) / (names * letter + columns.length * least + PADDING + GAP)));
+      const most = Math.max(1, Math.floor((width + GAP) / (names * LETTERS[0] + columns.length * least + PADDING + GAP)));
       const perRow = Math.ceil(panels.length / Math.ceil(panels.length / most));
       region.style.gridTemplateColumns = `repeat(${perRow}, minmax(0, 1fr))`;
+      const cellWidth = ((width + GAP) / perRow - GAP - PADDING - names * LETTERS[1]) / columns.length;
+      region.classList.toggle("large", cellWidth >= LARGE && matchMedia("(min-width: 1900px)").matches);
     });
-    region.most = Math.min(panels.length, 4) * (names * LETTERS + columns.length * greatest + GAP);
     const grids = tables.map((table) =>
       [...table.querySelectorAll("tbody tr")].map((line) => [...line.querySelectorAll("button")]),
     );

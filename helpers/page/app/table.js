@@ -55,14 +55,22 @@
   function width(sweep, field) {
     const known = (sweep.widths ??= new Map());
     if (!known.has(field)) {
-      const values = plumbline.unique(sweep.rows.map((row) => value(row[field])));
+      const some = plumbline.isNumeric(sweep, field) ? Math.ceil(sweep.rows.length / 500) : 1; // numbers are much alike
+      const different = plumbline.unique(sweep.rows.filter((_, i) => i % some === 0).map((row) => row[field]));
+      const values = different.map((one) => aligned(field, one));
       const longest = plumbline.widest(values.sort((a, b) => b.length - a.length).slice(0, 200));
-      const heading = plumbline.widest(plumbline.label(field).split(" "), 600);
+      const heading = headingWidth(plumbline.label(field).split(" "));
       known.set(field, Math.max(FILTER, heading, Math.min(longest, WIDEST)));
     }
     const [letter, padding] = narrow() ? [12, 12] : [13, 16];
     return Math.ceil(known.get(field) * letter * 1.02 + padding);
   }
+
+  /** The width of a heading in at most two lines. */
+  const headingWidth = (words) =>
+    d3.min(d3.range(Math.max(1, words.length - 1)), (i) =>
+      plumbline.widest([words.slice(0, i + 1).join(" "), words.slice(i + 1).join(" ")], 600),
+    );
 
   const isNumber = (word) => word.trim() !== "" && Number.isFinite(Number(word));
   const text = (value) =>
@@ -82,14 +90,13 @@
     return tests.length ? sweep.rows.filter((row) => tests.every(([column, fits]) => fits(row[column]))) : sweep.rows;
   };
 
-  /** The columns that are chosen, or else those that stand in so many pixels; what is filtered is always there. */
-  plumbline.shownColumns = (sweep, room = Infinity) => {
+  /** The columns that are chosen, or else those that stand in so many pixels, among them those that were filtered. */
+  plumbline.shownColumns = (sweep, room = Infinity, filtered = []) => {
     const chosen = plumbline.state.list("cols", []).filter((column) => sweep.columns.includes(column));
-    return chosen.length ? chosen : usual(sweep, room);
+    return chosen.length ? chosen : usual(sweep, room, filtered);
   };
 
-  function usual(sweep, room) {
-    const filtered = Object.keys(plumbline.state.all("f."));
+  function usual(sweep, room, filtered) {
     const wanted = [...WANTED.slice(0, 3), ...sweep.several, ...WANTED.slice(3), ...MORE];
     const taken = new Set(filtered.filter((column) => sweep.columns.includes(column)));
     let left = room - SCROLLBAR - d3.sum(taken, (column) => width(sweep, column));
@@ -108,7 +115,7 @@
    * Returns { update(filters, run) }: which rows are left, which one is marked.
    */
   plumbline.runTable = (host, sweep, { columns, filters, sort, run, on }) => {
-    const stage = el("div", { class: "runs" });
+    const stage = el("div", { class: "runs", "aria-label": "Runs" });
     host.append(stage);
     let marked = run;
     let current = filters;
@@ -130,12 +137,13 @@
         title: field,
         titleFormatter: () => title(field),
         formatter: (cell) => {
-          const text = value(cell.getValue());
+          const text = aligned(field, cell.getValue());
           return el("span", { title: text }, text);
         },
         sorter: compare,
         hozAlign: plumbline.isNumeric(sweep, field) ? "right" : "left",
         headerHozAlign: "left",
+        cssClass: plumbline.isNumeric(sweep, field) ? "of-numbers" : "",
         minWidth: width(sweep, field),
         widthGrow: Math.round(width(sweep, field) / 20),
       })),
@@ -238,6 +246,9 @@
   };
 
   const value = (given) => (typeof given === "boolean" ? (given ? "yes" : "no") : plumbline.number(given));
+  /** In a column: accuracies have four digits, so that their points stand below each other. */
+  const aligned = (field, given) =>
+    field.endsWith("_acc") && typeof given === "number" ? given.toFixed(4) : value(given);
   plumbline.shown = value;
   plumbline.columnWidth = width;
 

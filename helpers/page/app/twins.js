@@ -18,7 +18,7 @@
   /** Of each activation the deepest network that learned with every seed; of equally deep ones the most accurate. */
   plumbline.deepestOf = (sweep) => {
     const alike = ["activation", "init", "layers", ...sweep.several];
-    const cells = d3.group(sweep.rows, (row) => JSON.stringify(alike.map((name) => row[name])));
+    const cells = d3.group(sweep.rows, (row) => alike.map((name) => row[name]).join("\n"));
     const found = new Map(sweep.axes.activation.map((activation) => [activation, null]));
     for (const rows of cells.values()) {
       if (!rows.every((row) => row.outcome === "learned")) continue;
@@ -54,7 +54,7 @@
               "a",
               { href: plumbline.runPlace(study, sweep, row) },
               el("strong", {}, `${activation}, ${row.layers} layers`),
-              `, ${row.init}`,
+              `, ${[row.init, ...sweep.several.map((name) => `${plumbline.label(name)} ${row[name]}`)].join(", ")}`,
             ),
           ),
         ),
