@@ -5,7 +5,7 @@
   const { el, state } = plumbline;
 
   plumbline.MOST_COMPARED = 8;
-  plumbline.compared = () => plumbline.unique(state.list("compare"));
+  plumbline.compared = () => plumbline.unique(state.list("compare")).filter(Boolean);
   plumbline.compare = (items) => state.set({ compare: items.slice(0, plumbline.MOST_COMPARED) });
   plumbline.itemOf = (sweep, row) => `${sweep.key}:${row.run}`;
 

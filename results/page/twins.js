@@ -31,7 +31,14 @@
     return [...found].sort(([, a], [, b]) => (b?.row.layers ?? -1) - (a?.row.layers ?? -1));
   };
 
-  /** A line of links to them; null where the sweep has too few runs to say anything. */
+  /** A plain click opens the run below, and what is filtered, sorted and chosen stays; with a key the link is a link. */
+  function openHere(event, sweep, row) {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    plumbline.openRun(sweep, row);
+  }
+
+  /** A line of links to them. */
   plumbline.deepest = (sweep) => {
     const study = plumbline.findSweep(sweep.key)?.study.key;
     const all = plumbline.deepestOf(sweep);
@@ -52,7 +59,7 @@
             {},
             el(
               "a",
-              { href: plumbline.runPlace(study, sweep, row) },
+              { href: plumbline.runPlace(study, sweep, row), onclick: (event) => openHere(event, sweep, row) },
               el("strong", {}, `${activation}, ${row.layers} layers`),
               `, ${[row.init, ...sweep.several.map((name) => `${plumbline.label(name)} ${row[name]}`)].join(", ")}`,
             ),

@@ -96,6 +96,11 @@ def test_more_columns_than_fit_scroll_and_say_what_is_cut(app, address):
 def test_a_filter_keeps_its_column(app, address):
     at_width(app, 360, address, study="grid", **{"f.left_plateau": "> 3"})
     expect(app.locator("#filter-left_plateau")).to_have_value("> 3")
+    for column in ("activation", "init", "layers"):
+        expect(app.locator(f"#filter-{column}")).to_have_count(1)
+    app.locator("#filter-left_plateau").fill("")  # as one who writes another number
+    shown(app)
+    expect(app.locator("#filter-left_plateau")).to_be_focused()
 
 
 def test_at_360_pixels_a_button_leads_to_the_table_and_back(app, address):
@@ -230,6 +235,7 @@ def test_a_run_is_compared_with_its_twin_in_three_clicks(app, address):
     app.get_by_role("link", name="What is grid?").click()
     app.locator(".deepest a").first.click()
     shown(app)
+    expect(app.locator("#run")).to_be_in_viewport()
     init = next(name for name in CELLS["inits"] if name not in app.locator("#run").inner_text())
     app.get_by_role("link", name=f"Compare with the twin with init {init}").click()
     shown(app)

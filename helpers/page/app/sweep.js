@@ -32,7 +32,7 @@
       ),
     );
     plumbline.piece(host, "deepest", [sweep.key, state.get("compare")], (place) =>
-      place.append(plumbline.deepest(sweep) ?? ""),
+      place.append(plumbline.deepest(sweep)),
     );
     if (sweep.damaged?.length)
       plumbline.piece(host, "damaged", sweep.damaged, (place) =>
@@ -58,7 +58,13 @@
         open: (activation, init, layers) => openCell(sweep, settings, activation, init, layers),
       });
       place.append(
-        el("h2", {}, "Map", jump("to the table of runs", ".index-table", ".tabulator-tableholder")),
+        el(
+          "h2",
+          {},
+          "Map",
+          jump("to the table of runs", ".index-table", ".tabulator-tableholder"),
+          jump("to the open run", ".one-run", "#run", "to-run"),
+        ),
         el(
           "div",
           { class: "controls" },
@@ -92,6 +98,7 @@
       );
     });
     plumbline.markCell(left, run && plumbline.cellName(run.activation, run.init, run.layers));
+    left.querySelector(".to-run").hidden = !run;
     plumbline.fade(left, rows.length === sweep.rows.length ? null : rows);
 
     const right = plumbline.piece(table, "runs", [sweep.key, columns], (place) => {
@@ -127,37 +134,33 @@
     right.querySelector("#clear").hidden = !Object.keys(filters).length;
 
     const asked = state.get("run");
-    plumbline
-      .piece(
-        host,
-        "run",
-        [sweep.key, asked, ...["band", "epochs", "stats", "compare"].map((name) => state.get(name)), plumbline.dark()],
-        (place) => {
-          if (run) {
-            plumbline.showRun(place, sweep, run);
-            place.querySelector("[role=toolbar]").after(plumbline.twins(sweep, run));
-          } else if (asked)
-            place.append(
-              plumbline.sentence(`There is no run ${asked} in this sweep; choose one in the map or in the table.`),
-            );
-          else
-            place.append(
-              el("p", { class: "note" }, "Choose a cell of the map or a row of the table: its run opens here."),
-            );
-        },
-      )
-      .classList.add("one-run");
+    const key = [sweep.key, asked, ...["band", "epochs", "stats", "compare"].map((name) => state.get(name))];
+    const shown = plumbline.piece(host, "run", [...key, plumbline.dark()], (place) => {
+      if (run) {
+        plumbline.showRun(place, sweep, run);
+        place.querySelector("[role=toolbar]").after(plumbline.twins(sweep, run));
+        place.querySelector("#run").setAttribute("tabindex", "-1");
+      } else if (asked)
+        place.append(
+          plumbline.sentence(`There is no run ${asked} in this sweep; choose one in the map or in the table.`),
+        );
+      else
+        place.append(el("p", { class: "note" }, "Choose a cell of the map or a row of the table: its run opens here."));
+    });
+    shown.classList.add("one-run");
+    shown.dataset.run = asked ?? "";
+    scrollToRun();
   };
 
-  /** A button to a part of the page that may lie far below or above: shown where they do not stand beside each other. */
-  const jump = (text, place, target) =>
+  /** A button to a part of the page that may lie far below or above; "jump": where they do not stand beside each other. */
+  const jump = (text, place, target, kind = "jump") =>
     plumbline.button(
       text,
       () => {
-        document.querySelector(place).scrollIntoView({ behavior: plumbline.calm() ? "auto" : "smooth", block: "start" });
+        reach(document.querySelector(place));
         document.querySelector(target)?.focus({ preventScroll: true });
       },
-      { class: "jump" },
+      { class: kind },
     );
 
   const cleared = () => Object.fromEntries(Object.keys(state.all("f.")).map((name) => [`f.${name}`, null]));
@@ -212,10 +215,22 @@
   }
 
   function openRun(sweep, row) {
+    wanted = row.run;
     state.set({ run: row.run, ...Object.fromEntries(sweep.several.map((name) => [name, String(row[name])])) });
-    const place = document.querySelector(".one-run");
-    const { top } = place.getBoundingClientRect();
-    if (top > innerHeight - 160)
-      place.scrollIntoView({ behavior: plumbline.calm() ? "auto" : "smooth", block: "start" });
+    scrollToRun(); // where it is open already, nothing is drawn
   }
+  plumbline.openRun = openRun;
+
+  let wanted = null; // the run that is to be scrolled to as soon as it stands there
+
+  function scrollToRun() {
+    const place = document.querySelector(".one-run");
+    if (!wanted || place?.dataset.run !== wanted) return;
+    wanted = null;
+    const { top } = place.getBoundingClientRect();
+    if (top < 0 || top > innerHeight - 160) reach(place);
+  }
+
+  const reach = (place) =>
+    place.scrollIntoView({ behavior: plumbline.calm() ? "auto" : "smooth", block: "start" });
 })();

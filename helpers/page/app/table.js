@@ -98,12 +98,12 @@
 
   function usual(sweep, room, filtered) {
     const wanted = [...WANTED.slice(0, 3), ...sweep.several, ...WANTED.slice(3), ...MORE];
-    const taken = new Set(filtered.filter((column) => sweep.columns.includes(column)));
+    const taken = new Set([...WANTED.slice(0, 3), ...filtered.filter((column) => sweep.columns.includes(column))]);
     let left = room - SCROLLBAR - d3.sum(taken, (column) => width(sweep, column));
     for (const column of wanted) {
       if (taken.has(column) || !sweep.columns.includes(column)) continue;
       left -= width(sweep, column);
-      if (left < 0 && taken.size >= 3) break;
+      if (left < 0) break;
       taken.add(column);
     }
     const places = ["activation", "init", "layers", ...sweep.several, "seed", "outcome", ...sweep.columns];
