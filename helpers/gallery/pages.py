@@ -175,14 +175,17 @@ def overview(studies, page):
     return paragraphs(["# What was found", intro, table(rows), *sections, WRITTEN])
 
 
+def by_weight(study):
+    """[(path, part)] of a study's pictures, the one that stands for it first."""
+    named = questions.QUESTIONS[study.name].pictures[:1] if study.name in questions.QUESTIONS else ()
+    pairs = [(path, part) for part in parts_of(study) for path in part.pictures]
+    return sorted(pairs, key=lambda pair: not {pair[0].stem, pair[0].name} & {*(named or OVERVIEW)})
+
+
 def _overview_of(study, page):
     yield f"## {_heading(study)}"
     yield from _asked(study)
-    parts = parts_of(study)
-    named = questions.QUESTIONS[study.name].pictures[:1] if study.name in questions.QUESTIONS else ()
-    pairs = [(path, part) for part in parts for path in part.pictures]
-    pairs.sort(key=lambda pair: not {pair[0].stem, pair[0].name} & {*(named or OVERVIEW)})
-    settings = []
+    pairs, settings = by_weight(study), []
     for path, part in pairs[:1]:
         yield _picture(path, study, part, page)
         settings = [_settings(part)] if part.results else []

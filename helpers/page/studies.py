@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+from helpers.gallery.pages import by_weight
 from helpers.gallery.studies import sentence_of
 from helpers.page.sweeps import relative
 
@@ -27,6 +28,7 @@ def _study(study, root, sweeps, parts):
         "page": relative(study.page, root) if study.page.exists() else None,
         "notebooks": [relative(path, root) for path in study.notebooks],
         "csvs": [_place(path, root) for path in study.csvs],
+        "picture": next((_place(path, root) for path, _ in by_weight(study)), None),  # the one that stands for it
         "pictures": [
             {"file": _place(path, root), "section": section, "sentence": sentence_of(path)}
             for section, paths in study.sections.items()

@@ -41,16 +41,24 @@
               "li",
               {},
               el(
-                "a",
-                { href: state.place({ study: study.key }), class: "study" },
-                study.own ? null : el("span", { class: "aside" }, `${study.key}: `),
-                study.title ?? "",
+                "div",
+                {},
+                el(
+                  "a",
+                  { href: state.place({ study: study.key }), class: "study" },
+                  study.own ? null : el("span", { class: "aside" }, `${study.key}: `),
+                  study.title ?? "",
+                ),
+                // the longer question stands on the study's own page
+                study.question && !study.title?.endsWith("?")
+                  ? el("p", { class: "question" }, plumbline.rich(study.question))
+                  : null,
+                study.short || study.answer
+                  ? el("p", { class: "answer" }, plumbline.rich(study.short || study.answer))
+                  : null,
+                el("p", { class: "note" }, contents(study)),
               ),
-              study.question ? el("p", { class: "question" }, plumbline.rich(study.question)) : null,
-              study.short || study.answer
-                ? el("p", { class: "answer" }, plumbline.rich(study.short || study.answer))
-                : null,
-              el("p", { class: "note" }, contents(study)),
+              study.picture ? thumbnail(study) : null,
             ),
           ),
         ),
@@ -58,15 +66,22 @@
     }
   };
 
+  /** The picture that stands for a study; one that is missing leaves no gap. It repeats the link above it. */
+  function thumbnail({ key, picture }) {
+    const image = el("img", { src: picture, alt: "", loading: "lazy" });
+    image.addEventListener("error", () => image.parentNode.remove());
+    return el("a", { href: state.place({ study: key }), class: "thumbnail", tabindex: "-1", "aria-hidden": "true" }, image);
+  }
+
   function contents({ sweeps, parts, pictures }) {
     const runs = d3.sum(sweeps, ({ runs }) => runs);
     const learned = sweeps.every((sweep) => sweep.learned != null)
-      ? `, ${d3.sum(sweeps, (sweep) => sweep.learned)} learned`
+      ? `, ${d3.sum(sweeps, (sweep) => sweep.learned).toLocaleString("en")} learned`
       : "";
     const data = plumbline.unique(sweeps.map(({ dataset }) => dataset).filter(Boolean)).join(", ");
     return [
       sweeps.length
-        ? `${sweeps.length > 1 ? `${sweeps.length} sweeps, ` : ""}${runs} runs${learned}${data ? `, on ${data}` : ""}`
+        ? `${sweeps.length > 1 ? `${sweeps.length} sweeps, ` : ""}${runs.toLocaleString("en")} runs${learned}${data ? `, on ${data}` : ""}`
         : "",
       parts.length ? plumbline.unique(parts.map(({ kind }) => kind)).join(", ") : "",
       pictures.length ? `${pictures.length} pictures` : "",
