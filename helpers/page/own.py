@@ -96,7 +96,7 @@ def add(results, data=None, base=None):
 
 
 def add_study(folder, base=None):
-    """Write the data of a study of one's own that is no sweep (surfaces, gradients, ...); of any other folder nothing."""
+    """Write the data of a study of one's own that is no sweep (surfaces, gradients, ...); of other folders nothing."""
     base = Path(RESULTS if base is None else base)
     found = _part_of(Path(folder), base) if is_own_sweep(folder, base) else None
     if found is not None:

@@ -84,9 +84,9 @@ def test_a_run_is_found_from_the_list_of_studies(app, address):
     visit(app, address)
     expect(app.locator(".studies > li")).to_have_count(3)
     first = app.locator(".studies > li", has_text="What is grid?")
-    expect(first.locator(".question")).to_have_text("Is it made up?")
     expect(first.locator(".answer")).to_have_text("Yes, grid is.")
     app.get_by_role("link", name="What is grid?").click()
+    expect(app.locator(".question")).to_have_text("Is it made up?")  # the longer question, on its own page
     learned = {name: sum(accuracy_of(2 * i + k, 24) for k in (0, 1)) / 2 for i, name in enumerate(range(12))}
     target = cell(app, "tanh", "he_normal", 12)
     expect(target).to_have_text(f"{learned[7]:.2f}".removeprefix("0"))
