@@ -205,9 +205,13 @@
       ends.forEach((end, i) => {
         const above = ends.slice(0, i).filter((other) => Math.abs(other.x - end.x) < 12);
         end.y = Math.max(end.y, ...above.map((other) => other.y + 12));
-        plot.append(
-          plumbline.svg("text", { x: end.x, y: end.y, fill: plumbline.inkOf(end.line.colour), "font-weight": 600 }, end.line.mark),
-        );
+      });
+      // and up again where they would stand below the axis
+      ends.reverse().forEach((end, i) => {
+        const below = ends.slice(0, i).filter((other) => Math.abs(other.x - end.x) < 12);
+        end.y = Math.min(end.y, plot.scale("y").range[0] + 3, ...below.map((other) => other.y - 12));
+        const paint = { fill: plumbline.inkOf(end.line.colour), "font-weight": 600 };
+        plot.append(plumbline.svg("text", { x: end.x, y: end.y, class: "end", ...paint }, end.line.mark));
       });
     }
 

@@ -160,7 +160,7 @@ def test_a_comparison_says_what_differs_and_what_was_forecast(app, address):
     expect(row_of(app, "forecast: probability")).to_have_text(["0.05", "0.95", "no forecast"])
     left = [value is not None for value in GRID["summary"]["left_plateau"][4:6]]
     right = ["✓ yes" if (p >= 0.5) == is_left else "✗ no" for p, is_left in zip([0.05, 0.95], left, strict=True)]
-    expect(row_of(app, "was the forecast right?")).to_have_text([*right, ""])
+    expect(row_of(app, "was the forecast right?")).to_have_text([*right, "unknown"])
     expect(row_of(app, "forecast: the epoch")).to_have_text(["5", "6", ""])
     expect(row_of(app, "measured: the epoch")).to_have_text(
         [*(str(value) for value in GRID["summary"]["left_plateau"][4:6]), "none"]
@@ -173,6 +173,9 @@ def test_a_comparison_says_what_differs_and_what_was_forecast(app, address):
     app.locator("#band").check()  # the first two are seeds of one network
     shown(app)
     expect(app.locator(".compare-table thead th")).to_have_count(2)
+    counts = f"{sum(left)} of 2", f"{sum(mark.startswith('✓') for mark in right)} of 2"
+    expect(row_of(app, "measured: it left").first).to_have_text(counts[0])
+    expect(row_of(app, "was the forecast right?").first).to_have_text(counts[1])
     ends = sorted(accuracy_of(i, len(RUNS)) for i in (4, 5))
     mean = f"{sum(ends) / 2:.3g}"
     expect(row_of(app, "final test accuracy").first).to_have_text(f"{mean} ({ends[0]:.3g} to {ends[1]:.3g})")
@@ -248,3 +251,17 @@ def test_a_run_is_compared_with_its_twin_in_three_clicks(app, address):
     shown(app)
     expect(app.locator(".differ")).to_have_text("They differ in depth.")
     assert sorted(map(int, row_of(app, "depth").all_inner_texts())) == CELLS["depths"]
+
+
+def test_the_numbers_at_the_ends_of_lines_stand_apart_within_the_axes(app, address):
+    """Eight lines that end at one place, at the bottom of the axes."""
+    low = [i for i, learned in enumerate(GRID["summary"]["learned"]) if not learned and i > 3][:8]
+    visit(app, address, view="compare", compare=" ".join(f"grid:{RUNS[i]}" for i in low))
+    chart = app.locator("figure.chart", has_text="Accuracy on the test set")
+    expect(chart).to_have_attribute("data-drawn", "")
+    places = chart.locator("text.end").evaluate_all(
+        "all => all.map((e) => Number(e.getAttribute('y'))).sort((a, b) => a - b)"
+    )
+    assert len(places) == len(low) == 8
+    assert all(b - a >= 11.9 for a, b in itertools.pairwise(places))
+    assert max(places) <= 320 - 38 + 4  # the height of the chart less what is below the axis

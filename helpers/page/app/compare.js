@@ -199,22 +199,27 @@
     function forecasts() {
       const forecast = ({ sweep, row }, name) => sweep.forecast?.[name]?.[row.index];
       if (runs.every((run) => forecast(run, "probability") == null)) return [];
-      const left = ({ row }) =>
+      const left = (row) =>
         row.left_plateau != null ? true : plumbline.known(row, "left_plateau") === "unknown" ? null : false;
-      const said = (value) => (value == null ? "unknown" : value ? "yes" : "no");
+      const right = ({ sweep }, row) => {
+        const probability = sweep.forecast?.probability?.[row.index];
+        return probability == null || left(row) == null ? null : probability >= 0.5 === left(row);
+      };
+      // yes or no; of several seeds, of how many
+      const said = (of, yes = "yes", no = "no") => (run) => {
+        const known = (band ? plumbline.seedsOf(run.sweep, run.row) : [run.row])
+          .map((row) => of(run, row))
+          .filter((value) => value != null);
+        if (!known.length) return "unknown";
+        const count = known.filter(Boolean).length;
+        return known.length > 1 ? `${count} of ${known.length}` : count ? yes : no;
+      };
       const rows = [
         ["forecast: probability that it leaves the plateau", (run) => text(forecast(run, "probability") ?? "no forecast")],
-        ["measured: it left the plateau", (run) => said(left(run))],
-        [
-          "was the forecast right?",
-          (run) => {
-            const probability = forecast(run, "probability");
-            if (probability == null || left(run) == null) return "";
-            return probability >= 0.5 === left(run) ? "✓ yes" : "✗ no";
-          },
-        ],
+        ["measured: it left the plateau", said((_, row) => left(row))],
+        ["was the forecast right?", said(right, "✓ yes", "✗ no")],
         ["forecast: the epoch in which it leaves", (run) => text(forecast(run, "epoch"))],
-        ["measured: the epoch in which it left", ({ row }) => plumbline.known(row, "left_plateau")],
+        ["measured: the epoch in which it left", ({ sweep, row }) => ofSeeds(sweep, row, "left_plateau")],
         ["forecast: why", (run) => text(forecast(run, "reason"))],
       ];
       return rows.map(([name, of]) => [name, runs.map(of)]);

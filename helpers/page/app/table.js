@@ -48,7 +48,7 @@
   }
 
   const narrow = () => matchMedia("(max-width: 520px)").matches; // there style.css makes the letters smaller
-  const SCROLLBAR = 18; // pixels
+  const SCROLLBAR = 13; // pixels; style.css makes it thin
   const [FILTER, WIDEST] = [2.6, 15]; // least and greatest width of what stands in a column, over the letters' size
 
   /** The width in which a column's name, its filter and its values stand uncut; a very long text is cut, and says so. */
@@ -62,7 +62,7 @@
       const heading = headingWidth(plumbline.label(field).split(" "));
       known.set(field, Math.max(FILTER, heading, Math.min(longest, WIDEST)));
     }
-    const [letter, padding] = narrow() ? [12, 12] : [13, 16];
+    const [letter, padding] = narrow() ? [12, 10] : [13, 16];
     return Math.ceil(known.get(field) * letter * 1.02 + padding);
   }
 
@@ -97,7 +97,7 @@
   };
 
   function usual(sweep, room, filtered) {
-    const wanted = [...WANTED.slice(0, 3), ...sweep.several, ...WANTED.slice(3), ...MORE];
+    const wanted = [...WANTED.slice(0, 4), ...sweep.several, ...WANTED.slice(4), ...MORE];
     const taken = new Set([...WANTED.slice(0, 3), ...filtered.filter((column) => sweep.columns.includes(column))]);
     let left = room - SCROLLBAR - d3.sum(taken, (column) => width(sweep, column));
     for (const column of wanted) {
