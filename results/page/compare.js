@@ -256,7 +256,7 @@
       if (!known.length) return plumbline.known(row, name);
       const short = (value) => plumbline.number(Number(value.toPrecision(3)));
       const [low, high] = d3.extent(known);
-      const some = known.length < seeds.length ? ` of ${known.length} seeds` : "";
+      const some = known.length < seeds.length ? `, ${known.length} of ${seeds.length} seeds` : "";
       return (low < high ? `${short(d3.mean(known))} (${short(low)} to ${short(high)})` : plumbline.number(low)) + some;
     }
 
