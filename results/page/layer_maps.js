@@ -1,4 +1,4 @@
-// What layers hold over epochs, as maps of colours: those of one run, or one quantity of several runs side by side.
+// What layers hold over epochs, as maps of colours: a quantity of one run, or of several runs side by side.
 "use strict";
 
 (() => {
@@ -53,30 +53,45 @@
     );
   }
 
-  /** The maps of one run, those of `names`. */
-  plumbline.runMaps = (sweep, row, names) => {
-    const there = names.filter((name) => numbersOf(sweep, row, name));
-    if (!there.length) return "";
+  /** The statistics that some of the runs have, and the one that is chosen. */
+  function choice(runs) {
+    const names = Object.keys(plumbline.STATISTICS).filter((name) =>
+      runs.some(({ sweep, row }) => numbersOf(sweep, row, name)),
+    );
+    return { names, name: plumbline.chosen(state.get("maps"), names, "grad_norm") };
+  }
+
+  const chooser = ({ names, name }) =>
+    el(
+      "div",
+      { class: "controls" },
+      plumbline.select(
+        "colour",
+        name,
+        names.map((one) => [one, plumbline.STATISTICS[one]]),
+        (value) => state.set({ maps: value === "grad_norm" ? null : value }, true),
+        "maps-of",
+      ),
+    );
+
+  /** The map of one run. */
+  plumbline.runMap = (sweep, row) => {
+    const { names, name } = choice([{ sweep, row }]);
+    if (!names.length) return "";
     return el(
       "section",
       { "aria-label": "Over epochs and layers" },
       el("h3", {}, "Over epochs and layers"),
+      chooser({ names, name }),
       kept([sweep]),
-      el(
-        "div",
-        { class: "charts" },
-        there.map((name) => map({ sweep, row, title: plumbline.STATISTICS[name] }, name, `run-map-${name}`)),
-      ),
+      map({ sweep, row, title: plumbline.STATISTICS[name] }, name, "run-map"),
     );
   };
 
   /** One quantity of several runs side by side, in the same colours. runs: [{ sweep, row, name }] */
   plumbline.layerMaps = (runs) => {
-    const names = Object.keys(plumbline.STATISTICS).filter((name) =>
-      runs.some(({ sweep, row }) => numbersOf(sweep, row, name)),
-    );
+    const { names, name } = choice(runs);
     if (!names.length) return "";
-    const name = plumbline.chosen(state.get("maps"), names, "grad_norm");
     const there = runs.filter(({ sweep, row }) => numbersOf(sweep, row, name));
     const values = there.flatMap(({ sweep, row }) => numbersOf(sweep, row, name).values).filter(Number.isFinite);
     const log = !values.some((value) => value < 0) && plumbline.isLog(values);
@@ -87,17 +102,7 @@
       "section",
       { "aria-label": "Over epochs and layers" },
       el("h2", {}, "Over epochs and layers"),
-      el(
-        "div",
-        { class: "controls" },
-        plumbline.select(
-          "colour",
-          name,
-          names.map((one) => [one, plumbline.STATISTICS[one]]),
-          (value) => state.set({ maps: value === "grad_norm" ? null : value }, true),
-          "maps-of",
-        ),
-      ),
+      chooser({ names, name }),
       el("p", { class: "note" }, "All maps have the same colours."),
       kept(there.map(({ sweep }) => sweep)),
       el(

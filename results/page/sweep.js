@@ -134,7 +134,7 @@
     right.querySelector("#clear").hidden = !Object.keys(filters).length;
 
     const asked = state.get("run");
-    const key = [sweep.key, asked, ...["band", "epochs", "stats", "compare"].map((name) => state.get(name))];
+    const key = [sweep.key, asked, ...["band", "epochs", "stats", "maps", "compare"].map((name) => state.get(name))];
     const shown = plumbline.piece(host, "run", [...key, plumbline.dark()], (place) => {
       if (run) {
         plumbline.showRun(place, sweep, run);

@@ -49,13 +49,12 @@
 
   plumbline.counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
 
+  /** A button that saves the numbers a view shows; table: () => [head, rows]. */
   const csvButton = (name, table) =>
     plumbline.button("CSV", () => plumbline.save(`${name}.csv`, plumbline.csv(...table()), "text/csv"), {
+      tabindex: "-1", // it stands beside the picture's buttons, which are one tab stop
       "aria-label": `Save the numbers of ${name} as CSV`,
     });
-
-  /** A button that saves the numbers a view shows; table: () => [head, rows]. */
-  plumbline.csvSaver = (name, table) => el("span", { class: "save" }, csvButton(name, table));
 
   /** The numbers of a line chart as a table: its lines below each other. */
   plumbline.linesTable = (x, lines) => () => [

@@ -21,6 +21,7 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     fitted = {"probability": [0.25] * 8, "epoch": [1] * 8, "reason": ["a reason"] * 8, "regime": ["steady"] * 8}
     published = PUBLISHED | {"forecast": fitted | {"fitted": True}, "logs": "grid/runs.tar.xz"}
+    published["layers"] = PUBLISHED["layers"] | {"epochs": [0, 2, 4]}
     numbers = [[[0.5 - layer + epoch for layer in range(3)] for epoch in EVERY] for _ in range(2)]
     own = OWN | {"layers": {"epochs": EVERY, "act_mean": numbers, "act_std": [numbers[0], None]}}
     (folder / "local" / "mine" / "figures").mkdir(parents=True)
@@ -128,9 +129,9 @@ def test_a_forecast_of_the_runs_it_was_fitted_on_says_so(app, site):
 
 def test_layers_over_all_epochs_of_a_run(app, site):
     """A number an epoch and layer, on an axis with all epochs; of a sweep that keeps some, one column each."""
-    visit(app, site.as_uri(), f"study=local.mine&run={OWN['summary']['run'][0]}&stats=act_mean+act_std")
+    visit(app, site.as_uri(), f"study=local.mine&run={OWN['summary']['run'][0]}&maps=act_mean")
     maps = app.locator("section[aria-label='Over epochs and layers'] figure")
-    expect(maps).to_have_count(2)
+    expect(maps).to_have_count(1)
     rows = saved(app, maps.first.get_by_text("CSV"))
     assert rows[0] == ["epoch", "layer", "mean of activations"]
     assert [[float(cell) for cell in row] for row in rows[1:]] == [
@@ -144,9 +145,11 @@ def test_layers_over_all_epochs_of_a_run(app, site):
     app.locator("#one-more-epoch").select_option(label="7")
     expect(app.locator("#epoch-7")).to_be_checked()
     visit(app, site.as_uri(), f"study=grid&run={RUN}")
-    expect(maps).to_have_count(3)
     expect(maps.first).to_contain_text("epoch (those kept)")
-    expect(app.get_by_text("at epochs 0, 1 and 2: a column each, equally wide")).to_be_visible()
+    expect(maps.first).to_contain_text("gradient norm")
+    app.locator("#maps-of").select_option(label="std of activations")
+    expect(maps.first.locator(".title")).to_have_text("std of activations")
+    expect(app.get_by_text("at epochs 0, 2 and 4: a column each, equally wide")).to_be_visible()
 
 
 def test_layers_of_compared_runs_stand_side_by_side_in_the_same_colours(app, site):
@@ -175,7 +178,8 @@ def test_the_csv_of_a_run_has_its_layers_and_says_how_to_get_all(app, site):
     assert [name for name in head if name.startswith("pre_std_")] == [f"pre_std_{layer}" for layer in range(depth)]
     at = head.index("pre_std_1")
     kept = PUBLISHED["layers"]["pre_std"][5]
-    assert [row[at] for row in rows] == [f"{epoch[1]:.4g}" for epoch in kept] + [""] * 3
-    app.locator("#csv-has summary").click()
-    expect(app.locator("#csv-has")).to_contain_text("all layers at epochs 0, 1, 2")
-    expect(app.locator("#csv-has pre")).to_contain_text(f'records.load_sweep("results/grid").history("{RUN}")')
+    assert [row[at] for row in rows[::2]] == [f"{epoch[1]:.4g}" for epoch in kept]
+    assert [row[at] for row in rows[1::2]] == [""] * 3
+    expect(app.locator("#csv-has")).to_contain_text("all layers at epochs 0, 2, 4")
+    app.get_by_text("the whole configuration, and the full log").click()
+    expect(app.locator("#full-log")).to_contain_text(f'records.load_sweep("results/grid").history("{RUN}")')

@@ -85,7 +85,7 @@
       ),
       plumbline.roving(bar),
     );
-    if (plumbline.hasCurves(sweep, row)) host.append(whatTheCsvHas(sweep, row));
+    if (plumbline.hasCurves(sweep, row)) host.append(whatTheCsvHas(sweep));
     const plots = el("div", { class: "charts" });
     host.append(plots);
     if (plumbline.hasCurves(sweep, row)) {
@@ -104,31 +104,30 @@
     if (hasLayers(sweep, row)) plumbline.showLayers(host, sweep, row);
   };
 
-  /** What is in the CSV of a run, and the line of Python that gives all of its log. */
-  function whatTheCsvHas(sweep, row) {
+  /** What is in the CSV of a run. */
+  function whatTheCsvHas(sweep) {
     const epochs = sweep.layers?.epochs;
     const layers = !epochs ? "no layers" : plumbline.keepsAll(sweep) ? "all layers" : `all layers at epochs ${epochs.join(", ")}`;
     return el(
-      "details",
-      { class: "more", id: "csv-has" },
-      el("summary", {}, "What is in the CSV, and how to get the full log"),
-      el(
-        "p",
-        { class: "note" },
-        `The CSV has what this page knows, to four digits: loss and accuracy after every epoch, and ${layers}. `,
-        sweep.logs
-          ? "The full log has every epoch, layer and digit. In Python, in the folder of the project:"
-          : "The full log was not kept.",
-      ),
-      sweep.logs
-        ? el(
-            "pre",
-            {},
-            "from helpers import records\n" +
-              `records.load_sweep(${JSON.stringify(`results/${sweep.folder}`)}).history(${JSON.stringify(row.run)}).to_csv(${JSON.stringify(`${row.run}.csv`)}, index=False)`,
-          )
-        : null,
+      "p",
+      { class: "note", id: "csv-has" },
+      `The CSV has what this page knows, to four digits: loss and accuracy after every epoch, and ${layers}. `,
+      sweep.logs ? "How to get the full log stands under the configuration." : "The full log was not kept.",
     );
+  }
+
+  /** The lines of Python that give all of a run's log. */
+  function fullLog(sweep, row) {
+    if (!sweep.logs || !plumbline.hasCurves(sweep, row)) return null;
+    const [folder, run, file] = [`results/${sweep.folder}`, row.run, `${row.run}.csv`].map((text) => JSON.stringify(text));
+    return [
+      el("p", { class: "note" }, "The full log, with every epoch, layer and digit, in Python in the project's folder:"),
+      el(
+        "pre",
+        { id: "full-log" },
+        `from helpers import records\nlog = records.load_sweep(${folder}).history(${run})\nlog.to_csv(${file}, index=False)`,
+      ),
+    ];
   }
 
   /** A curve as a line: one run's own, or the mean of several runs with a band from the lowest to the highest. */
@@ -238,7 +237,7 @@
     const plots = el("div", { class: "charts" });
     host.append(plots);
     for (const name of statistics) plots.append(layerChart(sweep, row, name, chosen));
-    host.append(plumbline.runMaps(sweep, row, statistics));
+    host.append(plumbline.runMap(sweep, row));
   };
 
   /** Of many epochs those that a page shows first: 0, 1, 2, 5, 10 and so on, and the last. */
@@ -326,7 +325,7 @@
     const whole = el(
       "details",
       {},
-      el("summary", {}, "the whole configuration"),
+      el("summary", {}, "the whole configuration, and the full log"),
       sweep.folder
         ? el(
             "p",
@@ -335,6 +334,7 @@
             " has it with versions, machine and times.",
           )
         : null,
+      fullLog(sweep, row),
       el("pre", {}, JSON.stringify(config, null, 1)),
     );
     return el(
