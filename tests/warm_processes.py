@@ -10,6 +10,7 @@ test_notebooks.py and test_run.py have some by `python -m helpers.batch`.
 """
 
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -28,7 +29,7 @@ import pytest
 
 IMPORTED = [
     *("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "ipywidgets", "filelock", "yaml"),
-    *("torch", "pandas", "scipy.interpolate", "sklearn.datasets", "sklearn.model_selection"),
+    *("torch", "pandas", "scipy.interpolate", "scipy.stats", "sklearn.datasets", "sklearn.model_selection"),
     *("matplotlib.figure", "matplotlib.backends.backend_agg"),
 ]
 
@@ -127,6 +128,7 @@ def serve():
     del sys.path[0]  # this file's folder
     for name in IMPORTED:
         __import__(name)
+    gc.freeze()  # no fork looks through this for garbage, which would copy it as well
     for line in sys.stdin:
         question = json.loads(line)
         if "poll" in question:
