@@ -37,6 +37,7 @@ PLACES = {name: place for names in (INITS, ACTIVATIONS) for place, name in enume
 EPOCHS_MAP = plt.cm.viridis
 MOST = 1e200  # matplotlib's scales overflow beyond; only float64 gets there
 PALETTE, FREQUENT = 256, 64  # colours of a PNG with a palette; those that are taken for their many pixels
+SCALE = 16  # an artist of more colours than this has them of a scale, as the faces of a surface, and none has a name
 OFF = 24  # distance in red, green and blue, of 255 each, by which a palette may change a colour that nobody has named
 
 STYLE = {
@@ -105,7 +106,8 @@ def _named_colours(figure):
         for name in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
             of = getattr(artist, f"get_{name}", None)
             if of is not None and artist.get_alpha() in (None, 1):
-                found.append(to_rgba_array(of()))
+                mine = np.unique(to_rgba_array(of()), axis=0)
+                found += [mine] if len(mine) <= SCALE else []
     colours = np.unique(np.concatenate(found), axis=0)
     return np.round(255 * colours[colours[:, 3] == 1, :3]).astype(int)
 

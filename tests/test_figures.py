@@ -88,6 +88,21 @@ def test_where_a_palette_would_show_the_colours_stay_true():
     np.testing.assert_array_equal(written, true)
 
 
+def test_the_faces_of_a_surface_have_a_palette_beside_what_is_named():
+    """Hundreds of colours, given face by face; all of them cannot be kept, and that of the line is."""
+    figure, axes = plt.subplots(subplot_kw={"projection": "3d"})
+    rows, columns = np.mgrid[:21, :21]
+    colours = plt.cm.viridis(np.linspace(0, 1, 441)).reshape(21, 21, 4)
+    axes.plot_surface(rows, columns, rows * columns, facecolors=colours, shade=False)
+    axes.plot([0, 20], [0, 20], [400, 0], color=figures.COLOURS[1], lw=3)
+    true, mode, written = true_and_written(figure)
+    assert mode == "P"
+    there = (true == np.round(255 * np.array(to_rgb(figures.COLOURS[1])))).all(axis=-1)
+    assert there.sum() > 20
+    np.testing.assert_array_equal(written[there], true[there])
+    assert np.sqrt(np.square(written - true).sum(axis=-1)).max() <= figures.OFF
+
+
 def test_few_colours_are_kept_exactly():
     figure, axes = plt.subplots()
     axes.imshow(np.arange(100).reshape(10, 10), interpolation="none")
