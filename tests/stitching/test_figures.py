@@ -88,6 +88,19 @@ def test_settings_are_compared_with_the_best_on_top():
     assert [axes.get_title() for axes in picture.figure.axes] == [f"anchors: {n}" for n in made_up_stitches.ANCHORS]
 
 
+def test_a_subplot_with_none_below_it_has_numbers_and_a_label():
+    """Four in rows of three: the second and third of the upper row end their columns."""
+    table = pd.concat([BY_GCV.assign(part=part) for part in "abcd"])
+    axes = figures.compared(table, "mse_stitched", "mapping", "s", panels="part").figure.axes
+    assert [bool(subplot.get_xlabel()) for subplot in axes] == [False, True, True, True]
+    assert [subplot.xaxis.get_tick_params()["labelbottom"] for subplot in axes] == [False, True, True, True]
+
+
+def test_inits_and_activations_keep_their_names_in_words():
+    said = ["he_normal to orthogonal", "best_classes", "learnable_spline to relu", "self"]
+    assert list(map(figures.in_words, said)) == [said[0], "best classes", said[2], "B to itself"]
+
+
 def test_the_ladder_has_every_control_in_order():
     picture = figures.ladder(BY_GCV[BY_GCV.num_samples == 100], "s")
     order = [tick.get_text() for tick in picture.figure.axes[0].get_yticklabels()]
