@@ -469,6 +469,13 @@ def test_the_overview_begins_with_the_main_study(of_the_repository):
         assert f"| {markdown.plain(study.title)} | {markdown.plain(study.short)} |" in overview
 
 
+def test_the_overview_shows_of_each_study_the_picture_that_it_names(of_the_repository):
+    text = pages.overview(of_the_repository, ROOT / "results/README.md")
+    shown = [Path(target).stem for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)]
+    named = [name for study in of_the_repository for name in pages.questions.QUESTIONS[study.name].pictures[:1]]
+    assert shown == [Path(name).stem for name in named]
+
+
 def test_published_pictures_carry_a_sentence(of_the_repository):
     silent = [path.relative_to(ROOT).as_posix() for path in pages.silent(of_the_repository)]
     assert not silent, f"their notebooks must run again: {', '.join(silent)}"
