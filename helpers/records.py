@@ -487,6 +487,15 @@ def is_finished(folder):
         return False
 
 
+def without_log(folder):
+    """How many runs of a sweep's summary have no log in its folder, so that a sweep would train them again."""
+    try:
+        results = load_sweep(folder)
+    except (FileNotFoundError, ValueError):  # no sweep, or none that can be read
+        return 0
+    return sum(not packed.exists(results.run_file(run)) for run in results.summary.run)
+
+
 def _read_summary(path, config):
     """summary.csv of a sweep with this CONFIG. Raises ValueError when it is damaged."""
     summary = _read_csv(path)

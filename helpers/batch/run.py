@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers import files, packed, progress, words
+from helpers import files, packed, progress, records, words
 from helpers.batch import jobs
 from helpers.batch.jobs import NotebookError, made_from
 from helpers.batch.parameters import BatchError, opened
@@ -264,9 +264,19 @@ def run(job, label, force="", signals=None):
 
 
 def what_becomes_of_finished_runs(job, force):
-    """Set the results aside where they are to be made anew. Returns a sentence on what is done with them."""
+    """Set the results aside where they are to be made anew. Returns a sentence on what is done with them.
+
+    Raises BatchError where published runs would be trained again without that.
+    """
     if force != "--retrain":
-        return f"executes the notebook again; finished runs in {job.folder} are kept and only read"
+        lost = records.without_log(job.folder)
+        if lost and packed.is_published(job.folder):
+            raise BatchError(
+                f"{job.file}: {lost} finished runs in {job.folder} have no log, so --force would train them again "
+                "in place of what is published; --retrain does that on purpose, and sets the folder aside first"
+            )
+        text = f"executes the notebook again; finished runs in {job.folder} are kept and only read"
+        return f"{text}; {lost} have no log there and are trained again" if lost else text
     aside = jobs.set_aside(job)
     return f"trains anew; {job.folder} is now {aside}, delete it when nobody needs it" if aside else "trains anew"
 
@@ -371,7 +381,7 @@ def main(arguments=None):
         action="store_const",
         const="--force",
         default="",
-        help="execute what is unchanged as well; finished runs in its folder are kept and only read",
+        help="execute what is unchanged as well; finished runs with their logs are kept and only read",
     )
     again.add_argument(
         "--retrain",

@@ -252,6 +252,22 @@ def test_the_logs_of_what_is_published_are_packed_when_its_notebook_has_run(fold
     assert (folder / "results" / "a" / "runs" / "y.csv").exists()
 
 
+@pytest.mark.parametrize("where", ["results/mine", "results/local/mine"])
+def test_force_does_not_train_published_runs_again_whose_logs_are_gone(folder, monkeypatch, capsys, where):
+    monkeypatch.setattr(packed, "PUBLISHED", (folder / "results").resolve())
+    given = {"layers_list": [1, 2], "init_types": ["he_normal"], "activations": ["tanh"], "save_dir": where}
+    results = write_sweep(folder / where, given)
+    cell = "import pathlib\n(pathlib.Path(CONFIG['save_dir']) / 'summary.csv').write_text('trained anew')"
+    notebook = write_notebook(folder / "a.ipynb", f"CONFIG = {given!r}", cell)
+    before = (folder / where / "summary.csv").read_text()
+    results.run_file(results.summary.run[0]).unlink()
+    published = "local" not in where
+    assert main(["--force", notebook]) == (2 if published else 0)
+    output = capsys.readouterr()
+    assert "1 finished runs in results/mine have no log" in output.err if published else "1 have no log" in output.out
+    assert ((folder / where / "summary.csv").read_text() == before) == published
+
+
 @pytest.mark.parametrize("cell", ["1", "print('for the log')"])
 def test_a_results_folder_that_cannot_be_made_is_one_sentence(folder, capsys, cell):
     (folder / "file").write_text("")
