@@ -271,7 +271,7 @@
       el("span", {}, `${title}: ${plumbline.number(extent[0])} `),
       bar,
       el("span", {}, ` ${plumbline.number(extent[1])}`),
-      marks ? el("span", {}, "× diverged, ↓ crashed; a number: so many of the seeds") : null,
+      marks ? el("span", {}, "× diverged, ↓ crashed; ×1: one of the seeds did") : null,
       marks ? el("span", { class: "key-filtered" }, el("span", { class: "hatch" }), " filtered out") : null,
     );
   };

@@ -261,7 +261,7 @@
     const theory = plumbline.theoryOf(sweep, row, name);
     if (theory)
       lines.push({
-        name: "predicted at birth, for infinite width",
+        name: "predicted before training, for infinite width",
         colour: "currentColor",
         dash: "2 4",
         width: 2.2,
@@ -277,7 +277,7 @@
     });
   }
 
-  /** What a wide network has at birth, a number a layer; null where there is no theory. */
+  /** What a wide network has before training, a number a layer; null where there is no theory. */
   plumbline.theoryOf = (sweep, row, name) => {
     const theory = sweep.theory?.[name]?.[sweep.theory.run?.[row.index]];
     if (!theory) return null;

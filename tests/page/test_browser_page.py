@@ -305,7 +305,7 @@ def test_layers_at_chosen_epochs_with_theory(app, by_file):
     depth = GRID["summary"]["layers"][at]
     expect(value_of(app, "std of pre-activations", "epoch 0")).to_have_text(f"{round(2 / depth, 4):.4g}")
     expect(app.locator("figure.chart", has_text="predicted")).to_have_count(2)
-    expect(value_of(app, "gradient norm ||dL/dW||", "predicted at birth, for infinite width")).to_have_text(
+    expect(value_of(app, "gradient norm ||dL/dW||", "predicted before training, for infinite width")).to_have_text(
         f"{0.5 * round(6 / depth, 4):.4g}"
     )
     app.get_by_label("1", exact=True).uncheck()
