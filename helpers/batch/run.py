@@ -219,7 +219,14 @@ def planned(job, force=""):
     last, why = jobs.last_run(job), jobs.why_run(job, made_from(job))
     why = force or why
     seconds = last and last["metadata"]["plumbline"].get("seconds")
+    if why and not force and (lost := published_without_log(job)):
+        return Row(job.file, f"kept: {lost} published runs have no logs here", seconds, job.executed)
     return Row(job.file, f"to run: {why}" if why else "unchanged", seconds, job.executed)
+
+
+def published_without_log(job):
+    """How many finished runs a job would train again in place of what is published, since their logs are not kept."""
+    return records.without_log(job.folder) if packed.is_published(job.folder) else 0
 
 
 def listed(job, force=""):
@@ -240,6 +247,9 @@ def run(job, label, force="", signals=None):
         row = planned(job, force)
         if row.outcome == "unchanged":
             say(f"{label}  unchanged, skipped (--force runs it again)")
+            return row
+        if row.outcome.startswith("kept"):
+            say(f"{label}  {row.outcome}; --retrain trains them anew")
             return row
         damage = jobs.damage(job)
         if damage:
@@ -269,13 +279,13 @@ def what_becomes_of_finished_runs(job, force):
     Raises BatchError where published runs would be trained again without that.
     """
     if force != "--retrain":
-        lost = records.without_log(job.folder)
-        if lost and packed.is_published(job.folder):
+        if lost := published_without_log(job):
             raise BatchError(
                 f"{job.file}: {lost} finished runs in {job.folder} have no log, so --force would train them again "
                 "in place of what is published; --retrain does that on purpose, and sets the folder aside first"
             )
         text = f"executes the notebook again; finished runs in {job.folder} are kept and only read"
+        lost = records.without_log(job.folder)
         return f"{text}; {lost} have no log there and are trained again" if lost else text
     aside = jobs.set_aside(job)
     return f"trains anew; {job.folder} is now {aside}, delete it when nobody needs it" if aside else "trains anew"

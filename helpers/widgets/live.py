@@ -23,11 +23,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers import records
+from helpers import figures, records
 from helpers.axes import AXES, EPOCH_COLUMNS, SETTINGS
 from helpers.figures import COLOURS, STYLE
 from helpers.progress import Lines, Watched, duration, person_watches, say
-from helpers.sweep import run_figures
 from helpers.sweep.news import news_of
 from helpers.widgets.accuracy_map import AccuracyGrid
 
@@ -403,10 +402,10 @@ def _png(cell, histories, config):
         activation, init, layers = cell
         accuracy.set(title=f"{activation}, {init}, {layers} layers", ylabel="accuracy", ylim=(0, 1.02))
         loss.set_ylabel("loss")
-        run_figures.positive_scale([loss])
+        figures.positive_scale([loss])
         gradient.set(xlabel="layer", ylabel="gradient norm", xlim=(-0.5, layers - 0.5))
         gradient.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        run_figures.positive_scale([gradient])
+        figures.positive_scale([gradient])
         for axes in (accuracy, loss):
             axes.set(xlabel="epoch", xlim=(0, config.num_epochs))
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

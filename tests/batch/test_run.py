@@ -266,6 +266,10 @@ def test_force_does_not_train_published_runs_again_whose_logs_are_gone(folder, m
     output = capsys.readouterr()
     assert "1 finished runs in results/mine have no log" in output.err if published else "1 have no log" in output.out
     assert ((folder / where / "summary.csv").read_text() == before) == published
+    if published:  # nor does `make all`
+        assert main([notebook]) == 0
+        assert "kept: 1 published runs have no logs here; --retrain trains them anew" in capsys.readouterr().out
+        assert (folder / where / "summary.csv").read_text() == before
 
 
 @pytest.mark.parametrize("cell", ["1", "print('for the log')"])

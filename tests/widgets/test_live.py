@@ -243,7 +243,7 @@ def faults():
         "accuracy": (SweepPanel, "_accuracy"),
         "history": (SweepPanel, "_history"),
         "curves": (live, "_png"),
-        "scale": (live.run_figures, "positive_scale"),
+        "scale": (live.figures, "positive_scale"),
         "savefig": (live.Figure, "savefig"),
         "status": (live, "duration"),
         "note": (SweepPanel, "_note"),
