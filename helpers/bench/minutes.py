@@ -2,8 +2,8 @@
 
     python -m helpers.bench.minutes [study ...] [--save results/local/bench]
 
-One after another, each as a batch into an empty folder, so that everything is trained. Of `he_factor` and
-`sigmoid`, whose own settings are those of the published results, these say it.
+One after another, each as a batch into an empty folder, so that everything is trained. The sweeps
+of `he_factor` and `sigmoid` come with the settings that are published, and say themselves how long they took.
 """
 
 import argparse
@@ -29,11 +29,10 @@ NOTEBOOKS = {
     "stitching": "notebooks/stitching.ipynb",
     "scale": "notebooks/scale.ipynb",
 }
-AS_IT_COMES = "as it comes"
 
 
 def main(arguments=None):
-    """Measure, print and keep: minutes.csv has a row a study and its settings; rows of other studies stay."""
+    """Measure, print and keep: minutes.csv has a row a study; rows of other studies stay."""
     parser = argparse.ArgumentParser(prog="python -m helpers.bench.minutes", description=__doc__.splitlines()[0])
     parser.add_argument("study", nargs="*", help=f"of {', '.join(NOTEBOOKS)}; all where left out")
     parser.add_argument("--save", default="results/local/bench", help="folder for minutes.csv and manifest.json")
@@ -43,7 +42,7 @@ def main(arguments=None):
     for study in options.study or NOTEBOOKS:
         minutes = measure(ROOT / NOTEBOOKS[study])
         print(f"{NOTEBOOKS[study]}: {minutes:.1f} minutes", flush=True)
-        rows = with_row(read(Path(options.save) / "minutes.csv"), study, AS_IT_COMES, minutes)
+        rows = with_row(read(Path(options.save) / "minutes.csv"), study, minutes)
         measured.keep(options.save, "minutes", "cpu", rows.to_dict("records"))
 
 
@@ -69,15 +68,15 @@ def measure(notebook):
 
 
 def read(path):
-    """The table of minutes, columns study, settings, minutes; without rows where there is none."""
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["study", "settings", "minutes"])
+    """The table of minutes, columns study, minutes; without rows where there is none."""
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["study", "minutes"])
 
 
-def with_row(table, study, settings, minutes):
-    """The table with a row in place of the one of the same study and settings, or behind all others."""
-    others = table[(table.study != study) | (table.settings != settings)]
-    row = pd.DataFrame([{"study": study, "settings": settings, "minutes": minutes}])
-    return pd.concat([others, row], ignore_index=True) if len(others) else row
+def with_row(table, study, minutes):
+    """The table with the row of a study, in place of the one that it may have; rows stand in the order of NOTEBOOKS."""
+    rows = {**dict(zip(table.study, table.minutes, strict=True)), study: minutes}
+    order = sorted(rows, key=[*NOTEBOOKS].index)
+    return pd.DataFrame({"study": order, "minutes": [rows[name] for name in order]})
 
 
 if __name__ == "__main__":

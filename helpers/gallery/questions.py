@@ -237,24 +237,28 @@ def speed(folder):
 
 
 def minutes(study, bench):
-    """ "1; 103 for 620 networks": what a study takes with its notebook's settings, and for what is published.
+    """ "3; 16 for 576 networks": what a study takes with its notebook's settings, and for what is published.
 
-    On two cores (AMD EPYC), from the bench's folder; of a sweep that is not listed there, its own seconds.
+    The first on two cores (AMD EPYC), from the bench's folder; the second from the published sweeps, where they say so.
     """
     table = pd.read_csv(bench / "amd_epyc" / "minutes.csv") if bench else pd.DataFrame(columns=["study"])
-    rows = table[table.study == study.name]
-    if len(rows):
-        as_it_comes = rows.settings == "as it comes"
-        return "; ".join(
-            [*(words.number(own, ".2g") for own in rows[as_it_comes].minutes)]
-            + [f"{row.minutes:.0f} {row.settings}" for row in rows[~as_it_comes].itertuples()]
-        )
-    manifests = [results.manifest for results in study.sweeps.values()]
-    seconds = [manifest.get("seconds") for manifest in manifests]
-    if not seconds or None in seconds:
-        return ""
-    device = manifests[0].get("device", "cpu")
-    return f"{sum(seconds) / 60:.0f}" + ("" if device == "cpu" else f" on {plain(device)}")
+    as_it_comes = [words.number(own, ".2g") for own in table[table.study == study.name].minutes]
+    sweeps, networks = study.sweeps.values(), sum(len(results.summary) for results in study.sweeps.values())
+    took = sum(map(_seconds, sweeps)) / 60
+    devices = {results.manifest.get("device", "cpu") for results in sweeps}
+    on = "" if devices <= {"cpu"} else f" on {plain(words.listed(sorted(devices)))}"
+    published = [f"{took:.0f}{on}" + (f" for {networks:,} networks" if as_it_comes else "")]
+    return "; ".join(as_it_comes + (published if took > 2 else []))
+
+
+def _seconds(results):
+    """How long a sweep took: its clock, or, of one that was resumed by an older version, what its runs took.
+
+    A run's seconds are its share of its stack's, and each core trains a stack.
+    """
+    machine = re.search(r"(\d+) cores", results.manifest.get("machine", ""))
+    cores = int(machine[1]) if machine else 1
+    return max(results.manifest.get("seconds") or 0, results.summary.seconds.sum() / cores)
 
 
 def _csv(study, name):

@@ -194,16 +194,20 @@ def test_an_answer_whose_files_are_damaged_is_left_out(tmp_path):
     assert "its answer is left out" in study.damaged[0]
 
 
-def test_minutes_come_from_the_bench_or_from_the_sweep_itself(tmp_path):
+def test_minutes_come_from_the_bench_and_from_the_sweeps_themselves(tmp_path):
     folder = tmp_path / "amd_epyc"
     folder.mkdir()
-    (folder / "minutes.csv").write_text("study,settings,minutes\na,as it comes,1.04\na,for 9,103\nb,as it comes,140\n")
-    sweep = SimpleNamespace(manifest={"seconds": 90.0, "device": "some card"})
+    (folder / "minutes.csv").write_text("study,minutes\na,1.04\nb,140\n")
+
+    def sweep(seconds, shares, **manifest):
+        return SimpleNamespace(manifest={"seconds": seconds, **manifest}, summary=pd.DataFrame({"seconds": shares}))
 
     def said(name, *sweeps):
         return questions.minutes(SimpleNamespace(name=name, sweeps=dict(enumerate(sweeps))), tmp_path)
 
-    assert said("a") == "1; 103 for 9"
-    assert said("b", sweep) == "140"
-    assert said("c", sweep, sweep) == "3 on some card"
+    resumed = sweep(60.0, [600.0, 600.0], machine="some processor, 2 cores, 8 GiB")  # two at a time, ten minutes
+    assert said("a") == "1"
+    assert said("a", resumed) == "1; 10 for 2 networks"
+    assert said("b", sweep(30.0, [1.0])) == "140"  # seconds are no second number
+    assert said("c", sweep(240.0, [600.0], machine="4 cores", device="some card")) == "4 on some card"
     assert said("c") == ""
