@@ -423,8 +423,11 @@ def main(arguments=None):
         rows += refused
         if rows:
             say("\n" + "\n".join(table(rows)))
+    try:  # all jobs have ended: what stops this takes nothing from them, nor from the exit code
         for line in where_to_look(shown):
             say(line)
+    except KeyboardInterrupt:
+        say("stopped before the page of results was brought up to date; the same command does that", error=True)
     outcomes = {row.outcome for row in rows}
     if signals.caught or "stopped" in outcomes:
         return 128 + (signals.caught or signal.SIGINT)

@@ -130,6 +130,17 @@ def test_the_last_lines_say_where_the_page_shows_what_was_made(folder, monkeypat
     assert studies[0]["notebooks"] == [f"local/mine/n{i}.ipynb" for i in (0, 1)]
 
 
+def test_ctrl_c_while_the_page_is_written_takes_nothing_from_the_batch(folder, monkeypatch, capsys):
+    def stopped(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "where_to_look", stopped)
+    assert main([write_notebook(folder / "one.ipynb", "save_dir = 'out'", "1")]) == 0
+    output = capsys.readouterr()
+    assert "ran" in output.out
+    assert output.err == "stopped before the page of results was brought up to date; the same command does that\n"
+
+
 def test_a_batch_from_beginning_to_end(folder, monkeypatch, capsys):
     monkeypatch.setattr(run, "EVERY", 1000)  # a first and a last line are all there is
     print_progress = "for i in range(3):\n    print(f' {i}/2 rows finished, ETA {2 - i} s | so far {n}')"
