@@ -81,6 +81,13 @@ def test_two_factors_within_the_spread_are_not_told_apart():
     assert "keeps the variance." in text or "within the spread of the seeds" in text
 
 
+def test_the_fastest_factors_are_those_within_two_standard_errors():
+    """Three seeds each: 20 +- 1, then 21 +- 1 (1.2 standard errors later), 24 +- 1 (4.9); one did not learn."""
+    epochs = {2.0: [19, 20, 21], 2.5: [20, 21, 22], 3.0: [23, 24, 25], 4.0: [1, 2, 3]}
+    rows = [(factor, own, factor != 4.0) for factor, all_own in epochs.items() for own in all_own]
+    assert he_factor.fastest(pd.DataFrame(rows, columns=["factor", "epochs_to_level", "learned"])) == [2.0, 2.5]
+
+
 def test_pictures_name_the_best_and_the_worst(study):
     loss = he_factor.curves(study, "train_loss")
     finals = 2.3 * np.exp(-8 * 0.25 * (1 + 0.02 * np.arange(3)))  # of factor 1
