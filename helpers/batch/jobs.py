@@ -292,7 +292,7 @@ def execute(job, origin, watch):
 def _fail(job, origin, copy, watch, error):
     """Keep a failed notebook with its error, in the log as well, and raise an error that says what happened."""
     name, value = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
-    if name == "KeyboardInterrupt":  # somebody has interrupted the kernel
+    if name in ("KeyboardInterrupt", "CancelledError"):  # somebody has interrupted the kernel, in a cell that awaits
         raise KeyboardInterrupt from error
     if name in REFUSALS:
         raise BatchError(value) from error

@@ -123,13 +123,31 @@ _followed = {}  # folder: what IPython calls after every cell
 async def _train(sweep, page):
     watchers = [page.show]
     if not person_watches():
-        return sweep.run(Both(Lines(news_of), *watchers))
+        return await _beside(sweep, Both(Lines(news_of), *watchers))
     watched = Watched()
     panel = watched.safely(SweepPanel, sweep)
     if panel is None:  # the widgets could not be made
-        return sweep.run(Both(Lines(news_of), *watchers))
+        return await _beside(sweep, Both(Lines(news_of), *watchers))
     watched.safely(display, panel.widget)
     return await panel.train(*watchers)
+
+
+async def _beside(sweep, watch, look=None):
+    """Run a sweep in a thread and await it: an interrupt of the kernel, which cancels what is awaited, then stops it.
+
+    look  called now and then meanwhile
+    """
+    thread = asyncio.ensure_future(asyncio.to_thread(sweep.run, watch))
+    try:
+        while not thread.done():
+            await asyncio.wait([thread], timeout=LOOK)
+            if look is not None:
+                look()
+        return thread.result()
+    except asyncio.CancelledError:
+        sweep.stop.now.set()
+        await asyncio.wait([thread])
+        raise
 
 
 class Both:
@@ -225,15 +243,10 @@ class SweepPanel:
         """
         self.started = time.monotonic()
         watch = Both(self.show, *watchers) if watchers else self.show
-        thread = asyncio.get_running_loop().run_in_executor(None, self.sweep.run, watch)
         try:
-            while not thread.done():
-                await asyncio.wait([thread], timeout=LOOK)
-                self._draw_what_is_due()  # where epochs are long, the next one would draw it too late
-            results = thread.result()
+            # where epochs are long, the next one would draw too late what is due
+            results = await _beside(self.sweep, watch, self._draw_what_is_due)
         except asyncio.CancelledError:
-            self.sweep.stop.now.set()
-            await asyncio.wait([thread])
             self._end("interrupted")
             raise
         except Exception:

@@ -583,6 +583,31 @@ def test_a_signal_interrupts_the_notebook_which_saves_its_work(folder, name, cod
     assert gone(kernel)
 
 
+AWAITS = (
+    "import os\nfrom helpers.sweep import Sweep\nfrom helpers.widgets import live\n"
+    "sweep = Sweep(CONFIG)\n"
+    "def begin(*_):\n    print('begun', os.getpid(), flush=True)\n"
+    "live.Lines = lambda _: begin  # after the first epoch\n"
+    "await live.train(sweep)"
+)
+
+
+def test_a_signal_stops_a_sweep_that_a_cell_awaits(folder):
+    """Of a cell with `await` the kernel cancels what is awaited, in place of interrupting what runs."""
+    endless = {"layers_list": [1], "init_types": ["he_normal"], "activations": ["relu"], "hidden_size": 8}
+    endless |= {"num_epochs": 100_000, "train_size": 100, "test_size": 100, "device": "cpu", "save_dir": "out"}
+    path = write_notebook(folder / "slow.ipynb", f"CONFIG = {endless!r}", AWAITS)
+    once = f"import sys\nfrom helpers.batch import run\nrun.REPEAT_AFTER_NOTEBOOK = 1e6\nsys.exit(run.main([{path!r}]))"
+    process = subprocess.Popen([sys.executable, "-c", once], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    kernel = begun(folder / "out" / "slow.log", process)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 130, output + errors
+    assert errors == f"{path}: stopped; the same command goes on where it was\n"
+    assert list((folder / "out" / "state").iterdir())  # from which it goes on
+    assert gone(kernel)
+
+
 def test_a_second_signal_ends_a_kernel_that_does_not_listen(folder):
     deaf = "import os, signal, time\nprint('begun', os.getpid(), flush=True)\n"
     deaf += "signal.signal(signal.SIGINT, lambda *_: 0)\ntime.sleep(100)"
