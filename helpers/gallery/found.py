@@ -134,8 +134,8 @@ def _layers_and_paths(study, measures):
     said = [_answer(study, "Does a training path lie in its plane?", label) for label in LANDSCAPES.values()]
     factor = max(_numbers(r"by a factor of up to ([\d.]+)\.", said))
     return (
-        f"**The last layer alone** is a convex bowl on {words.share(convex)} data sets. The plane of a **training "
-        f"path** shows losses that are up to {factor:.2g} times the true ones."
+        f"**The last layer alone** is a convex bowl on {words.share(convex)} data sets. The losses that the plane of a "
+        f"**training path** shows differ from the true ones by a factor of up to {factor:.2g}."
     )
 
 

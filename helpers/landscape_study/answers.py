@@ -91,17 +91,21 @@ def chosen_planes(results, measures):
 
 
 def path(results, measures):
-    """How much of a training path's variance its plane holds, and how far the true loss is from the plane's there."""
+    """How much of a training path's variance its plane holds, and how far the true loss is from the plane's there.
+
+    The factor is that of the larger to the smaller, as in `figures.trajectory`: a plane can show too little as well.
+    """
     if "trajectory" not in set(measures.kind):
         return []
     shares, off = [], []
     for surface in results.surfaces(kind="trajectory").values():
         way, of_variance, _, losses = findings.path_of(surface)
         shares.append(of_variance[:2].sum())
-        off.append(np.abs(shown_at(surface, way) / losses - 1).max())
+        off.append(np.abs(np.log(shown_at(surface, way) / losses)))
     return [
         f"Its two main directions hold {words.mean_of(shares, '.3g')} of the variance of a path; the loss that the "
-        f"plane shows at a point of the path is off by a factor of up to {1 + max(off):.3g}."
+        f"plane shows at a point of the path is off by a factor of up to "
+        f"{words.number(np.exp(np.nanmax(np.concatenate(off))))}."
     ]
 
 
