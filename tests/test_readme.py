@@ -269,7 +269,8 @@ def test_what_is_said_of_single_cells_is_what_the_results_say():
         learned += rows.learned.sum()
         assert len(rows) == 3
     assert (
-        f"{learned} of 6 runs have learned with it: their train accuracy at the last epoch is {accuracies[0]} " in text
+        f"{learned} of 6 runs of sigmoid at 50 layers have learned with it: their train accuracy at the last epoch is "
+        f"{accuracies[0]} " in text
     )
     assert f"handwritten digits and {accuracies[1]} MNIST." in text
     cell = {"layers_list": [50], "init_types": ["critical"], "device": "cpu"}

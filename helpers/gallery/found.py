@@ -1,8 +1,9 @@
 """What the studies of landscapes, curves, stitching and splines found, for docs/found.md: Markdown bullets.
 
 Each section takes a study as `studies.read_study` gives it and computes its bullets from the tables in its folder: a
-number, its spread, how many, and what was expected where it came out otherwise. Minor numbers stay on the study's own
-page. What has no table (surfaces, classes of images) is taken from sentences that the study computed, in answers.csv.
+number, its spread, how many, and what was expected. How something came out is said by its number, or by a word that is
+chosen by it: other results make other sentences, but none that is untrue. Minor numbers stay on the study's own page.
+What has no table (surfaces, classes of images) is taken from sentences that the study computed, in answers.csv.
 """
 
 import re
@@ -12,20 +13,24 @@ import numpy as np
 import pandas as pd
 
 from helpers import words
-from helpers.gallery.markdown import bullets
+from helpers.gallery.damage import match, read_table
+from helpers.gallery.markdown import bracketed, bullets
 from helpers.gallery.pictures import sentence_of
 
 
 def _answer(study, question, data=""):
     """The computed answer to one of a study's questions; of the data set whose name begins so."""
-    table = pd.read_csv(study.folder / "answers.csv")
+    table = read_table(study.folder / "answers.csv")
     (said,) = table.answer[(table.question == question) & table.data.str.startswith(data)]
     return said
 
 
 def _numbers(pattern, texts):
-    """All numbers that a pattern's group finds in some texts."""
-    return [float(found) for text in texts for found in re.findall(pattern, text)]
+    """All numbers that a pattern's group finds in some texts. Raises ValueError where it finds none."""
+    found = [float(found) for text in texts for found in re.findall(pattern, text)]
+    if not found:
+        raise ValueError(f"no text has a number as looked for by {pattern!r}")
+    return found
 
 
 # ---- landscapes
@@ -35,8 +40,7 @@ WITHOUT_SHORTCUTS, WITH_SHORTCUTS = "vgg11", "resnet14"
 
 
 def landscapes(study):
-    tables = {name: study.folder / name / "measures.csv" for name in LANDSCAPES}
-    measures = {name: pd.read_csv(path, dtype={"layers": object}) for name, path in tables.items()}  # some have none
+    measures = measures_of(study)
     return bullets(
         [
             _training(measures),
@@ -47,6 +51,12 @@ def landscapes(study):
             _trust(measures),
         ]
     )
+
+
+def measures_of(study):
+    """{data set: its measures} of the study of landscapes."""
+    paths = {name: study.folder / name / "measures.csv" for name in LANDSCAPES}
+    return {name: read_table(path, texts=["layers"]) for name, path in paths.items()}  # some have no layers
 
 
 def _seeds(table, number, **chosen):
@@ -80,23 +90,35 @@ def _training(measures):
     )
 
 
-def _smooth(measures):
+SMOOTH, KINKED = "tanh", "relu"
+
+
+def roughness(measures):
+    """{data set: (network, values a seed of tanh, of relu)} of the network that the study looks at there."""
     from helpers.landscape_study.answers import main_network
 
-    rough = {
-        name: [_seeds(of, "roughness", activation=activation) for activation in ("tanh", "relu")]
+    return {
+        name: (main_network(of), *(_seeds(of, "roughness", activation=activation) for activation in (SMOOTH, KINKED)))
         for name, of in measures.items()
     }
+
+
+def rougher(rough):
+    """How often the smooth activation's surface is the rougher one, by network: in words, without a full stop."""
+    by_network = {}
+    for network, smooth, kinked in rough.values():
+        by_network.setdefault(network, []).append(smooth.mean() > kinked.mean())
+    counts = [f"{words.share(flags)} data sets around {network}" for network, flags in by_network.items()]
+    return f"{SMOOTH}'s is rougher than {KINKED}'s on {words.listed(counts)}"
+
+
+def _smooth(measures):
+    rough = roughness(measures)
     parts = [
-        f"{' against '.join(words.mean_of(of, '.2f') for of in those)} on {LANDSCAPES[name]} "
-        f"({main_network(measures[name])})"
-        for name, those in rough.items()
+        f"{words.mean_of(smooth, '.2f')} against {words.mean_of(kinked, '.2f')} on {LANDSCAPES[name]} ({network})"
+        for name, (network, smooth, kinked) in rough.items()
     ]
-    rougher = [tanh.mean() > relu.mean() for tanh, relu in rough.values()]
-    return (
-        "**Smooth activations** were expected to make smooth surfaces, but tanh's is rougher than relu's on "
-        f"{words.share(rougher)} data sets: {'; '.join(parts)}."
-    )
+    return f"**Smooth activations** were expected to make smooth surfaces; {rougher(rough)}: {'; '.join(parts)}."
 
 
 def _shortcuts(measures):
@@ -111,8 +133,7 @@ def _shortcuts(measures):
     ]
     return (
         "**Shortcuts** were expected to make surfaces smoother. VGG11, which has none, and resnet14 differ in "
-        f"roughness by more than both deviations on {len(apart)} of {len(both)} data sets"
-        f"{f' ({words.listed(apart)})' if apart else ''}."
+        f"roughness by more than both deviations together on {len(apart)} of {len(both)} data sets{bracketed(apart)}."
     )
 
 
@@ -123,9 +144,9 @@ def _zoom(study):
         for which in ("off", "on")
     )
     return (
-        "**Seen from 100 times closer**, VGG11's surface is smooth: a quadratic function leaves "
-        f"{words.span(off, '.1g')} % of the variance unexplained. With dropout left on it is noise: "
-        f"{words.span(on, '.0f')} %."
+        f"**Seen from 100 times closer**, a quadratic function leaves {words.span(off, '.1g')} % of the variance of "
+        f"VGG11's surface unexplained, and {words.span(on, '.0f')} % with dropout left on. Of a smooth surface it "
+        "leaves next to nothing, of noise nearly all."
     )
 
 
@@ -157,15 +178,15 @@ def _trust(measures):
 
 
 def curves(study):
-    own, sweep, uci = (pd.read_csv(study.folder / name / "curves.csv") for name in ("curves", "sweep", "uci"))
+    own, sweep, uci = (read_table(study.folder / name / "curves.csv") for name in ("curves", "sweep", "uci"))
     return bullets(
         [
             _barriers(own[(own.part == "lengths") & (own.layers == 3)], uci),
             _lengths(own[own.part == "lengths"]),
             _roughness(own[own.part == "activations"]),
-            *_width(pd.read_csv(study.folder / "uci" / "posteriors.csv")),
-            _temperature(pd.read_csv(study.folder / "uci" / "temperatures.csv")),
-            _images(pd.read_csv(study.folder / "mnist" / "posteriors.csv")),
+            *_width(read_table(study.folder / "uci" / "posteriors.csv")),
+            _temperature(read_table(study.folder / "uci" / "temperatures.csv")),
+            _images(read_table(study.folder / "mnist" / "posteriors.csv")),
             _joined(sweep[~sweep.dead_a & ~sweep.dead_b]),
         ]
     )
@@ -192,7 +213,7 @@ def _lengths(table):
     parts = [f"{words.mean_of(of.slope, '.2f')} at {layers}" for layers, of in slopes(table).items()]
     earlier = words.span([EARLIER_SLOPES[layers] for layers in slopes(table)], ".2g")
     return (
-        f"**Length** grows with K to the power {words.listed(parts)} layers. The earlier study has {earlier}, which "
+        f"**Length** goes with K to a power of {words.listed(parts)} layers. The earlier study has {earlier}, which "
         "was expected here."
     )
 
@@ -226,10 +247,11 @@ def _width(posteriors):
     )
     large = posteriors[posteriors.space.isin(["full", "mile"])]
     best = posteriors.groupby(["data", "space"]).lppd.mean().unstack().idxmax(axis=1).isin(["full", "mile"])
+    sure = converged(large)
     yield (
-        f"**The full space or MILE** has the best mean on {words.share(best)} tables. But "
-        f"{words.share(converged(large))} of these posteriors converged (R-hat of weights "
-        f"{words.span(large.r_hat_max)}), so nothing is claimed of them."
+        f"**The full space or MILE** has the best mean on {words.share(best)} tables. {words.share(sure)} of these "
+        f"posteriors converged (R-hat of weights {words.span(large.r_hat_max)})"
+        f"{'' if all(sure) else ', so nothing is claimed of them'}."
     )
 
 
@@ -274,20 +296,21 @@ def _joined(living):
 # ---- stitching
 
 INITS = ("he_normal to orthogonal", "orthogonal to he_normal")
+MIXED = ["lambda"]  # numbers or "gcv"
 UP, DOWN = ((10, 30), (10, 50), (30, 50)), ((30, 10), (50, 10), (50, 30))  # sizes of the latent
 
 
 def stitching(study):
     auto, nine, classifiers, networks = (
         SimpleNamespace(
-            pairs=pd.read_csv(study.folder / name / "pairs.csv.bz2", dtype={"lambda": str}),
-            models=pd.read_csv(study.folder / name / "models.csv"),
+            pairs=read_table(study.folder / name / "pairs.csv.bz2", texts=MIXED),
+            models=read_table(study.folder / name / "models.csv", texts=MIXED),
         )
         for name in ("mnist", "pairs", "classifiers", "architectures")
     )
     runs = SimpleNamespace(
-        layers=pd.read_csv(study.folder / "sweep" / "layers.csv.bz2", dtype={"lambda": str}),
-        models=pd.read_csv(study.folder / "sweep" / "models.csv"),
+        layers=read_table(study.folder / "sweep" / "layers.csv.bz2", texts=MIXED),
+        models=read_table(study.folder / "sweep" / "models.csv", texts=MIXED),
     )
     return bullets(
         [
@@ -308,6 +331,8 @@ def _seeds_and_anchors(pairs):
     from helpers.stitching_study import rows
     from helpers.stitching_study.findings import CLOSE, from_on, mean
 
+    within = f"{100 * (CLOSE - 1):.0f} %"
+
     several = rows.usual(rows.apart_by_seed(pairs[pairs.part == "seeds"]), "mapping", "num_samples")
     most = several.num_samples.max()
     seeds = several[(several.mapping == "affine") & (several.num_samples == most)]
@@ -327,10 +352,11 @@ def _seeds_and_anchors(pairs):
     few = errors.mse_stitched.unstack().loc[: seeds.latent2.max() - 1]
     leads = few.idxmin(axis=1) == "orthogonal"
     yield (
-        f"**Anchors**: an affine map's error is below the class means from {below} anchors on, and "
-        f"{times[most, 'affine']:.2f} times B's own at {most} (a kernel map's {times[most, 'kernel']:.2f}); some map "
-        f"comes within 10 % of B's own at {words.share(close)} numbers of anchors. The orthogonal map was expected to "
-        f"be best where anchors are fewer than latents, and is so at {words.share(leads)}."
+        f"**Anchors**: an affine map's error is below the class means "
+        f"{'at none of them' if below is None else f'from {below} anchors on'}, and {times[most, 'affine']:.2f} times "
+        f"B's own at {most} (a kernel map's {times[most, 'kernel']:.2f}); some map comes within {within} of B's own at "
+        f"{words.share(close)} numbers of anchors. The orthogonal map was expected to be best where anchors are fewer "
+        f"than latents, and is so at {words.share(leads)}."
     )
 
 
@@ -364,7 +390,7 @@ def _within(found):
 
 def _unseen(study):
     said = _answer(study, "Does it hold on classes that one of them never saw?")
-    own, stitched = re.search(r"that it has not A ([\d.]+) .*?, stitched ([\d.]+) ", said).groups()
+    own, stitched = match(r"that it has not A ([\d.]+) .*?, stitched ([\d.]+) ", said).groups()
     return (
         f"**Classes that A never saw**: an encoder trained on 0 to 4 lets B draw 5 to 9 with an error of {stitched}; "
         f"A's own decoder has {own}. The map's anchors have all classes."
@@ -382,10 +408,11 @@ def _likeness(*those):
     orders = pd.DataFrame(orders)
     angles, others = orders.pop("principal_cosine"), orders
     return (
-        "**Likeness without a map** (nearest neighbours in common, Procrustes' distance, CKA) orders A's for the same "
-        f"B much as the loss of the map does: rank correlations {words.span(others.to_numpy().ravel(), '.2f')} in "
-        f"{len(orders)} sets of pairs. The principal angles were expected to do worst, and do in "
-        f"{words.share(angles < others.min(axis=1))} ({words.span(angles, '.2f')})."
+        "**Likeness without a map** (nearest neighbours in common, Procrustes' distance, CKA) against the loss of the "
+        "map, in the order of A's for the same B: rank correlations "
+        f"{words.span(others.to_numpy().ravel(), '.2f')} in {len(orders)} sets of pairs. The principal angles were "
+        f"expected to do worst, and do so in {words.share(angles < others.min(axis=1))} "
+        f"({words.span(angles, '.2f')})."
     )
 
 
@@ -397,13 +424,14 @@ def _classifiers(pairs):
     table = answers.affine(rows.apart_by_seed(pairs[pairs.part == "layers"]))
     lost = (table.accuracy_1 + table.accuracy_2) / 2 - table.accuracy_stitched
     points = [words.number(100 * value, ".1f") for value in lost.groupby(table.layer1).mean()]
+    accuracy = {name: mean_over_pairs(table, f"accuracy_{name}") for name in ("label_noise", "stitched")}
     agree = {name: mean_over_pairs(table, f"agreement_on_errors_{name}") for name in ("label_noise", "untrained")}
     return (
         f"**Classifiers** (5 x 128, {table.num_samples.max():,} anchors) lose {words.listed(points)} points to their "
-        f"parents' mean at layers 0 to {len(points) - 1}. Accuracy alone proves little: noise that carries only the "
-        f"label reaches {mean_over_pairs(table, 'accuracy_label_noise'):.2g} and has B's answer to "
-        f"{agree['label_noise']:.2f} of B's errors; an untrained A has it to {agree['untrained']:.2f}, the stitched "
-        f"network to {mean(table, 'agreement_on_errors', '.2f')}."
+        f"parents' mean at layers 0 to {len(points) - 1}. The stitched network has an accuracy of "
+        f"{accuracy['stitched']:.3f} and, where B errs, B's answer in a share of "
+        f"{mean(table, 'agreement_on_errors', '.2f')}; an untrained A has it in {agree['untrained']:.2f}, and noise "
+        f"that carries only the label in {agree['label_noise']:.2f}, with an accuracy of {accuracy['label_noise']:.3f}."
     )
 
 
@@ -419,7 +447,7 @@ def _architectures(pairs):
     alone = {one: own.accuracy_1.mean() for (one, _), own in kinds}
     resnet, vit = "resnet14", "vit"
     return (
-        f"**ResNet-14 and a small ViT**: the accuracy follows the encoder, {accuracy[resnet, resnet]:.3f} and "
+        f"**ResNet-14 and a small ViT**: the accuracy is {accuracy[resnet, resnet]:.3f} and "
         f"{accuracy[resnet, vit]:.3f} from ResNet ({alone[resnet]:.3f} by itself), {accuracy[vit, resnet]:.3f} and "
         f"{accuracy[vit, vit]:.3f} from ViT ({alone[vit]:.3f}). Within classes the map explains a share of "
         f"{within[resnet, resnet]:.2f} and {within[vit, vit]:.2f} of B's features within an architecture, "
@@ -449,7 +477,7 @@ def _by_layer(results):
     return (
         f"**Runs of the digits sweep**: R^2 within classes between two runs, less that of the pixels or an untrained "
         f"run, is {said(shallow, 0)} at the first of {shallow} layers, {said(shallow, shallow - 1)} at the last, and "
-        f"{said(deep, deep - 1)} at the last of {deep}. A run that has not learned loses information: stitched from it "
+        f"{said(deep, deep - 1)} at the last of {deep}. Stitched from a run that has not learned, "
         f"the accuracy is {words.mean_of(dead.accuracy, '.2f')}, from the pixels {dead.accuracy_pixels.mean():.2f}."
     )
 
@@ -463,7 +491,7 @@ CORRECTED = ["centred_slow", "calibrated_sigmoid_slow", "calibrated_spline_slow"
 
 def splines(study):
     digits, mnist = (
-        pd.read_csv(study.folder / name / "outcomes.csv").set_index("experiment") for name in ("digits", "mnist")
+        read_table(study.folder / name / "outcomes.csv").set_index("experiment") for name in ("digits", "mnist")
     )
     return bullets(
         [_at_birth(study, digits), _blow_up(digits), _kin(digits), *_affine(digits), _on_mnist(mnist), _fifty(study)]
@@ -480,7 +508,7 @@ def _at_birth(study, digits):
     chi1 = dict(re.findall(r"(\w+) ([\d.]+\d)", sentence_of(picture).partition(": ")[2]))
     reach = digits.reach_at_birth[[*PUBLISHED, "spline_clipped"]] / digits.reach_at_birth[SIGMOIDS].median()
     return (
-        f"**At initialisation it does not help.** chi1 at Xavier's variance is {chi1['spline_sigmoid']}, the sigmoid's "
+        f"**At initialisation** chi1 at Xavier's variance is {chi1['spline_sigmoid']}, the sigmoid's "
         f"{chi1['sigmoid']}, and {reach.median():.2f} times as much of the last hidden layer's gradient reaches the "
         f"first ({words.span(reach)} in {len(reach)} runs)."
     )
@@ -490,39 +518,48 @@ def _blow_up(digits):
     from helpers.spline_study.outcomes import BLOWN_UP
 
     runs = digits.loc[PUBLISHED]
-    blown, left = runs.blown_up_at.notna(), runs.left_at.notna()
-    late = (runs.left_at - runs.blown_up_at)[left & blown]
+    blown, late = runs.blown_up_at.notna(), runs.left_at - runs.blown_up_at
+    worst, late = words.span(runs.worst_loss[blown], ".1e"), late[late > 0]
+    after = f", {words.span(late, '.0f')} epochs later" if len(late) else ""
     return (
-        f"**The gain may come from a loss that blew up.** In {words.share(blown)} runs a batch's loss rose above "
-        f"{BLOWN_UP:g} times that of guessing ({words.span(runs.worst_loss[blown], '.1e')}); {len(late)} then took "
-        f"off, {words.span(late, '.0f')} epochs later. Of all {words.share(runs.learned)} learned (validation "
-        f"accuracy {words.span(runs.acc_val, '.2f')})."
+        f"**A loss that blew up**: in {words.share(blown)} runs a batch's loss rose above {BLOWN_UP:g} times that of "
+        f"guessing{bracketed([worst] if worst else [])}; {len(late)} then took off{after}. {words.share(runs.learned)} "
+        f"learned (validation accuracy {words.span(runs.acc_val, '.2f')})."
     )
 
 
 def _kin(digits):
     from scipy.stats import fisher_exact
 
+    from helpers.path_study.verdicts import LEVEL
+
     def p(other):
         left = (digits.left_at[name].notna() for name in ("spline_control", other))
-        return f"{fisher_exact([[own.sum(), (~own).sum()] for own in left]).pvalue:.2f}"
+        return fisher_exact([[own.sum(), (~own).sum()] for own in left]).pvalue
 
     smooth, clipped, (_, left) = (_fate(digits, f"spline_{kind}") for kind in ("smooth", "clipped", "control"))
+    chances = p("spline_smooth"), p("spline_clipped")
+    shown = [
+        what for what, chance in zip(("smooth tails", "clipped gradients"), chances, strict=True) if chance < 1 - LEVEL
+    ]
     return (
-        f"**So few runs prove no more.** With smooth tails {smooth[0]} blew up and {smooth[1]} took off, with "
+        f"**Smooth tails and clipped gradients**: with smooth tails {smooth[0]} blew up and {smooth[1]} took off, with "
         f"clipped gradients {clipped[0]} and {clipped[1]}. Of the published spline with the same settings {left} took "
-        f"off (Fisher's exact test, p = {p('spline_smooth')} and {p('spline_clipped')})."
+        f"off, which at {LEVEL:.0%} confidence differs from {words.listed(shown) or 'neither'} (Fisher's exact test, "
+        f"p = {' and '.join(f'{chance:.2f}' for chance in chances)})."
     )
 
 
 def _affine(digits):
     accuracy = {name: words.mean_of(of.acc_val) for name, of in digits.groupby(level=0)}
-    epochs = digits.epochs.groupby(level=0).max()
+    first, second = (
+        words.span(digits.epochs[list(of)], ".0f") for of in (("sigmoid", "spline"), ("relu_slow", *CORRECTED))
+    )
     centred, sigmoid, spline = (accuracy[name] for name in CORRECTED)
     yield (
-        f"**An affine correction is enough.** At the spline's learning rate, init and depth the sigmoid reaches "
-        f"{accuracy['sigmoid']} and the spline {accuracy['spline']} after {epochs['spline']} epochs. After "
-        f"{epochs[CORRECTED[0]]} relu has {accuracy['relu_slow']}, a sigmoid with mean 0 and slope 1 {centred}, and a "
+        f"**Affine corrections**: at the spline's learning rate, init and depth the sigmoid reaches "
+        f"{accuracy['sigmoid']} and the spline {accuracy['spline']} after {first} epochs. After "
+        f"{second} relu has {accuracy['relu_slow']}, a sigmoid with mean 0 and slope 1 {centred}, and a "
         f"sigmoid and a learnable spline calibrated to chi1 = 1 {sigmoid} and {spline}."
     )
     yield (
@@ -535,7 +572,7 @@ def _on_mnist(mnist):
     means = mnist.acc_val.groupby(level=0).mean()
     spline, clipped, smooth = _fate(mnist, *PUBLISHED), _fate(mnist, "spline_clipped"), _fate(mnist, "spline_smooth")
     return (
-        f"**On MNIST** ({mnist.seed.nunique()} seeds, {mnist.epochs.max()} epochs) the same: corrected sigmoids reach "
+        f"**On MNIST** ({mnist.seed.nunique()} seeds, {mnist.epochs.max()} epochs) corrected sigmoids reach "
         f"{words.span(means[CORRECTED], '.3f')}, relu {words.mean_of(mnist.acc_val['relu'])}, the sigmoid "
         f"{words.span(means[SIGMOIDS], '.2f')}. The spline blows up in {spline[0]} runs, with clipped gradients in "
         f"{clipped[0]}, with smooth tails in {smooth[0]}; {spline[1]}, {clipped[1]} and {smooth[1]} take off."
@@ -546,11 +583,12 @@ def _fifty(study):
     summary = study.sweeps["fifty_layers"].summary
     always = summary.groupby(["activation", "init"]).learned.all()
     plain, corrected = always["sigmoid"], always["calibrated_sigmoid"]
-    calls = pd.read_csv(study.folder.parent / "signal" / "calls.csv").set_index(["set", "rule"]).loc["fifty layers"]
+    calls = read_table(study.folder.parent / "signal" / "calls.csv").set_index(["set", "rule"]).loc["fifty layers"]
     rule, before = (calls.right[name] for name in ("fitted elsewhere", "six depth scales"))
+    names = [words.listed(corrected.index[corrected])] if corrected.any() else []
     return (
         f"**50 layers** (SGD, {summary.seed.nunique()} seeds): the plain sigmoid learns in every seed with "
-        f"{words.share(plain)} inits, the calibrated one with {words.share(corrected)} "
-        f"({words.listed(corrected.index[corrected])}). The forecast called {rule:.0f} of {len(summary)} of these runs "
-        f"right before training, the rule of six depth scales {before:.0f}."
+        f"{words.share(plain)} inits, the calibrated one with {words.share(corrected)}{bracketed(names)}. The forecast "
+        f"called {rule:.0f} of {len(summary)} of these runs right before training, the rule of six depth scales "
+        f"{before:.0f}."
     )

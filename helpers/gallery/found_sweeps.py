@@ -9,15 +9,16 @@ import re
 import numpy as np
 import pandas as pd
 
-from helpers import words
-from helpers.gallery.markdown import bullets, plain, table
+from helpers import records, words
+from helpers.gallery.damage import match, read_table
+from helpers.gallery.markdown import bracketed, bullets, plain, table
 from helpers.gallery.papers import cited
 from helpers.gallery.pictures import sentence_of
 from helpers.notebooks import read_notebook
 from helpers.sweep import findings, tables
 
 LATE = 10  # epochs; the calls are judged after so many as well
-DEEP = ("normal", "trunc_normal", "he_normal", "he_uniform")  # inits of relu at 50 layers: unsteady ones, then steady
+DEEP = ("normal", "trunc_normal", "he_normal", "he_uniform")  # inits of relu at 50 layers: plain ones, then He's
 
 
 def _bullets(sentences):
@@ -68,7 +69,7 @@ def mnist(study):
     ]
     deep = tables.cells(results).xs(50, level="layers").loc["relu"]
     reached = [f"{words.mean(*deep.loc[init, ['test_acc', 'test_acc_std']])} with {init}" for init in DEEP]
-    steady = runs[(runs.activation == "relu") & (runs.layers == 50) & runs.init.isin(DEEP[:2])]
+    simple = runs[(runs.activation == "relu") & (runs.layers == 50) & runs.init.isin(DEEP[:2])]
     sigmoid = tables.cells(results).loc[["sigmoid"]]
     highest = sigmoid.test_acc.idxmax()
     best = words.mean(*sigmoid.loc[highest, ["test_acc", "test_acc_std"]], ".2f")
@@ -76,12 +77,14 @@ def mnist(study):
         [
             *_sentences(study),
             f"By seed {words.listed(seeds)} runs learned. Of these {len(late)} left the plateau after epoch {LATE}: "
-            f"{words.listed(kinds)}.",
-            f"relu at 50 layers is not steady with {words.listed(DEEP[:2])}: "
-            f"{words.share(steady.left_plateau.notna())} runs leave the plateau, and {words.share(steady.learned)} "
+            f"{words.listed(kinds) or 'none'}.",
+            f"relu at 50 layers with {words.listed(DEEP[:2])}: "
+            f"{words.share(simple.left_plateau.notna())} runs leave the plateau, and {words.share(simple.learned)} "
             f"have learned at the last epoch. Test accuracy there: {words.listed(reached)}.",
             f"The best sigmoid network has {highest[2]} layers and {highest[1]}: its test accuracy at the last epoch "
             f"is {best}.",
+            f"All {len(runs)} networks took {results.manifest['seconds'] / 60:.0f} minutes on "
+            f"{plain(results.manifest['device'])}.",
         ]
     )
 
@@ -102,7 +105,7 @@ def calls(study):
 
     shown = counted.published(study.folder)[[*COLUMNS]]
     rows = [["set", *COLUMNS.values()], *([name, *row] for name, row in shown.iterrows())]
-    rules = pd.read_csv(study.folder / "calls.csv").set_index("rule")
+    rules = read_table(study.folder / "calls.csv").set_index("rule")
     rules = rules[~rules["set"].isin(counted.FIRST_EPOCHS)]  # each run once
     right, of = rules.loc["fitted elsewhere", ["right", "of"]].sum()
     before = rules.loc["six depth scales"].right.sum()
@@ -119,8 +122,33 @@ def calls(study):
         f"the share that left gives {brier['digits'][1]:.3f}. Its worst is {brier[worst][0]:.3f} ({worst}).",
         f"Expected and measured epoch of leaving have a rank correlation of {words.span(ranks, '.2f')} by set. Their "
         f"median ratio is {words.span(ratios, '.2f')}; {latest} has the largest.",
+        f"The constants were fitted on {_fitted_on(study):,} runs that are in no row.{_without_logs(study)}",
     ]
     return "\n\n".join([table(rows), bullets(lines)])
+
+
+def _fitted_on(study):
+    from helpers.calls import FITTED_ON
+
+    return sum(len(records.load_sweep(study.folder / "calibration" / name).summary) for name in FITTED_ON)
+
+
+def _without_logs(study):
+    """A sentence on the runs whose logs were not kept; an empty text where there is none."""
+    from helpers.calls import JUDGED_ON
+
+    lost = {}
+    for name, folders in JUDGED_ON.items():
+        for folder in (folders,) if isinstance(folders, str) else folders:
+            summary = records.load_sweep(study.folder.parent / folder).summary
+            lost[name] = lost.get(name, 0) + int(summary.crashed.isna().sum())
+    parts = [f"{count} runs of {name}" for name, count in lost.items() if count]
+    if not parts:
+        return ""
+    return (
+        f" Where logs were not kept ({words.listed(parts)}), a run counts as having left where it had learned at the "
+        "last epoch."
+    )
 
 
 BRIER = re.compile(r"(?:: |, (?!\d))([^:]*?) ([\d.]+) \(([\d.]+)\)")
@@ -138,7 +166,7 @@ def wrong(study):
     lines = []
     for name, label in (("digits", "digits"), ("mnist", "MNIST, 50 epochs")):
         printed = _printed(study.folder.parent / name)
-        counts = re.search(r"Wrong (in .*? never did, \d+ left it although they were not expected to)", printed)[1]
+        counts = match(r"Wrong (in .*? never did, \d+ left it although they were not expected to)", printed)[1]
         lines.append(f"{label}: wrong {counts}.")
     return bullets(lines)
 
@@ -155,7 +183,7 @@ LOOKED_AT = (  # sets whose outcomes were known when the rule was mended
 def elsewhere(study):
     from helpers.theory.limits import outlook
 
-    runs = pd.read_csv(study.folder / "elsewhere.csv")
+    runs = read_table(study.folder / "elsewhere.csv")
     seen = outlook(runs.assign(momentum=0.0))
     runs = runs.assign(left=runs.left_plateau.notna(), trainable=seen.probability >= 0.5, holds=seen.holds)
     judged = pd.DataFrame([_judged(name, own) for name, own in runs.groupby(["set", "classes"], sort=False)])
@@ -171,11 +199,14 @@ def elsewhere(study):
         rule: [f"{row['set']} with {row.classes} classes" for _, row in judged[judged[rule] > judged.right].iterrows()]
         for rule in ("commonest", "before")
     }
+    several = words.counted(runs.seed.nunique(), "seed")
     lines = [
+        f"The runs have {words.listed(runs.activation.unique())}, {words.span(runs.layers, '.0f')} layers, learning "
+        f"rates {words.span(runs.lr, '.3g')}, {words.span(runs.steps, '.0f')} steps and {several}.",
         f"Of {len(wrong)} wrong calls {len(missed)} are runs that left although they were not expected to; "
         f"{(missed.holds < 0.5).sum()} of these were called too large a step.",
-        f"What is commoner is right more often on {len(less['commonest'])} of {len(judged)} sets "
-        f"({'; '.join(less['commonest'])}), six depth scales on {len(less['before'])} ({'; '.join(less['before'])}).",
+        f"What is commoner is right more often on {len(less['commonest'])} of {len(judged)} sets"
+        f"{bracketed(less['commonest'])}, six depth scales on {len(less['before'])}{bracketed(less['before'])}.",
     ]
     return "\n\n".join([table(rows), bullets(lines)])
 
@@ -196,8 +227,8 @@ def _row(name, classes, counts):
 def trial(study):
     from helpers.calls import wilson
 
-    runs = pd.read_csv(study.folder / "prescriptions" / "runs.csv")
-    drawn = pd.read_csv(study.folder / "prescriptions" / "prescriptions.csv").set_index("combination")
+    runs = read_table(study.folder / "prescriptions" / "runs.csv")
+    drawn = read_table(study.folder / "prescriptions" / "prescriptions.csv").set_index("combination")
     learned = runs.pivot(index="combination", columns="competitor", values="learned").astype(bool)
 
     def trained(name):
@@ -215,7 +246,7 @@ def trial(study):
             "SGD at the rate of a learning-rate range test (Smith 2017) whose steps count, and "
             f"{trained('default_sgd')} with SGD at 0.01. Rivals trained {beyond.sum()} that the prescription did not.",
             f"A prescription takes {words.number(drawn.seconds.median(), '.1g')} s (median). It refused "
-            f"{words.share(own.refused)}, so the trial says nothing about refusals.",
+            f"{words.share(own.refused)}{'' if own.refused.any() else ', so the trial says nothing about refusals'}.",
             f"Networks left the plateau {late:.1f} times as late as expected (median, measured to a tenth of the "
             "steps).",
         ]
@@ -234,7 +265,7 @@ def critical(study):
         said.append(f"{words.span(rows.final_train_acc)} on {data_name(results)}")
     return bullets(
         [
-            f"Of sigmoid at {deepest} layers {words.share(np.array(learned))} runs have learned with it: their train "
+            f"{words.share(np.array(learned))} runs of sigmoid at {deepest} layers have learned with it: their train "
             f"accuracy at the last epoch is {words.listed(said)}."
         ]
     )

@@ -43,6 +43,11 @@ def in_table(markdown):
     return markdown.replace("|", r"\|")
 
 
+def bracketed(names, between="; "):
+    """ " (a; b)", what a count is of; an empty text for none."""
+    return f" ({between.join(names)})" if names else ""
+
+
 def bullets(lines):
     return "\n".join(f"- {line}" for line in lines)
 

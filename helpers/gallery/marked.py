@@ -2,7 +2,7 @@
 
 import re
 
-from helpers.gallery import found, found_sweeps
+from helpers.gallery import damage, found, found_sweeps
 from helpers.gallery.markdown import bullets, link, plain, table
 from helpers.gallery.papers import cited
 from helpers.gallery.questions import QUESTIONS, minutes
@@ -58,7 +58,9 @@ def _found(studies, name):
     study = next((study for study in studies if study.name == whose), None)
     try:
         return study and write(study)
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, EOFError) as error:
+    except Exception as error:
+        if not damage.of_files(error):
+            raise
         text = " ".join(f"{type(error).__name__}: {error}".split())
         study.damaged.append(
             f"{study.folder}: docs/found.md keeps its part {name}, which its files do not give ({text})"

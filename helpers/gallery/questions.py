@@ -11,9 +11,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from helpers import words
+from helpers.gallery import found
+from helpers.gallery.damage import match
 from helpers.gallery.markdown import plain
 from helpers.gallery.pictures import sentence_of
 from helpers.sweep.tables import trainable_depth
+
+LARGELY = 0.9  # of all runs, from which on a rule that calls them right is largely right
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,11 @@ class Question:
     answer: Callable
     notebook: str
     pictures: tuple = ()
+
+
+def _yes(flags):
+    """ "Yes" where all are true, "No" where none is, else "In part"."""
+    return "Yes" if all(flags) else "In part" if any(flags) else "No"
 
 
 def answer_of(study):
@@ -71,10 +80,10 @@ def _critical(study):
         accuracy = words.mean_of(ours.final_test_acc, ".2f")
         said.append(f"{words.share(ours.learned)} seeds on {data_name(results)} (test accuracy {accuracy})")
     rates = words.listed(f"{rate:g}" for rate in sorted({lr for own in study.sweeps.values() for lr in own.lrs}))
-    short = f"Yes at lr {rates}: {words.share(own)} learned; with the published inits {words.share(others)}"
+    short = f"{_yes(own)} at lr {rates}: {words.share(own)} learned; with the published inits {words.share(others)}"
     return short, (
-        f"Yes: at lr {rates}, with the init critical, gelu learns at {deepest} layers with {words.listed(said)}. "
-        f"With the published inits {words.share(others)} runs learned."
+        f"{_yes(own)}: at lr {rates}, with the init critical, gelu learns at {deepest} layers with "
+        f"{words.listed(said)}. With the published inits {words.share(others)} runs learned."
     )
 
 
@@ -89,14 +98,15 @@ def _signal(study):
     right, of = (pd.to_numeric(rule[name]).sum() for name in ("right", "of"))
     learned = {name: own == "True" for name, own in runs.groupby("competitor").learned}
     ours, adam = learned["prescription"], learned["default_adam"]
+    verdict = "Largely" if right >= LARGELY * of else "In part"
     new = pd.read_csv(study.folder / "elsewhere.csv")
     called = (outlook(new.assign(momentum=0.0)).probability >= 0.5) == new.left_plateau.notna()
     short = (
-        f"Largely: theory calls {right / of:.0%} of runs right, {called.mean():.0%} elsewhere; prescriptions trained "
+        f"{verdict}: theory calls {right / of:.0%} of runs right, {called.mean():.0%} elsewhere; prescriptions trained "
         f"{words.share(ours)}"
     )
     return short, (
-        f"Largely: a rule made of theory's numbers calls {right:,.0f} of {of:,.0f} runs right ({right / of:.1%}), in "
+        f"{verdict}: a rule made of theory's numbers calls {right:,.0f} of {of:,.0f} runs right ({right / of:.1%}), in "
         f"sweeps that were there when its form was chosen, and {called.sum():,} of {len(called):,} on other data "
         f"({called.mean():.1%}). "
         f"Turned around, it prescribes an init and a learning rate: {words.share(ours)} networks trained at the first "
@@ -123,47 +133,47 @@ def _sigmoid(study):
     said = []
     for rate, own in runs.groupby("lr"):
         left = own[own.left.notna()]
+        when = f", after {words.span(left.left, '.0f')} epochs" if len(left) else ""
         said.append(
-            f"at lr {rate:g} {len(left)} of {len(own)} inits leave the plateau, after "
-            f"{words.span(left.left, '.0f')} epochs (best test accuracy {left.final_test_acc.max():.3f})"
+            f"at lr {rate:g} {len(left)} of {len(own)} inits leave the plateau{when} (best test accuracy "
+            f"{own.final_test_acc.max():.3f})"
         )
-    seeds = words.counted(runs.seed.nunique(), "seed")
-    short = f"Yes: {len(left)} of {len(own)} inits at lr {rate:g}, the first after {left.left.min():.0f} epochs"
-    return short, f"Yes ({seeds}): {'; '.join(said)}."
+    seeds, verdict = words.counted(runs.seed.nunique(), "seed"), "Yes" if runs.left.notna().any() else "No"
+    first = f", the first after {left.left.min():.0f} epochs" if len(left) else ""
+    short = f"{verdict}: {len(left)} of {len(own)} inits at lr {rate:g}{first}"
+    return short, f"{verdict} ({seeds}): {'; '.join(said)}."
 
 
 def _splines(study):
     runs = _csv(study, "digits/outcomes.csv")
     learned = runs.learned == "True"
-    published, centred, calibrated = (
-        learned[runs.experiment.isin(names)]
-        for names in (
-            ("spline", "spline_control"),
-            ("centred_sigmoid", "centred_slow"),
-            ("calibrated_sigmoid", "calibrated_sigmoid_slow"),
-        )
+    names = (
+        ("spline", "spline_control"),
+        ("centred_sigmoid", "centred_slow"),
+        ("calibrated_sigmoid",),
+        ("calibrated_sigmoid_slow",),
     )
+    published, centred, calibrated, slow = (learned[runs.experiment.isin(those)] for those in names)
     deep = trainable_depth(study.sweeps["fifty_layers"])
-    inits = {name: (row == row.max()).sum() if row.max() else 0 for name, row in deep.iterrows()}
-    short = f"No ({words.share(published)} learned); a centred sigmoid of slope 1 does ({words.share(centred)})"
+    deepest = max(study.sweeps["fifty_layers"].config["layers_list"])
+    inits = {name: words.share(row == deepest) for name, row in deep.iterrows()}
+    verdict, of = _yes(published), words.share(published)
+    short = f"{verdict} ({of} learned); centred sigmoids of slope 1 did in {words.share(centred)}"
     return short, (
-        f"No: the published spline learned in {words.share(published)} runs. An affine correction is enough: sigmoids "
-        f"centred at 0 with slope 1 learned in {words.share(centred)}, those calibrated to chi1 = 1 in "
-        f"{words.share(calibrated)}, at the lower of two learning rates. At {deep.to_numpy().max()} layers the "
-        f"calibrated sigmoid learned with every seed with {inits['calibrated_sigmoid']} of {deep.shape[1]} inits, the "
-        f"plain one with {inits['sigmoid']}."
+        f"{verdict}: the published spline learned in {of} runs. Of affine corrections, sigmoids centred at 0 with "
+        f"slope 1 learned in {words.share(centred)}, those calibrated to chi1 = 1 in {words.share(calibrated)} and, at "
+        f"the spline's learning rate, in {words.share(slow)}. At {deepest} layers the calibrated sigmoid learned with "
+        f"every seed with {inits['calibrated_sigmoid']} inits, the plain one with {inits['sigmoid']}."
     )
 
 
 def _scale(study):
     (path,) = (path for path in study.pictures if path.stem == "against_networks")
     said = sentence_of(path)
-    machines, hours = re.search(r"networks.* on (\d+) machines.* training takes ([\d.]+)", said).groups()
-    wall = re.search(r"first wall is the ([\w ]+?):", said)[1]
-    grown = re.search(r"from ([\d,]+) networks on", said)[1]
-    files, again = re.search(
-        r"writing their CSVs ([\d.,]+), and all that is written again .*? ([\d.,]+)\.", said
-    ).groups()
+    machines, hours = match(r"networks.* on (\d+) machines.* training takes ([\d.]+)", said).groups()
+    wall = match(r"first wall is the ([\w ]+?):", said)[1]
+    grown = match(r"from ([\d,]+) networks on", said)[1]
+    files, again = match(r"writing their CSVs ([\d.,]+), and all that is written again .*? ([\d.,]+)\.", said).groups()
     return f"Training: {hours} hours on {machines} machines; the first wall is the {wall}", (
         f"Training takes {float(hours) * int(machines):,.0f} hours of two cores, or {hours} hours on {machines} such "
         f"machines, and writing their CSVs {files}. The first wall is the {wall}: from {grown} networks on, rewriting "
@@ -177,25 +187,34 @@ def _scale(study):
 def _landscapes(study):
     answers = _csv(study, "answers.csv")
     training = answers[answers.question == "What does training change?"]
-    smooth = answers[answers.question == "Does the activation make the surface smooth?"]
     deeper, sharper, said = [], [], []
     for row in training.itertuples():
         loss, sharpness = ([*_values(row.answer, what).values()] for what in ("Centre loss", "Sharpness"))
         deeper, sharper = [*deeper, loss[-1] < loss[0]], [*sharper, sharpness[-1] > sharpness[0]]
         said.append(f"{row.data} {loss[0]:.3g} to {loss[-1]:.3g} and {sharpness[0]:.2g} to {sharpness[-1]:.2g}")
-    rough = [_values(text, "Roughness") for text in smooth.answer]
-    rougher = [values["activation tanh"] > values["activation relu"] for values in rough]
+    rough = found.roughness(found.measures_of(study))
     short = f"Training deepens the basin on {words.share(deeper)} data sets, and sharpens it on {sum(sharper)}"
     return short, (
         f"Training deepens the basin on {words.share(deeper)} data sets and sharpens it on {words.share(sharper)} "
-        f"(loss at the centre, and sharpness, before and after, means over seeds: {'; '.join(said)}). A smooth "
-        f"activation makes no smooth surface: tanh's is rougher than relu's on {words.share(rougher)}."
+        f"(loss at the centre, and sharpness, before and after, means over seeds: {'; '.join(said)}). "
+        f"{_smoother(rough)}: {found.rougher(rough)}."
     )
+
+
+def _smoother(rough):
+    """Whether smooth activations make smooth surfaces, of `found.roughness`."""
+    by_network = {}
+    for network, smooth, kinked in rough.values():
+        by_network.setdefault(network, set()).add(smooth.mean() > kinked.mean())
+    if (everywhere := set.union(*by_network.values())) != {True, False}:
+        return f"A smooth activation makes {'no smooth' if everywhere == {True} else 'a smoother'} surface"
+    on = "network" if all(len(flags) == 1 for flags in by_network.values()) else "data set"
+    return f"Whether a smooth activation makes a smoother surface depends on the {on}"
 
 
 def _values(answer, what):
     """{where: mean} of a computed sentence such as "Roughness: 0.27 +- 0.03 (init zero), 0.3 (init normal)."."""
-    text = re.search(rf"{what}: (.*?)\.(?= |$)", answer)[1]
+    text = match(rf"{what}: (.*?)\.(?= |$)", answer)[1]
     return {where: float(value) for value, where in re.findall(r"(-?[\d.e+-]+)(?: \+- [\d.e+-]+)? \(([^)]+)\)", text)}
 
 
@@ -207,13 +226,14 @@ def _paths(study):
         (answers.question == "Does the tunnel beat the exact line?") & answers.data.str.contains("airfoil")
     ]
     of, above, below = map(
-        int, re.search(r"Of (\d+) comparisons.*?above that of the line in (\d+), below it in (\d+)", counted).groups()
+        int, match(r"Of (\d+) comparisons.*?above that of the line in (\d+), below it in (\d+)", counted).groups()
     )
-    short = f"Curves do ({words.share(bent < straight)}); a tunnel helps in {above} of {of}, hurts in {below}"
+    verdict = {"Yes": "Curves do", "In part": "Curves do in part", "No": "Curves do not"}[_yes(bent < straight)]
+    short = f"{verdict} ({words.share(bent < straight)}); a tunnel helps in {above} of {of}, hurts in {below}"
     return short, (
-        f"Curves do: on the UCI tables the barrier along the curve is below that along the straight line for "
+        f"{verdict}: on the UCI tables the barrier along the curve is below that along the straight line for "
         f"{words.share(bent < straight)} curves (medians {bent.median():.2g} and {straight.median():.3g} nats a row). "
-        f"Width adds little: in {of} comparisons a tunnel predicts better than the exact line in {above}, worse in "
+        f"With width, in {of} comparisons a tunnel predicts better than the exact line in {above}, worse in "
         f"{below}, and no difference shows in {of - above - below} (95% confidence)."
     )
 
@@ -221,17 +241,18 @@ def _paths(study):
 def _stitching(study):
     said = study.manifest["answer"]
     number = r"(-?[\d.]+) \([^)]*\)"
-    (times,) = re.search(rf"Autoencoders.*?: {number} times B's own error", said).groups()
-    (lost,) = re.search(rf"Classifiers.*?: {number} of accuracy lost", said).groups()
+    (times,) = match(rf"Autoencoders.*?: {number} times B's own error", said).groups()
+    (lost,) = match(rf"Classifiers.*?: {number} of accuracy lost", said).groups()
     within = re.findall(rf"within classes {number}, by noise that carries only the label {number}", said)
     more, points = 100 * (float(times) - 1), 100 * float(lost)
-    short = f"Nearly: an affine map costs {more:.0f}% more error, {points:.1f} points of accuracy"
+    verdict = "Nearly" if points < 1 else "In part"
+    short = f"{verdict}: an affine map costs {more:.0f}% more error, {points:.1f} points of accuracy"
     shares = " and ".join(f"{share} against {noise}" for share, noise in within)
     return short, (
-        f"Two seeds have, nearly: behind an affine map an autoencoder has {more:.0f}% more error than by itself, and a "
-        f"classifier loses {points:.1f} points of accuracy (mean over the layers at which it is cut). Accuracy alone "
-        f"proves little; within classes the map explains a share of B's features (R^2) that noise with the same labels "
-        f"does not: {shares}."
+        f"{verdict}, of two seeds: behind an affine map an autoencoder has {more:.0f}% more error than by itself, and "
+        f"a classifier loses {points:.1f} points of accuracy (mean over the layers at which it is cut). Accuracy alone "
+        f"proves little; within classes the map explains a share of B's features (R^2), against that of noise with the "
+        f"same labels: {shares}."
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import manifests, packed, records
-from helpers.gallery import questions
+from helpers.gallery import damage, questions
 from helpers.gallery.pictures import sentence_of
 from helpers.notebooks import PICTURES, read_notebook, shown_pictures
 
@@ -119,7 +119,9 @@ def _answered(study):
     """A study with its answer computed; where its files do not hold what that needs, `damaged` gets a sentence."""
     try:
         short, answer = questions.answer_of(study)
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, StopIteration) as error:
+    except Exception as error:
+        if not damage.of_files(error):
+            raise
         text = " ".join(f"{type(error).__name__}: {error}".split())
         study.damaged.append(f"{study.folder}: its answer is left out, which its files do not give ({text})")
         return study

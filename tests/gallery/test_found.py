@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from helpers import ROOT, records
-from helpers.gallery import marked
+from helpers.gallery import damage, found, found_sweeps, marked
 from helpers.gallery.studies import read_study
 
 RESULTS = ROOT / "results"
@@ -128,6 +128,79 @@ def test_numbers_of_splines(part):
     assert f"{len(late)} then took off, {min(late):.0f} to {max(late):.0f} epochs later" in part("splines")
 
 
+RUNS = {"worst_loss": 500.0, "learned": False, "acc_val": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("blown_up_at", "left_at", "said"),
+    [
+        ([None, None], [None, None], "in 0 of 2 runs {}; 0 then took off."),
+        ([None, None], [4.0, 9.0], "in 0 of 2 runs {}; 0 then took off."),
+        ([20.0, None], [1.0, 5.0], "in 1 of 2 runs {} (5.0e+02); 0 then"),
+        ([20.0, 3.0], [1.0, 5.0], "in 2 of 2 runs {} (5.0e+02); 1 then took off, 2 epochs later."),
+    ],
+)
+def test_take_offs_count_that_came_after_a_loss_blew_up(blown_up_at, left_at, said):
+    runs = pd.DataFrame({"blown_up_at": blown_up_at, "left_at": left_at, **RUNS}, index=found.PUBLISHED, dtype=object)
+    runs = runs.astype({"blown_up_at": float, "left_at": float, "worst_loss": float, "acc_val": float, "learned": bool})
+    sentence = found._blow_up(runs)
+    assert said.format("a batch's loss rose above 100 times that of guessing") in sentence
+    assert "()" not in sentence
+    assert "0 of 2 learned (validation accuracy 0.10)." in sentence
+
+
+def test_exchanged_activations_make_the_opposite_sentence():
+    """No word of a direction is left that the numbers do not choose."""
+    measures = found.measures_of(read_study(RESULTS / "landscapes", {}))
+    exchanged = {
+        name: of.assign(activation=of.activation.replace({"tanh": "relu", "relu": "tanh"}))
+        for name, of in measures.items()
+    }
+    one, other = found._smooth(measures), found._smooth(exchanged)
+    assert "on 2 of 2 data sets around resnet14 and 0 of 2 data sets around mlp" in one
+    assert "on 0 of 2 data sets around resnet14 and 2 of 2 data sets around mlp" in other
+
+
+def test_posteriors_that_all_converged_are_not_said_to_be_doubtful(part):
+    table = pd.read_csv(RESULTS / "paths/uci/posteriors.csv")
+    assert "so nothing is claimed of them." in part("curves")
+    *_, said = found._width(table.assign(converged=True))
+    assert "of these posteriors converged" in said
+    assert "nothing is claimed" not in said
+
+
+def test_the_runs_elsewhere_are_described_by_their_table(part):
+    table = csv("signal/elsewhere.csv")
+    *first, last = table.activation.unique()
+    said = f"{', '.join(first)} and {last}, {table.layers.min()} to {table.layers.max()} layers, learning rates "
+    assert said + f"{table.lr.min()} to {table.lr.max()}, {table.steps.min()} to {table.steps.max()}" in part(
+        "elsewhere"
+    )
+
+
+def test_runs_without_logs_and_runs_of_the_fit_are_counted(part):
+    def without(name):
+        return csv(f"{name}/summary.csv").run.size - sum(1 for _ in logs(RESULTS / name))
+
+    fitted = sum(len(csv(path.relative_to(RESULTS))) for path in RESULTS.glob("signal/calibration/*/summary.csv"))
+    assert f"fitted on {fitted:,} runs" in part("calls")
+    lost = without("critical/digits") + without("critical/mnist"), without("splines/fifty_layers")
+    assert f"({lost[0]} runs of critical and {lost[1]} runs of fifty layers)" in part("calls")
+
+
+def logs(folder):
+    from helpers import packed
+
+    return packed.packed_names(folder / "runs") if not (folder / "runs").is_dir() else (folder / "runs").glob("*.csv")
+
+
+def test_a_rule_that_is_beaten_nowhere_has_no_empty_brackets(monkeypatch):
+    judged = found_sweeps._judged
+    monkeypatch.setattr(found_sweeps, "_judged", lambda *of: judged(*of) | {"commonest": 0.0, "before": 0})
+    said = found_sweeps.elsewhere(read_study(RESULTS / "signal", {}))
+    assert "more often on 0 of 11 sets, six depth scales on 0." in said
+
+
 def test_numbers_of_the_mnist_sweep():
     """As they stand on the page."""
     runs = csv("mnist/summary.csv")
@@ -186,3 +259,35 @@ def test_a_part_whose_files_are_damaged_stays_and_is_named(tmp_path):
     assert "<!-- splines -->\nas it was\n" in new
     assert "<!-- landscapes -->\nas it was\n" in new
     assert "keeps its part splines" in study.damaged[-1]
+
+
+@pytest.mark.parametrize("fault", [lambda study: None + 1, lambda study: study.nonsense, lambda study: nonsense])  # noqa: F821
+def test_a_fault_of_the_code_is_no_damaged_file(tmp_path, monkeypatch, fault):
+    monkeypatch.setitem(marked.FOUND, "splines", ("splines", fault))
+    (tmp_path / "splines").mkdir()
+    with pytest.raises((TypeError, AttributeError, NameError)):
+        marked._found([read_study(tmp_path / "splines", {})], "splines")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,b\n", "has no rows"),
+        ("a,b\n1,2\nx1,3\n", "column a, has 'x1' beside 1"),
+        ("a,b\nTrue,2\nTrxe,3\n", "column a, has 'Trxe' beside True"),
+        ("", "No columns"),
+    ],
+)
+def test_a_table_that_is_damaged_is_refused(tmp_path, content, said):
+    path = tmp_path / "a.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=said):
+        damage.read_table(path)
+
+
+def test_a_column_that_a_table_lacks_is_its_files_fault():
+    table = pd.DataFrame({"a": [1]})
+    for lacking in (lambda: table.b, lambda: table["b"], lambda: table.groupby("a").b, lambda: table.iloc[3]):
+        with pytest.raises(Exception) as raised:  # noqa: PT011
+            lacking()
+        assert damage.of_files(raised.value)

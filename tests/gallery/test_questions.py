@@ -115,10 +115,10 @@ def test_splines_that_learned_are_counted(answers):
         learned.setdefault(row["experiment"], []).append(row["learned"] == "True")
     spline = share([*learned["spline"], *learned["spline_control"]])
     centred = share([*learned["centred_sigmoid"], *learned["centred_slow"]])
-    assert answers["splines"][0] == f"No ({spline} learned); a centred sigmoid of slope 1 does ({centred})"
-    calibrated = share([*learned["calibrated_sigmoid"], *learned["calibrated_sigmoid_slow"]])
-    assert f"calibrated to chi1 = 1 in {calibrated}, at the lower of two learning rates" in answers["splines"][1]
-    assert not any(learned["calibrated_sigmoid"])
+    assert answers["splines"][0] == f"No ({spline} learned); centred sigmoids of slope 1 did in {centred}"
+    calibrated, slow = share(learned["calibrated_sigmoid"]), share(learned["calibrated_sigmoid_slow"])
+    said = f"calibrated to chi1 = 1 in {calibrated} and, at the spline's learning rate, in {slow}."
+    assert said in answers["splines"][1]
 
 
 def test_tunnels_that_beat_the_line_are_counted_by_a_paired_test(answers):
@@ -162,6 +162,44 @@ def test_basins_that_training_deepened_are_counted(answers):
         sharper.append(last.sharpness > first.sharpness)
     said = f"Training deepens the basin on {share(deeper)} data sets, and sharpens it on {sum(sharper)}"
     assert answers["landscapes"][0] == said
+
+
+def test_smooth_activations_are_judged_around_each_network(answers):
+    flags = {}
+    for folder in sorted((RESULTS / "landscapes").glob("*/measures.csv")):
+        table = pd.read_csv(folder)
+        table = table[(table.kind == "random") & (table.epoch == table.epoch.max())]
+        network = "mlp" if "mlp" in set(table.network) else "resnet14"
+        rough = table[table.network == network].groupby("activation").roughness.mean()
+        flags.setdefault(network, []).append(rough.tanh > rough.relu)
+    for network, own in flags.items():
+        assert f"{share(own)} data sets around {network}" in answers["landscapes"][1]
+
+
+@pytest.mark.parametrize(
+    ("rough", "said"),
+    [
+        ({"a": ("mlp", 1, 2), "b": ("resnet", 1, 2)}, "A smooth activation makes a smoother surface"),
+        ({"a": ("mlp", 2, 1), "b": ("resnet", 2, 1)}, "A smooth activation makes no smooth surface"),
+        ({"a": ("mlp", 1, 2), "b": ("resnet", 2, 1)}, "depends on the network"),
+        ({"a": ("mlp", 1, 2), "b": ("mlp", 2, 1)}, "depends on the data set"),
+    ],
+)
+def test_what_is_said_of_smooth_activations_is_what_was_counted(rough, said):
+    values = {name: (network, pd.Series([tanh]), pd.Series([relu])) for name, (network, tanh, relu) in rough.items()}
+    assert questions._smoother(values).endswith(said)
+
+
+def test_sigmoids_that_never_left_have_no_epoch():
+    runs = pd.DataFrame({"left": ["", ""], "lr": ["1", "0.1"], "final_test_acc": ["0.1", "0.11"], "seed": ["0", "0"]})
+    said = questions._sigmoid(SimpleNamespace(csvs={"one": runs}))
+    assert said[0] == "No: 0 of 1 inits at lr 1"
+    assert said[1].endswith("at lr 1 0 of 1 inits leave the plateau (best test accuracy 0.100).")
+
+
+@pytest.mark.parametrize(("flags", "said"), [([True], "Yes"), ([True, False], "In part"), ([False, False], "No")])
+def test_a_verdict_follows_its_runs(flags, said):
+    assert questions._yes(flags) == said
 
 
 def test_the_loop_is_as_slow_as_was_measured(answers):
