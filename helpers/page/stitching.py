@@ -1,10 +1,9 @@
 """The data of the stitching study's view: errors against anchors by map, and layer by layer.
 
 Means are over ordered pairs of networks, each the mean over its draws of anchors; the interval leaves out one network
-at a time, as `helpers.stitching.spread.interval`, which the tests hold it against.
+at a time, by `helpers.stitching.spread`.
 """
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,9 @@ import pandas as pd
 
 from helpers.files import DamagedError
 from helpers.page.packing import folders_of, rounded
-from helpers.path_study.verdicts import around
 from helpers.progress import say
 from helpers.stitching.figures import in_words
-from helpers.stitching.spread import within_bounds
+from helpers.stitching.spread import of_pairs
 from helpers.stitching_study.log import LAYOUT, TEXTS, StudyError
 from helpers.stitching_study.rows import kind_of
 
@@ -99,7 +97,8 @@ def _group(key, rows):
 def interval(rows, number):
     """(mean, low, high) over pairs of networks, within the bounds of what is measured; NaN for what is not known.
 
-    low and high are not known where no two networks can be left out.
+    low and high are not known where no two networks can be left out. `spread.interval` takes tables, which takes
+    longer for the many small ones of the page.
     """
     values = rows[number].to_numpy(float)
     known = np.isfinite(values)
@@ -107,24 +106,7 @@ def interval(rows, number):
     pairs = {}
     for one, other, value in zip(*(name[known] for name in names), values[known], strict=True):
         pairs.setdefault((one, other), []).append(value)
-    if not pairs:
-        return np.nan, np.nan, np.nan
-    means = {pair: np.mean(those) for pair, those in pairs.items()}
-    without = []
-    for left_out in dict.fromkeys(name for pair in means for name in pair):
-        if rest := [value for pair, value in means.items() if left_out not in pair]:
-            without.append(np.mean(rest))
-    mean, count = np.mean([*means.values()]), len(without)
-    if count < 2:
-        return float(mean), np.nan, np.nan
-    reach = _reach(count) * np.sqrt((count - 1) * np.var(without))
-    return within_bounds(number, float(mean), float(mean - reach), float(mean + reach))
-
-
-@cache
-def _reach(count):
-    """Student's t at 95 % with so many degrees of freedom and one: to ask SciPy each time takes half of all."""
-    return around(0.0, 1.0, count)[2]
+    return of_pairs(number, [*pairs], [np.mean(those) for those in pairs.values()])
 
 
 def _layers(key, rows):

@@ -9,6 +9,8 @@ differ or not (tests/stitching/test_spread.py). So more pairs of the same networ
 An accuracy lies between 0 and 1, and so does every value of its interval: `within_bounds`.
 """
 
+from functools import cache
+
 import numpy as np
 
 from helpers import words
@@ -30,11 +32,28 @@ def interval(table, number):
     """
     table = table[np.isfinite(table[number].astype(float))]
     known = [name for name in NETWORKS if name in table]
-    pairs = table.groupby(known, dropna=False)[number].mean().reset_index() if known else table
-    found = _over_networks(pairs, lambda rows: rows[number].mean()) or _over_draws(
-        table, lambda rows: mean_over_pairs(rows, number)
-    )
-    return within_bounds(number, *found)
+    if {"model1", "model2"} <= {*known}:
+        pairs = table.groupby(known, dropna=False)[number].mean().reset_index()
+        both = [*zip(_names(pairs, "model1"), _names(pairs, "model2"), strict=True)]
+        found = of_pairs(number, both, pairs[number].to_list())
+        if np.isfinite(found[1]):
+            return found
+    return within_bounds(number, *_over_draws(table, lambda rows: mean_over_pairs(rows, number)))
+
+
+def of_pairs(number, pairs, values):
+    """The same of a value a pair of networks; NaN bounds where no two networks can be left out.
+
+    number  name of the column that the values are of
+    pairs   [(network, network)], of which one may be there twice, as in two parts of a study
+    """
+    if not pairs:
+        return np.nan, np.nan, np.nan
+    without, mean = [], float(np.mean(values))
+    for name in dict.fromkeys(name for pair in pairs for name in pair):
+        if rest := [value for pair, value in zip(pairs, values, strict=True) if name not in pair]:
+            without.append(np.mean(rest))
+    return within_bounds(number, *(_jackknifed(mean, without) or (mean, np.nan, np.nan)))
 
 
 def within_bounds(number, value, low, high):
@@ -87,9 +106,13 @@ def _over_networks(table, statistic):
         return None
     one, two = (_names(table, column) for column in ("model1", "model2"))
     without = [statistic(table[(one != name) & (two != name)]) for name in dict.fromkeys([*one, *two])]
-    without = np.array([left for left in without if np.isfinite(left)])
+    return _jackknifed(statistic(table), [left for left in without if np.isfinite(left)])
+
+
+def _jackknifed(value, without):
+    """(value, low, high) by what is left without each network in turn; None where that is fewer than two."""
     count = len(without)
-    return _around(statistic(table), np.sqrt((count - 1) * without.var()), count) if count > 1 else None
+    return _around(value, np.sqrt((count - 1) * np.var(without)), count) if count > 1 else None
 
 
 def _over_draws(table, statistic):
@@ -120,7 +143,14 @@ def of_values(values):
 
 def _around(value, error, count):
     """(value, low, high) by a standard error of so many numbers, 0 where it is rounding."""
-    return around(value, error if error > 1e-12 * abs(value) else 0.0, count)
+    reach = _reach(count) * error if error > 1e-12 * abs(value) else 0.0
+    return float(value), float(value - reach), float(value + reach)
+
+
+@cache
+def _reach(count):
+    """Of a standard error of 1, by `verdicts.around`: to ask SciPy each time takes half of a long table's time."""
+    return around(0.0, 1.0, count)[2]
 
 
 def intervals(table, by, number):
