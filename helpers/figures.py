@@ -15,11 +15,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize, to_rgba_array
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from helpers import files, notebooks
+from helpers import files, notebooks, words
 
 # The first seven: Okabe & Ito 2008, "Color Universal Design". Their yellow is hard to see on white, so the other five
 # are chosen to be as far as can be from all before them, to eyes without red or without green receptors as well.
@@ -299,14 +299,21 @@ def whole_ticks(axis, most=5):
 def log_ticks(axis, low, high):
     """Few numbers on a logarithmic axis, some even where it spans less than a decade: 0.2, 0.5, 1 or 1e-9, 1e-6, ...
 
-    They are written out where none is longer than 0.0001 or 10000, and else are powers of ten.
+    They are written out where all lie between 0.0001 and 10,000, and else have powers of ten.
     """
     decades = np.log10(high / low)
     subs = (1, 1.5, 2, 3, 4, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 2.3 else (1,)
     axis.set_major_locator(LogLocator(subs=subs, numticks=9))  # which takes even steps where fewer than two lie within
-    written_out = (low > 0.9e-4 and high < 1.1e4) or decades < 2.3
-    axis.set_major_formatter("{x:.3g}" if written_out else LogFormatterSciNotation())
+    written_out = low > 0.9e-4 and high < 1.1e4
+    axis.set_major_formatter(FuncFormatter(lambda x, _: words.number(x) if written_out else _with_power_of_ten(x)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _with_power_of_ten(value):
+    """ "10^-9", "2 x 10^-9" as a formula."""
+    mantissa, exponent = f"{value:.2e}".split("e")
+    times = "" if float(mantissa) == 1 else rf"{float(mantissa):g} \times "
+    return rf"$\mathdefault{{{times}10^{{{int(exponent)}}}}}$"
 
 
 def positive_scale(subplots):

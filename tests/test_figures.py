@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -214,16 +215,26 @@ def test_lines_that_are_all_low_keep_their_axis():
         (0.07, 0.25, ["0.07", "0.1", "0.15", "0.2"]),
         (0.18, 4.5, ["0.2", "0.5", "1", "2"]),
         (9e-4, 11, ["0.001", "0.01", "0.1", "1", "10"]),
+        (700, 9000, ["1,000", "2,000", "5,000"]),
+        (2e-9, 9e-8, ["2e-09", "5e-09", "1e-08", "2e-08", "5e-08"]),
+        (1.1e-5, 3.4e-5, ["1.5e-05", "2e-05", "3e-05"]),
+        (5e3, 6e4, ["5e+03", "1e+04", "2e+04", "5e+04"]),
         (1e-30, 10, ["1e-28", "1e-24", "1e-20", "1e-16", "1e-12", "1e-08", "1e-04", "1e+00"]),
     ],
 )
 def test_a_logarithmic_axis_has_a_few_numbers_that_are_short(low, high, texts):
-    """Powers of ten stand here as Python writes them."""
+    """Powers of ten, and so many times one, stand here as Python writes them."""
     _, (axes,) = figures.grid_of_subplots(1, 1)
     axes.set(yscale="log", ylim=(low, high))
     figures.log_ticks(axes.yaxis, low, high)
     written = {value: text for value, text in zip(*shown(axes.yaxis), strict=True) if low <= value <= high}
-    assert [f"{value:.0e}" if "10^" in text else text for value, text in written.items()] == texts
+    assert [as_python_writes(text) for text in written.values()] == texts
+
+
+def as_python_writes(text):
+    """ "2e-09" of a formula that says two times ten to the power -9; another text as it is."""
+    power = re.fullmatch(r"\$\\mathdefault\{(?:([\d.]+) \\times )?10\^\{(-?\d+)\}\}\$", text)
+    return f"{power[1] or 1}e{int(power[2]):+03d}" if power else text
 
 
 def shown(axis):
