@@ -13,6 +13,7 @@ import pytest
 
 from helpers import ROOT, calls, records, theory, words
 from helpers.config import SweepConfig
+from helpers.gallery.pictures import sentence_of
 from helpers.notebooks import is_relative, links, read_notebook
 from helpers.path_study.settings import DEFAULTS as PATH_DEFAULTS
 from helpers.prescriptions.study import load_study
@@ -209,10 +210,22 @@ def test_the_calls_on_the_digits_are_those_of_the_results():
     false, missed = runs[runs.trainable & ~runs.left], runs[~runs.trainable & runs.left]
     wrong = f"digits: wrong in {len(false) + len(missed)} of {len(runs)} runs: {len(false)} were expected to leave"
     assert f"{wrong} the plateau and never did, {len(missed)} left it although they were not expected to." in text
+    rank, ratio = calls.agreement(runs[runs.left])
+    sentence = sentence_of(ROOT / "results/signal/figures/epochs.png")  # which the page has its numbers from
+    assert f": digits {rank:.2f}, {ratio:.2f} ({runs.left.sum()} runs)" in sentence
     guess = runs.left.mean() * (1 - runs.left.mean())
     brier = np.mean((runs.probability - runs.left) ** 2)
     said = f"is {brier:.3f} on the digits, where always saying the share that left gives {guess:.3f}"
     assert said in text
+
+
+def test_epochs_of_leaving_are_as_far_from_the_forecast_as_is_said():
+    """Counted anew for the set that is farthest from it: of 50 layers."""
+    runs = calls.runs_of(ROOT / "results/splines/fifty_layers")
+    rank, ratio = calls.agreement(runs[runs.left & runs["at"].notna()])
+    text = PAGES["docs/found.md"][0]
+    assert f"have a rank correlation of {rank:.2f} to " in text
+    assert f" to {ratio:.2f}; fifty layers has the largest." in text
 
 
 def test_the_calls_elsewhere_are_those_of_their_runs():
