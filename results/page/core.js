@@ -118,9 +118,22 @@ plumbline.label = (name) =>
   ({ lr: "learning rate", hidden_size: "width", batch_size: "batch size", layers: "depth" })[name] ??
   name.replace(/_acc$/, "_accuracy").replaceAll("_", " ");
 
+/**
+ * The mean of what is known. Summed with Kahan's correction, as pandas does it: a mean that lies on the edge between two
+ * roundings is then the same double here and in the published figures.
+ */
 plumbline.mean = (values) => {
   const known = values.filter((value) => value != null);
-  return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+  let [sum, lost] = [0, 0];
+  for (const value of known) {
+    const next = sum + (value - lost);
+    lost = next - sum - (value - lost);
+    sum = next;
+  }
+  return known.length ? sum / known.length : null;
 };
+
+/** A share from 0 to 1 with two digits, rounded as Python's :.2f does: of exact halves (0.125) to the even digit. */
+plumbline.twoDigits = (share) => ((share * 8) % 4 === 1 ? Math.floor(share * 100) / 100 : share).toFixed(2);
 
 plumbline.calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -223,9 +223,7 @@
 
   const short = (value, [, high]) =>
     high <= 1
-      ? value >= 0.995
-        ? "1.0"
-        : value.toFixed(2).replace(/^0\./, ".")
+      ? plumbline.twoDigits(value).replace(/^0\./, ".").replace("1.00", "1.0")
       : plumbline.number(Number(value.toPrecision(2)));
   plumbline.shortValue = short;
 

@@ -3,13 +3,17 @@
 import csv
 import itertools
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from collections import Counter
 from urllib.parse import quote
 
+import pandas as pd
 import pytest
 from drive_page import cell, reload, shown, visit
 from made_up_page import accuracy_of, curve, script_of, study_of, sweep_data, write_site
+
+from helpers import ROOT
 
 expect = pytest.importorskip("playwright.sync_api").expect
 expect.set_options(timeout=120_000)
@@ -100,6 +104,44 @@ def test_a_run_is_found_from_the_list_of_studies(app, address):
     reload(app)
     expect(app.locator("#seed-1")).to_have_attribute("aria-pressed", "true")
     expect(cell(app, "tanh", "he_normal", 12)).to_have_attribute("aria-current", "true")
+
+
+# of each of some sweeps, for each value of its settings: {quantity: [[name of the cell, what stands in it]]}
+TEXTS = """(quantities) => Promise.all(plumbline.allSweeps().map(async (entry) => {
+    const sweep = await plumbline.loadSweep(entry);
+    const add = (all, name) => all.flatMap((some) => sweep.axes[name].map((value) => [...some, value]));
+    const settings = sweep.several.reduce(add, [[]]);
+    return [sweep.folder, sweep.several, settings.map((values) => [values, quantities.map((quantity) => {
+        const at = Object.fromEntries(sweep.several.map((name, i) => [name, String(values[i])]));
+        const { region } = plumbline.sweepMap(sweep, { quantity, settings: at });
+        return [...region.querySelectorAll("button:not(.empty)")].map(
+            (one) => [JSON.parse(one.dataset.cell), one.firstChild?.data ?? ""]);
+    })])];
+}))"""
+
+
+def test_maps_have_the_digits_of_the_published_figures(app, tmp_path):
+    index = write_site(tmp_path, [], [])  # without any sweeps of the reader's own
+    shutil.copytree(ROOT / "results" / "page", tmp_path / "page", dirs_exist_ok=True)
+    visit(app, index.as_uri(), study="digits")
+    columns = ["final_test_acc", "final_train_acc", "best_test_acc"]
+    on_an_edge = 0
+    for folder, several, maps in app.evaluate(TEXTS, columns):
+        table = pd.read_csv(ROOT / "results" / folder / "summary.csv")
+        axes = ["activation", "init", "layers", *several]
+        means = table.groupby(axes)[columns].mean().to_dict()  # as `figures.accuracy_map` has it
+        assert sum(len(texts) for _, (texts, *_) in maps) == len(means[columns[0]])
+        for values, of_columns in maps:
+            for column, texts in zip(columns, of_columns, strict=True):
+                for cell_, text in texts:
+                    mean = means[column][(*cell_, *values)]
+                    wanted = "" if pd.isna(mean) else f"{mean:.2f}".removeprefix("0").replace("1.00", "1.0")
+                    assert text == wanted, (folder, column, cell_, values)
+                    on_an_edge += abs(mean * 100 % 1 - 0.5) < 1e-9
+    assert on_an_edge > 10
+    ties = {0.125: "0.12", 0.375: "0.38", 0.625: "0.62", 0.875: "0.88", 0.995: "0.99", 0.5: "0.50", 1.0: "1.00"}
+    assert {share: f"{share:.2f}" for share in ties} == ties
+    assert app.evaluate("(all) => all.map(plumbline.twoDigits)", [*ties]) == [*ties.values()]
 
 
 def test_marks_say_what_diverged_and_crashed(app, by_file):

@@ -257,7 +257,7 @@
       const short = (value) => plumbline.number(Number(value.toPrecision(3)));
       const [low, high] = d3.extent(known);
       const some = known.length < seeds.length ? `, ${known.length} of ${seeds.length} seeds` : "";
-      return (low < high ? `${short(d3.mean(known))} (${short(low)} to ${short(high)})` : plumbline.number(low)) + some;
+      return (low < high ? `${short(plumbline.mean(known))} (${short(low)} to ${short(high)})` : plumbline.number(low)) + some;
     }
 
     /** A column a run: what it is, what was forecast, and what came of it. */
