@@ -79,37 +79,60 @@
     return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   }
 
-  /** A plot with title and legend in one SVG, in the page's present colours. legend: [{ name, colour, dash }] */
+  const [INK, GROUND] = ["#1b1b1d", "#fff"]; // of style.css in the light
+  const LETTER = 12;
+
+  /**
+   * A plot with title and legend in one SVG, in light colours: it is pasted into a paper or onto a slide, where the dark
+   * ground of the page would be a black box. legend: [{ name, colour, dash }]
+   */
   plumbline.wholePicture = (plot, title, legend = []) => {
     const style = getComputedStyle(document.body);
     const inner = plot.cloneNode(true);
+    inner.querySelectorAll(".crosshair").forEach((line) => line.remove());
+    for (const element of inner.querySelectorAll("*"))
+      for (const paint of ["stroke", "fill"])
+        if (element.hasAttribute(paint)) element.setAttribute(paint, plumbline.lightOf(element.getAttribute(paint)));
     const [width, height] = ["width", "height"].map((side) => Number(plot.getAttribute(side)));
-    const outer = make("svg", { width, height: height + 34 + 18 * legend.length, xmlns: SVG, color: style.color });
-    outer.style.cssText = `font: 12px ${style.fontFamily.replaceAll('"', "'")}; color: ${style.color}`;
+    const titles = broken(title, width - 16);
+    const top = 8 + 18 * titles.length;
+    const outer = make("svg", { width, height: height + top + 8 + 18 * legend.length, xmlns: SVG, color: INK });
+    outer.style.cssText = `font: ${LETTER}px ${style.fontFamily.replaceAll('"', "'")}; color: ${INK}`;
     outer.append(
-      make("rect", { width: "100%", height: "100%", fill: style.backgroundColor }),
-      make("text", { x: 8, y: 18, fill: style.color, "font-weight": 600 }, title),
+      make("rect", { width: "100%", height: "100%", fill: GROUND }),
+      ...titles.map((line, i) => make("text", { x: 8, y: 18 * (i + 1), fill: INK, "font-weight": 600 }, line)),
     );
-    inner.setAttribute("y", 26);
+    inner.setAttribute("y", top);
     inner.removeAttribute("tabindex");
     outer.append(inner);
     legend.forEach(({ name, colour, dash }, i) => {
-      const y = height + 38 + 18 * i;
+      const y = height + top + 12 + 18 * i;
       outer.append(
         make("line", {
           x1: 8,
           x2: 36,
           y1: y,
           y2: y,
-          stroke: colour,
+          stroke: plumbline.lightOf(colour),
           "stroke-width": 2,
           "stroke-dasharray": dash ?? "none",
         }),
-        make("text", { x: 42, y: y + 4, fill: style.color }, name),
+        make("text", { x: 42, y: y + 4, fill: INK }, name),
       );
     });
     return outer;
   };
+
+  /** A title in lines that are no wider than so many pixels. */
+  function broken(title, width) {
+    const lines = [""];
+    for (const word of title.split(" ")) {
+      const longer = `${lines.at(-1)} ${word}`.trim();
+      if (lines.at(-1) && plumbline.widest([longer], 600) * LETTER > width) lines.push(word);
+      else lines[lines.length - 1] = longer;
+    }
+    return lines;
+  }
 
   function make(tag, attributes, content = "") {
     const element = document.createElementNS(SVG, tag);

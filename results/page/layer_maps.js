@@ -22,7 +22,7 @@
     return plumbline.heatMap({
       id,
       title,
-      heading: `${row.run}: ${plumbline.STATISTICS[name]}`,
+      heading: `${plumbline.nameOfRun(sweep, row)}. ${plumbline.STATISTICS[name]}`,
       file: `${row.run}_${name}_map`,
       x: { label: plumbline.keepsAll(sweep) ? "epoch" : "epoch (those kept)", values: epochs },
       y: { label: "layer", values: d3.range(row.layers) },

@@ -29,6 +29,16 @@
     return el("a", { href: plumbline.path(`${sweep.logs}/${row.run}.csv`) }, "the full log, with all layers");
   };
 
+  /** A run in words, where it stands alone as over a saved picture: study, sweep, network and seed. */
+  plumbline.nameOfRun = (sweep, row, seeds = [row]) =>
+    [
+      `${sweep.study === sweep.name ? sweep.study : `${sweep.study}, ${sweep.name}`}: ${row.activation}`,
+      row.init,
+      `${row.layers} layers`,
+      ...sweep.several.map((name) => `${plumbline.label(name)} ${row[name]}`),
+      `${seeds.length > 1 ? "seeds" : "seed"} ${seeds.map(({ seed }) => seed).join(", ")}`,
+    ].join(", ");
+
   /** Draw a run into host. */
   plumbline.showRun = (host, sweep, row) => {
     const seeds = plumbline.seedsOf(sweep, row);
@@ -153,8 +163,10 @@
       ...plumbline.curveOf(sweep, rows, `${part}_${quantity}`),
     }));
     const chance = sweep.chance ?? null;
+    const whole = rows.length > 1 ? `${title}, mean and range of ${rows.length} seeds` : title;
     return plumbline.lineChart({
-      title: rows.length > 1 ? `${title}, mean and range of ${rows.length} seeds` : title,
+      title: whole,
+      heading: `${plumbline.nameOfRun(sweep, rows[0], rows)}. ${whole}`,
       file: `${rows[0].run}_${quantity}`,
       x: "epoch",
       lines,
@@ -270,6 +282,7 @@
       });
     return plumbline.lineChart({
       title: plumbline.STATISTICS[name],
+      heading: `${plumbline.nameOfRun(sweep, row)}. ${plumbline.STATISTICS[name]}`,
       file: `${row.run}_${name}`,
       x: "layer",
       lines,

@@ -371,8 +371,18 @@ def test_a_run_and_a_picture_are_saved(app, by_file, tmp_path):
     assert [int(row["epoch"]) for row in table] == [*range(6)]
     assert [float(row["test_loss"]) for row in table] == [curve("test_loss", 5, 24, epoch, 5) for epoch in range(6)]
     loss = app.locator("figure.chart").first
-    picture = ET.parse(saved(loss.get_by_text("SVG"), f"{RUNS[5]}_loss.svg"))
-    assert {"Loss", "train", "test"} <= {*picture.getroot().itertext()}
+    layers = app.locator("figure.chart", has_text="std of activations").first
+
+    def texts_and_paints(chart, name):
+        svg = ET.parse(saved(chart.get_by_text("SVG"), f"{RUNS[5]}_{name}.svg")).getroot()
+        return [*svg.itertext()], [(e.get("fill"), e.get("stroke"), e.get("style")) for e in svg.iter()]
+
+    light = [texts_and_paints(chart, name) for chart, name in ((loss, "loss"), (layers, "act_std"))]
+    assert {"grid: relu, he_normal, 50 layers, seed 1. Loss", "train", "test"} <= {*light[0][0]}
+    app.emulate_media(color_scheme="dark")
+    expect(loss.locator(".stage [stroke='#4AA8E8']").first).to_be_attached()  # drawn anew, for the dark
+    assert [texts_and_paints(chart, name) for chart, name in ((loss, "loss"), (layers, "act_std"))] == light
+    app.emulate_media(color_scheme="light")
     assert saved(loss.get_by_text("PNG"), f"{RUNS[5]}_loss.png").read_bytes().startswith(b"\x89PNG")
     svg = saved(app.locator(".index-map").get_by_text("SVG"), "grid_map.svg").read_text()
     assert {"he_normal", "tanh"} <= {*ET.fromstring(svg).itertext()}

@@ -11,7 +11,16 @@
   const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#3399D3", "#C08400", "currentColor", "#663300"];
   const DARK = ["#4AA8E8", "#FF8A4C", "#2CCB9B", "#E3A0CB", "#9ADBFF", "#F7BC45", "currentColor", "#C89B6C"];
   const DASHES = [null, "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "1 2", "7 2 1 2 1 2"];
-  plumbline.colour = (i) => (plumbline.dark() ? DARK : LIGHT)[i % LIGHT.length];
+  plumbline.colour = (i) => both((dark) => (dark ? DARK : LIGHT)[i % LIGHT.length]);
+
+  // a colour of the dark page: what a picture has instead that is saved, which is always light
+  const inLight = new Map();
+  function both(of) {
+    const [present, bright] = [of(plumbline.dark()), of(false)];
+    inLight.set(present, bright);
+    return present;
+  }
+  plumbline.lightOf = (colour) => (plumbline.dark() && inLight.get(colour)) || colour;
 
   // ---- contrast, as WCAG 2 counts it
 
@@ -27,18 +36,19 @@
   plumbline.inkOn = (colour) => (contrast("#000", colour) > contrast("#fff", colour) ? "#000" : "#fff");
 
   /** A line's colour as letters have it: darker, on a dark ground lighter, until they can be read. */
-  plumbline.inkOf = (colour) => {
-    if (!d3.color(colour)) return colour; // currentColor
-    const ground = plumbline.dark() ? "#16181c" : "#fff";
-    const ink = d3.lab(colour);
-    while (contrast(ink, ground) < 4.6 && ink.l > 0 && ink.l < 100) ink.l += plumbline.dark() ? 1 : -1;
-    return ink.formatHex();
-  };
+  plumbline.inkOf = (colour) =>
+    both((dark) => {
+      if (!d3.color(colour)) return colour; // currentColor
+      const ground = dark ? "#16181c" : "#fff";
+      const ink = d3.lab(dark ? colour : plumbline.lightOf(colour));
+      while (contrast(ink, ground) < 4.6 && ink.l > 0 && ink.l < 100) ink.l += dark ? 1 : -1;
+      return ink.formatHex();
+    });
 
   plumbline.dash = (i) => DASHES[i % DASHES.length];
 
   /** The colour of a step of a sequence, from early (0) to late (1), readable on the present ground. */
-  plumbline.sequence = (share) => d3.interpolateViridis(plumbline.dark() ? 0.3 + 0.7 * share : 0.85 * share);
+  plumbline.sequence = (share) => both((dark) => d3.interpolateViridis(dark ? 0.3 + 0.7 * share : 0.85 * share));
 
   /** A logarithmic axis is sensible where all values are above 0 and span more than a decade. */
   plumbline.isLog = (values) => {
@@ -49,7 +59,7 @@
   /**
    * A chart of lines, a figure element.
    *
-   * title  what it shows; also the name of the saved picture
+   * title  what it shows; also the name of the saved picture. heading: what the saved picture says, which stands alone
    * x      label of the x axis; whole: it counts something; xLog: it is logarithmic
    * log    "auto", true or false: the y axis. `domain`: where it begins and ends, otherwise what is drawn
    * lines  [{ name, colour, dash, x: [...], y: [...], low: [...], high: [...], mark }], null for an unknown value;
@@ -69,6 +79,7 @@
     whole = true,
     height = 240,
     file = title,
+    heading = title,
     note,
     rest = null,
   }) => {
@@ -118,7 +129,7 @@
         el("span", { class: "title" }, title),
         place,
         plumbline.pictureButtons(file, () =>
-          plumbline.wholePicture(plot, title, [
+          plumbline.wholePicture(plot, heading, [
             ...lines,
             ...rules.map(({ name }) => ({ name, colour: "gray", dash: "1 3" })),
           ]),
