@@ -123,6 +123,20 @@
     return outer;
   };
 
+  /** Several whole pictures as one, below each other. */
+  plumbline.stacked = (pictures) => {
+    const size = (side) => pictures.map((picture) => Number(picture.getAttribute(side)));
+    const [width, height] = [Math.max(...size("width")), d3.sum(size("height"))];
+    const outer = make("svg", { width, height, xmlns: SVG, color: INK });
+    outer.style.cssText = pictures[0].style.cssText;
+    outer.append(make("rect", { width: "100%", height: "100%", fill: GROUND }));
+    pictures.forEach((picture, i) => {
+      picture.setAttribute("y", d3.sum(size("height").slice(0, i)));
+      outer.append(picture);
+    });
+    return outer;
+  };
+
   /** A title in lines that are no wider than so many pixels. */
   function broken(title, width) {
     const lines = [""];

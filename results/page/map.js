@@ -163,14 +163,24 @@
     }
   };
 
-  /** The map of a sweep at one of its settings; panels, rows and columns: a part of it. */
-  plumbline.sweepMap = (sweep, { quantity = "final_test_acc", settings = {}, open, panels, rows: inits, columns }) => {
+  /** What a map shows of the cells of a sweep: { title, domain, cells, values }, both by the cells' names. */
+  plumbline.mapValues = (sweep, quantity, settings = {}) => {
     const { title, of, domain } =
       plumbline.mapQuantities(sweep)[quantity] ?? plumbline.mapQuantities(sweep).final_test_acc;
     const cells = plumbline.cells(plumbline.atSettings(sweep, settings));
-    const values = new Map([...cells].map(([name, runs]) => [name, of(runs, sweep)]));
-    const known = [...values.values()].filter((value) => value != null);
-    const extent = domain ?? (known.length ? d3.extent(known) : [0, 1]);
+    return { title, domain, cells, values: new Map([...cells].map(([name, runs]) => [name, of(runs, sweep)])) };
+  };
+
+  /** From where to where the colours of one map go, or of several that share them. */
+  plumbline.mapExtent = (...maps) => {
+    const known = maps.flatMap(({ values }) => [...values.values()]).filter((value) => value != null);
+    return maps[0].domain ?? (known.length ? d3.extent(known) : [0, 1]);
+  };
+
+  /** The map of a sweep at one of its settings. panels, rows and columns: other ones; extent: of its colours. */
+  plumbline.sweepMap = (sweep, { quantity, settings, open, panels, rows: inits, columns, extent: shared }) => {
+    const { title, domain, cells, values } = plumbline.mapValues(sweep, quantity, settings);
+    const extent = shared ?? plumbline.mapExtent({ domain, values });
     const scale = d3.scaleSequential(extent, d3.interpolateCividis);
     const cell = (activation, init, layers) => {
       const name = plumbline.cellName(activation, init, layers);
@@ -274,30 +284,42 @@
     );
   };
 
-  /** The map as one SVG, to be saved. */
-  plumbline.mapPicture = (sweep, { scale, title, extent, cells, values }, heading) => {
-    const data = [...cells].map(([name, runs]) => {
-      const [activation, init, layers] = JSON.parse(name);
-      return { activation, init, layers: String(layers), value: values.get(name), mark: marks(runs) };
+  /** The map as one SVG, to be saved; at: other panels, rows and columns than all of the sweep. */
+  plumbline.mapPicture = (sweep, { scale, title, extent, cells, values }, heading, at = {}) =>
+    plumbline.cellPicture({
+      panels: at.panels ?? sweep.axes.activation,
+      rows: at.rows ?? sweep.axes.init,
+      columns: at.columns ?? sweep.axes.layers,
+      values,
+      scale,
+      text: (value, name) => (value == null ? "" : short(value, extent)) + marks(cells.get(name)),
+      heading: `${heading}: ${title}`,
     });
+
+  /** Maps of cells as one SVG. values: { name of a cell: its value }, text: (value, name) -> what stands in the cell */
+  plumbline.cellPicture = ({ panels, rows, columns, values, scale, text, heading }) => {
+    const data = d3.cross(d3.cross(panels, rows), columns, ([activation, init], layers) => {
+      const name = plumbline.cellName(activation, init, layers);
+      return { activation, init, layers: String(layers), name, value: values.get(name) };
+    }).filter(({ name }) => values.has(name));
     const at = { fx: "activation", x: "layers", y: "init" };
-    const count = sweep.axes.activation.length;
+    const fill = ({ value }) => (value == null ? "#ddd" : scale(value));
     const plot = Plot.plot({
-      width: 130 + count * Math.max(120, 44 * sweep.axes.layers.length),
-      height: 70 + 28 * sweep.axes.init.length,
+      width: 130 + panels.length * Math.max(120, 44 * columns.length),
+      height: 70 + 28 * rows.length,
       marginLeft: 120,
-      fx: { domain: sweep.axes.activation, label: null },
-      x: { domain: sweep.axes.layers.map(String), label: "hidden layers" },
-      y: { domain: sweep.axes.init, label: null },
+      fx: { domain: panels, label: null },
+      x: { domain: columns.map(String), label: "hidden layers" },
+      y: { domain: rows, label: null },
       marks: [
-        Plot.cell(data, { ...at, fill: (d) => (d.value == null ? "#ddd" : scale(d.value)), inset: 0.5 }),
+        Plot.cell(data, { ...at, fill, inset: 0.5 }),
         Plot.text(data, {
           ...at,
-          text: (d) => (d.value == null ? "" : short(d.value, extent)) + d.mark,
-          fill: (d) => plumbline.inkOn(d.value == null ? "#ddd" : scale(d.value)),
+          text: ({ value, name }) => text(value, name),
+          fill: (d) => plumbline.inkOn(fill(d)),
         }),
       ],
     });
-    return plumbline.wholePicture(plot, `${heading}: ${title}`);
+    return plumbline.wholePicture(plot, heading);
   };
 })();

@@ -73,7 +73,8 @@
         );
         return { side, sweep, entry, settings };
       });
-      const common = (axis) => sides[0].sweep.axes[axis].filter((value) => sides[1].sweep.axes[axis].includes(value));
+      const valuesOf = (axis) => sides.map(({ sweep }) => sweep.axes[axis]);
+      const common = (axis) => valuesOf(axis)[0].filter((value) => valuesOf(axis)[1].includes(value));
       const [panels, rows, columns] = ["activation", "init", "layers"].map(common);
       if (!panels.length || !rows.length || !columns.length) {
         host.append(
@@ -84,16 +85,27 @@
         );
         return;
       }
-      const maps = sides.map(({ sweep, settings, entry }) =>
+      // each shows all that it has: in one order, so that a row that both have stands at one height
+      const inits = plumbline.unique(valuesOf("init").flat());
+      const shown = sides.map(({ sweep: { axes } }) => ({
+        panels: plumbline.unique([...panels, ...axes.activation]),
+        rows: inits,
+        columns: axes.layers,
+      }));
+      const extent = plumbline.mapExtent(
+        ...sides.map(({ sweep, settings }) => plumbline.mapValues(sweep, quantity, settings)),
+      );
+      const maps = sides.map(({ sweep, settings, entry }, i) =>
         plumbline.sweepMap(sweep, {
           quantity,
           settings,
-          panels,
-          rows,
-          columns,
+          ...shown[i],
+          extent,
           open: (...cell) => open(entry, sweep, settings, cell),
         }),
       );
+      const lone = onlyInOne(valuesOf);
+      if (lone) host.append(el("p", { class: "note", id: "only-in-one" }, lone));
       const three = el("div", { class: "three-maps" });
       host.append(three);
       sides.forEach(({ side, sweep, entry, settings }, i) => {
@@ -121,9 +133,60 @@
           ),
         );
       });
-      three.append(difference(maps, { panels, rows, columns }, sides));
+      const gaps = difference(maps, { panels, rows: inits, columns });
+      three.append(gaps.section);
+      const heading = ({ side, entry, settings }) =>
+        [`${side.toUpperCase()}: ${nameOf(entry)}`, ...Object.entries(settings).map(([name, value]) => `${plumbline.label(name)} ${value}`)].join(", ");
+      const file = `${keys.join("_and_")}_${quantity}`;
+      const saving = plumbline.pictureButtons(file, () =>
+        plumbline.stacked([
+          ...sides.map((side, i) => plumbline.mapPicture(side.sweep, maps[i], heading(side), shown[i])),
+          gaps.picture(`A − B: ${maps[0].title}`),
+        ]),
+      );
+      saving.append(
+        plumbline.button("CSV", () => plumbline.save(`${file}.csv`, asCsv(), "text/csv"), {
+          id: "maps-csv",
+          "aria-label": "CSV of both maps and their difference",
+        }),
+      );
+      plumbline.roving(saving);
+      host.querySelector(".controls").append(saving);
+
+      /** Both maps and their difference, a cell a row. */
+      function asCsv() {
+        const names = plumbline.unique(maps.flatMap(({ values }) => [...values.keys()]));
+        const digits = (value) => (value == null ? null : Number(value.toPrecision(6))); // as summary.csv has them
+        return plumbline.csv(
+          ["activation", "init", "layers", ...sides.map((side) => `${heading(side)}: ${quantity}`), "A - B"],
+          names.map((name) => [
+            ...JSON.parse(name),
+            ...[...maps.map(({ values }) => values.get(name)), gaps.of(name)].map(digits),
+          ]),
+        );
+      }
     };
   };
+
+  const AXES = [
+    ["activation", "activation"],
+    ["init", "init"],
+    ["layers", "depth"],
+  ];
+
+  /** In a sentence what only one of the two sweeps has, which their difference lacks. */
+  function onlyInOne(valuesOf) {
+    const of = (i) =>
+      AXES.map(([axis, word]) => {
+        const [mine, other] = [valuesOf(axis)[i], valuesOf(axis)[1 - i]];
+        const lone = mine.filter((value) => !other.includes(value));
+        return lone.length ? `${word} ${lone.join(", ")}` : "";
+      })
+        .filter(Boolean)
+        .join("; ");
+    const parts = SIDES.map((side, i) => of(i) && `only ${side.toUpperCase()} has ${of(i)}`).filter(Boolean);
+    return parts.length ? `Not in the difference: ${parts.join(". And ")}.` : "";
+  }
 
   function ramp(scale, most) {
     const steps = d3.range(-1, 1.001, 0.1).map((share) => scale(share * most));
@@ -155,7 +218,8 @@
     return `${parts.join(", ")}.`;
   }
 
-  function difference(maps, { panels, rows, columns }, sides) {
+  /** The difference of two maps: { section, of(name of a cell), picture(heading) } */
+  function difference(maps, { panels, rows, columns }) {
     const gap = (name) => {
       const [a, b] = maps.map((map) => map.values.get(name));
       return a == null || b == null ? null : a - b;
@@ -166,10 +230,10 @@
     const count = (which) => gaps.filter(which).length;
     const most = d3.max(gaps, Math.abs) || 1;
     const scale = d3.scaleDiverging([most, 0, -most], d3.interpolatePuOr);
-    const signed = (value) =>
-      Math.abs(value) < 0.005 && most <= 1
-        ? "0"
-        : `${value > 0 ? "+" : "−"}${plumbline.shortValue(Math.abs(value), [0, most])}`;
+    const signed = (value) => {
+      const size = plumbline.shortValue(Math.abs(value), [0, most]);
+      return Number(size) === 0 ? "0" : `${value > 0 ? "+" : "−"}${size}`;
+    };
     const region = plumbline.cellMap({
       title: "Map of the difference A − B",
       panels,
@@ -185,7 +249,7 @@
       },
       open: () => {},
     });
-    return el(
+    const section = el(
       "section",
       { class: "map-side" },
       el("h2", {}, "A − B"),
@@ -206,6 +270,15 @@
       ),
       region,
     );
+    const values = new Map(
+      d3
+        .cross(d3.cross(panels, rows), columns, ([panel, row], column) => plumbline.cellName(panel, row, column))
+        .filter((name) => gap(name) != null)
+        .map((name) => [name, gap(name)]),
+    );
+    const picture = (heading) =>
+      plumbline.cellPicture({ panels, rows, columns, values, scale, text: signed, heading });
+    return { section, of: gap, picture };
   }
 
   function open(entry, sweep, settings, [activation, init, layers]) {

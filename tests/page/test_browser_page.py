@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 import pytest
 from drive_page import cell, reload, shown, visit
@@ -20,15 +21,19 @@ expect.set_options(timeout=120_000)
 pytest_plugins = ["browser_fixtures"]
 
 CELLS = {"activations": ["relu", "tanh"], "inits": ["he_normal", "zero"], "depths": [3, 12, 50]}
-GRID = sweep_data("grid", **CELLS)
-OTHER = sweep_data("other", **CELLS, seeds=(0,), dataset="mnist", epochs=9)
+GRID = sweep_data("grid", **CELLS, columns={"epochs_to_95": lambda i: 10})
+OTHER = sweep_data(
+    "other", **CELLS, seeds=(0,), dataset="mnist", epochs=9, columns={"epochs_to_95": lambda i: 10 + 4 * (i % 2)}
+)
 RATES = sweep_data("rates", ["gelu"], ["normal"], [2, 4], lrs=[0.1, 0.01])
+MORE = sweep_data("more", ["relu", "gelu"], ["critical", "he_normal"], [3, 12, 50])
+CELL = ("activation", "init", "layers")
 RUNS = GRID["summary"]["run"]
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return write_site(tmp_path_factory.mktemp("site"), [GRID, OTHER, RATES])
+    return write_site(tmp_path_factory.mktemp("site"), [GRID, OTHER, RATES, MORE])
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +91,7 @@ def value_of(page, title, name):
 
 def test_a_run_is_found_from_the_list_of_studies(app, address):
     visit(app, address)
-    expect(app.locator(".studies > li")).to_have_count(3)
+    expect(app.locator(".studies > li")).to_have_count(4)
     first = app.locator(".studies > li", has_text="What is grid?")
     expect(first.locator(".answer")).to_have_text("Yes, grid is.")
     app.get_by_role("link", name="What is grid?").click()
@@ -315,7 +320,7 @@ def test_at_most_eight_runs_are_compared(app, by_file):
     expect(app.locator(".compare-table thead th")).to_have_count(8)
 
 
-def test_two_maps_and_their_difference(app, by_file):
+def test_two_maps_and_their_difference(app, by_file, tmp_path):
     visit(app, by_file, view="maps", a="grid", b="other")
     sides = app.locator(".map-side")
     expect(sides).to_have_count(3)
@@ -326,6 +331,32 @@ def test_two_maps_and_their_difference(app, by_file):
         expect(sides.nth(2).locator(cell(app, *where))).to_have_text(text)
     expect(sides.nth(0)).to_contain_text("Data set digits, learning rate 0.05")
     expect(sides.nth(1)).to_contain_text("Data set mnist")
+    # the epochs of both have one scale of colours, and equal ones differ by 0, which has no sign
+    visit(app, by_file, view="maps", a="grid", b="other", map="epochs_to_95")
+    legends = sides.locator(".legend-line").all_inner_texts()
+    assert legends[0] == legends[1]
+    texts = sides.nth(2).locator(".map button").all_inner_texts()
+    assert {*texts} == {"0", "\N{MINUS SIGN}4"}
+    visit(app, by_file, view="maps", a="grid", b="other", map="left_plateau")
+    with app.expect_download() as download:
+        app.locator("#maps-csv").click()
+    download.value.save_as(tmp_path / "maps.csv")
+    table = pd.read_csv(tmp_path / "maps.csv")
+    epochs, others = (pd.DataFrame(d["summary"]).groupby([*CELL]).left_plateau.mean() for d in (GRID, OTHER))
+    wanted = pd.DataFrame({"a": epochs, "b": others, "gap": epochs - others}).reindex(table.set_index([*CELL]).index)
+    np.testing.assert_allclose(table.iloc[:, 3:].to_numpy(float), wanted.to_numpy(float), rtol=1e-5)
+    with app.expect_download() as download:
+        app.locator(".controls .save").first.get_by_text("SVG").click()
+    download.value.save_as(tmp_path / "maps.svg")
+    assert {"A: grid · digits: epoch that left the plateau"} < {*ET.parse(tmp_path / "maps.svg").getroot().itertext()}
+    # a row that only one has is there, and is named
+    visit(app, by_file, view="maps", a="more", b="grid")
+    expect(cell(app, "gelu", "critical", 12)).to_have_count(1)
+    expect(sides.nth(0).locator(cell(app, "relu", "critical", 12))).not_to_have_text("")
+    expect(sides.nth(1).locator(cell(app, "relu", "critical", 12))).to_have_class("empty")
+    expect(app.locator("#only-in-one")).to_have_text(
+        "Not in the difference: only A has activation gelu; init critical. And only B has activation tanh; init zero."
+    )
     visit(app, by_file, view="maps", a="grid", b="rates")
     expect(app.locator(".sentence")).to_contain_text("no activation, no init and no depth in common")
 
