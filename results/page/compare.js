@@ -29,7 +29,7 @@
   const CELL = ["activation", "init", "layers", "seed"];
   const NAMED = ["run", ...CELL, "outcome", "learned", "crashed", "diverged", "left_plateau", ...plumbline.SETTINGS];
   // of a sweep's configuration: what its runs vary, what stands in a line of its own, and what changes no number
-  const UNTOLD = /^(layers_list|init_types|activations|seeds|dataset|num_epochs|data_dir|save_dir|device|stack_size|cluster|resume|keep_state|input_size|input_square|output_size)$|_params$/;
+  const LEFT_OUT = /^(layers_list|init_types|activations|seeds|dataset|num_epochs|data_dir|save_dir|device|stack_size|cluster|resume|keep_state|input_size|input_square|output_size)$|_params$/;
 
   const text = (value) => (Array.isArray(value) ? value.map(plumbline.shown).join(", ") : plumbline.shown(value));
   const differs = (values) => values.some((value) => value !== values[0]);
@@ -171,10 +171,10 @@
         ]),
       ];
       const rows = named.map(([name, of]) => [name, runs.map(of)]);
-      // further settings are told only where they differ
+      // further settings are shown only where they differ
       const others = plumbline
         .unique(runs.flatMap(({ sweep }) => Object.keys(sweep.config ?? {})))
-        .filter((name) => !UNTOLD.test(name) && !plumbline.SETTINGS.includes(name))
+        .filter((name) => !LEFT_OUT.test(name) && !plumbline.SETTINGS.includes(name))
         .map((name) => [plumbline.label(name), runs.map(({ sweep }) => text(sweep.config?.[name]))])
         .filter(([, values]) => differs(values.filter(Boolean))); // an older sweep does not name all there is
       return [...rows, ...others];
@@ -214,7 +214,9 @@
         const count = known.filter(Boolean).length;
         return known.length > 1 ? `${count} of ${known.length}` : count ? yes : no;
       };
+      const fitted = (run) => (run.sweep.forecast?.fitted && forecast(run, "probability") != null ? plumbline.FITTED : "");
       const rows = [
+        ...(runs.some(fitted) ? [["forecast", fitted]] : []),
         ["forecast: probability that it leaves the plateau", (run) => text(forecast(run, "probability") ?? "no forecast")],
         ["measured: it left the plateau", said((_, row) => left(row))],
         ["was the forecast right?", said(right, "✓ yes", "✗ no")],

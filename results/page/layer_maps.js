@@ -15,10 +15,21 @@
   /** Whether layers are kept of all epochs. */
   plumbline.keepsAll = (sweep) => sweep.layers.epochs.length > (sweep.config?.num_epochs ?? sweep.layers.epochs.at(-1));
 
-  /** One map. `domain`: of its colours, where several maps share them. */
-  function map({ sweep, row, title }, name, id, domain) {
+  /** What colours mean in the maps of some values: one scale for all of them. */
+  function colouring(values) {
+    const known = values.filter(Number.isFinite);
+    if (known.some((value) => value < 0)) {
+      const most = d3.max(known, Math.abs);
+      return { log: false, domain: [-most, most], colours: "both" }; // 0 in the middle
+    }
+    const log = plumbline.isLog(known);
+    const drawn = log ? known.filter((value) => value > 0) : known;
+    return { log, domain: drawn.length ? d3.extent(drawn) : undefined, colours: "viridis" };
+  }
+
+  /** One map. `shared`: the `colouring` of several maps. */
+  function map({ sweep, row, title }, name, id, shared) {
     const { epochs, values } = numbersOf(sweep, row, name);
-    const signed = values.some((value) => value < 0);
     return plumbline.heatMap({
       id,
       title,
@@ -28,17 +39,9 @@
       y: { label: "layer", values: d3.range(row.layers) },
       values,
       label: plumbline.STATISTICS[name],
-      log: !signed && plumbline.isLog(values),
-      domain: domain ?? (signed ? around(values) : undefined),
-      colours: signed ? "both" : "viridis",
+      ...(shared ?? colouring(values)),
       zero: "underflowed or switched off",
     });
-  }
-
-  /** A domain with 0 in its middle. */
-  function around(values) {
-    const most = d3.max(values, Math.abs);
-    return [-most, most];
   }
 
   /** Say which epochs the columns are where they are not all there were. */
@@ -93,10 +96,7 @@
     const { names, name } = choice(runs);
     if (!names.length) return "";
     const there = runs.filter(({ sweep, row }) => numbersOf(sweep, row, name));
-    const values = there.flatMap(({ sweep, row }) => numbersOf(sweep, row, name).values).filter(Number.isFinite);
-    const log = !values.some((value) => value < 0) && plumbline.isLog(values);
-    const known = log ? values.filter((value) => value > 0) : values;
-    const domain = values.some((value) => value < 0) ? around(values) : d3.extent(known);
+    const shared = colouring(there.flatMap(({ sweep, row }) => numbersOf(sweep, row, name).values));
     const lost = runs.length - there.length;
     return el(
       "section",
@@ -108,7 +108,7 @@
       el(
         "div",
         { class: "charts" },
-        there.map((run, i) => map({ ...run, title: run.name }, name, `compare-map-${i}`, domain)),
+        there.map((run, i) => map({ ...run, title: run.name }, name, `compare-map-${i}`, shared)),
       ),
       lost ? el("p", { class: "note" }, `Of ${plumbline.counted(lost, "run")} no layers were kept.`) : "",
     );

@@ -10,17 +10,18 @@
   /**
    * What a filter means for a column of numbers or of texts: a function of a value; null for one that says nothing.
    * Numbers: > 0.9, >= 0.9, < 3, <= 3, 5..20, = 5, != 5, or 5. Texts: a part of the text, = all of it, ! without it.
-   * a, b: either of two.
+   * a, b: either of two. !a, !b: neither.
    */
   plumbline.filter = (text, numeric) => {
     const wanted = String(text ?? "").trim();
     if (!wanted) return null;
-    const either = wanted
-      .split(/\s*[,|]\s*/)
-      .filter(Boolean)
-      .map((part) => one(part, numeric));
-    if (!either.length) return null;
-    return either.length === 1 ? either[0] : (value) => either.some((fits) => fits(value));
+    const parts = wanted.split(/\s*[,|]\s*/).filter(Boolean);
+    const [without, either] = [true, false].map((not) =>
+      parts.filter((part) => part.startsWith("!") === not).map((part) => one(part, numeric)),
+    );
+    if (!parts.length) return null;
+    return (value) =>
+      (!either.length || either.some((fits) => fits(value))) && without.every((fits) => fits(value));
   };
 
   function one(part, numeric) {
@@ -110,6 +111,8 @@
     return plumbline.unique(places).filter((column) => taken.has(column));
   }
 
+  const tables = new Map(); // the place of a table: the table, which Tabulator keeps until it is destroyed
+
   /**
    * The table in `host`. on: { open(row), filter(filters), sort(text) }
    * Returns { update(filters, run) }: which rows are left, which one is marked.
@@ -117,6 +120,11 @@
   plumbline.runTable = (host, sweep, { columns, filters, sort, run, on }) => {
     const stage = el("div", { class: "runs", "aria-label": "Runs" });
     host.append(stage);
+    for (const [place, gone] of tables) {
+      if (place.isConnected) continue;
+      gone.destroy();
+      tables.delete(place);
+    }
     let marked = run;
     let current = filters;
     let quiet = true;
@@ -149,6 +157,7 @@
       })),
       rowFormatter: (row) => row.getElement().setAttribute("aria-selected", String(row.getData().run === marked)),
     });
+    tables.set(stage, table);
     table.on("rowClick", (_, row) => on.open(row.getData()));
     table.on("dataSorted", (sorters) => {
       if (quiet) return;
@@ -176,7 +185,7 @@
         type: "search",
         "aria-label": `filter ${plumbline.label(field)}`,
         placeholder: numeric ? "> 0" : "text",
-        title: numeric ? "> 0.9   <= 3   5..20   5, 10" : "a part of the text; = all of it; ! without it; a, b either",
+        title: numeric ? "> 0.9   <= 3   5..20   5, 10   != 5" : "a part of the text; = all of it; ! without it; a, b either; !a, !b neither",
         value: filters[field] ?? "",
         autocomplete: "off",
         spellcheck: "false",

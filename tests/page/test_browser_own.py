@@ -23,7 +23,11 @@ def site(tmp_path_factory):
     published = PUBLISHED | {"forecast": fitted | {"fitted": True}, "logs": "grid/runs.tar.xz"}
     published["layers"] = PUBLISHED["layers"] | {"epochs": [0, 2, 4]}
     numbers = [[[0.5 - layer + epoch for layer in range(3)] for epoch in EVERY] for _ in range(2)]
-    own = OWN | {"layers": {"epochs": EVERY, "act_mean": numbers, "act_std": [numbers[0], None]}}
+    # one run has negative means and the other has none; one is steady and the other vanishes
+    positive = [[abs(value) for value in layers] for layers in numbers[0]]
+    spreads = [[[0.5 + epoch / 10] * 3 for epoch in EVERY], [[10.0 ** (-5 * layer) for layer in range(3)]] * 13]
+    layers = {"act_mean": [numbers[0], positive], "act_std": [numbers[0], None], "pre_std": spreads}
+    own = OWN | {"layers": {"epochs": EVERY, **layers}}
     (folder / "local" / "mine" / "figures").mkdir(parents=True)
     Image.new("RGB", (30, 20), "red").save(folder / "local" / "mine" / "figures" / "a.png")
     pictures = [{"file": f"local/mine/figures/{name}.png", "sentence": f"{name} was drawn."} for name in "ab"]
@@ -122,6 +126,9 @@ def test_a_forecast_of_the_runs_it_was_fitted_on_says_so(app, site):
         "forecast: probability of leaving its plateau (fitted on these runs)"
     )
     expect(app.get_by_role("row", name="forecast fitted on these runs")).to_be_visible()
+    visit(app, site.as_uri(), f"view=compare&compare=grid:{RUN}+local.mine:{OWN['summary']['run'][0]}")
+    said = app.locator(".compare-table").get_by_role("row", name="forecast fitted on these runs")
+    expect(said.locator("td")).to_have_text(["fitted on these runs: that it is right about them is no test of it", ""])
     visit(app, site.as_uri(), "study=local.mine")
     expect(app.locator("#map-of")).to_be_visible()
     expect(app.get_by_text("fitted on these runs")).to_have_count(0)
@@ -160,14 +167,25 @@ def test_layers_of_compared_runs_stand_side_by_side_in_the_same_colours(app, sit
     expect(maps.nth(1).locator("svg[role=img]")).to_be_visible()
     colours = maps.evaluate_all("maps => maps.map((map) => map.querySelector('svg image').getAttribute('href'))")
     assert len(set(colours)) == 2  # of three and of five layers
-    legends = maps.evaluate_all(
-        "maps => maps.map((map) => [...map.querySelectorAll('svg svg .tick')].map((t) => t.textContent))"
-    )
-    assert legends[0] == legends[1] != []
     app.locator("#maps-of").select_option(label="std of activations")
     expect(maps.first).to_contain_text("std of activations")
     app.reload()
     expect(app.locator("#maps-of option:checked")).to_have_text("std of activations")
+
+
+@pytest.mark.parametrize("statistic", ["pre_std", "act_mean"])
+def test_maps_of_runs_that_differ_much_have_one_legend(app, site, statistic):
+    """A steady run beside a vanishing one, and one with negative numbers beside one without."""
+    both = "+".join(f"local.mine:{run}" for run in OWN["summary"]["run"])
+    visit(app, site.as_uri(), f"view=compare&compare={both}&maps={statistic}")
+    maps = app.locator("section[aria-label='Over epochs and layers'] figure")
+    expect(maps.nth(1).locator("svg[role=img]")).to_be_visible()
+    ticks, ramps = (
+        maps.evaluate_all(f"maps => maps.map((map) => [...map.querySelectorAll('{what}')].map((e) => {of}))")
+        for what, of in (("svg svg .tick", "e.textContent"), ("svg svg image", "e.getAttribute('href')"))
+    )
+    assert ticks[0] == ticks[1] != []
+    assert ramps[0] == ramps[1] != []
 
 
 def test_the_csv_of_a_run_has_its_layers_and_says_how_to_get_all(app, site):

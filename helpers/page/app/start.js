@@ -7,8 +7,7 @@
   let asked = 0;
   let place = null; // the page that stands there, drawn anew only where another one is asked for
 
-  async function show() {
-    const turn = ++asked;
+  async function show(turn) {
     const key = state.get("study");
     const view = ["compare", "maps"].find((name) => name === state.get("view"));
     const study = plumbline.findStudy(key);
@@ -96,11 +95,15 @@
     place = null;
     document.body.dataset.shown = location.hash || "#";
   }
-  const safely = () =>
-    show().catch((error) => {
+  async function safely() {
+    const turn = ++asked;
+    try {
+      await show(turn);
+    } catch (error) {
       console.error(error);
-      fail(error);
-    });
+      if (turn === asked) fail(error); // or else another view stands there by now, or is on its way
+    }
+  }
 
   document.getElementById("skip").addEventListener("click", (event) => {
     event.preventDefault();

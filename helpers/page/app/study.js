@@ -68,7 +68,7 @@
 
   /** The picture that stands for a study; one that is missing leaves no gap. It repeats the link above it. */
   function thumbnail({ key, picture }) {
-    const image = el("img", { src: picture, alt: "", loading: "lazy" });
+    const image = el("img", { src: plumbline.path(picture), alt: "", loading: "lazy" });
     image.addEventListener("error", () => image.parentNode.remove());
     return el("a", { href: state.place({ study: key }), class: "thumbnail", tabindex: "-1", "aria-hidden": "true" }, image);
   }

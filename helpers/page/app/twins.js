@@ -21,9 +21,10 @@
     const cells = d3.group(sweep.rows, (row) => alike.map((name) => row[name]).join("\n"));
     const found = new Map(sweep.axes.activation.map((activation) => [activation, null]));
     for (const rows of cells.values()) {
-      if (!rows.every((row) => row.outcome === "learned")) continue;
+      // a seed that is not trained yet has not learned
+      if (rows.length < sweep.axes.seed.length || !rows.every((row) => row.outcome === "learned")) continue;
       const [first] = rows;
-      const one = { row: first, seeds: rows.length, accuracy: plumbline.mean(rows.map((row) => row.final_test_acc)) };
+      const one = { row: first, accuracy: plumbline.mean(rows.map((row) => row.final_test_acc)) };
       const best = found.get(first.activation);
       const deeper = best ? first.layers - best.row.layers : 1;
       if (deeper > 0 || (deeper === 0 && (one.accuracy ?? 0) > (best.accuracy ?? 0))) found.set(first.activation, one);
@@ -96,7 +97,7 @@
       .map((axis) => [axis, plumbline.twinsOf(sweep, row, axis)])
       .filter(([, others]) => others.length);
     if (!lines.length) return "";
-    const told = (other) => `${plumbline.label(other.axis)} ${other.row[other.axis]}, ${other.row.outcome}`;
+    const described = (other) => `${plumbline.label(other.axis)} ${other.row[other.axis]}, ${other.row.outcome}`;
     const list = el(
       "dl",
       { class: "twins" },
@@ -112,8 +113,8 @@
                 "a",
                 {
                   href: beside([other]),
-                  title: `Beside the twin with ${told({ axis, row: other })}`,
-                  "aria-label": `Compare with the twin with ${told({ axis, row: other })}`,
+                  title: `Beside the twin with ${described({ axis, row: other })}`,
+                  "aria-label": `Compare with the twin with ${described({ axis, row: other })}`,
                   class: other.outcome === "learned" ? "learned" : null,
                 },
                 String(other[axis]),
