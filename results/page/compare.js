@@ -27,7 +27,7 @@
 
   const MADE = ["lr", "batch_size", "hidden_size", "optimizer"];
   const CELL = ["activation", "init", "layers", "seed"];
-  const NAMED = ["run", ...CELL, "outcome", "learned", "crashed", "diverged", "left_plateau", ...plumbline.SETTINGS];
+  const NAMED = ["run", ...CELL, "outcome", "learned", "crashed", "diverged", "left_plateau", ...plumbline.SETTINGS, ...plumbline.FORECAST_COLUMNS];
   // of a sweep's configuration: what its runs vary, what stands in a line of its own, and what changes no number
   const LEFT_OUT = /^(layers_list|init_types|activations|seeds|dataset|num_epochs|data_dir|save_dir|device|stack_size|cluster|resume|keep_state|input_size|input_square|output_size)$|_params$/;
 

@@ -113,10 +113,21 @@ plumbline.number = (value) => {
   return String(Number(value.toPrecision(4)));
 };
 
+const LABELS = {
+  lr: "learning rate",
+  hidden_size: "width",
+  batch_size: "batch size",
+  layers: "depth",
+  epochs_to_95: "epochs to 95 % of its peak",
+  left_plateau: "epoch it left the plateau",
+  seconds: "seconds (share of its stack's)",
+  forecast_probability: "forecast: probability",
+  forecast_epoch: "forecast: epoch",
+};
+
 /** The name of a column or setting as it is written for a reader. */
 plumbline.label = (name) =>
-  ({ lr: "learning rate", hidden_size: "width", batch_size: "batch size", layers: "depth" })[name] ??
-  name.replace(/_acc$/, "_accuracy").replaceAll("_", " ");
+  LABELS[name] ?? name.replace(/_acc$/, "_accuracy").replaceAll("_", " ");
 
 /**
  * The mean of what is known. Summed with Kahan's correction, as pandas does it: a mean that lies on the edge between two

@@ -303,7 +303,7 @@
 
   // ---- numbers and settings
 
-  const OF_CELL = ["run", "activation", "init", "layers", "seed", "outcome", "learned", "crashed", "diverged"];
+  const OF_CELL = ["run", "activation", "init", "layers", "seed", "outcome", "learned", "crashed", "diverged", ...plumbline.FORECAST_COLUMNS];
 
   function numbers(sweep, row) {
     const forecast = sweep.forecast;

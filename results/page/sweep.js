@@ -110,8 +110,13 @@
           el("span", { class: "count", role: "status" }),
           chooser(sweep, columns),
           plumbline.button("Clear the filters", () => state.set(cleared()), { id: "clear" }),
-          plumbline.button("CSV of these runs", () => saveRows(sweep), { id: "rows-csv" }),
+          plumbline.button("CSV of these runs", () => saveRows(sweep, place.table.rows()), {
+            id: "rows-csv",
+            title: "in the order of the table, with all columns",
+          }),
         ),
+        el("p", { class: "note", id: "how-to-filter" }, "Filters: numbers as > 0.9, 5..20 or > 2 < 9; texts by a part, =exactly or !without; a, b for either."),
+        el("div", { class: "misread" }),
       );
       const stage = el("div", { class: "table-stage" });
       place.append(stage);
@@ -132,6 +137,9 @@
     right.table.update(filters, run?.run);
     right.querySelector(".count").textContent = `${rows.length} of ${sweep.rows.length} runs`;
     right.querySelector("#clear").hidden = !Object.keys(filters).length;
+    plumbline.piece(right.querySelector(".misread"), "misread", plumbline.misread(sweep, filters), (place) =>
+      place.append(...plumbline.misread(sweep, filters).map(plumbline.sentence)),
+    );
 
     const asked = state.get("run");
     const key = [sweep.key, asked, ...["band", "epochs", "stats", "maps", "compare"].map((name) => state.get(name))];
@@ -191,9 +199,8 @@
     );
   }
 
-  function saveRows(sweep) {
+  function saveRows(sweep, rows) {
     const columns = sweep.columns;
-    const rows = plumbline.matching(sweep, state.all("f."));
     plumbline.save(
       `${sweep.key}.csv`,
       plumbline.csv(

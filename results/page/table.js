@@ -7,47 +7,6 @@
   const WANTED = ["activation", "init", "layers", "final_test_acc", "outcome", "seed", "epochs_to_95", "left_plateau"];
   const MORE = ["best_test_acc", "final_train_acc", "final_test_loss", "seconds"];
 
-  /**
-   * What a filter means for a column of numbers or of texts: a function of a value; null for one that says nothing.
-   * Numbers: > 0.9, >= 0.9, < 3, <= 3, 5..20, = 5, != 5, or 5. Texts: a part of the text, = all of it, ! without it.
-   * a, b: either of two. !a, !b: neither.
-   */
-  plumbline.filter = (text, numeric) => {
-    const wanted = String(text ?? "").trim();
-    if (!wanted) return null;
-    const parts = wanted.split(/\s*[,|]\s*/).filter(Boolean);
-    const [without, either] = [true, false].map((not) =>
-      parts.filter((part) => part.startsWith("!") === not).map((part) => one(part, numeric)),
-    );
-    if (!parts.length) return null;
-    return (value) =>
-      (!either.length || either.some((fits) => fits(value))) && without.every((fits) => fits(value));
-  };
-
-  function one(part, numeric) {
-    if (!numeric) {
-      const [, sign, rest] = part.match(/^(!=|!|=)?\s*(.*)$/);
-      const low = rest.toLowerCase();
-      if (sign === "=") return (value) => text(value) === low;
-      return sign ? (value) => !text(value).includes(low) : (value) => text(value).includes(low);
-    }
-    const range = part.match(/^(\S+?)\s*(?:\.\.|to)\s*(\S+)$/);
-    if (range && isNumber(range[1]) && isNumber(range[2]))
-      return (value) => value != null && value >= Number(range[1]) && value <= Number(range[2]);
-    const [, sign, rest] = part.match(/^(>=|<=|!=|>|<|=)?\s*(.*)$/);
-    if (rest === "" || !isNumber(rest)) return (value) => text(value).includes(rest.toLowerCase());
-    const limit = Number(rest);
-    const tests = {
-      ">": (v) => v > limit,
-      ">=": (v) => v >= limit,
-      "<": (v) => v < limit,
-      "<=": (v) => v <= limit,
-      "!=": (v) => v !== limit,
-    };
-    const test = tests[sign] ?? ((v) => v === limit || plumbline.number(v) === rest);
-    return (value) => value != null && test(value);
-  }
-
   const narrow = () => matchMedia("(max-width: 520px)").matches; // there style.css makes the letters smaller
   const SCROLLBAR = 13; // pixels; style.css makes it thin
   const [FILTER, WIDEST] = [2.6, 15]; // least and greatest width of what stands in a column, over the letters' size
@@ -73,24 +32,6 @@
       plumbline.widest([words.slice(0, i + 1).join(" "), words.slice(i + 1).join(" ")], 600),
     );
 
-  const isNumber = (word) => word.trim() !== "" && Number.isFinite(Number(word));
-  const text = (value) =>
-    (value == null ? "" : typeof value === "boolean" ? (value ? "yes" : "no") : String(value)).toLowerCase();
-
-  plumbline.isNumeric = (sweep, column) => {
-    const known = sweep.summary?.[column]?.find((value) => value != null);
-    return typeof known === "number" || (known === undefined && column !== "outcome");
-  };
-
-  /** The runs that the filters of the address leave. */
-  plumbline.matching = (sweep, filters) => {
-    const tests = Object.entries(filters)
-      .filter(([column]) => sweep.columns.includes(column))
-      .map(([column, wanted]) => [column, plumbline.filter(wanted, plumbline.isNumeric(sweep, column))])
-      .filter(([, fits]) => fits);
-    return tests.length ? sweep.rows.filter((row) => tests.every(([column, fits]) => fits(row[column]))) : sweep.rows;
-  };
-
   /** The columns that are chosen, or else those that stand in so many pixels, among them those that were filtered. */
   plumbline.shownColumns = (sweep, room = Infinity, filtered = []) => {
     const chosen = plumbline.state.list("cols", []).filter((column) => sweep.columns.includes(column));
@@ -115,7 +56,7 @@
 
   /**
    * The table in `host`. on: { open(row), filter(filters), sort(text) }
-   * Returns { update(filters, run) }: which rows are left, which one is marked.
+   * Returns { update(filters, run), rows() }: which rows are left, which one is marked.
    */
   plumbline.runTable = (host, sweep, { columns, filters, sort, run, on }) => {
     const stage = el("div", { class: "runs", "aria-label": "Runs" });
@@ -180,12 +121,15 @@
     function title(field) {
       const id = `filter-${field}`;
       const numeric = plumbline.isNumeric(sweep, field);
+      const values = plumbline.offered(sweep, field).map((value) => el("option", { value }));
+      const offers = el("datalist", { id: `offered-${field}` }, values);
       const input = el("input", {
         id,
         type: "search",
         "aria-label": `filter ${plumbline.label(field)}`,
         placeholder: numeric ? "> 0" : "text",
-        title: numeric ? "> 0.9   <= 3   5..20   5, 10   != 5" : "a part of the text; = all of it; ! without it; a, b either; !a, !b neither",
+        title: numeric ? plumbline.FILTERS.numbers : plumbline.FILTERS.texts,
+        list: offers.children.length ? offers.id : null,
         value: filters[field] ?? "",
         autocomplete: "off",
         spellcheck: "false",
@@ -193,7 +137,7 @@
       input.addEventListener("input", () => on.filter({ ...current, [field]: input.value }));
       for (const event of ["click", "mousedown", "keydown", "keyup"])
         input.addEventListener(event, (e) => e.stopPropagation());
-      return el("div", { class: "head" }, el("span", { title: plumbline.label(field) }, plumbline.label(field)), input);
+      return el("div", { class: "head" }, el("span", { title: plumbline.label(field) }, plumbline.label(field)), input, offers);
     }
 
     /** The headings are one tab stop, the rows another; arrow keys move within. */
@@ -239,6 +183,9 @@
     }
 
     return {
+      /** The runs that are left, in the order in which they stand there. */
+      rows: () => table.getRows("active").map((row) => sweep.rows[row.getData().index]),
+
       update(changed, name) {
         if (JSON.stringify(changed) !== JSON.stringify(current)) {
           current = changed;

@@ -103,6 +103,15 @@ def test_a_filter_keeps_its_column(app, address):
     expect(app.locator("#filter-left_plateau")).to_be_focused()
 
 
+def test_the_forecast_is_a_column(app, address):
+    visit(app, address, study="grid", cols="run forecast_probability forecast_epoch", sort="forecast_epoch:desc")
+    wanted = sum(value > 0.5 for value in GRID["forecast"]["probability"])
+    app.locator("#filter-forecast_probability").fill("> 0.5")
+    expect(app.locator(".count")).to_have_text(f"{wanted} of {len(RUNS)} runs")
+    expect(app.locator(".tabulator-row").first).to_contain_text(RUNS[len(RUNS) - 1])
+    expect(app.locator("[tabulator-field=forecast_probability] .head > span")).to_have_text("forecast: probability")
+
+
 def test_at_360_pixels_a_button_leads_to_the_table_and_back(app, address):
     at_width(app, 360, address, study="grid")
     app.emulate_media(reduced_motion="reduce")

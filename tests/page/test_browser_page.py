@@ -161,8 +161,12 @@ def test_marks_say_what_diverged_and_crashed(app, by_file):
 @pytest.mark.parametrize(("run", "said"), [(7, "unknown"), (14, "none"), (15, "1")])
 def test_an_epoch_that_never_came_is_not_one_that_nobody_knows(app, by_file, run, said):
     visit(app, by_file, study="grid", run=RUNS[run])
-    row = app.locator(".facts-table tr", has=app.get_by_text("left plateau", exact=True))
+    row = app.locator(".facts-table tr", has=app.get_by_text("epoch it left the plateau", exact=True))
     expect(row.locator("td")).to_have_text(said)
+
+
+def between(row, low, high):
+    return low < (row["final_test_acc"] or 0) < high
 
 
 @pytest.mark.parametrize(
@@ -175,6 +179,8 @@ def test_an_epoch_that_never_came_is_not_one_that_nobody_knows(app, by_file, run
         ({"outcome": "=learned"}, lambda row: row["learned"]),
         ({"layers": "!= 3"}, lambda row: row["layers"] != 3),
         ({"init": "nobody"}, lambda row: False),
+        ({"final_test_acc": ">0.2 <0.6", "init": "=zero"}, lambda row: between(row, 0.2, 0.6) and row["init"] == "zero"),
+        ({"final_test_acc": "20-60 %"}, lambda row: between(row, 0.2, 0.6)),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -195,6 +201,30 @@ def test_filters_leave_the_runs_that_fit(app, by_file, filters, keep):
     expect(app.locator(".tabulator-row")).to_have_count(len(RUNS))
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("> 0,9", "a comma within a number"), ("abc", '"abc" is no condition'), ("> 0.5, 3 4", '"3 4" is no condition')],
+)
+def test_a_filter_that_cannot_be_understood_says_so_and_leaves_all(app, by_file, text, says):
+    visit(app, by_file, study="grid")
+    filter_by(app, "final_test_acc", text)
+    expect(app.locator(".misread .sentence")).to_contain_text("The filter of final test accuracy leaves all runs: ")
+    expect(app.locator(".misread .sentence")).to_contain_text(says)
+    expect(app.locator(".count")).to_have_text(f"{len(RUNS)} of {len(RUNS)} runs")
+    filter_by(app, "final_test_acc", ">")  # as one who is about to write a number
+    expect(app.locator(".misread .sentence")).to_have_count(0)
+
+
+def test_a_filter_offers_the_values_of_its_column(app, by_file):
+    visit(app, by_file, study="grid")
+    for column, values in {"outcome": ["=learned", "=diverged"], "layers": ["3", "12", "50"]}.items():
+        offered = app.locator(f"datalist[id='{app.locator(f'#filter-{column}').get_attribute('list')}'] option")
+        assert {*values} <= {*offered.evaluate_all("all => all.map((one) => one.value)")}
+    assert app.locator("#filter-final_test_acc").get_attribute("list") is None  # nearly all differ
+    filter_by(app, "outcome", "=learned")
+    expect(app.locator(".count")).to_have_text(f"{sum(GRID['summary']['learned'])} of {len(RUNS)} runs")
+
+
 def test_the_table_is_sorted_and_the_address_keeps_it(app, address):
     visit(app, address, study="grid")
     head = app.locator(".tabulator-col[tabulator-field=final_test_acc]")
@@ -213,9 +243,9 @@ def test_columns_are_chosen(app, by_file):
     visit(app, by_file, study="grid")
     expect(app.locator(".tabulator-col[tabulator-field=left_plateau]")).to_have_count(0)
     app.locator("#columns").click()
-    app.get_by_label("left plateau", exact=True).check()
+    app.get_by_label("epoch it left the plateau", exact=True).check()
     expect(app.locator(".tabulator-col[tabulator-field=left_plateau]")).to_have_count(1)
-    expect(app.get_by_label("left plateau", exact=True)).to_be_focused()
+    expect(app.get_by_label("epoch it left the plateau", exact=True)).to_be_focused()
     app.get_by_label("seed", exact=True).uncheck()
     reload(app)
     expect(app.locator(".tabulator-col[tabulator-field=left_plateau]")).to_have_count(1)
@@ -418,8 +448,10 @@ def test_a_run_and_a_picture_are_saved(app, by_file, tmp_path):
     svg = saved(app.locator(".index-map").get_by_text("SVG"), "grid_map.svg").read_text()
     assert {"he_normal", "tanh"} <= {*ET.fromstring(svg).itertext()}
     filter_by(app, "init", "zero")
-    lines = saved(app.locator("#rows-csv"), "grid.csv").read_text().splitlines()
-    assert len(lines) == 1 + sum("zero" in run for run in RUNS)
+    app.locator(".tabulator-col[tabulator-field=final_test_acc] span").click()
+    table = pd.read_csv(saved(app.locator("#rows-csv"), "grid.csv"))
+    assert table.final_test_acc.tolist() == sorted(of_grid("final_test_acc", lambda row: row["init"] == "zero"))
+    assert {*GRID["summary"]} < {*table.columns}
 
 
 @pytest.mark.parametrize("how", ["cut", "no base64", "no script", "no JSON", "no runs", "missing"])

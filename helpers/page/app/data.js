@@ -83,6 +83,10 @@
   plumbline.SETTINGS = SETTINGS;
   plumbline.CURVES = ["train_loss", "test_loss", "train_acc", "test_acc"];
 
+  // what of the forecast is a column of the table: { column: its name in the data }
+  const FORECAST = { forecast_probability: "probability", forecast_epoch: "epoch" };
+  plumbline.FORECAST_COLUMNS = Object.keys(FORECAST);
+
   function prepare(sweep, data) {
     const columns = Object.keys(data.summary ?? {});
     const count = data.summary?.run?.length;
@@ -91,7 +95,11 @@
     const rows = Array.from({ length: count }, (_, i) =>
       Object.fromEntries([["index", i], ...columns.map((column) => [column, data.summary[column][i]])]),
     );
-    for (const row of rows) row.outcome = outcome(row);
+    const forecast = data.forecast ? Object.keys(FORECAST) : [];
+    for (const row of rows) {
+      row.outcome = outcome(row);
+      for (const name of forecast) row[name] = data.forecast[FORECAST[name]]?.[row.index] ?? null;
+    }
     const axes = Object.fromEntries(
       [...CELL, "seed", ...SETTINGS].map((name) => {
         const values =
@@ -105,7 +113,7 @@
       title: sweep.name,
       rows,
       axes,
-      columns: ["run", "outcome", ...columns.filter((column) => column !== "run")],
+      columns: ["run", "outcome", ...columns.filter((column) => column !== "run"), ...forecast],
       byRun: new Map(rows.map((row) => [row.run, row])),
       several: SETTINGS.filter((name) => axes[name].length > 1),
     };
