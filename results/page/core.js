@@ -147,4 +147,14 @@ plumbline.mean = (values) => {
 /** A share from 0 to 1 with two digits, rounded as Python's :.2f does: of exact halves (0.125) to the even digit. */
 plumbline.twoDigits = (share) => ((share * 8) % 4 === 1 ? Math.floor(share * 100) / 100 : share).toFixed(2);
 
+/** A number with the digits that are known where it may be off by so large a share of it. */
+plumbline.asKnown = (value, share) => {
+  if (!Number.isFinite(value) || value === 0) return value;
+  const digits = Math.floor(Math.log10(Math.abs(value))) - Math.floor(Math.log10(Math.abs(value) * share)) + 1;
+  return Number(value.toPrecision(Math.min(Math.max(digits, 1), 17)));
+};
+
+/** By how large a share numbers are off that were kept as whole steps of their log10, so many a decade. */
+plumbline.shareOff = (perDecade) => 10 ** (0.5 / perDecade) - 1;
+
 plumbline.calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

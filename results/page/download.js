@@ -13,9 +13,11 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   };
 
-  /** Rows of values as CSV; an unknown value is an empty cell. */
-  plumbline.csv = (head, rows) =>
-    d3.csvFormatRows([head, ...rows.map((row) => row.map((value) => value ?? ""))]) + "\n";
+  /** Rows of values as CSV; an unknown value is an empty cell, a mean has no more digits than a summary.csv. */
+  plumbline.csv = (head, rows) => {
+    const written = (value) => (typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value ?? "");
+    return d3.csvFormatRows([head, ...rows.map((row) => row.map(written))]) + "\n";
+  };
 
   /** The numbers of runs that the page has, an epoch a row: [{ sweep, row }] */
   plumbline.runsCsv = (runs) => {
@@ -38,10 +40,7 @@
     const lines = d3.range(Math.max(...curves.map((curve) => curve.length))).map((epoch) => {
       const at = sweep.layers?.epochs.indexOf(epoch) ?? -1;
       const layers = profiles.flatMap(([, kept]) =>
-        d3.range(row.layers).map((layer) => {
-          const value = kept[at]?.[layer];
-          return value == null ? null : Number(value.toPrecision(4));
-        }),
+        d3.range(row.layers).map((layer) => kept[at]?.[layer]),
       );
       return [sweep.key, row.run, epoch, ...curves.map((curve) => curve[epoch]), ...layers];
     });

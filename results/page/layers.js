@@ -4,10 +4,23 @@
 (() => {
   /** The numbers of {"log10": [...]} or {"unit": u, "steps": [...]}; `perDecade` steps are a factor of ten. */
   function unpacked(packed, perDecade) {
-    const value = packed.log10 ? (step) => 10 ** (step / perDecade) : (step) => step * packed.unit;
+    const off = plumbline.shareOff(perDecade);
+    const value = packed.log10
+      ? (step) => plumbline.asKnown(10 ** (step / perDecade), off)
+      : (step) => Number((step * packed.unit).toPrecision(6)); // 3 * 0.1 is 0.3
     let last = 0;
     return (packed.log10 ?? packed.steps).map((step) => (step === null ? null : step === false ? 0 : value((last += step))));
   }
+
+  /**
+   * By how much one statistic of a run may be off: { share } of it, or { most }, the same for each number. Rounding to the
+   * digits that are known adds at most a half to the first.
+   */
+  plumbline.layersOff = (data, stat, i) => {
+    const packed = data.layers?.[stat]?.[i];
+    if (!packed || Array.isArray(packed)) return null;
+    return packed.log10 ? { share: 1.5 * plumbline.shareOff(data.layers.steps) } : { most: packed.unit / 2 };
+  };
 
   /**
    * One statistic of run i of a sweep: for each of data.layers.epochs an array, a number a layer (null: not known), or

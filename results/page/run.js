@@ -12,6 +12,7 @@
     grad_mean_abs: "mean |dL/dW|",
   };
   plumbline.FITTED = "fitted on these runs: that it is right about them is no test of it";
+  const PREDICTED_SHAPE = "predicted shape, for infinite width; fixed at the last layer, where it is epoch 0";
   const USUAL = ["pre_std", "act_std", "grad_norm"];
   const PARTS = [
     ["train", 0, null],
@@ -38,6 +39,17 @@
       ...sweep.several.map((name) => `${plumbline.label(name)} ${row[name]}`),
       `${seeds.length > 1 ? "seeds" : "seed"} ${seeds.map(({ seed }) => seed).join(", ")}`,
     ].join(", ");
+
+  /** In words how often runs came to what. */
+  plumbline.outcomes = (rows) =>
+    d3
+      .rollups(
+        rows,
+        (some) => some.length,
+        ({ outcome }) => outcome,
+      )
+      .map(([what, count]) => `${count} ${what}`)
+      .join(", ");
 
   /** Draw a run into host. */
   plumbline.showRun = (host, sweep, row) => {
@@ -79,7 +91,7 @@
         : null,
       plumbline.hasCurves(sweep, row)
         ? plumbline.button(
-            "CSV of this run",
+            `CSV of this run${band ? `, seed ${row.seed}` : ""}`,
             () => plumbline.save(`${row.run}.csv`, plumbline.runCsv(sweep, row), "text/csv"),
             { id: "run-csv" },
           )
@@ -91,11 +103,12 @@
         "h2",
         { id: "run" },
         `${row.activation}, ${row.init}, ${row.layers} layers`,
-        el("span", { class: "aside" }, ` ${row.outcome}`),
+        el("span", { class: "aside" }, ` ${band ? plumbline.outcomes(seeds) : row.outcome}`),
       ),
       plumbline.roving(bar),
     );
-    if (plumbline.hasCurves(sweep, row)) host.append(whatTheCsvHas(sweep));
+    if (plumbline.hasCurves(sweep, row)) host.append(whatTheCsvHas(sweep, row));
+    const alone = band ? `, seed ${row.seed} alone` : "";
     const plots = el("div", { class: "charts" });
     host.append(plots);
     if (plumbline.hasCurves(sweep, row)) {
@@ -110,20 +123,31 @@
         plumbline.sentence(`The log of ${row.run} was not kept; its row of the table is all there is to show.`),
       );
     }
-    host.append(el("div", { class: "facts" }, numbers(sweep, row), settingsOf(sweep, row)));
-    if (hasLayers(sweep, row)) plumbline.showLayers(host, sweep, row);
+    host.append(el("div", { class: "facts" }, numbers(sweep, row, alone), settingsOf(sweep, row, alone)));
+    if (hasLayers(sweep, row)) plumbline.showLayers(host, sweep, row, alone);
   };
 
   /** What is in the CSV of a run. */
-  function whatTheCsvHas(sweep) {
+  function whatTheCsvHas(sweep, row) {
     const epochs = sweep.layers?.epochs;
     const layers = !epochs ? "no layers" : plumbline.keepsAll(sweep) ? "all layers" : `all layers at epochs ${epochs.join(", ")}`;
     return el(
       "p",
       { class: "note", id: "csv-has" },
-      `The CSV has what this page knows, to four digits: loss and accuracy after every epoch, and ${layers}. `,
+      `The CSV has what this page knows: loss and accuracy after every epoch, to four digits, and ${layers}${howExact(sweep, row)}. `,
       sweep.logs ? "How to get the full log stands under the configuration." : "The full log was not kept.",
     );
+  }
+
+  /** In words by how much the numbers of a run's layers may be off. */
+  function howExact(sweep, row) {
+    const off = Object.keys(plumbline.STATISTICS).map((name) => [name, plumbline.layersOff(sweep, name, row.index)]);
+    const share = off.find(([, one]) => one?.share)?.[1].share;
+    const others = off
+      .filter(([, one]) => one?.most)
+      .map(([name, { most }]) => `the ${plumbline.STATISTICS[name]} by up to ${plumbline.number(most)}`);
+    const parts = [share ? `off by up to ${plumbline.number(Number((100 * share).toPrecision(2)))} %` : "", ...others];
+    return parts.some(Boolean) ? `, which are ${parts.filter(Boolean).join(", ")}` : "";
   }
 
   /** The lines of Python that give all of a run's log. */
@@ -187,7 +211,7 @@
 
   // ---- layer by layer
 
-  plumbline.showLayers = (host, sweep, row) => {
+  plumbline.showLayers = (host, sweep, row, alone = "") => {
     const { epochs } = sweep.layers;
     const few = plumbline.few(epochs);
     const chosen = state
@@ -201,7 +225,7 @@
     const toggle = (list, value, all) =>
       all.filter((other) => (other === value ? !list.includes(value) : list.includes(other)));
     host.append(
-      el("h3", {}, "Layer by layer"),
+      el("h3", {}, `Layer by layer${alone}`),
       el(
         "div",
         { class: "controls" },
@@ -249,7 +273,7 @@
     const plots = el("div", { class: "charts" });
     host.append(plots);
     for (const name of statistics) plots.append(layerChart(sweep, row, name, chosen));
-    host.append(plumbline.runMap(sweep, row));
+    host.append(plumbline.runMap(sweep, row, alone));
   };
 
   /** Of many epochs those that a page shows first: 0, 1, 2, 5, 10 and so on, and the last. */
@@ -273,7 +297,8 @@
     const theory = plumbline.theoryOf(sweep, row, name);
     if (theory)
       lines.push({
-        name: "predicted before training, for infinite width",
+        // theory has the gradient relative to the last layer's, where it stands on what was measured
+        name: name === "grad_norm" ? PREDICTED_SHAPE : "predicted before training, for infinite width",
         colour: "currentColor",
         dash: "2 4",
         width: 2.2,
@@ -305,7 +330,8 @@
 
   const OF_CELL = ["run", "activation", "init", "layers", "seed", "outcome", "learned", "crashed", "diverged", ...plumbline.FORECAST_COLUMNS];
 
-  function numbers(sweep, row) {
+  /** alone: what says of which of several seeds it is. */
+  function numbers(sweep, row, alone) {
     const forecast = sweep.forecast;
     const lines = sweep.columns
       .filter((column) => !OF_CELL.includes(column) && !plumbline.SETTINGS.includes(column))
@@ -318,10 +344,10 @@
         lines.push(["forecast: leaves the plateau in epoch", plumbline.number(forecast.epoch[row.index])]);
       if (forecast.reason?.[row.index]) lines.push(["forecast: why", forecast.reason[row.index]]);
     }
-    return plumbline.facts("What came of it", lines);
+    return plumbline.facts(`What came of it${alone}`, lines);
   }
 
-  function settingsOf(sweep, row) {
+  function settingsOf(sweep, row, alone) {
     const setting = (name) => plumbline.settingOf(sweep, row, name);
     const config = sweep.config ?? {};
     const parameters = config.init_params?.[row.init];
@@ -354,7 +380,7 @@
       "div",
       {},
       plumbline.facts(
-        "What made it",
+        `What made it${alone}`,
         lines.filter(([, value]) => value != null),
       ),
       whole,

@@ -7,11 +7,12 @@
   /** The numbers that helpers/page/packing.py has packed: NaN for one that is not known, 0 for one that is exactly 0. */
   plumbline.numbers = ({ log10, share, per }) => {
     let last = 0;
+    const off = plumbline.shareOff(per);
     return (log10 ?? share).map((step) => {
       if (step === null) return NaN;
       if (step === false) return 0;
       last += step;
-      return log10 ? 10 ** (last / per) : last / per;
+      return log10 ? plumbline.asKnown(10 ** (last / per), off) : last / per;
     });
   };
 

@@ -1,6 +1,7 @@
 """The results page as a person uses it, in headless Chromium: opened by double click, and from a server."""
 
 import csv
+import io
 import itertools
 import re
 import shutil
@@ -15,6 +16,7 @@ from drive_page import cell, reload, shown, visit
 from made_up_page import accuracy_of, curve, script_of, study_of, sweep_data, write_site
 
 from helpers import ROOT
+from helpers.records import load_sweep
 
 expect = pytest.importorskip("playwright.sync_api").expect
 expect.set_options(timeout=120_000)
@@ -125,10 +127,40 @@ TEXTS = """(quantities) => Promise.all(plumbline.allSweeps().map(async (entry) =
 }))"""
 
 
-def test_maps_have_the_digits_of_the_published_figures(app, tmp_path):
-    index = write_site(tmp_path, [], [])  # without any sweeps of the reader's own
-    shutil.copytree(ROOT / "results" / "page", tmp_path / "page", dirs_exist_ok=True)
-    visit(app, index.as_uri(), study="digits")
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The published page, without any sweeps of the reader's own."""
+    folder = tmp_path_factory.mktemp("published")
+    index = write_site(folder, [], [])
+    shutil.copytree(ROOT / "results" / "page", folder / "page", dirs_exist_ok=True)
+    return index.as_uri()
+
+
+def test_a_csv_is_as_exact_as_the_page_says(app, published):
+    run = "he_normal_tanh_5L_s0"
+    visit(app, published, study="digits", run=run)
+    said = app.locator("#csv-has").inner_text()
+    share, most = (
+        float(re.search(f"{of} by up to ([-.e0-9]*[0-9])", said)[1]) for of in ("off", "mean of activations")
+    )
+    csv_of = (
+        "(run) => plumbline.loadSweep(plumbline.findSweep('digits')).then((s) => plumbline.runCsv(s, s.byRun.get(run)))"
+    )
+    text = app.evaluate(csv_of, run)
+    there, log = pd.read_csv(io.StringIO(text)), load_sweep(ROOT / "results" / "digits").history(run)
+    layers = [name for name in there if name.rpartition("_")[2].isdigit()]
+    kept = there[layers].dropna().index
+    assert len(layers) == 4 * 5
+    assert len(kept) > 3
+    for name in layers:
+        off = (there[name] - log[name]).abs()[kept]
+        allowed = most if name.startswith("act_mean") else share / 100 * log[name].abs()[kept]
+        assert (off <= allowed * 1.0001).all(), name
+    assert max(len(word.strip("-").lstrip("0.")) for word in re.findall(r"[\d.]+(?=[,\n])", text)) <= 6  # 1.2345
+
+
+def test_maps_have_the_digits_of_the_published_figures(app, published):
+    visit(app, published, study="digits")
     columns = ["final_test_acc", "final_train_acc", "best_test_acc"]
     on_an_edge = 0
     for folder, several, maps in app.evaluate(TEXTS, columns):
@@ -179,7 +211,10 @@ def between(row, low, high):
         ({"outcome": "=learned"}, lambda row: row["learned"]),
         ({"layers": "!= 3"}, lambda row: row["layers"] != 3),
         ({"init": "nobody"}, lambda row: False),
-        ({"final_test_acc": ">0.2 <0.6", "init": "=zero"}, lambda row: between(row, 0.2, 0.6) and row["init"] == "zero"),
+        (
+            {"final_test_acc": ">0.2 <0.6", "init": "=zero"},
+            lambda row: between(row, 0.2, 0.6) and row["init"] == "zero",
+        ),
         ({"final_test_acc": "20-60 %"}, lambda row: between(row, 0.2, 0.6)),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -408,9 +443,17 @@ def test_layers_at_chosen_epochs_with_theory(app, by_file):
     depth = GRID["summary"]["layers"][at]
     expect(value_of(app, "std of pre-activations", "epoch 0")).to_have_text(f"{round(2 / depth, 4):.4g}")
     expect(app.locator("figure.chart", has_text="predicted")).to_have_count(2)
-    expect(value_of(app, "gradient norm ||dL/dW||", "predicted before training, for infinite width")).to_have_text(
-        f"{0.5 * round(6 / depth, 4):.4g}"
+    shape = "predicted shape, for infinite width; fixed at the last layer, where it is epoch 0"
+    expect(value_of(app, "gradient norm ||dL/dW||", shape)).to_have_text(f"{0.5 * round(6 / depth, 4):.4g}")
+    expect(app.locator("figure.chart", has_text="predicted before training")).to_have_count(1)
+    app.locator("#seed-all").click()  # the curves are of all seeds, all else of one, and says of which
+    for title in ("What came of it", "Layer by layer", "Over epochs and layers"):
+        expect(app.get_by_text(title)).to_have_text(f"{title}, seed 0 alone")
+    visit(app, by_file, view="compare", compare=f"grid:{RUNS[6]}", band="1")
+    expect(app.locator("figure.chart", has_text="std of pre-activations").locator(".legend .name")).to_have_text(
+        "1 grid: relu, zero, 3 layers, seed 0 alone"
     )
+    visit(app, by_file, study="grid", run=RUNS[6])
     app.get_by_label("1", exact=True).uncheck()
     reload(app)
     names = app.locator("figure.chart", has_text="std of activations").locator(".legend .name")

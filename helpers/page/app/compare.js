@@ -51,6 +51,8 @@
         ...sweep.several.map((name) => `${plumbline.label(name)} ${row[name]}`),
       ].join(", "),
     );
+    // a chart of layers shows one run each, also beside the curves of all seeds
+    const alone = names.map((name, i) => (band ? `${name}, seed ${runs[i].row.seed} alone` : name));
     const quantity = state.get("quantity") === "train" ? "train" : state.get("quantity") === "both" ? "both" : "test";
     return () => {
       host.append(el("h1", {}, "Runs side by side"));
@@ -137,7 +139,7 @@
         );
       }
       host.append(plots, table(), layers());
-      host.append(plumbline.layerMaps(runs.map((run, i) => ({ ...run, name: names[i] }))));
+      host.append(plumbline.layerMaps(runs.map((run, i) => ({ ...run, name: alone[i] }))));
     };
 
     /** With seeds as a band, runs that differ in their seed alone are one. */
@@ -234,16 +236,7 @@
         .filter((name) => !NAMED.includes(name) || name === "left_plateau")
         .filter((name) => !(name === "left_plateau" && forecasts().length));
       const outcomes = runs.map(({ sweep, row }) =>
-        band
-          ? d3
-              .rollups(
-                plumbline.seedsOf(sweep, row),
-                (some) => some.length,
-                (one) => one.outcome,
-              )
-              .map(([what, count]) => `${count} ${what}`)
-              .join(", ")
-          : row.outcome,
+        band ? plumbline.outcomes(plumbline.seedsOf(sweep, row)) : row.outcome,
       );
       return [
         ["outcome", outcomes],
@@ -338,7 +331,7 @@
           return y
             ? [
                 {
-                  name: names[i],
+                  name: alone[i],
                   colour: plumbline.colour(i),
                   dash: plumbline.dash(i),
                   mark: String(i + 1),

@@ -78,13 +78,13 @@
     );
 
   /** The map of one run. */
-  plumbline.runMap = (sweep, row) => {
+  plumbline.runMap = (sweep, row, alone = "") => {
     const { names, name } = choice([{ sweep, row }]);
     if (!names.length) return "";
     return el(
       "section",
       { "aria-label": "Over epochs and layers" },
-      el("h3", {}, "Over epochs and layers"),
+      el("h3", {}, `Over epochs and layers${alone}`),
       chooser({ names, name }),
       kept([sweep]),
       map({ sweep, row, title: plumbline.STATISTICS[name] }, name, "run-map"),

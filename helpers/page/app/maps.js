@@ -156,12 +156,12 @@
       /** Both maps and their difference, a cell a row. */
       function asCsv() {
         const names = plumbline.unique(maps.flatMap(({ values }) => [...values.keys()]));
-        const digits = (value) => (value == null ? null : Number(value.toPrecision(6))); // as summary.csv has them
         return plumbline.csv(
           ["activation", "init", "layers", ...sides.map((side) => `${heading(side)}: ${quantity}`), "A - B"],
           names.map((name) => [
             ...JSON.parse(name),
-            ...[...maps.map(({ values }) => values.get(name)), gaps.of(name)].map(digits),
+            ...maps.map(({ values }) => values.get(name)),
+            gaps.of(name),
           ]),
         );
       }
