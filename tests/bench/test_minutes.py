@@ -30,15 +30,9 @@ def test_the_time_of_a_notebook_that_fails_is_none(tmp_path):
 
 
 def test_only_the_row_that_was_measured_is_replaced():
-    table = pd.DataFrame(
-        {"study": ["a", "a", "b"], "settings": ["as it comes", "for 9", "as it comes"], "minutes": 1.0}
-    )
-    rows = minutes.with_row(table, "a", "as it comes", 3.0)
-    assert sorted(rows.itertuples(index=False, name=None)) == [
-        ("a", "as it comes", 3.0),
-        ("a", "for 9", 1.0),
-        ("b", "as it comes", 1.0),
-    ]
+    table = pd.DataFrame({"study": ["digits", "scale"], "minutes": [1.0, 2.0]})
+    assert minutes.with_row(table, "scale", 3.0).to_dict("list") == {"study": ["digits", "scale"], "minutes": [1.0, 3.0]}
+    assert minutes.with_row(table, "paths", 3.0).study.to_list() == ["digits", "paths", "scale"]
 
 
 def test_an_unknown_study_is_refused_in_one_sentence(capsys):
