@@ -10,9 +10,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from helpers import files
 
 WITHOUT_ASKING = ("digits",)  # embedded: loading it downloads nothing
+PATIENCE = 60  # seconds to wait for another process that writes the moments, which takes it milliseconds
 ROUNDING = 1e-6  # of shares that are written with six digits
 
 
@@ -72,6 +75,7 @@ class Moments:
     def __init__(self, root, load=False, beside=None):
         self.path, self.load = Path(root) / "page" / "moments.json", load
         self.known, self._loaded = _read(self.path), set()
+        self._before = dict(self.known)
         self.others = {} if beside is None else _read(Path(beside) / "page" / self.path.name)
 
     def of(self, manifest, data=None):
@@ -103,9 +107,16 @@ class Moments:
             return
 
     def text(self):
-        """The file that keeps them."""
-        content = {name: dataclasses.asdict(self.known[name]) for name in sorted(self.known)}
+        """The file that keeps them: as it is by now, and what is new here."""
+        known = _read(self.path) | {name: one for name, one in self.known.items() if one != self._before.get(name)}
+        content = {name: dataclasses.asdict(known[name]) for name in sorted(known)}
         return json.dumps(content, indent=1) + "\n"
+
+    def write(self):
+        """Write the file, also where other processes do so: none loses what another has found. Raises OSError."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(".lock"), timeout=PATIENCE):
+            files.write_whole(self.path, self.text())
 
 
 def _read(path):

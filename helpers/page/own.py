@@ -6,7 +6,9 @@ notebook.
 """
 
 import zlib
+from functools import lru_cache
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from urllib.parse import quote
 
@@ -47,12 +49,11 @@ class OwnSite(Files):
     """
 
     def __init__(self, root, anew=False):
-        super().__init__(root)
+        super().__init__(root, Moments(root, anew, beside=Path(root).parent))
         self.base, entries = self.root.parent, []
-        moments = Moments(root, anew, beside=self.base)
         for name, folder in records.find_sweeps(self.base).get(packed.OWN, {}).items():
             try:
-                file, text, entry = _file_of(records.load_sweep(folder), self.base, moments, anew=anew)
+                file, text, entry = _file_of(records.load_sweep(folder), self.base, self.moments, anew=anew)
             except WRONG as error:
                 self.damaged.append(left_out(self.root / name, error))
                 continue
@@ -67,7 +68,7 @@ class OwnSite(Files):
             if found is not None:
                 self.texts[found[0]] = found[1]
                 entries.append(found[2])
-        self.texts[moments.path] = moments.text()
+        self.texts[self.moments.path] = self.moments.text()
         self.texts[self.root / "page" / "studies.js"] = _index(entries, self.base)
 
 
@@ -85,7 +86,7 @@ def add(results, data=None, base=None):
     file, text, entry = _file_of(results, base, moments, data)
     if text is not None:
         files.write_whole(file, text)
-    files.write_whole(moments.path, moments.text())
+    moments.write()
     refresh(base)
     for path, content in app_files().items():
         if not (base / path).exists():
@@ -111,7 +112,7 @@ def _part_of(folder, base):
     if not content:
         return None
     name = relative(folder, base / packed.OWN)
-    key = f"{key_of(packed.OWN, name)}.{kind}"
+    key = _key(name, kind)
     file = f"{packed.OWN}/page/data/{data_files.file_name(key)}"
     entry = {"key": key, "name": name, "kind": kind, "title": content.get("data", folder.name), "file": file}
     return base / file, data_files.text_of(key, content, entry, made_from=""), entry
@@ -160,9 +161,15 @@ def files_of(folder):
 def _file_of(results, base, moments, data=None, anew=False):
     """(path of an own sweep's data file, its text or None where it is up to date, its entry in the index)."""
     name = relative(results.folder, base / packed.OWN)
-    key = key_of(packed.OWN, name)
+    key = _key(name)
     file = f"{packed.OWN}/page/data/{data_files.file_name(key)}"
     return base / file, *sweep_file(results, key, packed.OWN, name, base, file, moments, data, anew)
+
+
+def _key(name, kind=None):
+    """The key of what lies in a folder: of its sweep, or of its view of some kind."""
+    key = key_of(packed.OWN, name)
+    return key if kind is None else f"{key}~{kind}"  # as no sweep's key has it
 
 
 def _fragment(key):
@@ -170,9 +177,36 @@ def _fragment(key):
 
 
 def _entries(base):
-    """What the index says of all own sweeps that have a data file, and are still there."""
-    heads = map(data_files.read_head, sorted((base / packed.OWN / "page" / "data").glob("*.js")))
-    return [entry for entry in heads if entry and (base / packed.OWN / entry["name"]).is_dir()]
+    """What the index says of all own sweeps that have a data file, and are still there.
+
+    Of a file that is damaged: {name, lack: a sentence}.
+    """
+    home, found = base / packed.OWN, {}
+    for path in sorted((home / "page" / "data").glob("*.js")):
+        entry = _head(path, path.stat().st_mtime_ns, path.stat().st_size) or _lack(path, home)
+        if not entry or not (home / entry["name"]).is_dir():
+            continue
+        what = entry["name"], entry.get("kind")
+        if what not in found or entry.get("key") == _key(*what):  # or else it is a file of an earlier key
+            found[what] = entry
+    return [*found.values()]
+
+
+@lru_cache(maxsize=4096)
+def _head(path, changed, size):  # after every cell of a notebook, which changes few of them
+    return data_files.read_head(path)
+
+
+def _lack(path, home):
+    """{name, kind, lack} of a damaged data file: whose it is its own name says; None where that folder is gone."""
+    folders = (folder for depth in ("*", "*/*", "*/*/*") for folder in home.glob(depth) if folder.is_dir())
+    names = [relative(folder, home) for folder in folders]
+    for name, kind in product(names, (None, *VIEWS)):
+        if data_files.file_name(_key(name, kind)) == path.name:
+            file = f"{packed.OWN}/page/data/{path.name}"
+            lack = f"{file} is damaged; `python -m helpers.page results/{packed.OWN}` writes it anew"
+            return {"name": name, "lack": lack} | ({} if kind is None else {"kind": kind})
+    return None
 
 
 def _index_of_all(base):
@@ -193,8 +227,9 @@ def _study(name, entries, base):
         "title": name,
         "question": "",
         "answer": "",
-        "sweeps": [entry for entry in entries if "kind" not in entry],
-        "parts": [entry for entry in entries if "kind" in entry],
+        "sweeps": [entry for entry in entries if "lack" not in entry and "kind" not in entry],
+        "parts": [entry for entry in entries if "lack" not in entry and "kind" in entry],
+        "damaged": [entry["lack"] for entry in entries if "lack" in entry],
         **{what: [relative(path, base) for path in found[what]] for what in ("notebooks", "csvs")},
         "pictures": [
             {"file": relative(path, base), "sentence": said}

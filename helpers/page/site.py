@@ -30,12 +30,13 @@ class Files:
     """Some files as they should be.
 
     root     the folder in whose page/ they lie
+    moments  `Moments`, whose file is one of them
     texts    {path: its text or bytes; None for a file that is up to date as it is}
     damaged  a sentence on each file of results that cannot be read, and so is left out
     """
 
-    def __init__(self, root):
-        self.root, self.texts, self.damaged = Path(root), {}, []
+    def __init__(self, root, moments):
+        self.root, self.moments, self.texts, self.damaged = Path(root), moments, {}, []
 
     def stale(self):
         """{path: its text or bytes} of what is not as it should be; None for a file that should not be there."""
@@ -49,6 +50,8 @@ class Files:
         for path, text in stale.items():
             if text is None:
                 path.unlink()
+            elif path == self.moments.path:
+                self.moments.write()
             else:
                 files.write_whole(path, text)
         return list(stale)
@@ -61,8 +64,8 @@ class Site(Files):
     """
 
     def __init__(self, root, anew=False):
-        super().__init__(root)
-        self.moments, self.anew = Moments(root, anew), anew
+        super().__init__(root, Moments(root, anew))
+        self.anew = anew
         studies = read_studies(root)
         found = {study.name: [*self._sweeps(study)] for study in studies}
         parts = {name: self._parts(name) for name in PARTS if (self.root / name).is_dir()}

@@ -41,8 +41,12 @@ def _study(study, root, sweeps, parts):
 
 
 def key_of(study, name):
-    """The key of a sweep: its study's name, and its own where it is another."""
-    return study if name in (study, f"{study}/.") else f"{study}.{name.replace('/', '.')}"
+    """The key of a sweep: its study's name, and its own where it is another. No two sweeps have one key.
+
+    Dots stand between the parts of a name; a dot within a part is "~.", and "~" is "~~".
+    """
+    parts = [study] if name in (study, f"{study}/.") else [study, *name.split("/")]
+    return ".".join(part.replace("~", "~~").replace(".", "~.") for part in parts)
 
 
 def unmarked(markdown):

@@ -23,6 +23,7 @@ THEORY = {"pre_std": "pre_std", "act_mean": "act_mean", "act_std": "act_std", "g
 STATS = [stat for stat in LAYER_STATS if stat != "grad_mean_abs"]
 MOST_EPOCHS = 8  # of so many every layer is kept
 MOST_NUMBERS = 4_000_000  # of layers in a file that is not published: every epoch is kept up to that, 4 MB or so
+WHOLE = 15  # digits in which a number is the same in a configuration and in a CSV
 MOST_SENTENCES = 5  # on damaged logs
 
 
@@ -51,8 +52,15 @@ def sweep_data(results, key, study, name, root, expected=None, every_epoch=False
         "planned": planned(results),
         "chance": rounded(manifest["commonest_class_share"]),
         "mark": halfway(manifest["commonest_class_share"]),
-        "axes": {axis: axis_values(config, axis) for axis in AXES if axis in ALWAYS or axis in results.several},
-        "summary": {column: [_cell(value) for value in summary[column]] for column in summary},
+        "axes": {
+            axis: [_cell(value, WHOLE) for value in axis_values(config, axis)]
+            for axis in AXES
+            if axis in ALWAYS or axis in results.several
+        },
+        # a run is found by its values of the axes, so these keep all their digits
+        "summary": {
+            column: [_cell(value, WHOLE if column in AXES else 6) for value in summary[column]] for column in summary
+        },
         "forecast": None if forecast is None else _forecast(forecast, summary.run) | {"fitted": is_fitted_on(results)},
         "curves": curves,
         "layers": layers,
@@ -102,13 +110,13 @@ def shown_epochs(last):
     return sorted({0, *steps, last})
 
 
-def _cell(value):
+def _cell(value, digits):
     """A cell of a summary: flags are true and false, an empty one is null."""
     if value is None or value is pd.NA or isinstance(value, str):
         return None if value is pd.NA else value
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    return rounded(value, 6)
+    return rounded(value, digits)
 
 
 def measured(results, epochs):

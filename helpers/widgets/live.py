@@ -96,28 +96,42 @@ class _Page:
 
 def _list_what_later_cells_draw(folder):
     """After every cell that has changed the pictures and CSVs of a folder, have the page's index name them."""
-    from helpers.page import own
-
-    shell, known = get_ipython(), None
+    global _follower
+    shell = get_ipython()
     if shell is None:
         return
+    if _follower is None or _follower.shell is not shell:
+        _follower = _Follower(shell)
+    _follower.add(folder)
 
-    def look(*_):
-        nonlocal known
-        there = {path: path.stat().st_mtime_ns for paths in own.files_of(folder).values() for path in paths}
-        if there != known:
+
+class _Follower:
+    """What IPython calls after every cell: one for the folders of all sweeps."""
+
+    def __init__(self, shell):
+        self.shell, self.known, self.safely = shell, {}, Watched().safely
+        shell.events.register("post_run_cell", lambda *_: self.safely(self._look))
+
+    def add(self, folder):
+        """Follow a folder, whose files the page names as they are now."""
+        self.known[folder] = _files_in(folder)
+
+    def _look(self):
+        there = {folder: _files_in(folder) for folder in self.known}
+        if there != self.known:
+            from helpers.page import own
+
             own.refresh()
-            known = there
-
-    before = _followed.pop(folder, None)
-    if before is not None:
-        shell.events.unregister("post_run_cell", before)
-    watched = Watched()
-    _followed[folder] = follow = lambda *_: watched.safely(look)
-    shell.events.register("post_run_cell", follow)
+            self.known = there
 
 
-_followed = {}  # folder: what IPython calls after every cell
+def _files_in(folder):
+    from helpers.page import own
+
+    return {path: path.stat().st_mtime_ns for paths in own.files_of(folder).values() for path in paths}
+
+
+_follower = None  # the one of the kernel
 
 
 async def _train(sweep, page):

@@ -242,6 +242,16 @@ def test_the_deepest_that_learned_is_a_link(app, address):
     assert app.locator(".deepest a").count() > 0
 
 
+def test_a_network_that_lacks_a_seed_has_not_learned_with_every_seed(page, tmp_path):
+    """A sweep that trains: the deepest network has one seed of two so far."""
+    data = sweep_data("trains", ["relu"], ["zero"], [3, 5])
+    summary = {name: values[:3] for name, values in data["summary"].items()}
+    summary |= {"learned": [True] * 3, "crashed": [False] * 3, "diverged": [False] * 3, "final_test_acc": [0.9] * 3}
+    index = write_site(tmp_path, [data | {"summary": summary}])
+    visit(page, index.as_uri(), study="trains")
+    expect(page.locator(".deepest a")).to_have_text("relu, 3 layers, zero")
+
+
 def test_a_run_is_compared_with_its_twin_in_three_clicks(app, address):
     visit(app, address)
     app.get_by_role("link", name="What is grid?").click()

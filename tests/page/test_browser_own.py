@@ -79,14 +79,17 @@ def test_pictures_and_files_of_a_sweep_of_ones_own_are_there(app, site):
 def test_pictures_stand_under_their_headings_and_say_their_part(app, tmp_path):
     """Twelve first, the others folded away; a study with pictures in one folder names no folder."""
     pictures = [
-        {"file": f"grid/{part}/figures/{i}.png", "section": f"{1 + i // 5} Section", "sentence": f"No. {i}."}
+        {"file": f"grid/{part}/figures/no#{i}.png", "section": f"{1 + i // 5} Section", "sentence": f"No. {i}."}
         for i in range(10)
         for part in ("a", "b_c")
     ]
     for picture in pictures:
         (tmp_path / picture["file"]).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (3, 2)).save(tmp_path / picture["file"])
-    index = write_site(tmp_path, [PUBLISHED], [study_of(PUBLISHED, pictures=pictures), {"key": "none", "title": "x"}])
+    grid = study_of(PUBLISHED, pictures=pictures, picture=pictures[0]["file"])
+    index = write_site(tmp_path, [PUBLISHED], [grid, {"key": "none", "title": "x"}])
+    visit(app, index.as_uri(), "")
+    app.wait_for_function("document.querySelector('.thumbnail img').naturalWidth === 3")
     visit(app, index.as_uri(), "study=grid&show=pictures")
     texts = app.locator("h3, figcaption").all_inner_texts()
     assert texts[:3] == ["1 Section", "a: No. 0.", "b c: No. 0."]

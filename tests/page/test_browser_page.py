@@ -210,6 +210,10 @@ def between(row, low, high):
         ({"layers": "3, 50", "activation": "!relu"}, lambda row: row["layers"] != 12 and row["activation"] == "tanh"),
         ({"outcome": "=learned"}, lambda row: row["learned"]),
         ({"layers": "!= 3"}, lambda row: row["layers"] != 3),
+        (
+            {"outcome": "!learned, !crashed", "layers": "!= 3, != 50"},
+            lambda row: not row["learned"] and not row["crashed"] and row["layers"] == 12,
+        ),
         ({"init": "nobody"}, lambda row: False),
         (
             {"final_test_acc": ">0.2 <0.6", "init": "=zero"},
@@ -282,6 +286,12 @@ def test_columns_are_chosen(app, by_file):
     expect(app.locator(".tabulator-col[tabulator-field=left_plateau]")).to_have_count(1)
     expect(app.get_by_label("epoch it left the plateau", exact=True)).to_be_focused()
     app.get_by_label("seed", exact=True).uncheck()
+    expect(app.locator(".tabulator-col[tabulator-field=seed]")).to_have_count(0)
+    visit(app, by_file, study="rates")
+    expect(app.locator(".tabulator-row")).not_to_have_count(0)
+    assert app.evaluate("Tabulator.registry.tables.length") == 1  # the tables drawn before are let go
+    app.go_back()
+    shown(app)
     reload(app)
     expect(app.locator(".tabulator-col[tabulator-field=left_plateau]")).to_have_count(1)
     expect(app.locator(".tabulator-col[tabulator-field=seed]")).to_have_count(0)
@@ -542,6 +552,20 @@ def test_a_damaged_data_file_is_one_sentence(page, tmp_path, how):
 def test_an_address_that_names_nothing_is_one_sentence(app, by_file, choices, says):
     visit(app, by_file, **choices)
     expect(app.locator("#main .sentence").first).to_contain_text(says)
+
+
+def test_a_view_that_fails_late_leaves_the_one_that_stands_there(app, by_file):
+    visit(app, by_file, study="grid")
+    app.evaluate("plumbline.showMaps = () => new Promise((_, fail) => { window.fail = fail }); 0")
+    app.evaluate("location.hash = 'view=maps'")
+    app.wait_for_function("Boolean(window.fail)")
+    visit(app, by_file, study="other")
+    app.evaluate("window.fail(new Error('too late')); 0")
+    app.wait_for_timeout(50)
+    expect(app.locator("h1")).to_contain_text("What is other?")
+    reload(app)
+    assert [error for error in app.errors if "too late" not in error] == []
+    app.errors.clear()
 
 
 HTML = '<img src=x onerror="window.hit=1">&amp;\'"</script>'

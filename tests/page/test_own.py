@@ -62,6 +62,77 @@ def test_all_own_sweeps_written_at_once_are_as_they_were_one_by_one(base):
     assert {path: path.read_bytes() for path in (base / "local" / "page").rglob("*") if path.is_file()} == before
 
 
+def test_no_two_folders_share_a_data_file(base):
+    """A dot in a name, a folder in a folder, and a view beside a sweep that is named like it."""
+    names = ["x.y", "x/y", "x~/y", "x~.y", "mine/gradients"]
+    for name in names:
+        own.add(write_sweep(base / "local" / name, SMALL), base=base)
+    shutil.copytree(ROOT / "results" / "splines" / "mnist", base / "local" / "mine", dirs_exist_ok=True)
+    own.add_study(base / "local" / "mine", base)
+    studies, _ = index_of(base / "local" / "page" / "studies.js")
+    entries = [entry for study in studies for entry in (*study["sweeps"], *study["parts"])]
+    assert sorted(entry["name"] for entry in entries) == sorted([*names, "mine"])
+    assert len({study["key"] for study in studies}) == len(studies) == 6
+    for entry in entries:
+        assert data_of(base / entry["file"])[0] == entry["key"]
+
+
+def test_a_file_of_an_earlier_key_gives_way(base):
+    own.add(write_sweep(base / "local" / "x.y", SMALL), base=base)
+    (file,) = (base / "local" / "page" / "data").glob("*.js")
+    head, _, body = file.read_text().partition("\n")
+    for name in ("a", "z"):
+        older = head.replace("local.x~.y", f"local.{name}")
+        (file.parent / f"{name}.js").write_text(f"{older}\n{body}")
+    own.refresh(base)
+    ((study,), _) = index_of(base / "local" / "page" / "studies.js")
+    assert [entry["key"] for entry in study["sweeps"]] == ["local.x~.y"]
+
+
+@pytest.mark.parametrize("left", ["half", "nothing"])
+def test_a_damaged_data_file_is_named_in_its_study(base, left):
+    for name in ("deep/first", "second"):
+        own.add(write_sweep(base / "local" / name, SMALL), base=base)
+    file = base / "local" / "page" / "data" / "local.deep.first.js"
+    whole = file.read_text()
+    file.write_text(whole[: len(whole) // 2] if left == "half" else "")
+    own.refresh(base)
+    (first, second), _ = index_of(base / "local" / "page" / "studies.js")
+    assert (first["title"], first["sweeps"], second["damaged"]) == ("deep/first", [], [])
+    assert "local/page/data/local.deep.first.js is damaged" in first["damaged"][0]
+    own.OwnSite(base / "local").write()
+    assert file.read_text() == whole
+    (first, _), _ = index_of(base / "local" / "page" / "studies.js")
+    assert (len(first["sweeps"]), first["damaged"]) == (1, [])
+
+
+def test_two_that_write_moments_lose_none(base):
+    one, other = (Moments(base) for _ in range(2))
+    one.known["mnist"], other.known["digits"] = known(), known()
+    one.write()
+    other.write()
+    assert Moments(base).known == {"mnist": known(), "digits": known()}
+
+
+def test_a_page_that_is_written_keeps_moments_found_meanwhile(base):
+    own.add(write_sweep(base / "local" / "first", SMALL), base=base)
+    site = own.OwnSite(base / "local")
+    sweep = Moments(base / "local")
+    sweep.known["mnist"] = known()
+    sweep.write()
+    site.write()
+    assert Moments(base / "local").known["mnist"] == known()
+
+
+def test_runs_are_found_by_axes_with_many_digits(base):
+    config = {**SMALL, "lr": [0.12345678, 0.12345679], "seeds": [1234567, 1234568]}
+    own.add(write_sweep(base / "local" / "mine", config), base=base)
+    _, data = data_of(base / "local" / "page" / "data" / "local.mine.js")
+    for axis, values in (("lr", config["lr"]), ("seed", config["seeds"])):
+        assert data["axes"][axis] == values
+        assert set(data["summary"][axis]) == set(values)
+
+
 @pytest.mark.parametrize("place", ["digits", "elsewhere/local/mine"])
 def test_a_sweep_elsewhere_is_left_alone(base, place):
     assert own.add(write_sweep(base / place, SMALL), base=base) is None
@@ -162,18 +233,23 @@ def as_ours(base, monkeypatch):
 
 def test_what_later_cells_draw_is_listed_after_them(as_ours, monkeypatch):
     called = []
-    events = SimpleNamespace(
-        register=lambda _, call: called.append(call), unregister=lambda _, call: called.remove(call)
-    )
-    monkeypatch.setattr(live, "get_ipython", lambda: SimpleNamespace(events=events))
-    results = write_sweep(as_ours / "local" / "mine", SMALL)
-    for _ in range(2):  # a cell that is run again
-        asyncio.run(live.train(SimpleNamespace(run=lambda _: results, folder=results.folder, data=None)))
-    (look,) = called
-    write_files(results.folder)
+    shell = SimpleNamespace(events=SimpleNamespace(register=lambda _, call: called.append(call)))
+    monkeypatch.setattr(live, "get_ipython", lambda: shell)
+    first, second = (write_sweep(as_ours / "local" / name, SMALL) for name in ("first", "second"))
+    for results in (first, second, second):  # the last cell is run again
+        sweep = SimpleNamespace(run=lambda _, results=results: results, folder=results.folder, data=None)
+        asyncio.run(live.train(sweep))
+    (look,) = called  # one for all sweeps
+    refresh, written = own.refresh, []
+    monkeypatch.setattr(own, "refresh", lambda: written.append(refresh()))
     look(None)
-    ((study,), _) = index_of(as_ours / "local" / "page" / "studies.js")
-    assert len(study["pictures"]) == 2
+    assert not written  # nothing has changed
+    write_files(first.folder)
+    look(None)
+    look(None)
+    assert len(written) == 1
+    studies, _ = index_of(as_ours / "local" / "page" / "studies.js")
+    assert [len(study["pictures"]) for study in studies] == [2, 0]
 
 
 def of_a_running_sweep(as_ours, *ends):
