@@ -124,7 +124,7 @@ pack unpack: setup
 
 ## make lab      JupyterLab with run.ipynb
 lab: setup
-	$(BIN)/jupyter lab run.ipynb
+	$(BIN)/jupyter lab $$([ "$$(id -u)" = 0 ] && echo --allow-root) run.ipynb
 
 ## make browse   results/index.html from a server on 127.0.0.1: no training, no data set, no GPU; a double click on it does as well
 browse: setup

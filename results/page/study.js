@@ -84,7 +84,7 @@
         ? `${sweeps.length > 1 ? `${sweeps.length} sweeps, ` : ""}${runs.toLocaleString("en")} runs${learned}${data ? `, on ${data}` : ""}`
         : "",
       parts.length ? plumbline.unique(parts.map(({ kind }) => kind)).join(", ") : "",
-      pictures.length ? `${pictures.length} pictures` : "",
+      pictures.length ? plumbline.counted(pictures.length, "picture") : "",
     ]
       .filter(Boolean)
       .join(" · ");
@@ -189,7 +189,7 @@
     place.append(...sections(first, study));
     if (rest.length)
       place.append(
-        el("details", { class: "more" }, el("summary", {}, `${rest.length} more pictures`), sections(rest, study)),
+        el("details", { class: "more" }, el("summary", {}, plumbline.counted(rest.length, "more picture")), sections(rest, study)),
       );
   }
 

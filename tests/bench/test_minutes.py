@@ -31,7 +31,8 @@ def test_the_time_of_a_notebook_that_fails_is_none(tmp_path):
 
 def test_only_the_row_that_was_measured_is_replaced():
     table = pd.DataFrame({"study": ["digits", "scale"], "minutes": [1.0, 2.0]})
-    assert minutes.with_row(table, "scale", 3.0).to_dict("list") == {"study": ["digits", "scale"], "minutes": [1.0, 3.0]}
+    replaced = minutes.with_row(table, "scale", 3.0)
+    assert replaced.to_dict("list") == {"study": ["digits", "scale"], "minutes": [1.0, 3.0]}
     assert minutes.with_row(table, "paths", 3.0).study.to_list() == ["digits", "paths", "scale"]
 
 
