@@ -89,7 +89,7 @@ def test_pictures_stand_under_their_headings_and_say_their_part(app, tmp_path):
     grid = study_of(PUBLISHED, pictures=pictures, picture=pictures[0]["file"])
     index = write_site(tmp_path, [PUBLISHED], [grid, {"key": "none", "title": "x"}])
     visit(app, index.as_uri(), "")
-    app.wait_for_function("document.querySelector('.thumbnail img').naturalWidth === 3")
+    expect(app.locator(".thumbnail img")).to_have_js_property("naturalWidth", 3)
     visit(app, index.as_uri(), "study=grid&show=pictures")
     texts = app.locator("h3, figcaption").all_inner_texts()
     assert texts[:3] == ["1 Section", "a: No. 0.", "b c: No. 0."]
