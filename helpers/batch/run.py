@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers import files, packed, progress, records, words
+from helpers import files, packed, progress, words
 from helpers.batch import jobs
 from helpers.batch.jobs import NotebookError, made_from
 from helpers.batch.parameters import BatchError, opened
@@ -226,7 +226,13 @@ def planned(job, force=""):
 
 def published_without_log(job):
     """How many finished runs a job would train again in place of what is published, since their logs are not kept."""
-    return records.without_log(job.folder) if packed.is_published(job.folder) else 0
+    return _without_log(job.folder) if packed.is_published(job.folder) else 0
+
+
+def _without_log(folder):
+    from helpers import records  # pandas, which a batch of what is unchanged does without
+
+    return records.without_log(folder)
 
 
 def listed(job, force=""):
@@ -285,7 +291,7 @@ def what_becomes_of_finished_runs(job, force):
                 "in place of what is published; --retrain does that on purpose, and sets the folder aside first"
             )
         text = f"executes the notebook again; finished runs in {job.folder} are kept and only read"
-        lost = records.without_log(job.folder)
+        lost = _without_log(job.folder)
         return f"{text}; {lost} have no log there and are trained again" if lost else text
     aside = jobs.set_aside(job)
     return f"trains anew; {job.folder} is now {aside}, delete it when nobody needs it" if aside else "trains anew"
