@@ -87,7 +87,7 @@
             disabled: compared.length >= plumbline.MOST_COMPARED,
           }),
       compared.length
-        ? el("a", { href: state.place({ view: "compare" }), id: "to-compare" }, `side by side (${compared.length})`)
+        ? el("a", { href: state.place({ view: "compare" }), id: "to-compare" }, `side by side (${Math.min(compared.length, plumbline.MOST_COMPARED)})`)
         : null,
       plumbline.hasCurves(sweep, row)
         ? plumbline.button(

@@ -35,13 +35,20 @@
     }
     place = name;
     top(view, study);
+    document.getElementById("no-view")?.remove();
+    const wanted = state.get("view");
+    if (wanted && !view) {
+      const sentence = plumbline.sentence(`There is no view ${wanted} here; there are "compare" and "maps".`);
+      sentence.id = "no-view";
+      document.querySelector("header").append(sentence);
+    }
     document.title = [document.querySelector("h1")?.textContent, "Plumbline"].filter(Boolean).join(" · ");
     document.body.dataset.shown = location.hash || "#";
     performance.mark("shown");
   }
 
   function top(view, study) {
-    const count = plumbline.compared().length;
+    const count = Math.min(plumbline.compared().length, plumbline.MOST_COMPARED);
     const link = (text, href, current) => el("a", { href, "aria-current": current ? "page" : null }, text);
     document
       .getElementById("top")

@@ -119,12 +119,13 @@
         el("div", { class: "misread" }),
       );
       const stage = el("div", { class: "table-stage" });
-      place.append(stage);
+      place.append(stage, el("p", { class: "note in-print" }));
       place.table = plumbline.runTable(stage, sweep, {
         columns,
         filters,
         sort: state.get("sort"),
         run: run?.run,
+        reveal: lately,
         on: {
           open: (row) => openRun(sweep, row),
           filter: (changed) =>
@@ -137,9 +138,12 @@
     right.table.update(filters, run?.run);
     right.querySelector(".count").textContent = `${rows.length} of ${sweep.rows.length} runs`;
     right.querySelector("#clear").hidden = !Object.keys(filters).length;
-    plumbline.piece(right.querySelector(".misread"), "misread", plumbline.misread(sweep, filters), (place) =>
-      place.append(...plumbline.misread(sweep, filters).map(plumbline.sentence)),
+    const lacks = [...plumbline.misread(sweep, filters), ...unknown(sweep, quantities)];
+    plumbline.piece(right.querySelector(".misread"), "misread", lacks, (place) =>
+      place.append(...lacks.map(plumbline.sentence)),
     );
+    right.querySelector(".in-print").textContent =
+      `Printed are the first rows of ${rows.length}; "CSV of these runs" on the page saves all of them.`;
 
     const asked = state.get("run");
     const key = [sweep.key, asked, ...["band", "epochs", "stats", "maps", "compare"].map((name) => state.get(name))];
@@ -173,12 +177,36 @@
 
   const cleared = () => Object.fromEntries(Object.keys(state.all("f.")).map((name) => [`f.${name}`, null]));
 
+  /** A sentence on each choice in the address that this sweep does not have. */
+  function unknown(sweep, quantities) {
+    const columns = state.list("cols").filter((name) => name && !sweep.columns.includes(name));
+    const by = state.get("sort")?.split(":")[0];
+    const map = state.get("map");
+    const settings = sweep.several.filter((name) => state.get(name) && !sweep.axes[name].map(String).includes(state.get(name)));
+    return [
+      ...columns.map((name) => `There is no column ${name} here, so that it is not shown.`),
+      by && !sweep.columns.includes(by) ? `There is no column ${by} here to sort by.` : "",
+      map && !quantities[map] ? `There is no map of ${map} here; it shows the test accuracy at the end.` : "",
+      ...settings.map((name) => `No run here has the ${plumbline.label(name)} ${state.get(name)}.`),
+    ].filter(Boolean);
+  }
+
+  let lately = null; // the column that was chosen last
+
   /** The columns to choose from. */
   function chooser(sweep, columns) {
-    const toggle = (name) => sweep.columns.filter((other) => (other === name) !== columns.includes(other));
+    const toggle = (name) => {
+      lately = columns.includes(name) ? null : name;
+      return sweep.columns.filter((other) => (other === name) !== columns.includes(other));
+    };
     return el(
       "details",
       {
+        onkeydown: (event) => {
+          if (event.key !== "Escape" || !event.currentTarget.open) return;
+          event.currentTarget.open = false;
+          event.currentTarget.querySelector("summary").focus();
+        },
         class: "chooser",
         open: state.get("choose") === "columns",
         ontoggle: (event) => state.set({ choose: event.target.open ? "columns" : null }, true),

@@ -22,15 +22,19 @@
       const heading = headingWidth(plumbline.label(field).split(" "));
       known.set(field, Math.max(FILTER, heading, Math.min(longest, WIDEST)));
     }
-    const [letter, padding] = narrow() ? [12, 10] : [13, 16];
+    const [letter, padding] = narrow() ? [11, 8] : [13, 16];
     return Math.ceil(known.get(field) * letter * 1.02 + padding);
   }
 
+  // the arrow of the order stands beside the first line, where style.css keeps so much free, or below a single word
+  const ARROW = 1.1;
+
   /** The width of a heading in at most two lines. */
-  const headingWidth = (words) =>
-    d3.min(d3.range(Math.max(1, words.length - 1)), (i) =>
-      plumbline.widest([words.slice(0, i + 1).join(" "), words.slice(i + 1).join(" ")], 600),
-    );
+  const headingWidth = (words) => {
+    const wide = (some) => plumbline.widest([some.join(" ")], 600);
+    if (words.length === 1) return wide(words);
+    return d3.min(d3.range(1, words.length), (i) => Math.max(wide(words.slice(0, i)) + ARROW, wide(words.slice(i))));
+  };
 
   /** The columns that are chosen, or else those that stand in so many pixels, among them those that were filtered. */
   plumbline.shownColumns = (sweep, room = Infinity, filtered = []) => {
@@ -40,7 +44,8 @@
 
   function usual(sweep, room, filtered) {
     const wanted = [...WANTED.slice(0, 4), ...sweep.several, ...WANTED.slice(4), ...MORE];
-    const taken = new Set([...WANTED.slice(0, 3), ...filtered.filter((column) => sweep.columns.includes(column))]);
+    const apart = sweep.axes.seed.length > 1 ? ["seed"] : []; // without it several rows would look alike
+    const taken = new Set([...WANTED.slice(0, 3), ...apart, ...filtered.filter((column) => sweep.columns.includes(column))]);
     let left = room - SCROLLBAR - d3.sum(taken, (column) => width(sweep, column));
     for (const column of wanted) {
       if (taken.has(column) || !sweep.columns.includes(column)) continue;
@@ -55,10 +60,10 @@
   const tables = new Map(); // the place of a table: the table, which Tabulator keeps until it is destroyed
 
   /**
-   * The table in `host`. on: { open(row), filter(filters), sort(text) }
+   * The table in `host`. on: { open(row), filter(filters), sort(text) }; reveal: the column that is to be in sight
    * Returns { update(filters, run), rows() }: which rows are left, which one is marked.
    */
-  plumbline.runTable = (host, sweep, { columns, filters, sort, run, on }) => {
+  plumbline.runTable = (host, sweep, { columns, filters, sort, run, on, reveal }) => {
     const stage = el("div", { class: "runs", "aria-label": "Runs" });
     host.append(stage);
     for (const [place, gone] of tables) {
@@ -92,7 +97,9 @@
         sorter: compare,
         hozAlign: plumbline.isNumeric(sweep, field) ? "right" : "left",
         headerHozAlign: "left",
-        cssClass: plumbline.isNumeric(sweep, field) ? "of-numbers" : "",
+        cssClass: [plumbline.isNumeric(sweep, field) && "of-numbers", !plumbline.label(field).includes(" ") && "one-word"]
+          .filter(Boolean)
+          .join(" "),
         minWidth: width(sweep, field),
         widthGrow: Math.round(width(sweep, field) / 20),
       })),
@@ -110,6 +117,7 @@
       quiet = false;
       oneTabStop();
       show(marked);
+      if (columns.includes(reveal)) table.scrollToColumn(reveal, "middle", false).catch(() => {}); // it is in sight already
       host.dataset.rows = table.getDataCount("active");
     });
 

@@ -76,7 +76,8 @@ def test_the_usual_columns_of_the_table_fit(app, address, width):
         needs, has = holder.evaluate("(e) => [e.scrollWidth, e.clientWidth]")
         assert needs <= has + 1
         fields = app.locator(".tabulator-col").evaluate_all("all => all.map((e) => e.getAttribute('tabulator-field'))")
-        assert {"activation", "init", "layers"} < {*fields}
+        seeds = {"seed"} if study == "grid" else set()  # of the other one there is one seed
+        assert {"activation", "init", "layers", "final_test_acc"} | seeds <= {*fields}
         assert len(fields) >= (4 if width == 360 else 5)
         for heading in app.locator(".tabulator-col .head > span").all():
             assert heading.evaluate("(e) => e.scrollWidth <= e.clientWidth"), heading.inner_text()
@@ -101,6 +102,49 @@ def test_a_filter_keeps_its_column(app, address):
     app.locator("#filter-left_plateau").fill("")  # as one who writes another number
     shown(app)
     expect(app.locator("#filter-left_plateau")).to_be_focused()
+
+
+# how many pixels of a column's name its arrow covers, at every column that is sorted in turn
+COVERED = """() => [...document.querySelectorAll(".tabulator-col")].map((column) => {
+    const arrow = column.querySelector(".tabulator-arrow").getBoundingClientRect();
+    const range = document.createRange();
+    range.selectNodeContents(column.querySelector(".head > span"));
+    const over = (a, b, from, to) => Math.min(a[to], b[to]) - Math.max(a[from], b[from]);
+    const both = [...range.getClientRects()].map((box) =>
+        Math.min(over(arrow, box, "left", "right"), over(arrow, box, "top", "bottom")));
+    return [column.getAttribute("tabulator-field"), Math.max(0, ...both)];
+}).filter(([, pixels]) => pixels > 1)"""
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_arrow_of_the_order_covers_no_letter(app, address, width):
+    for choices in ({"study": "grid"}, {"study": "rates"}, {"study": "wide", "cols": " ".join(["words", *MORE])}):
+        at_width(app, width, address, **choices)
+        assert app.evaluate(COVERED) == []
+
+
+def test_the_list_of_columns_covers_nothing_and_shows_the_new_one(app, address):
+    at_width(app, 1280, address, study="wide", cols=" ".join(["words", *list(MORE)[:8]]), choose="columns")
+    box, stage = (app.locator(selector).bounding_box() for selector in (".choices", ".table-stage"))
+    assert box["y"] + box["height"] <= stage["y"]
+    app.get_by_label("final test accuracy", exact=True).check()
+    app.get_by_label("a column with a long name 15", exact=True).check()
+    column = app.locator(".tabulator-col[tabulator-field=a_column_with_a_long_name_15]")
+    expect(column).to_be_in_viewport(ratio=0.9)
+    app.keyboard.press("Escape")
+    expect(app.locator(".choices")).to_be_hidden()
+    expect(app.locator("#columns")).to_be_focused()
+
+
+def test_print_has_the_run_and_not_the_table(app, address):
+    app.emulate_media(media="print")
+    for choices, seen in (({"run": RUNS[5]}, False), ({}, True)):
+        visit(app, address, study="grid", **choices)
+        expect(app.locator(".index-table")).to_be_visible(visible=seen)
+        expect(app.locator(".in-print")).to_be_visible(visible=seen)
+        expect(app.locator(".index-map")).to_be_visible()
+    app.emulate_media(media="screen")
+    expect(app.locator(".in-print")).to_be_hidden()
 
 
 def test_the_forecast_is_a_column(app, address):

@@ -392,6 +392,7 @@ def test_at_most_eight_runs_are_compared(app, by_file):
     expect(app.locator(".compare-table thead th")).to_have_count(4)
     visit(app, by_file, view="compare", compare=" ".join(f"grid:{run}" for run in RUNS[4:14]))
     expect(sentence).to_have_text("The link names 10 runs; the first 8 are shown.")
+    expect(app.get_by_role("link", name="Compare (8)")).to_be_visible()
     expect(app.locator(".compare-table thead th")).to_have_count(8)
 
 
@@ -546,12 +547,18 @@ def test_a_damaged_data_file_is_one_sentence(page, tmp_path, how):
         ({"view": "compare"}, "No run is chosen yet"),
         ({"view": "compare", "compare": "nobody"}, "There is no sweep"),
         ({"view": "maps", "a": "nobody"}, "There is no sweep nobody"),
+        ({"view": "nobody"}, "There is no view nobody"),
+        ({"study": "grid", "sort": "nobody:asc"}, "There is no column nobody here to sort by."),
+        ({"study": "grid", "cols": "nobody run"}, "There is no column nobody here, so that it is not shown."),
+        ({"study": "grid", "f.nobody": "3"}, "There is no column nobody here, so that its filter leaves all runs."),
+        ({"study": "grid", "map": "nobody"}, "There is no map of nobody here"),
+        ({"study": "rates", "lr": "7"}, "No run here has the learning rate 7."),
     ],
     ids=str,
 )
 def test_an_address_that_names_nothing_is_one_sentence(app, by_file, choices, says):
     visit(app, by_file, **choices)
-    expect(app.locator("#main .sentence").first).to_contain_text(says)
+    expect(app.locator("#main .sentence, header .sentence").first).to_contain_text(says)
 
 
 def test_a_view_that_fails_late_leaves_the_one_that_stands_there(app, by_file):
