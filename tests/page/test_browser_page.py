@@ -331,7 +331,7 @@ def test_keys_lead_through_the_map_and_the_table(app, by_file):
     shown(app)
     assert f"run={RUNS[2]}" in app.url
     expect(app.locator(".tabulator-row[aria-selected=true]")).to_have_count(1)
-    assert app.evaluate(TAB_STOPS) <= 40
+    assert app.evaluate(TAB_STOPS) <= 45  # with a run open: one a region, two a chart, one a filter
 
 
 # how many elements the Tab key stops at

@@ -172,7 +172,9 @@ def test_paths_show_lines_barriers_and_bands(view, parts):
     page.locator("#paths-k").select_option(label="5")
     expect(page.locator(".sv-said")).to_contain_text("K = 5, 1 pair:")
     along = page.locator("figure").first
-    expect(along.locator(".place")).to_have_text("share of the line's length 0.5")  # at its ends all lines are one
+    expect(along.locator(".place")).to_have_text(
+        "values at share of the line's length 0.5"
+    )  # at its ends all lines are one
     values = along.locator(".legend .value").all_inner_texts()
     assert len({*values}) == len(values) == 3
     rows = saved(page, "Save the numbers of path_wave_K5_train_loss as CSV")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -253,7 +254,7 @@ def test_what_later_cells_draw_is_listed_after_them(as_ours, monkeypatch):
 
 
 def of_a_running_sweep(as_ours, *ends):
-    """What the page shows whenever a sweep of four runs has finished one more; then it ends as told."""
+    """What the page shows whenever a sweep of four runs has finished one more; after those of `ends` it is stopped."""
     config = {**SMALL, "init_types": ["zero", "he_normal"], "layers_list": [2, 3]}
     names = [f"{init}_relu_{layers}L_s0" for init in config["init_types"] for layers in (2, 3)]
     shown, finished = [], []
@@ -267,10 +268,13 @@ def of_a_running_sweep(as_ours, *ends):
             studies = as_ours / "local" / "page" / "studies.js"
             shown.append(index_of(studies)[0][0]["sweeps"][0]["runs"] if studies.exists() else 0)
             if i in ends:
-                raise KeyboardInterrupt
+                sweep.interrupt()
+                assert sweep.stop.now.wait(60)
+                break
         return records.load_sweep(folder)
 
-    sweep = SimpleNamespace(run=run, folder=folder, data=None, finished=finished)
+    stop = SimpleNamespace(now=threading.Event())
+    sweep = SimpleNamespace(run=run, folder=folder, data=None, finished=finished, stop=stop)
     return sweep, shown
 
 
@@ -289,8 +293,15 @@ def test_a_sweep_that_runs_is_shown_as_far_as_it_is(as_ours, monkeypatch):
 
 def test_while_it_runs_a_minute_passes_between_two_writings_and_a_stop_writes_at_once(as_ours):
     sweep, shown = of_a_running_sweep(as_ours, 3)
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(live.train(sweep))
+
+    async def trained():
+        """As in a cell, which the kernel cancels when it is interrupted."""
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        sweep.interrupt = lambda: loop.call_soon_threadsafe(task.cancel)
+        await live.train(sweep)
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(trained())
     assert shown == [0, 0, 0]
     ((study,), _) = index_of(as_ours / "local" / "page" / "studies.js")
     assert (study["sweeps"][0]["runs"], study["sweeps"][0]["finished"]) == (3, False)
