@@ -106,7 +106,9 @@
       );
       const lone = onlyInOne(valuesOf);
       if (lone) host.append(el("p", { class: "note", id: "only-in-one" }, lone));
-      const three = el("div", { class: "three-maps" });
+      // sweeps of other depths have panels of other widths: in one column each, panels of one name stand side by side
+      const alike = sides.every(({ sweep: { axes } }) => axes.layers.length === columns.length);
+      const three = el("div", { class: alike ? "three-maps" : "three-maps one-column" });
       host.append(three);
       sides.forEach(({ side, sweep, entry, settings }, i) => {
         three.append(

@@ -3,7 +3,7 @@
 
 (() => {
   const { el } = plumbline;
-  const cellWidths = (columns) => [columns.length > 10 ? 28 : 36, 84]; // the least and the greatest
+  const cellWidths = (columns) => [columns.length > 10 ? 28 : 33, 84]; // the least and the greatest
   const LETTERS = [12, 14]; // the sizes of a map's letters, as style.css has them
   const LARGE = 46; // cells so wide have larger letters
   const nameWidth = (rows) => Math.min(14, plumbline.widest(rows) + 0.8); // in heights of a letter
