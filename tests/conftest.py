@@ -148,3 +148,11 @@ def digits():
         return config.fitted_to(loaded), loaded
 
     return fitted
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    """What a test leaves open counts in no other test."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

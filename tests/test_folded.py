@@ -6,7 +6,7 @@ from helpers import figures, notebooks
 
 
 def test_folded_pictures_lie_behind_one_line_and_are_found_again(tmp_path, monkeypatch):
-    shown = []
+    shown, open_before = [], plt.get_fignums()
     monkeypatch.setattr("IPython.display.display", lambda *parts: shown.extend(parts))
     drawn = (figures.Picture(f"a_[{name}]", plt.figure(), f"Of {name}.") for name in ("relu", "gelu"))
     figures.show_folded(drawn, tmp_path, "The same for relu & gelu")
@@ -18,4 +18,4 @@ def test_folded_pictures_lie_behind_one_line_and_are_found_again(tmp_path, monke
     read = {"cells": [{"outputs": []}, {"outputs": outputs}]}
     files = [tmp_path / f"figures/a_[{name}].png" for name in ("relu", "gelu")]
     assert list(notebooks.shown_pictures(tmp_path / "n.ipynb", read)) == [(1, file.read_bytes()) for file in files]
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == open_before

@@ -280,7 +280,7 @@ def minutes(study, bench):
 
     The first on two cores (AMD EPYC), from the bench's folder; the second from the published sweeps, where they say so.
     """
-    table = pd.read_csv(bench / "amd_epyc" / "minutes.csv") if bench else pd.DataFrame(columns=["study"])
+    table = pd.read_csv(bench / "amd_epyc" / "minutes.csv") if bench else pd.DataFrame(columns=["study", "minutes"])
     as_it_comes = [words.number(own, ".2g") for own in table[table.study == study.name].minutes]
     sweeps, networks = study.sweeps.values(), sum(len(results.summary) for results in study.sweeps.values())
     took = sum(map(_seconds, sweeps)) / 60
