@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import torch
 import yaml
 
 from helpers import ROOT
@@ -43,7 +44,7 @@ def main(arguments=None):
         minutes = measure(ROOT / NOTEBOOKS[study])
         print(f"{NOTEBOOKS[study]}: {minutes:.1f} minutes", flush=True)
         rows = with_row(read(Path(options.save) / "minutes.csv"), study, minutes)
-        measured.keep(options.save, "minutes", "cpu", rows.to_dict("records"))
+        measured.keep(options.save, "minutes", torch.device("cpu"), rows.to_dict("records"))
 
 
 def measure(notebook):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from small_notebooks import write_notebook
 
-from helpers.bench import minutes
+from helpers.bench import measured, minutes
 
 
 def notebook(folder, code):
@@ -34,6 +34,15 @@ def test_only_the_row_that_was_measured_is_replaced():
     replaced = minutes.with_row(table, "scale", 3.0)
     assert replaced.to_dict("list") == {"study": ["digits", "scale"], "minutes": [1.0, 3.0]}
     assert minutes.with_row(table, "paths", 3.0).study.to_list() == ["digits", "paths", "scale"]
+
+
+def test_what_was_measured_is_printed_and_kept_beside_other_studies(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(minutes, "measure", lambda notebook: {"run.ipynb": 3.05, "scale.ipynb": 0.5}[notebook.name])
+    for study in ("scale", "digits"):
+        minutes.main([study, "--save", str(tmp_path)])
+    assert (tmp_path / "minutes.csv").read_text() == "study,minutes\ndigits,3.05\nscale,0.5\n"
+    assert "minutes" in measured.read(tmp_path.parent)[0].manifest["parts"]
+    assert "run.ipynb: 3.0 minutes\n" in capsys.readouterr().out
 
 
 def test_an_unknown_study_is_refused_in_one_sentence(capsys):
