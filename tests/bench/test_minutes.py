@@ -39,9 +39,9 @@ def test_only_the_row_that_was_measured_is_replaced():
 def test_what_was_measured_is_printed_and_kept_beside_other_studies(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(minutes, "measure", lambda notebook: {"run.ipynb": 3.05, "scale.ipynb": 0.5}[notebook.name])
     for study in ("scale", "digits"):
-        minutes.main([study, "--save", str(tmp_path)])
-    assert (tmp_path / "minutes.csv").read_text() == "study,minutes\ndigits,3.05\nscale,0.5\n"
-    assert "minutes" in measured.read(tmp_path.parent)[0].manifest["parts"]
+        minutes.main([study, "--save", str(tmp_path / "one")])
+    assert (tmp_path / "one/minutes.csv").read_text() == "study,minutes\ndigits,3.05\nscale,0.5\n"
+    assert "minutes" in measured.read(tmp_path)[0].manifest["parts"]
     assert "run.ipynb: 3.0 minutes\n" in capsys.readouterr().out
 
 
