@@ -219,20 +219,16 @@ def planned(job, force=""):
     last, why = jobs.last_run(job), jobs.why_run(job, made_from(job))
     why = force or why
     seconds = last and last["metadata"]["plumbline"].get("seconds")
-    if why and not force and (lost := published_without_log(job)):
+    if why and not force and packed.is_published(job.folder) and (lost := without_log(job)):
         return Row(job.file, f"kept: {lost} published runs have no logs here", seconds, job.executed)
     return Row(job.file, f"to run: {why}" if why else "unchanged", seconds, job.executed)
 
 
-def published_without_log(job):
-    """How many finished runs a job would train again in place of what is published, since their logs are not kept."""
-    return _without_log(job.folder) if packed.is_published(job.folder) else 0
-
-
-def _without_log(folder):
+def without_log(job):
+    """How many finished runs of a job would be trained again, since their logs are not kept."""
     from helpers import records  # pandas, which a batch of what is unchanged does without
 
-    return records.without_log(folder)
+    return records.without_log(job.folder)
 
 
 def listed(job, force=""):
@@ -285,13 +281,13 @@ def what_becomes_of_finished_runs(job, force):
     Raises BatchError where published runs would be trained again without that.
     """
     if force != "--retrain":
-        if lost := published_without_log(job):
+        lost = without_log(job)
+        if lost and packed.is_published(job.folder):
             raise BatchError(
                 f"{job.file}: {lost} finished runs in {job.folder} have no log, so --force would train them again "
                 "in place of what is published; --retrain does that on purpose, and sets the folder aside first"
             )
         text = f"executes the notebook again; finished runs in {job.folder} are kept and only read"
-        lost = _without_log(job.folder)
         return f"{text}; {lost} have no log there and are trained again" if lost else text
     aside = jobs.set_aside(job)
     return f"trains anew; {job.folder} is now {aside}, delete it when nobody needs it" if aside else "trains anew"
